@@ -1,0 +1,1 @@
+//! Black-box conformance suite for Posthouse servers; links no server crate.

@@ -1,0 +1,5 @@
+//! Bytes and keys: signatures, sealed envelopes, and the end-to-end encryption of clients.
+//!
+//! Pure: no I/O, no clock; random numbers come in as a parameter. Builds for wasm32.
+
+pub mod sign;

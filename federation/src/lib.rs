@@ -1,0 +1,1 @@
+//! The edge between two Posthouse homeservers: discovery, mutual TLS, inbound, outbox.

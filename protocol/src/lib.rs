@@ -1,0 +1,1 @@
+//! The vocabulary of Posthouse on the wire: ids, frames, problem types, limits.

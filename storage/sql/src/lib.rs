@@ -1,0 +1,1 @@
+//! SQLite and PostgreSQL adapter of the Posthouse storage ports.

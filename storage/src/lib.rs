@@ -1,0 +1,1 @@
+//! What a Posthouse homeserver must keep durable: the ports and their contract suite.
