@@ -1,0 +1,16 @@
+//! End-to-end encryption of clients: the Signal protocol, wire-compatible with the official
+//! library, and what Posthouse puts around it.
+
+pub mod address;
+pub mod device;
+pub mod identity;
+pub mod prekey;
+pub mod primitives;
+pub mod profile;
+pub mod secret;
+pub mod session;
+pub mod spqr;
+pub mod time;
+pub mod wire;
+
+pub(crate) mod cbor;
