@@ -14,3 +14,6 @@ pub mod time;
 pub mod wire;
 
 pub(crate) mod cbor;
+
+#[cfg(test)]
+mod testing;

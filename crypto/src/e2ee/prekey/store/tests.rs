@@ -5,6 +5,29 @@ use rand::{SeedableRng, rngs::StdRng};
 use super::*;
 use crate::e2ee::primitives::curve::PrivateKey;
 
+impl PreKeys {
+    /// The prekeys of a recorded conversation, each with number 1.
+    pub(crate) fn recorded(signed: KeyPair, one_time: KeyPair, kem: Option<KemKeyPair>) -> Self {
+        let lasting = |key| Signed { key, signature: [0; SIGNATURE_LEN] };
+        let made = UnixMillis(0);
+        Self {
+            next_id: 2,
+            signed: vec![Lasting {
+                id: 1,
+                signed: Signed { key: signed, signature: [0; SIGNATURE_LEN] },
+                made,
+            }],
+            last_resort: kem
+                .map(|key| Lasting { id: 1, signed: lasting(key), made })
+                .into_iter()
+                .collect(),
+            one_time: BTreeMap::from([(1, one_time)]),
+            one_time_kem: BTreeMap::new(),
+            remembered: VecDeque::new(),
+        }
+    }
+}
+
 fn used(signed: u32, one_time: Option<u32>) -> PreKeyUse {
     PreKeyUse { one_time, signed, kem: None }
 }
