@@ -5,6 +5,8 @@
 //! `x = i / 16`, so the first k chunks are the block itself. Chunk `x` holds the values of all
 //! 16 polynomials at `x`.
 
+use core::fmt;
+
 use super::field::Gf;
 use crate::e2ee::cbor::{CborError, Reader, Writer};
 
@@ -16,7 +18,7 @@ const MAX_CHUNKS: usize = 36;
 const WORDS: usize = CHUNK_LEN / 2;
 
 /// The values of the polynomials at one point.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Chunk {
     pub(super) x: u16,
     pub(super) data: [u8; CHUNK_LEN],
@@ -33,6 +35,12 @@ impl Chunk {
         reader.fixed_array(2)?;
         let x = u16::try_from(reader.u32()?).map_err(|_| CborError)?;
         Ok(Self { x, data: reader.exact()? })
+    }
+}
+
+impl fmt::Debug for Chunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Chunk({})", self.x)
     }
 }
 
