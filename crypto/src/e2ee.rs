@@ -3,10 +3,12 @@
 
 pub mod address;
 pub mod device;
+pub mod group;
 pub mod identity;
 pub mod prekey;
 pub mod primitives;
 pub mod profile;
+pub mod safety_number;
 pub mod secret;
 pub mod session;
 pub mod spqr;

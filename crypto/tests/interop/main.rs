@@ -2,6 +2,8 @@
 //! `crypto/interop/run` installs it and runs this.
 #![cfg(test)]
 
+mod groups;
 mod oracle;
 mod party;
+mod refusals;
 mod sessions;
