@@ -5,9 +5,11 @@
 //! The reader takes nothing else: no indefinite lengths, no longer forms than needed, no tags,
 //! no floats. So every value has exactly one encoding.
 
+mod fields;
 mod reader;
 mod writer;
 
+pub(crate) use fields::Fields;
 pub(crate) use reader::Reader;
 pub(crate) use writer::Writer;
 
@@ -29,7 +31,7 @@ const MAX_DEPTH: u8 = 8;
 /// The bytes are not the deterministic CBOR that was expected here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not the expected deterministic CBOR")]
-pub struct CborError;
+pub(crate) struct CborError;
 
 #[cfg(test)]
 mod tests {

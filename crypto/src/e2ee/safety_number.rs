@@ -97,10 +97,10 @@ impl Fingerprint {
     /// 30 digits: of each of the first six groups of 5 bytes, the last 5.
     fn digits(&self) -> String {
         let groups = self.0.as_chunks::<5>().0.iter().take(6);
-        groups
-            .map(|group| group.iter().fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte)))
-            .map(|number| format!("{:05}", number % 100_000))
-            .collect()
+        groups.fold(String::with_capacity(30), |digits, group| {
+            let number = group.iter().fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
+            digits + &format!("{:05}", number % 100_000)
+        })
     }
 
     fn start(&self) -> &[u8] {

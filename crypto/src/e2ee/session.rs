@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use self::state::{SessionState, Unacknowledged};
 use super::{
-    address::{Address, DeviceId},
+    address::Address,
     cbor::{Reader, Writer},
     device::LocalDevice,
     identity::StateError,
@@ -103,11 +103,10 @@ impl Session {
         local: &LocalDevice,
         peer: Peer<'_>,
         bundle: &VerifiedBundle,
-        profile: Profile,
         now: UnixMillis,
         rng: &mut impl CryptoRng,
     ) -> Result<(), InitiateError> {
-        let bundle = bundle.as_bundle();
+        let (bundle, profile) = (bundle.as_bundle(), bundle.profile());
         if bundle.device != peer.address.device() {
             return Err(InitiateError::OtherDevice);
         }

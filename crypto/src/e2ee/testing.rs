@@ -92,7 +92,8 @@ impl Party {
 
     pub(crate) fn initiate(&mut self, other: &Self, bundle: &VerifiedBundle, profile: Profile) {
         let peer = Peer { address: &other.local.address, known: self.known.as_ref() };
-        self.session.initiate(&self.local, peer, bundle, profile, self.now, &mut self.rng).unwrap();
+        let bundle = bundle.clone().with_profile(profile);
+        self.session.initiate(&self.local, peer, &bundle, self.now, &mut self.rng).unwrap();
     }
 
     pub(crate) fn encrypt(

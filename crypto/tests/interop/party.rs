@@ -67,7 +67,7 @@ impl Talk {
             talk.we_begin(profile);
         } else {
             let bundle = talk.our_bundle(profile != Profile::X3dh);
-            talk.they_process(bundle).unwrap();
+            talk.they_process(&bundle).unwrap();
         }
         let texts = ["first", "second", "third"];
         let burst: Vec<_> = texts.iter().map(|text| talk.send(we_begin, text)).collect();
@@ -83,9 +83,9 @@ impl Talk {
 
     pub(crate) fn we_begin(&mut self, profile: Profile) {
         let answer = self.oracle.call("newBundle", json!({ "kyber": profile != Profile::X3dh }));
-        let bundle = parse_bundle(&answer["bundle"]).verify().unwrap();
+        let bundle = parse_bundle(&answer["bundle"]).verify().unwrap().with_profile(profile);
         let peer = Peer { address: &self.theirs, known: None };
-        self.session.initiate(&self.ours, peer, &bundle, profile, NOW, &mut self.rng).unwrap();
+        self.session.initiate(&self.ours, peer, &bundle, NOW, &mut self.rng).unwrap();
     }
 
     /// A fresh bundle of ours, as the oracle takes it.
@@ -114,7 +114,7 @@ impl Talk {
         value
     }
 
-    pub(crate) fn they_process(&mut self, bundle: Value) -> Result<(), String> {
+    pub(crate) fn they_process(&mut self, bundle: &Value) -> Result<(), String> {
         let request = json!({ "address": json_address(&self.ours.address), "bundle": bundle });
         self.oracle.try_call("processBundle", request).map(drop)
     }

@@ -91,7 +91,7 @@ fn two_who_begin_at_the_same_time_settle_on_one_session() {
     );
     talk.we_begin(Profile::default());
     let bundle = talk.our_bundle(true);
-    talk.they_process(bundle).unwrap();
+    talk.they_process(&bundle).unwrap();
     let ours = talk.send(true, "ours");
     let theirs = talk.send(false, "theirs");
     assert_eq!((ours.kind(), theirs.kind()), (3, 3));

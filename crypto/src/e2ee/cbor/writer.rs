@@ -66,16 +66,16 @@ impl Writer {
         let major = major << 5;
         let [.., b6, b7] = value.to_be_bytes();
         if value < 24 {
-            self.raw(&[major | b7]);
+            self.raw(&[major + b7]);
         } else if value <= 0xff {
-            self.raw(&[major | 24, b7]);
+            self.raw(&[major + 24, b7]);
         } else if value <= 0xffff {
-            self.raw(&[major | 25, b6, b7]);
+            self.raw(&[major + 25, b6, b7]);
         } else if let Ok(value) = u32::try_from(value) {
-            self.raw(&[major | 26]);
+            self.raw(&[major + 26]);
             self.raw(&value.to_be_bytes());
         } else {
-            self.raw(&[major | 27]);
+            self.raw(&[major + 27]);
             self.raw(&value.to_be_bytes());
         }
     }

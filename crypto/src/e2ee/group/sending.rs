@@ -103,10 +103,11 @@ impl SendingGroup {
     /// Notes that a device was sent the key of this chain. Once noted, it counts as able to
     /// read, so note it before the message leaves, not after.
     pub fn mark_distributed(&mut self, chain_id: u32, device: Address) {
-        if let Some(key) = self.key.as_mut().filter(|key| key.chain_id == chain_id) {
-            if key.holders.len() < MAX_RECIPIENTS {
-                key.holders.insert(device);
-            }
+        if let Some(key) = self.key.as_mut()
+            && key.chain_id == chain_id
+            && key.holders.len() < MAX_RECIPIENTS
+        {
+            key.holders.insert(device);
         }
     }
 

@@ -7,6 +7,7 @@ use crate::e2ee::{
         kem::KemPublicKey,
         xeddsa::{self, SIGNATURE_LEN, SignatureError},
     },
+    profile::Profile,
 };
 
 /// A signed prekey, in public.
@@ -69,17 +70,32 @@ impl PreKeyBundle {
         if let Some(kem) = kem {
             xeddsa::verify(identity, &[&kem.key.to_bytes()], &kem.signature)?;
         }
-        Ok(VerifiedBundle(self))
+        Ok(VerifiedBundle { bundle: self, profile: Profile::default() })
     }
 }
 
 /// A bundle whose prekeys belong to the identity key in it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct VerifiedBundle(PreKeyBundle);
+pub struct VerifiedBundle {
+    bundle: PreKeyBundle,
+    profile: Profile,
+}
 
 impl VerifiedBundle {
     /// The bundle's contents.
     pub fn as_bundle(&self) -> &PreKeyBundle {
-        &self.0
+        &self.bundle
+    }
+
+    /// Starts sessions with another profile than the default: an explicit choice, for a peer
+    /// that is known to speak nothing newer.
+    #[must_use]
+    pub fn with_profile(self, profile: Profile) -> Self {
+        Self { profile, ..self }
+    }
+
+    /// The profile with which a session is started.
+    pub fn profile(&self) -> Profile {
+        self.profile
     }
 }

@@ -26,7 +26,9 @@ pub(crate) fn hmac(key: &[u8; 32], parts: &[&[u8]]) -> Secret<32> {
     let mut block = Secret::new([0; 64]);
     block.as_mut().iter_mut().zip(key).for_each(|(to, from)| *to = *from);
     let mut mac = <Hmac<Sha256> as KeyInit>::new(block.expose().into());
-    parts.iter().for_each(|part| mac.update(part));
+    for part in parts {
+        mac.update(part);
+    }
     Secret::new(mac.finalize().into_bytes().into())
 }
 

@@ -59,8 +59,8 @@ impl KemPublicKey {
 
 impl fmt::Debug for KemPublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, ..] = *self.0;
-        write!(f, "KemPublicKey({a:02x}{b:02x}{c:02x}{d:02x}..)")
+        let [first, second, third, ..] = *self.0;
+        write!(f, "KemPublicKey({first:02x}{second:02x}{third:02x}..)")
     }
 }
 

@@ -30,7 +30,9 @@ pub fn sign(key: &PrivateKey, message: &[&[u8]], rng: &mut impl CryptoRng) -> [u
     let mut prefix = [0xff; 32];
     prefix[0] = 0xfe;
     let mut nonce = Sha512::new().chain_update(prefix).chain_update(key.expose());
-    message.iter().for_each(|part| nonce.update(part));
+    for part in message {
+        nonce.update(part);
+    }
     nonce.update(noise.expose());
     let r = Zeroizing::new(reduce(nonce));
 
@@ -73,7 +75,9 @@ fn challenge(
 ) -> Scalar {
     let mut hash =
         Sha512::new().chain_update(commitment.as_bytes()).chain_update(public.as_bytes());
-    message.iter().for_each(|part| hash.update(part));
+    for part in message {
+        hash.update(part);
+    }
     reduce(hash)
 }
 

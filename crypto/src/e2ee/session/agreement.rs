@@ -84,7 +84,9 @@ impl Input {
     }
 
     fn finish(mut self, profile: Profile, kem: Option<&Secret<32>>) -> SharedSecrets {
-        kem.into_iter().for_each(|secret| self.push(secret));
+        if let Some(secret) = kem {
+            self.push(secret);
+        }
         let label = if profile == Profile::X3dh { X3DH } else { PQXDH };
         let keys: Secret<96> = hkdf(&NO_SALT, &self.0, &[label]);
         SharedSecrets {

@@ -6,6 +6,7 @@ mod refusals;
 mod vectors;
 
 use super::*;
+use crate::e2ee::address::DeviceId;
 use crate::e2ee::testing::{Party, conversation, receive, send};
 
 #[test]

@@ -76,7 +76,6 @@ impl Encapsulation {
         Some(encapsulate2(&state, key).value)
     }
 
-    #[expect(clippy::type_complexity, reason = "the three outputs of one library call")]
     fn run(&self) -> Option<([u8; CT1_LEN], Zeroizing<[u8; encaps_state_len()]>, Secret<32>)> {
         let mut state = Zeroizing::new([0; encaps_state_len()]);
         let mut secret = Secret::new([0; 32]);

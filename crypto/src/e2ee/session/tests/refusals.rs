@@ -108,7 +108,8 @@ fn never_goes_down_to_x3dh_for_want_of_a_kyber_key() {
     let bundle = bundle.verify().unwrap();
     let peer = Peer { address: &b.local.address, known: None };
     for profile in [Profile::PqxdhSpqr, Profile::Pqxdh] {
-        let outcome = a.session.initiate(&a.local, peer, &bundle, profile, a.now, &mut a.rng);
+        let bundle = bundle.clone().with_profile(profile);
+        let outcome = a.session.initiate(&a.local, peer, &bundle, a.now, &mut a.rng);
         assert_eq!(outcome, Err(InitiateError::NoKemPreKey));
     }
     assert!(!a.session.is_established());
@@ -143,8 +144,7 @@ fn refuses_a_changed_identity_everywhere() {
     assert_eq!(answer, Err(EncryptError::IdentityChanged));
     let bundle = a.bundle(false);
     let peer = Peer { address: &a.local.address, known: Some(&other) };
-    let outcome =
-        b.session.initiate(&b.local, peer, &bundle, Profile::default(), b.now, &mut b.rng);
+    let outcome = b.session.initiate(&b.local, peer, &bundle, b.now, &mut b.rng);
     assert_eq!(outcome, Err(InitiateError::IdentityChanged));
     b.known = Some(a.local.identity.public);
     assert_eq!(receive(&mut b, &a, &sent), "x");
@@ -156,8 +156,7 @@ fn refuses_a_bundle_of_another_device() {
     let bundle = b.bundle(true);
     let other = Address::new("b@south.test", DeviceId::new(2).unwrap()).unwrap();
     let peer = Peer { address: &other, known: None };
-    let outcome =
-        a.session.initiate(&a.local, peer, &bundle, Profile::default(), a.now, &mut a.rng);
+    let outcome = a.session.initiate(&a.local, peer, &bundle, a.now, &mut a.rng);
     assert_eq!(outcome, Err(InitiateError::OtherDevice));
 }
 

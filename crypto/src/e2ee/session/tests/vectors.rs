@@ -106,7 +106,9 @@ fn replay(text: &str, profile: Profile) -> (usize, usize) {
             }
             let mut arrival: Vec<&Value> = turn.iter().collect();
             arrival.sort_by_key(|step| step["deliveredAs"].as_u64());
-            arrival.into_iter().for_each(|step| replay.decrypt(step));
+            for step in arrival {
+                replay.decrypt(step);
+            }
             read += turn.len();
         } else {
             for step in *turn {
