@@ -22,6 +22,10 @@ pub(crate) fn unbase64(text: &str) -> Vec<u8> {
     STANDARD.decode(text).unwrap()
 }
 
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
 /// The bytes of a base64 field of a recorded conversation.
 pub(crate) fn field(value: &serde_json::Value, name: &str) -> Vec<u8> {
     unbase64(value[name].as_str().unwrap_or_else(|| panic!("no field {name}")))

@@ -58,7 +58,8 @@ fn a_range_is_decrypted_alone() {
 fn refuses_what_was_changed_moved_or_cut_off() {
     let plaintext = random(200_000);
     let (sealed, bytes) = seal(&plaintext, 50_000);
-    let chunk = CHUNK_LEN + TAG_LEN;
+    // The first byte of the second chunk, and of the third.
+    let (second, third) = (1 + CHUNK_LEN + TAG_LEN, 1 + 2 * (CHUNK_LEN + TAG_LEN));
     let refused = |bytes: &[u8]| open(&sealed, bytes, 10_000).unwrap_err();
     for at in [1, 70_000, bytes.len() - 1] {
         let mut copy = bytes.clone();
@@ -69,16 +70,15 @@ fn refuses_what_was_changed_moved_or_cut_off() {
     copy[0] = 2;
     assert_eq!(refused(&copy), AttachmentError::Version(2));
     assert_eq!(refused(&bytes[..bytes.len() - 1]), AttachmentError::Size);
-    assert_eq!(refused(&bytes[..1 + chunk]), AttachmentError::Size);
+    assert_eq!(refused(&bytes[..second]), AttachmentError::Size);
     assert_eq!(refused(&[bytes.as_slice(), &[0]].concat()), AttachmentError::Size);
-    let swapped =
-        [&bytes[..1], &bytes[1 + chunk..1 + 2 * chunk], &bytes[1..=chunk], &bytes[1 + 2 * chunk..]];
+    let swapped = [&bytes[..1], &bytes[second..third], &bytes[1..second], &bytes[third..]];
     assert_eq!(refused(&swapped.concat()), AttachmentError::NotAuthentic);
     let other = SealedAttachment { digest: [0; 32], ..sealed.clone() };
     assert_eq!(open(&other, &bytes, 10_000), Err(AttachmentError::Digest));
     // A shorter length than the true one makes a middle chunk the last: its nonce differs.
     let shorter = SealedAttachment { size: 65_536, ..sealed };
-    assert_eq!(open(&shorter, &bytes[..1 + chunk], 10_000), Err(AttachmentError::NotAuthentic));
+    assert_eq!(open(&shorter, &bytes[..second], 10_000), Err(AttachmentError::NotAuthentic));
 }
 
 proptest! {

@@ -84,6 +84,15 @@ impl Fields {
         self.take(key, |r| r.exact())
     }
 
+    /// `N` bytes if they are there.
+    #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is not general")]
+    pub(crate) fn optional_exact<const N: usize>(
+        &mut self,
+        key: u64,
+    ) -> Result<Option<[u8; N]>, CborError> {
+        self.take_optional(key, |r| r.exact())
+    }
+
     /// Puts in an entry of ours; one that was kept from elsewhere gives way.
     pub(crate) fn put(&mut self, key: u64, write: impl FnOnce(&mut Writer)) {
         let mut writer = Writer::new();

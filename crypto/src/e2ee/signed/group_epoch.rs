@@ -91,7 +91,7 @@ impl GroupEpoch {
         Ok(Self {
             group: fields.take(1, read_name)?,
             epoch: fields.uint(2)?,
-            previous: fields.take_optional(3, |r| Ok(r.exact()?))?,
+            previous: fields.optional_exact(3)?,
             actor: fields.take_optional(4, read_name)?,
             change: fields.take(5, Change::read)?,
             issued: UnixMillis(fields.uint(6)?),

@@ -111,7 +111,5 @@ fn every_changed_byte_is_noticed() {
 fn the_payload_has_these_bytes() {
     let mut removed = first();
     removed.removed.insert(number(2), UnixMillis(0));
-    let payload = removed.payload();
-    let hex: String = payload.iter().map(|byte| format!("{byte:02x}")).collect();
-    insta::assert_snapshot!(hex);
+    insta::assert_snapshot!(crate::e2ee::testing::hex(&removed.payload()));
 }

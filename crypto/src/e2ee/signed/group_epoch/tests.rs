@@ -18,8 +18,8 @@ fn person(name: &str) -> Person {
 }
 
 fn sign(epoch: &GroupEpoch, signer: &str) -> SignedGroupEpoch {
-    let signed = epoch.sign(&key(signer).private, &mut StdRng::seed_from_u64(1));
-    SignedGroupEpoch::from_bytes(&signed.to_bytes()).unwrap()
+    let document = epoch.sign(&key(signer).private, &mut StdRng::seed_from_u64(1));
+    SignedGroupEpoch::from_bytes(&document.to_bytes()).unwrap()
 }
 
 fn created() -> GroupState {
@@ -225,6 +225,5 @@ fn a_first_epoch_must_be_signed_by_its_owner_and_create() {
 fn the_payload_has_these_bytes() {
     let state = created();
     let epoch = state.propose("olga", Change::Add(person("mia")), UnixMillis(7));
-    let hex: String = epoch.payload().iter().map(|byte| format!("{byte:02x}")).collect();
-    insta::assert_snapshot!(hex);
+    insta::assert_snapshot!(crate::e2ee::testing::hex(&epoch.payload()));
 }
