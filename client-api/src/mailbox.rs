@@ -125,6 +125,14 @@ impl Mailbox {
         self.changed.notify_one();
     }
 
+    /// Gives a place back without an answer: ephemeral messages are answered only if refused.
+    pub fn release(&self) {
+        let mut state = self.state();
+        state.in_flight = state.in_flight.saturating_sub(1);
+        drop(state);
+        self.changed.notify_one();
+    }
+
     /// Says that the feed may have something.
     pub fn wake(&self) {
         self.changed.notify_one();
