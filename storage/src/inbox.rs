@@ -3,7 +3,7 @@
 use posthouse_protocol::{
     cursor::Cursor,
     frame::Class,
-    id::{AccountId, ConversationId, MessageId},
+    id::{AccountId, ConversationId, DeviceId, MessageId},
     time::{Stamp, Timestamp},
 };
 
@@ -45,6 +45,9 @@ pub enum EntryKind {
 pub struct StoredMessage {
     /// The sender.
     pub sender: AccountId,
+    /// The sending device; `None` if the sender belongs to another region. A device is not sent
+    /// its own messages.
+    pub device: Option<DeviceId>,
     /// The sender's id for it.
     pub id: MessageId,
     /// The address that the sender wrote.
