@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     io,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -13,7 +14,7 @@ use hyper::Uri;
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 
 use crate::{Endpoint, Error, stream::Stream};
@@ -34,6 +35,7 @@ pub enum Trust<'a> {
 #[derive(Clone)]
 pub struct Connector {
     endpoint: Endpoint,
+    source: Option<IpAddr>,
     tls: Option<TlsConnector>,
 }
 
@@ -44,7 +46,14 @@ impl Connector {
     /// [`Error::Trust`] if there is no certificate that can be used.
     pub fn new(endpoint: Endpoint, trust: Trust<'_>) -> Result<Self, Error> {
         let tls = if endpoint.is_tls() { Some(client_config(trust)?.into()) } else { None };
-        Ok(Self { endpoint, tls })
+        Ok(Self { endpoint, source: None, tls })
+    }
+
+    /// The same connector, connecting from this address of the machine: on a machine with several,
+    /// and to play many clients on one.
+    #[must_use]
+    pub fn from_source(&self, source: IpAddr) -> Self {
+        Self { source: Some(source), ..self.clone() }
     }
 
     /// Where it connects to.
@@ -67,13 +76,27 @@ impl Connector {
     }
 
     async fn dial_unbounded(&self) -> io::Result<Stream> {
-        let tcp = TcpStream::connect((self.endpoint.host(), self.endpoint.port())).await?;
+        let tcp = self.dial_tcp().await?;
         // Frames are small and are batched here, so waiting for more would only delay them.
         tcp.set_nodelay(true)?;
         let Some(tls) = &self.tls else { return Ok(Stream::Plain(tcp)) };
         let name = ServerName::try_from(self.endpoint.host().to_owned())
             .map_err(|err| io::Error::new(io::ErrorKind::InvalidInput, err))?;
         Ok(Stream::Tls(Box::new(tls.connect(name, tcp).await?)))
+    }
+}
+
+impl Connector {
+    async fn dial_tcp(&self) -> io::Result<TcpStream> {
+        let target = (self.endpoint.host(), self.endpoint.port());
+        let Some(source) = self.source else { return TcpStream::connect(target).await };
+        let mut addresses = tokio::net::lookup_host(target).await?;
+        let address = addresses
+            .find(|address| address.is_ipv4() == source.is_ipv4())
+            .ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let socket = if source.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.bind(SocketAddr::new(source, 0))?;
+        socket.connect(address).await
     }
 }
 

@@ -101,6 +101,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn connects_from_the_wanted_address() {
+        bounded(async {
+            let (listener, port) = listen().await;
+            let source = "127.1.2.3".parse().unwrap();
+            let server = tokio::spawn(async move {
+                let (tcp, peer) = listener.accept().await.unwrap();
+                assert_eq!(peer.ip(), source);
+                serve_one(tcp).await;
+            });
+            let connector = plain(port).from_source(source);
+            talk(Connection::open(&connector, &access()).await.unwrap()).await;
+            server.await.unwrap();
+        })
+        .await;
+    }
+
+    #[tokio::test]
     async fn speaks_tls_with_a_private_authority_and_trusts_no_other() {
         bounded(async {
             let CertifiedKey { cert, signing_key } =
