@@ -57,6 +57,7 @@ mod tests {
             &longest,
             &too_long,
             &loud,
+            &bare,
             "Alice",
             ".alice",
             "alice-",
