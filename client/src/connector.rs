@@ -35,6 +35,7 @@ pub enum Trust<'a> {
 #[derive(Clone)]
 pub struct Connector {
     endpoint: Endpoint,
+    address: Option<SocketAddr>,
     source: Option<IpAddr>,
     tls: Option<TlsConnector>,
 }
@@ -46,7 +47,14 @@ impl Connector {
     /// [`Error::Trust`] if there is no certificate that can be used.
     pub fn new(endpoint: Endpoint, trust: Trust<'_>) -> Result<Self, Error> {
         let tls = if endpoint.is_tls() { Some(client_config(trust)?.into()) } else { None };
-        Ok(Self { endpoint, source: None, tls })
+        Ok(Self { endpoint, address: None, source: None, tls })
+    }
+
+    /// The same connector, connecting to this address whatever DNS says of the endpoint's host: for
+    /// an address that was discovered by other means. The certificate must still be the host's.
+    #[must_use]
+    pub fn at(&self, address: SocketAddr) -> Self {
+        Self { address: Some(address), ..self.clone() }
     }
 
     /// The same connector, connecting from this address of the machine: on a machine with several,
@@ -88,10 +96,16 @@ impl Connector {
 
 impl Connector {
     async fn dial_tcp(&self) -> io::Result<TcpStream> {
-        let target = (self.endpoint.host(), self.endpoint.port());
-        let Some(source) = self.source else { return TcpStream::connect(target).await };
-        let mut addresses = tokio::net::lookup_host(target).await?;
+        let addresses: Vec<SocketAddr> = match self.address {
+            Some(address) => vec![address],
+            None => {
+                let host = (self.endpoint.host(), self.endpoint.port());
+                tokio::net::lookup_host(host).await?.collect()
+            }
+        };
+        let Some(source) = self.source else { return TcpStream::connect(&*addresses).await };
         let address = addresses
+            .into_iter()
             .find(|address| address.is_ipv4() == source.is_ipv4())
             .ok_or(io::ErrorKind::AddrNotAvailable)?;
         let socket = if source.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;

@@ -121,7 +121,7 @@ mod tests {
     async fn speaks_tls_with_a_private_authority_and_trusts_no_other() {
         bounded(async {
             let CertifiedKey { cert, signing_key } =
-                generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+                generate_simple_self_signed(["eu.example".to_owned()]).unwrap();
             let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
             let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
             let config = rustls::ServerConfig::builder_with_provider(provider)
@@ -138,13 +138,14 @@ mod tests {
                 let (tcp, _) = listener.accept().await.unwrap();
                 serve_one(acceptor.accept(tcp).await.unwrap()).await;
             });
-            let endpoint = Endpoint::parse(&format!("https://localhost:{port}")).unwrap();
-            let other = generate_simple_self_signed(["localhost".to_owned()]).unwrap().cert.pem();
+            let endpoint = Endpoint::parse(&format!("https://eu.example:{port}")).unwrap();
+            let other = generate_simple_self_signed(["eu.example".to_owned()]).unwrap().cert.pem();
             let stranger = Connector::new(endpoint.clone(), Trust::Pem(other.as_bytes())).unwrap();
             let refused = Connection::open(&stranger, &access()).await.unwrap_err();
             assert!(matches!(refused, Error::Unreachable { .. }), "{refused}");
             let pem = cert.pem();
-            let connector = Connector::new(endpoint, Trust::Pem(pem.as_bytes())).unwrap();
+            let connector =
+                Connector::new(endpoint, Trust::Pem(pem.as_bytes())).unwrap().at(address);
             talk(Connection::open(&connector, &access()).await.unwrap()).await;
             server.await.unwrap();
         })
