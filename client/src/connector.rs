@@ -96,12 +96,11 @@ impl Connector {
 
 impl Connector {
     async fn dial_tcp(&self) -> io::Result<TcpStream> {
-        let addresses: Vec<SocketAddr> = match self.address {
-            Some(address) => vec![address],
-            None => {
-                let host = (self.endpoint.host(), self.endpoint.port());
-                tokio::net::lookup_host(host).await?.collect()
-            }
+        let addresses: Vec<SocketAddr> = if let Some(address) = self.address {
+            vec![address]
+        } else {
+            let host = (self.endpoint.host(), self.endpoint.port());
+            tokio::net::lookup_host(host).await?.collect()
         };
         let Some(source) = self.source else { return TcpStream::connect(&*addresses).await };
         let address = addresses

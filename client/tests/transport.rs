@@ -140,7 +140,9 @@ mod tests {
             });
             let endpoint = Endpoint::parse(&format!("https://eu.example:{port}")).unwrap();
             let other = generate_simple_self_signed(["eu.example".to_owned()]).unwrap().cert.pem();
-            let stranger = Connector::new(endpoint.clone(), Trust::Pem(other.as_bytes())).unwrap();
+            let address = ([127, 0, 0, 1], port).into();
+            let stranger =
+                Connector::new(endpoint.clone(), Trust::Pem(other.as_bytes())).unwrap().at(address);
             let refused = Connection::open(&stranger, &access()).await.unwrap_err();
             assert!(matches!(refused, Error::Unreachable { .. }), "{refused}");
             let pem = cert.pem();
