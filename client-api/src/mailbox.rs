@@ -133,6 +133,11 @@ impl Mailbox {
         self.changed.notify_one();
     }
 
+    /// How many submissions wait for their answer.
+    pub fn in_flight(&self) -> usize {
+        self.state().in_flight
+    }
+
     /// Says that the feed may have something.
     pub fn wake(&self) {
         self.changed.notify_one();

@@ -1,0 +1,125 @@
+//! The real server on a loopback port.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use posthouse_client_api::{Config, Edge, Listener, Ports, Tls, serve};
+use posthouse_protocol::{
+    id::ServerName,
+    time::{Clock, Timestamp},
+};
+use rand::{SeedableRng as _, rngs::StdRng};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::timeout};
+
+use super::Home;
+
+/// A clock that tests set.
+pub(crate) struct ManualClock(AtomicU64);
+
+impl ManualClock {
+    pub(crate) fn advance(&self, millis: u64) {
+        self.0.fetch_add(millis, Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// The defaults, for the region `eu.example`.
+pub(crate) fn config() -> Config {
+    Config::new(ServerName::parse("eu.example").unwrap())
+}
+
+/// A running server.
+pub(crate) struct TestServer {
+    pub(crate) address: SocketAddr,
+    pub(crate) home: Arc<Home>,
+    pub(crate) edge: Edge,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
+    stop: Option<oneshot::Sender<()>>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl TestServer {
+    /// In the clear, with the default settings.
+    pub(crate) async fn start() -> Self {
+        Self::with(config()).await
+    }
+
+    /// In the clear.
+    pub(crate) async fn with(config: Config) -> Self {
+        Self::run(config, None).await
+    }
+
+    /// Over TLS, with a certificate of its own.
+    pub(crate) async fn over_tls(config: Config) -> Self {
+        let (server, client) = tls_pair();
+        let mut started = Self::run(config, Some(Arc::new(Tls::new(server)))).await;
+        started.tls = Some(client);
+        started
+    }
+
+    async fn run(config: Config, tls: Option<Arc<Tls>>) -> Self {
+        let home = Home::new();
+        let ports = Ports {
+            accounts: home.clone(),
+            messaging: home.clone(),
+            presence: home.clone(),
+            health: home.clone(),
+        };
+        let clock = Arc::new(ManualClock(AtomicU64::new(1_705_234_567_890)));
+        let edge = Edge::new(ports, config, clock.clone(), StdRng::seed_from_u64(7));
+        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = tcp.local_addr().unwrap();
+        let listener = match tls {
+            Some(tls) => Listener::tls(tcp, tls),
+            None => Listener::plain(tcp),
+        };
+        let (stop, stopped) = oneshot::channel();
+        let shutdown = async { drop(stopped.await) };
+        let task = Some(tokio::spawn(serve(listener, edge.clone(), shutdown)));
+        Self { address, home, edge, clock, tls: None, stop: Some(stop), task }
+    }
+
+    /// Tells the server to stop.
+    pub(crate) fn stop(&mut self) {
+        drop(self.stop.take());
+    }
+
+    /// Waits until the server has stopped.
+    pub(crate) async fn stopped(&mut self) {
+        let task = self.task.take().expect("stopped once");
+        timeout(Duration::from_secs(10), task).await.expect("the server stops").unwrap();
+    }
+}
+
+/// A certificate for `localhost`, and settings for both sides.
+fn tls_pair() -> (Arc<rustls::ServerConfig>, Arc<rustls::ClientConfig>) {
+    let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let private = rustls_pki_types::PrivatePkcs8KeyDer::from(key.signing_key.serialize_der());
+    let server = rustls::ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![key.cert.der().clone()], private.into())
+        .unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(key.cert.der().clone()).unwrap();
+    let client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    (Arc::new(server), Arc::new(client))
+}
