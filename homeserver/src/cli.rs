@@ -15,6 +15,7 @@ use crate::{
         value::{Form, Raw},
     },
     console::Console,
+    demo,
     failure::{Exit, Failure},
     init::{self, CertificateChoice},
     serve,
@@ -48,6 +49,13 @@ enum Command {
         posthouse serve --config /etc/posthouse/posthouse.toml --log-format json\n  \
         posthouse serve --listen 127.0.0.1:0 --set operator.listen=off")]
     Serve(ConfigArgs),
+    /// Watch a region at work: people, messages, ticks, and a server that is killed. Needs no
+    /// set-up and leaves nothing behind.
+    Demo {
+        /// End when the story is told, instead of serving until Ctrl-C.
+        #[arg(long)]
+        once: bool,
+    },
     /// Look at settings.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -147,6 +155,7 @@ fn run(command: Command, console: Console) -> Result<(), Failure> {
             let (config, _) = args.load()?;
             serve::run(config, console)
         }
+        Command::Demo { once } => demo::run(once, console),
         Command::Config(ConfigCommand::Check(args)) => {
             let (config, sources) = args.load()?;
             console.text(config::effective(&sources));

@@ -32,4 +32,6 @@ pub mod clock;
 
 pub mod console;
 
+pub mod demo;
+
 pub mod failure;
