@@ -20,8 +20,10 @@ const MAX_WAIT: u64 = 60;
 pub struct Person {
     /// The account's full id.
     pub account: String,
-    /// The handle's name part.
+    /// The handle's name part, as the server tells it.
     pub handle: String,
+    /// The handle that was asked for.
+    pub wanted_handle: String,
     /// The password.
     pub password: String,
     /// The device's UUID.
@@ -57,7 +59,10 @@ impl Person {
                 Some(seconds) if answer.status.as_u16() == 429 && seconds <= MAX_WAIT => {
                     sleep(Duration::from_secs(seconds.max(1))).await;
                 }
-                _ => return Self::logged_in(&answer.success()?, &password),
+                _ => {
+                    let person = Self::logged_in(&answer.success()?, &password)?;
+                    return Ok(Self { wanted_handle: handle, ..person });
+                }
             }
         }
     }
@@ -83,6 +88,7 @@ impl Person {
         Ok(Self {
             account: field("account_id")?,
             handle: field("handle")?,
+            wanted_handle: field("handle")?,
             password: password.to_owned(),
             device_id: field("device_id")?,
             device: number(tokens, "device")?,

@@ -35,6 +35,7 @@ pub(super) fn group() -> Group {
 
 async fn registers(server: &Server, people: &[Person]) -> Verdict {
     let (person, _) = two(people)?;
+    must_be("`handle`", &person.handle, &person.wanted_handle)?;
     match address(&person.account, &server.name) {
         Some(Address::Account(full)) if full.ends_with(&format!("@{}", server.name)) => {}
         other => return differs(format!("`account_id` is {other:?}")),
