@@ -8,7 +8,7 @@ mod stream;
 mod tls;
 
 pub(crate) use connection::Opening;
-pub(crate) use stream::Stream;
+pub(crate) use stream::{Stream, close};
 pub use tls::Tls;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};

@@ -10,12 +10,12 @@ use std::{
 use axum::body::Body;
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
+use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::{
     Shared,
-    stream::{Impatient, Stream},
+    stream::{self, Impatient, Stream},
 };
 use crate::{
     config::{MAX_HEAD, MAX_HEADERS},
@@ -101,18 +101,18 @@ async fn requests(
         connection.poll_without_shutdown(cx)
     })
     .await;
-    if let Err(err) = result {
-        tracing::debug!(error = %err, "an HTTP connection ended early");
-        return None;
-    }
     let parts = connection.into_parts();
-    let mut io = parts.io.into_inner();
-    if let Some(opened) = opening.take() {
-        return Some((io.into_inner(), parts.read_buf, opened));
+    let mut stream = parts.io.into_inner().into_inner();
+    match (result, opening.take()) {
+        (Ok(()), Some(opened)) => Some((stream, parts.read_buf, opened)),
+        (result, _) => {
+            if let Err(err) = result {
+                tracing::debug!(error = %err, "an HTTP connection ended early");
+            }
+            stream::close(&mut stream).await;
+            None
+        }
     }
-    // The peer may be gone already; there is nothing to do about it.
-    drop(io.shutdown().await);
-    None
 }
 
 type Responding<'a> = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send + 'a>>;

@@ -8,9 +8,9 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     net::TcpStream,
-    time::{Sleep, sleep},
+    time::{Sleep, sleep, timeout},
 };
 use tokio_rustls::server::TlsStream;
 
@@ -79,6 +79,30 @@ impl AsyncWrite for Stream {
             Self::Tls(inner) => inner.is_write_vectored(),
         }
     }
+}
+
+/// How long a peer has to close its side.
+const LINGER: Duration = Duration::from_secs(2);
+/// Most bytes that are thrown away meanwhile.
+const MAX_LINGER_BYTES: usize = 1024 * 1024;
+
+/// Closes this side, then waits a little for the peer's. Closing while bytes of the peer are unread
+/// would make the kernel reset the connection, and the peer could miss the last thing it was told.
+pub(crate) async fn close(stream: &mut Stream) {
+    let lingering = async {
+        stream.shutdown().await?;
+        let mut scrap = vec![0; 4096];
+        let mut total = 0;
+        while total < MAX_LINGER_BYTES {
+            match stream.read(&mut scrap).await? {
+                0 => break,
+                read => total += read,
+            }
+        }
+        io::Result::Ok(())
+    };
+    // Broken or late: the connection is dropped either way.
+    drop(timeout(LINGER, lingering).await);
 }
 
 /// A stream on which a write that makes no progress for a while is an error: a peer that asks and

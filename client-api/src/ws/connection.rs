@@ -16,10 +16,7 @@ use posthouse_protocol::{
     limits,
     problem::{Code, Rejection},
 };
-use tokio::{
-    io::AsyncWriteExt as _,
-    time::{Instant, Sleep, sleep_until, timeout},
-};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 use super::{
@@ -33,10 +30,10 @@ use crate::{
     mailbox::{Close, Frame, Mailbox},
     ports::{Caller, Feed},
     rate::Bucket,
-    server::Stream,
+    server::{self, Stream},
 };
 
-/// How long the close handshake may take (RFC 6455 §7.1.1).
+/// How long the close frame may take to be written.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a draining server waits for the answers to messages that were handed in.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(3);
@@ -262,8 +259,13 @@ impl<'a> Connection<'a> {
         if self.writer.is_empty() {
             return Poll::Pending;
         }
-        // A full stop once everything is written: there may be room for more now.
-        self.writer.poll_flush(&mut self.stream, cx, self.edge.counters()).map_err(broken)
+        let stalled_before = self.writer.stalled_since();
+        match self.writer.poll_flush(&mut self.stream, cx, self.edge.counters()) {
+            // Another turn sets the alarm anew.
+            Poll::Pending if self.writer.stalled_since() != stalled_before => Poll::Ready(Ok(())),
+            // Once everything is written, another turn sees whether there is more.
+            other => other.map_err(broken),
+        }
     }
 
     /// Whether a further frame may be looked at. What cannot be is left to the kernel's buffers,
@@ -329,24 +331,15 @@ impl<'a> Connection<'a> {
         self.now - self.start
     }
 
-    /// The close handshake: say why, wait a little for the answer, and go. Without the wait, bytes
-    /// that the device has sent meanwhile would make the kernel reset the connection, and the
-    /// close frame could be lost.
+    /// The close handshake (RFC 6455 §7.1.1): say why, wait a little for the answer, and go.
     pub(super) async fn close(&mut self, end: End) {
         let Some((code, reason)) = end.close_frame() else { return };
         self.submitting = None;
         self.writer.close(code, reason);
-        let handshake = async {
-            poll_fn(|cx| self.writer.poll_flush(&mut self.stream, cx, self.edge.counters()))
-                .await?;
-            self.stream.shutdown().await?;
-            let is_answered = matches!(end, End::ByPeer(_));
-            while !is_answered && poll_fn(|cx| reader::poll_skip(&mut self.stream, cx)).await? > 0 {
-            }
-            std::io::Result::Ok(())
-        };
-        // Broken or late: the connection is dropped either way.
-        drop(timeout(CLOSE_PATIENCE, handshake).await);
+        let told = poll_fn(|cx| self.writer.poll_flush(&mut self.stream, cx, self.edge.counters()));
+        if let Ok(Ok(())) = timeout(CLOSE_PATIENCE, told).await {
+            server::close(&mut self.stream).await;
+        }
     }
 }
 

@@ -11,9 +11,6 @@ use super::end::End;
 /// large learns so and stays connected.
 pub(super) const MAX_SKIPPED: u64 = 16 * 1024 * 1024;
 
-/// Capacity, in bytes, that a decoder keeps when it has nothing to decode.
-const KEPT_CAPACITY: usize = 0;
-
 /// What a client sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Event<'a> {
@@ -48,7 +45,8 @@ pub(super) struct Decoder {
 
 /// A message that has begun and not ended.
 enum Parts {
-    Text(Vec<u8>),
+    /// What has come of it, and up to where it is known to be UTF-8.
+    Text(Vec<u8>, usize),
     Binary,
     Oversize,
 }
@@ -108,7 +106,7 @@ impl Decoder {
         self.received.drain(..self.at.min(self.received.len()));
         self.at = 0;
         if self.received.is_empty() {
-            self.received.shrink_to(KEPT_CAPACITY);
+            self.received = Vec::new();
         }
     }
 
@@ -165,7 +163,7 @@ impl Decoder {
             _ => {}
         }
         let before = match &self.parts {
-            Some(Parts::Text(text)) => text.len() as u64,
+            Some(Parts::Text(text, _)) => text.len() as u64,
             _ => 0,
         };
         if before.saturating_add(head.len) > self.max as u64 {
@@ -180,7 +178,7 @@ impl Decoder {
         }
         let mut parts = match (opcode, self.parts.take()) {
             (CONTINUATION, Some(parts)) => parts,
-            (TEXT, _) => Parts::Text(Vec::new()),
+            (TEXT, _) => Parts::Text(Vec::new(), 0),
             _ => Parts::Binary,
         };
         let fresh = opcode != CONTINUATION;
@@ -188,15 +186,16 @@ impl Decoder {
             self.parts = (!fresh).then_some(parts);
             return Ok(None);
         };
-        if let Parts::Text(text) = &mut parts {
+        if let Parts::Text(text, valid) = &mut parts {
             text.extend_from_slice(payload);
+            *valid += valid_prefix(text.get(*valid..).unwrap_or_default())?;
         }
         if !is_final {
             self.parts = Some(parts);
             return Ok(Some(Event::Fragment));
         }
         match parts {
-            Parts::Text(text) => self.whole(text).map(Some),
+            Parts::Text(text, _) => self.whole(text).map(Some),
             Parts::Binary => Ok(Some(Event::Binary)),
             Parts::Oversize => Ok(Some(Event::Fragment)),
         }
@@ -249,6 +248,15 @@ fn unmask(payload: &mut [u8], mask: [u8; 4]) {
     }
     for (byte, mask) in rest.iter_mut().zip([a, b, c, d, a, b, c]) {
         *byte ^= mask;
+    }
+}
+
+/// How many bytes are UTF-8 for certain. A character that is not complete may still become one.
+fn valid_prefix(bytes: &[u8]) -> Result<usize, End> {
+    match core::str::from_utf8(bytes) {
+        Ok(_) => Ok(bytes.len()),
+        Err(err) if err.error_len().is_none() => Ok(err.valid_up_to()),
+        Err(_) => Err(End::NotUtf8),
     }
 }
 

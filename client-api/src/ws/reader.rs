@@ -35,12 +35,3 @@ pub(super) fn poll_read(
         Poll::Ready(Ok(buffer.filled().len()))
     })
 }
-
-/// Reads what is there and throws it away; ready with the number of bytes.
-pub(super) fn poll_skip(stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-    SCRATCH.with_borrow_mut(|scratch| {
-        let mut buffer = ReadBuf::new(scratch);
-        ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
-        Poll::Ready(Ok(buffer.filled().len()))
-    })
-}

@@ -4,6 +4,6 @@ mod client;
 mod home;
 mod server;
 
-pub(crate) use client::{Answer, Socket, eventually};
+pub(crate) use client::{Answer, Bytestream, Socket, eventually};
 pub(crate) use home::{Home, User};
-pub(crate) use server::{TestServer, config};
+pub(crate) use server::{TestServer, config, tls_pair};

@@ -156,6 +156,10 @@ impl Socket {
         self.stream.send(Message::text(text.into())).await.unwrap();
     }
 
+    pub(crate) async fn send_message(&mut self, message: Message) {
+        self.stream.send(message).await.unwrap();
+    }
+
     /// Puts a frame into the write buffer.
     pub(crate) async fn feed(&mut self, text: impl Into<String>) {
         self.stream.feed(Message::text(text.into())).await.unwrap();
@@ -216,5 +220,31 @@ impl Socket {
                 return true;
             }
         }
+    }
+}
+
+/// A connection that is kept for several requests.
+pub(crate) struct KeepAlive {
+    sender: hyper::client::conn::http1::SendRequest<Full<Bytes>>,
+    _driver: tokio::task::JoinHandle<()>,
+}
+
+impl TestServer {
+    pub(crate) async fn keep_alive(&self) -> KeepAlive {
+        let io = TokioIo::new(self.dial().await);
+        let (sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+        KeepAlive { sender, _driver: tokio::spawn(async { drop(connection.await) }) }
+    }
+}
+
+impl KeepAlive {
+    pub(crate) async fn get(&mut self, path: &str) -> (u16, Value) {
+        poll_fn(|cx| self.sender.poll_ready(cx)).await.unwrap();
+        let request = Request::get(path).header("host", "localhost");
+        let request = request.body(Full::default()).unwrap();
+        let response = timeout(PATIENCE, self.sender.send_request(request)).await.unwrap().unwrap();
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&body).unwrap())
     }
 }

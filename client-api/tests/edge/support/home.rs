@@ -54,8 +54,6 @@ pub(crate) struct Home {
     pub(crate) is_ready: AtomicBool,
     pub(crate) is_watched: AtomicBool,
     pub(crate) feed_fails: AtomicBool,
-    /// Calls of `Feed::pull`.
-    pub(crate) pulls: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -96,7 +94,6 @@ impl Home {
             is_ready: AtomicBool::new(true),
             is_watched: AtomicBool::new(false),
             feed_fails: AtomicBool::new(false),
-            pulls: AtomicUsize::new(0),
         })
     }
 

@@ -46,6 +46,7 @@ pub(crate) struct TestServer {
     pub(crate) edge: Edge,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
+    certificate: Option<Arc<Tls>>,
     stop: Option<oneshot::Sender<()>>,
     task: Option<JoinHandle<()>>,
 }
@@ -71,6 +72,7 @@ impl TestServer {
 
     async fn run(config: Config, tls: Option<Arc<Tls>>) -> Self {
         let home = Home::new();
+        let certificate = tls.clone();
         let ports = Ports {
             accounts: home.clone(),
             messaging: home.clone(),
@@ -88,7 +90,12 @@ impl TestServer {
         let (stop, stopped) = oneshot::channel();
         let shutdown = async { drop(stopped.await) };
         let task = Some(tokio::spawn(serve(listener, edge.clone(), shutdown)));
-        Self { address, home, edge, clock, tls: None, stop: Some(stop), task }
+        Self { address, home, edge, clock, tls: None, certificate, stop: Some(stop), task }
+    }
+
+    /// Takes another certificate for the connections to come.
+    pub(crate) fn replace_certificate(&self, config: Arc<rustls::ServerConfig>) {
+        self.certificate.as_ref().expect("a server over TLS").replace(config);
     }
 
     /// Tells the server to stop.
@@ -104,7 +111,7 @@ impl TestServer {
 }
 
 /// A certificate for `localhost`, and settings for both sides.
-fn tls_pair() -> (Arc<rustls::ServerConfig>, Arc<rustls::ClientConfig>) {
+pub(crate) fn tls_pair() -> (Arc<rustls::ServerConfig>, Arc<rustls::ClientConfig>) {
     let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let private = rustls_pki_types::PrivatePkcs8KeyDer::from(key.signing_key.serialize_der());
