@@ -50,3 +50,6 @@ pub fn server_config(certificate: Arc<CurrentCertificate>) -> Result<ServerConfi
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
+
+#[cfg(test)]
+mod tests;

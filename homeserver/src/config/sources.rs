@@ -232,6 +232,3 @@ fn raw(value: &DeValue<'_>) -> Option<Raw> {
 fn line_of(text: &str, at: usize) -> usize {
     text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
 }
-
-#[cfg(test)]
-mod tests;

@@ -243,6 +243,3 @@ impl Form for Database {
         Err(wrong())
     }
 }
-
-#[cfg(test)]
-mod tests;
