@@ -198,7 +198,7 @@ pub const LOG_FORMAT: Setting<LogFormat> = Setting::new(
 /// See its text.
 pub const LOG_FILTER: Setting<String> = Setting::new(
     "log.filter",
-    Some("\"info\""),
+    Some("\"info,sqlx=warn\""),
     "What is logged: a level (error, warn, info, debug, trace), or levels by module separated by \
      commas, such as \"info,posthouse_client_api=debug\".",
 )
