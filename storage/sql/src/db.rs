@@ -5,7 +5,7 @@ mod migrate;
 mod postgres;
 mod row;
 mod script;
-mod sqlite;
+pub(crate) mod sqlite;
 
 pub(crate) use args::Args;
 pub(crate) use row::{Fields, Row};
@@ -66,6 +66,15 @@ impl Db {
         match &self.kind {
             Kind::Sqlite(sqlite) => sqlite.close().await,
             Kind::Postgres(postgres) => postgres.pool().close().await,
+        }
+    }
+
+    /// A connection to SQLite that reads, for tests that look at statements.
+    #[cfg(test)]
+    pub(crate) async fn reader(&self) -> sqlx::pool::PoolConnection<sqlx::Sqlite> {
+        match &self.kind {
+            Kind::Sqlite(sqlite) => sqlite.reader().await,
+            Kind::Postgres(_) => panic!("not SQLite"),
         }
     }
 

@@ -28,3 +28,6 @@ mod db;
 mod failure;
 mod servers;
 mod statement;
+
+#[cfg(test)]
+mod prepared;

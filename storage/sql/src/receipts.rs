@@ -98,7 +98,7 @@ struct Stored {
     coverage: Coverage,
     at: Timestamp,
     /// Whether the row existed before this transaction.
-    stored: bool,
+    is_old: bool,
 }
 
 impl SqlStore {
@@ -114,7 +114,7 @@ impl SqlStore {
         let mut tries = Tries::new(self.counters());
         loop {
             match self.try_record(&positions, rises).await {
-                Ok(risen) => return Ok(risen),
+                Ok(answer) => return Ok(answer),
                 Err(failure) => tries.again(failure)?,
             }
         }
@@ -132,12 +132,12 @@ impl SqlStore {
         let keys: Vec<Key> = rises.iter().map(|rise| Key::of(self, &rise.watermark)).collect();
         let mut tx = self.db().begin().await?;
         let mut state = self.read_state(&mut tx, positions, rises, &keys).await?;
-        let risen = rises.iter().zip(&keys).filter_map(|(rise, key)| state.raise(rise, *key));
-        let risen = risen.collect();
+        let answer = rises.iter().zip(&keys).filter_map(|(rise, key)| state.raise(rise, *key));
+        let answer = answer.collect();
         let mut script = tx.script();
         state.write(self, &mut script);
         tx.finish(script).await?;
-        Ok(risen)
+        Ok(answer)
     }
 
     /// Writes the positions, then reads and locks what the rises name.
@@ -222,7 +222,7 @@ impl State {
         let known = self.watermarks.entry(key).or_insert_with(|| Stored {
             coverage: Coverage::default(),
             at,
-            stored: false,
+            is_old: false,
         });
         let merged = known.coverage.merged(&new);
         if merged == known.coverage {
@@ -253,7 +253,7 @@ impl State {
         let mut risen: Vec<(&Key, &Stored)> =
             self.watermarks.iter().filter(|(key, _)| self.risen.contains(key)).collect();
         risen.sort_unstable_by_key(|(key, _)| **key);
-        let (old, new): (Vec<_>, Vec<_>) = risen.into_iter().partition(|(_, mark)| mark.stored);
+        let (old, new): (Vec<_>, Vec<_>) = risen.into_iter().partition(|(_, mark)| mark.is_old);
         for (statement, rows) in [(&RAISE_WATERMARKS, old), (&NEW_WATERMARKS, new)] {
             script.rows(statement, &rows, |args, (key, mark)| {
                 key.bind(args);
@@ -310,7 +310,7 @@ fn read_watermark(row: &Row) -> Result<(Key, Stored), StoreError> {
     let excepts = fields.bytes("excepts")?;
     let coverage = Coverage::from_columns(through, excepts)
         .ok_or_else(|| fields.corrupt("excepts", "not ascending numbers below through"))?;
-    Ok((key, Stored { coverage, at: fields.time("at")?, stored: true }))
+    Ok((key, Stored { coverage, at: fields.time("at")?, is_old: true }))
 }
 
 fn read_key(fields: &mut Fields<'_>) -> Result<Key, StoreError> {

@@ -54,7 +54,7 @@ impl SqlStore {
     /// Waits until what runs is done, and closes every connection. Later calls fail with
     /// [`StoreError::Unavailable`].
     pub async fn close(&self) {
-        self.inner.listener.close().await;
+        self.inner.listener.close();
         self.inner.db.close().await;
     }
 

@@ -41,7 +41,7 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    pub(crate) async fn close(&self) {
+    pub(crate) fn close(&self) {
         // Whoever waits holds the lock, and is told by the pool's closing.
         if let Ok(mut listener) = self.listener.try_lock() {
             listener.take();
@@ -64,7 +64,9 @@ pub(crate) fn tell_inboxes(
 fn notify(script: &mut Script, node: Uuid, kind: char, ids: &[Uuid]) {
     for ids in ids.chunks(MAX_IDS) {
         let mut payload = format!("{}{kind}", node.as_simple());
-        ids.iter().for_each(|id| payload.push_str(id.as_simple().encode_lower(&mut [0; 32])));
+        for id in ids {
+            payload.push_str(id.as_simple().encode_lower(&mut [0; 32]));
+        }
         script.one(&NOTIFY, |args| {
             args.text(&payload);
         });
@@ -147,7 +149,9 @@ mod tests {
         let (own, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let ids: Vec<Uuid> = (0..3).map(Uuid::from_u128).collect();
         let mut payload = format!("{}i", other.as_simple());
-        ids.iter().for_each(|id| payload.push_str(&id.as_simple().to_string()));
+        for id in &ids {
+            payload.push_str(&id.as_simple().to_string());
+        }
         assert_eq!(parse(&payload, own), Some(Wake::Inboxes(ids)));
         assert_eq!(parse(&payload, other), None);
         assert_eq!(parse(&format!("{}x", other.as_simple()), own), Some(Wake::Missed));

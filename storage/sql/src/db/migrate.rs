@@ -1,12 +1,7 @@
 //! Schema versions: brings a database up to date, and refuses one that a newer binary wrote.
 
-use std::ops::Deref;
-
 use posthouse_storage::error::StoreError;
-use sqlx::{
-    Acquire,
-    migrate::{Migrate, MigrateError, Migrator},
-};
+use sqlx::migrate::{Migrate, MigrateError, Migrator};
 
 use crate::failure::unavailable;
 
@@ -17,13 +12,14 @@ pub(super) static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
 pub(super) static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// Applies what is missing.
-pub(super) async fn run<'a, A>(migrator: &Migrator, target: A) -> Result<(), StoreError>
-where
-    A: Acquire<'a>,
-    <A::Connection as Deref>::Target: Migrate,
-{
+///
+/// By `run_direct`, since the future of `run` is not known to be `Send` for every lifetime.
+pub(super) async fn run<C: Migrate>(
+    migrator: &Migrator,
+    connection: &mut C,
+) -> Result<(), StoreError> {
     let known = migrator.iter().map(|migration| migration.version).max().unwrap_or_default();
-    migrator.run(target).await.map_err(|error| match error {
+    migrator.run_direct(None, connection, false).await.map_err(|error| match error {
         MigrateError::VersionMissing(found) if found > known => StoreError::Newer { found, known },
         error => unavailable(error),
     })

@@ -1,5 +1,7 @@
 //! Rows, read column by column into the domain's types.
 
+use std::fmt::Display;
+
 use posthouse_protocol::{cursor::Cursor, time::Timestamp};
 use posthouse_storage::error::StoreError;
 use sqlx::{Decode, Postgres, Row as _, Sqlite, Type, postgres::PgRow, sqlite::SqliteRow};
@@ -47,12 +49,13 @@ impl<'r> Fields<'r> {
     }
 
     /// The error that this table's column holds something wrong.
-    pub(crate) fn corrupt(&self, column: &'static str, fact: impl ToString) -> StoreError {
-        StoreError::Corrupt { table: self.table, column, fact: fact.to_string() }
+    pub(crate) fn corrupt(&self, column: &'static str, fact: impl Display) -> StoreError {
+        let fact = format!("{fact}");
+        StoreError::Corrupt { table: self.table, column, fact }
     }
 
     /// Parses with a function of the domain.
-    pub(crate) fn parse<T, V, E: ToString>(
+    pub(crate) fn parse<T, V, E: Display>(
         &self,
         column: &'static str,
         value: V,

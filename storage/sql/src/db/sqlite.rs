@@ -103,6 +103,11 @@ impl Sqlite {
         run(&mut connection, script).await
     }
 
+    #[cfg(test)]
+    pub(super) async fn reader(&self) -> sqlx::pool::PoolConnection<sqlx::Sqlite> {
+        self.readers.acquire().await.unwrap()
+    }
+
     pub(super) async fn begin(&self) -> Result<Transaction<'_>, Failure> {
         let mut writer = self.writer.lock().await;
         if writer.begun {
