@@ -163,6 +163,9 @@ impl Region<'_> {
         command.arg("--config").arg(self.dir.join("posthouse.toml"));
         command.args(["--listen", "127.0.0.1:0", "--operator-listen", "127.0.0.1:0"]);
         command.args(["--log-filter", "warn"]);
+        // One account here stands for many people, so the limits of one are not what is measured.
+        command.args(["--set", "client.rate_limits=false"]);
+        command.args(["--set", "messages.per_second=1000000", "--set", "messages.burst=1000000"]);
         command.stdout(Stdio::piped()).stderr(file);
         let mut child = command.spawn().map_err(|source| self.not_run(source))?;
         let (mut client, mut operator) = (None, None);
