@@ -61,7 +61,7 @@ statements! {
     );
     /// Numbers in use, or resting since a removal.
     NUMBERS = Statement::new(
-        "SELECT number, CASE WHEN removed_at IS NULL THEN 1 ELSE 0 END FROM devices
+        "SELECT number, removed_at FROM devices
         WHERE account = ? AND (removed_at IS NULL OR removed_at > ?)",
     );
     HEAD = Statement::new("SELECT head FROM inboxes WHERE account = ?");
@@ -286,7 +286,7 @@ fn read_numbers(rows: &[Row]) -> Result<(HashSet<DeviceNumber>, usize), StoreErr
         let mut fields = row.fields("devices");
         let number = fields.integer("number")?;
         taken.insert(fields.parse("number", number, device_number)?);
-        live += usize::from(fields.integer("removed_at")? == 1);
+        live += usize::from(fields.maybe_integer("removed_at")?.is_none());
     }
     Ok((taken, live))
 }

@@ -62,6 +62,27 @@ async fn on_sqlite() {
     }
 }
 
+#[cfg(feature = "postgres-tests")]
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "the script that starts the server tells us so")]
+async fn on_postgres() {
+    let url = std::env::var("POSTHOUSE_TEST_POSTGRES").expect("run by tests/postgres.sh");
+    let schema = format!("prepared_{}", std::process::id());
+    let mut connection = <sqlx::PgConnection as sqlx::Connection>::connect(&url).await.unwrap();
+    let create = format!("CREATE SCHEMA {schema}");
+    connection.execute(sqlx::AssertSqlSafe(create)).await.unwrap();
+    let url = format!("{url}&options=-c%20search_path%3D{schema}");
+    let store = SqlStore::open(&url, Uuid::nil()).await.unwrap();
+    let mut connection = store.db().notifications().unwrap().acquire().await.unwrap();
+    for (name, statement) in all().into_iter().filter(|(name, _)| !name.starts_with("sqlite::")) {
+        for rows in sizes(statement) {
+            let text = statement.text(Dialect::Postgres, *rows);
+            let prepared = connection.prepare(text).await;
+            assert!(prepared.is_ok(), "{name} with {rows} rows: {:?}", prepared.err());
+        }
+    }
+}
+
 /// No statement of the message path walks over a whole table or builds an index of its own.
 #[tokio::test]
 async fn with_indices_on_sqlite() {

@@ -56,7 +56,10 @@ async fn fresh() -> Postgres {
     let mut admin = PgConnection::connect(&server).await.unwrap();
     admin.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
     admin.close().await.unwrap();
-    Postgres { url: server.replacen("/postgres?", &format!("/{name}?"), 1), node: AtomicU64::new(0) }
+    Postgres {
+        url: server.replacen("/postgres?", &format!("/{name}?"), 1),
+        node: AtomicU64::new(0),
+    }
 }
 
 posthouse_storage::contract_tests!(fresh);

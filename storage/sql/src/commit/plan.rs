@@ -233,3 +233,6 @@ fn last_states<K: Ord + std::hash::Hash, V: Copy>(
     keys.dedup();
     keys.into_iter().filter_map(|key| states.get(&key).copied().map(|state| (key, state))).collect()
 }
+
+#[cfg(test)]
+mod tests;
