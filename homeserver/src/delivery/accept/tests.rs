@@ -1,3 +1,5 @@
+//! Policy: what is let pass, and what a refusal says.
+
 use posthouse_protocol::{
     cursor::Cursor,
     id::{DeviceId, DeviceNumber, RegistrationId, ServerName},

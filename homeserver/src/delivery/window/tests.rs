@@ -1,3 +1,5 @@
+//! The window: examples, and properties of any order of acknowledgements.
+
 use posthouse_protocol::id::ServerName;
 use proptest::prelude::*;
 use uuid::Uuid;
