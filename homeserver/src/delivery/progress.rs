@@ -146,7 +146,9 @@ impl Progress {
         }
         let devices: Vec<_> = collected.positions.keys().take(MAX_BATCH).copied().collect();
         let keys: Vec<_> = collected.rises.keys().take(MAX_BATCH).cloned().collect();
-        let rises = keys.iter().filter_map(|key| collected.rises.remove(key)).collect();
+        let mut rises: Vec<_> = keys.iter().filter_map(|key| collected.rises.remove(key)).collect();
+        // Delivered is told before read.
+        rises.sort_by_key(|rise| rise.watermark.seen);
         let positions: Vec<_> =
             devices.into_iter().filter_map(|device| collected.positions.remove(&device)).collect();
         state.writing = positions.iter().map(|one| (one.device, *one)).collect();

@@ -153,7 +153,6 @@ fn offline(name: &str) -> Failure {
 }
 
 /// An error of the client, as a failure of the demo.
-#[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
 fn explain(err: impl core::fmt::Display) -> Failure {
     failed(format!("A step of the demo failed: {err}."))
 }

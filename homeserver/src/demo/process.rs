@@ -26,7 +26,7 @@ pub(super) struct Server {
     address: SocketAddr,
     child: Child,
     /// Kept open: a server whose output nobody takes must not fail over it.
-    _output: Lines<BufReader<ChildStdout>>,
+    output: Lines<BufReader<ChildStdout>>,
 }
 
 impl Server {
@@ -48,7 +48,7 @@ impl Server {
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
         let (child, output, address) = start(&binary, dir, any_port).await?;
         let (domain, dir) = (domain.to_owned(), dir.to_owned());
-        Ok(Self { binary, domain, dir, address, child, _output: output })
+        Ok(Self { binary, domain, dir, address, child, output })
     }
 
     /// The region's name.
@@ -75,7 +75,7 @@ impl Server {
     /// Starts the process again, on the same address and data.
     pub(super) async fn restart(&mut self) -> Result<(), Failure> {
         let (child, output, _) = start(&self.binary, &self.dir, self.address).await?;
-        (self.child, self._output) = (child, output);
+        (self.child, self.output) = (child, output);
         Ok(())
     }
 
@@ -94,7 +94,7 @@ type Started = (Child, Lines<BufReader<ChildStdout>>, SocketAddr);
 /// Starts the server and reads where it listens from what it says.
 async fn start(binary: &Path, dir: &Path, address: SocketAddr) -> Result<Started, Failure> {
     let mut child = Command::new(binary)
-        .args(["serve", "--operator-listen", "off", "--log-filter", "warn", "--listen"])
+        .args(["serve", "--operator-listen", "off", "--log-filter", "error", "--listen"])
         .arg(address.to_string())
         .arg("--config")
         .arg(dir.join("posthouse.toml"))

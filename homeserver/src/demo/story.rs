@@ -14,11 +14,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use super::{failed, person::Person, process::Server};
-use crate::{
-    clock::system_random,
-    console::Console,
-    failure::Failure,
-};
+use crate::{clock::system_random, console::Console, failure::Failure};
 
 /// Messages that wait while their reader is away.
 const AWAY_MESSAGES: usize = 100;
