@@ -33,6 +33,9 @@ pub struct Config {
     pub allow_unencrypted: bool,
     /// Proxies whose word on a client's address is taken. None.
     pub trusted_proxies: Vec<IpNet>,
+    /// Addresses without limits of their own on connections, registrations and log-ins: the machines
+    /// of the operator. None.
+    pub exempt: Vec<IpNet>,
     /// The header field in which they give it. `X-Forwarded-For`.
     pub proxy_header: ProxyHeader,
     /// Most connections at a time; a further one is closed at once. 100,000.
@@ -121,6 +124,7 @@ impl Config {
             registration: Registration::Open,
             allow_unencrypted: true,
             trusted_proxies: Vec::new(),
+            exempt: Vec::new(),
             proxy_header: ProxyHeader::XForwardedFor,
             max_connections: 100_000,
             max_connections_per_address: 2_000,
@@ -142,6 +146,11 @@ impl Config {
                 lookup: Rate { burst: 60, interval: seconds(1) },
             },
         }
+    }
+
+    /// Whether `address` has no limits of its own.
+    pub(crate) fn exempts(&self, address: IpAddr) -> bool {
+        self.exempt.iter().any(|net| net.contains(&address))
     }
 
     /// Whether `address` is one of the trusted proxies.

@@ -35,6 +35,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     rng: Mutex<Box<dyn CryptoRng + Send>>,
     tickets: Tickets,
+    start: Instant,
     limiters: Limiters,
     per_address: Mutex<HashMap<AddressKey, usize>>,
     counters: Counters,
@@ -75,13 +76,14 @@ impl Edge {
         clock: Arc<dyn Clock>,
         rng: impl CryptoRng + Send + 'static,
     ) -> Self {
-        let limiters = Limiters::new(&config.requests, Instant::now());
+        let limiters = Limiters::new(&config.requests);
         Self(Arc::new(Shared {
             ports,
             config,
             clock,
             rng: Mutex::new(Box::new(rng)),
             tickets: Tickets::default(),
+            start: Instant::now(),
             limiters,
             per_address: Mutex::default(),
             counters: Counters::default(),
@@ -130,13 +132,16 @@ impl Edge {
 
     /// Counts something that a stranger at `address` does.
     pub(crate) fn limit_address(&self, what: Anonymous, address: IpAddr) -> Result<(), Rejection> {
+        if self.config().exempts(address.to_canonical()) {
+            return Ok(());
+        }
         let limiters = &self.0.limiters;
         let limiter = match what {
             Anonymous::Register => &limiters.register,
             Anonymous::LogIn => &limiters.log_in,
             Anonymous::Refresh => &limiters.refresh,
         };
-        limiter.take(address.into(), Instant::now()).map_err(too_often)
+        limiter.take(address.into(), self.0.start.elapsed()).map_err(too_often)
     }
 
     /// Counts something that `caller` does.
@@ -147,12 +152,13 @@ impl Edge {
             Personal::Message => &limiters.messages,
             Personal::Lookup => &limiters.lookup,
         };
-        limiter.take(caller.account.uuid, Instant::now()).map_err(too_often)
+        limiter.take(caller.account.uuid, self.0.start.elapsed()).map_err(too_often)
     }
 
     /// A place for one more connection from `address`, unless it has too many.
     pub(crate) fn admit(&self, address: IpAddr) -> Option<Admission> {
-        if self.config().trusts(address.to_canonical()) {
+        let canonical = address.to_canonical();
+        if self.config().trusts(canonical) || self.config().exempts(canonical) {
             return Some(Admission { edge: self.clone(), key: None });
         }
         let key = AddressKey::from(address);
@@ -187,14 +193,14 @@ impl Drop for Admission {
 }
 
 impl Limiters {
-    fn new(rates: &RequestRates, start: Instant) -> Self {
+    fn new(rates: &RequestRates) -> Self {
         Self {
-            register: Limiter::new(rates.register, start),
-            log_in: Limiter::new(rates.log_in, start),
-            refresh: Limiter::new(rates.refresh, start),
-            account: Limiter::new(rates.account, start),
-            messages: Limiter::new(rates.messages, start),
-            lookup: Limiter::new(rates.lookup, start),
+            register: Limiter::new(rates.register),
+            log_in: Limiter::new(rates.log_in),
+            refresh: Limiter::new(rates.refresh),
+            account: Limiter::new(rates.account),
+            messages: Limiter::new(rates.messages),
+            lookup: Limiter::new(rates.lookup),
         }
     }
 }

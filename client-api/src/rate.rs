@@ -7,8 +7,6 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
-
 /// Most buckets that one [`Limiter`] holds, in two generations of half of this. Beyond it the older
 /// generation is forgotten early: its peers start afresh.
 pub const MAX_BUCKETS: usize = 131_072;
@@ -60,9 +58,8 @@ impl Bucket {
 }
 
 /// A bucket for each peer, bounded by [`MAX_BUCKETS`].
-pub(crate) struct Limiter<K> {
+pub struct Limiter<K> {
     rate: Rate,
-    start: Instant,
     generations: Mutex<Generations<K>>,
 }
 
@@ -73,15 +70,19 @@ struct Generations<K> {
 }
 
 impl<K: Hash + Eq> Limiter<K> {
-    pub(crate) fn new(rate: Rate, start: Instant) -> Self {
+    /// Full buckets.
+    pub fn new(rate: Rate) -> Self {
         let (young, old) = (HashMap::new(), HashMap::new());
         let generations = Mutex::new(Generations { since: Duration::ZERO, young, old });
-        Self { rate, start, generations }
+        Self { rate, generations }
     }
 
-    /// Takes one of `key`'s tokens, or says how long to wait for one.
-    pub(crate) fn take(&self, key: K, now: Instant) -> Result<(), TooOften> {
-        let now = now.saturating_duration_since(self.start);
+    /// Takes one of `key`'s tokens at `now`, counted from any start, or says how long to wait for
+    /// one.
+    ///
+    /// # Errors
+    /// [`TooOften`].
+    pub fn take(&self, key: K, now: Duration) -> Result<(), TooOften> {
         let mut map = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
         // A bucket that was not touched for the time it takes to fill is full, so a generation
         // that old can be forgotten without anyone noticing.
@@ -122,8 +123,8 @@ mod tests {
 
     #[test]
     fn peers_do_not_share_and_the_map_stays_bounded() {
-        let start = Instant::now();
-        let limiter = Limiter::new(Rate { burst: 1, interval: Duration::from_secs(9) }, start);
+        let start = Duration::from_secs(1_000);
+        let limiter = Limiter::new(Rate { burst: 1, interval: Duration::from_secs(9) });
         for key in 0..MAX_BUCKETS * 2 {
             assert!(limiter.take(key, start).is_ok());
         }

@@ -78,6 +78,8 @@ pub struct ClientListener {
     pub tls: Option<TlsFiles>,
     /// Proxies whose X-Forwarded-For is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Addresses without limits of their own.
+    pub exempt: Vec<IpNet>,
     /// Most connections at a time.
     pub max_connections: usize,
     /// Most connections at a time from one address.
@@ -194,6 +196,7 @@ fn client_listener(base: &Path, sources: &mut Sources) -> Option<ClientListener>
     let certificate = sources.read(&table::CLIENT_CERTIFICATE);
     let private_key = sources.read(&table::CLIENT_PRIVATE_KEY);
     let trusted_proxies = sources.read(&table::CLIENT_TRUSTED_PROXIES);
+    let exempt = sources.read(&table::CLIENT_EXEMPT);
     let max_connections = sources.read(&table::CLIENT_MAX_CONNECTIONS);
     let per_address = sources.read(&table::CLIENT_MAX_CONNECTIONS_PER_ADDRESS);
     let rate_limits = sources.read(&table::CLIENT_RATE_LIMITS);
@@ -203,6 +206,7 @@ fn client_listener(base: &Path, sources: &mut Sources) -> Option<ClientListener>
         listen: listen?,
         tls: tls?.then_some(files),
         trusted_proxies: trusted_proxies?,
+        exempt: exempt?,
         max_connections: max_connections?,
         max_connections_per_address: per_address?,
         rate_limits: rate_limits?,

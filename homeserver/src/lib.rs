@@ -8,8 +8,6 @@ pub mod presence;
 
 pub mod random;
 
-pub mod rate;
-
 pub mod region;
 
 pub mod cli;

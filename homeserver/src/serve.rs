@@ -182,6 +182,7 @@ fn edge_config(config: &Config) -> client_api::Config {
     };
     edge.allow_unencrypted = config.policy.allow_unencrypted;
     edge.trusted_proxies.clone_from(&config.client.trusted_proxies);
+    edge.exempt.clone_from(&config.client.exempt);
     edge.max_connections = config.client.max_connections;
     edge.max_connections_per_address = config.client.max_connections_per_address;
     edge.drain_timeout = config.drain;

@@ -14,6 +14,8 @@ use crate::{bodies::BodyId, receipts::Watermark};
 pub struct Page {
     /// The entries, in the order of their cursors.
     pub entries: Vec<Entry>,
+    /// Up to where the page tells everything that there is; `head`, if nothing lies beyond it.
+    pub through: Cursor,
     /// The inbox's end when the page was read. A cursor beyond it is of another inbox, or of one
     /// that was restored from a backup.
     pub head: Cursor,

@@ -33,6 +33,7 @@ pub const SETTINGS: &[&dyn Described] = &[
     &CLIENT_CERTIFICATE,
     &CLIENT_PRIVATE_KEY,
     &CLIENT_TRUSTED_PROXIES,
+    &CLIENT_EXEMPT,
     &CLIENT_MAX_CONNECTIONS,
     &CLIENT_MAX_CONNECTIONS_PER_ADDRESS,
     &CLIENT_RATE_LIMITS,
@@ -108,6 +109,14 @@ pub const CLIENT_TRUSTED_PROXIES: Setting<Vec<IpNet>> = Setting::new(
 );
 
 /// See its text.
+pub const CLIENT_EXEMPT: Setting<Vec<IpNet>> = Setting::new(
+    "client.exempt",
+    Some("[\"127.0.0.0/8\", \"::1/128\"]"),
+    "Addresses without limits of their own on connections, registrations and log-ins: the \
+     machines of the operator.",
+);
+
+/// See its text.
 pub const CLIENT_MAX_CONNECTIONS: Setting<usize> = Setting::new(
     "client.max_connections",
     Some("100000"),
@@ -175,15 +184,16 @@ pub const MESSAGES_ALLOW_UNENCRYPTED: Setting<bool> = Setting::new(
 /// See its text.
 pub const MESSAGES_PER_SECOND: Setting<usize> = Setting::new(
     "messages.per_second",
-    Some("50"),
-    "Messages that one account may send per second in the long run. 1 to 1000000.",
+    Some("1000"),
+    "Messages that one account may send per second in the long run: a bound for programs that \
+     run wild. 1 to 1000000.",
 )
 .checked(|value| between(*value, 1, 1_000_000));
 
 /// See its text.
 pub const MESSAGES_BURST: Setting<usize> = Setting::new(
     "messages.burst",
-    Some("2000"),
+    Some("20000"),
     "Messages that one account may send at once after a rest. 1 to 10000000.",
 )
 .checked(|value| between(*value, 1, 10_000_000));

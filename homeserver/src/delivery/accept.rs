@@ -1,8 +1,11 @@
 //! Step 3: policy. What may be sent, by whom, to whom.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use posthouse_client_api::ports::Caller;
+use posthouse_client_api::{
+    ports::Caller,
+    rate::{Limiter, Rate},
+};
 use posthouse_protocol::{
     content::{Ciphertext, Content, Payload},
     frame::{Class, Submission},
@@ -13,7 +16,7 @@ use posthouse_protocol::{
 };
 use posthouse_storage::accounts::Device;
 
-use crate::{accounts::Directory, rate::Buckets};
+use crate::accounts::Directory;
 
 /// The content type that says nothing to the server.
 const ENCRYPTED: &str = "encrypted";
@@ -33,14 +36,13 @@ pub struct Policy {
 pub struct Gate {
     policy: Policy,
     directory: Arc<Directory>,
-    sending: Buckets<uuid::Uuid>,
-    unknown: Buckets<uuid::Uuid>,
+    sending: Limiter<uuid::Uuid>,
+    unknown: Limiter<uuid::Uuid>,
 }
 
-/// Unknown users that one account may ask for at once, and per minute in the long run: enough for
+/// Unknown users that one account may write to at once, and per second in the long run: enough for
 /// typing errors, not for trying all names.
-const UNKNOWN_BURST: u32 = 60;
-const UNKNOWN_PER_SECOND: u32 = 1;
+const UNKNOWN: Rate = Rate { burst: 60, interval: Duration::from_secs(1) };
 
 /// A submission that the policy lets pass. Only [`Gate::admit`] makes one.
 #[derive(Debug)]
@@ -82,9 +84,9 @@ impl Admitted {
 impl Gate {
     /// A gate with this policy.
     pub fn new(policy: Policy, directory: Arc<Directory>) -> Self {
-        let sending = Buckets::new(policy.messages_per_second, policy.message_burst);
-        let unknown = Buckets::new(UNKNOWN_PER_SECOND, UNKNOWN_BURST);
-        Self { policy, directory, sending, unknown }
+        let interval = Duration::from_secs(1) / policy.messages_per_second.max(1);
+        let sending = Limiter::new(Rate { burst: policy.message_burst, interval });
+        Self { policy, directory, sending, unknown: Limiter::new(UNKNOWN) }
     }
 
     /// Checks a submission. Nothing is reserved by a refusal.
@@ -97,13 +99,13 @@ impl Gate {
         submission: Submission,
         now: Timestamp,
     ) -> Result<Admitted, Rejection> {
-        self.sending.take(sender.account.uuid, now)?;
+        take(&self.sending, sender, now)?;
         self.check_form(&submission, now)?;
         let recipient = match self.directory.resolve(&submission.to).await {
             Ok(recipient) => recipient,
             Err(rejection) => {
                 if rejection.code == Code::UnknownUser {
-                    self.unknown.take(sender.account.uuid, now)?;
+                    take(&self.unknown, sender, now)?;
                 }
                 return Err(rejection);
             }
@@ -168,6 +170,13 @@ impl Gate {
         }
         Ok(!others.is_empty())
     }
+}
+
+/// Takes one of the sender's tokens.
+fn take(limiter: &Limiter<uuid::Uuid>, sender: &Caller, now: Timestamp) -> Result<(), Rejection> {
+    limiter.take(sender.account.uuid, Duration::from_millis(now.0)).map_err(|wait| {
+        Rejection::new(Code::RateLimited, "too often; wait").retry_after(wait.seconds())
+    })
 }
 
 /// The ciphertexts for one account; those without a `user` are for the recipient.

@@ -149,9 +149,9 @@ impl Feed {
         for (entry, body) in page.entries.iter().zip(&bodies) {
             self.send(entry, body.as_deref(), now, out);
         }
-        if page.entries.len() < limit {
-            // Numbers between the last entry and the head belong to entries that are gone.
-            self.window.advance(page.head);
+        // Numbers that no entry has belong to entries that are gone.
+        self.window.advance(page.through);
+        if page.through >= page.head {
             self.behind = false;
             if !self.told_caught_up {
                 self.told_caught_up = true;

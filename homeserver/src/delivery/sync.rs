@@ -85,9 +85,8 @@ pub(super) async fn page(
             _ => {}
         }
     }
-    let has_more = page.entries.len() >= limit;
-    let last = page.entries.last().map_or(after, |entry| entry.cursor);
-    let next_cursor = if has_more { last } else { page.head };
+    let has_more = page.through < page.head;
+    let next_cursor = page.through;
     Ok(SyncPage { messages, events, has_more, next_cursor })
 }
 
@@ -117,7 +116,8 @@ pub(super) async fn acknowledge(
             }
         }
         let beyond = matches!(ack.target, AckTarget::Through(through) if through <= window.sent());
-        if page.entries.len() < ACK_PAGE || beyond {
+        window.advance(page.through);
+        if page.through >= page.head || beyond {
             break;
         }
     }

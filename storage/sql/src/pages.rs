@@ -38,7 +38,7 @@ statements! {
     );
     /// At most 16 of each id.
     MESSAGES = Statement::rows("b", concat!(
-        "WITH v(id) AS (VALUES {rows})
+        "WITH v(id) AS ({rows})
         SELECT ", message_columns!(), " FROM (
             SELECT x.ref, ROW_NUMBER() OVER (PARTITION BY x.id ORDER BY x.sender, x.server) AS place
             FROM v CROSS JOIN messages x WHERE x.id = v.id
@@ -46,7 +46,7 @@ statements! {
     ));
     MUTUAL = Statement::rows(
         "b",
-        "WITH v(id) AS (VALUES {rows})
+        "WITH v(id) AS ({rows})
         SELECT c.id FROM v CROSS JOIN conversations c WHERE c.id = v.id AND c.spoken = 3",
     );
 }
@@ -63,7 +63,8 @@ impl SqlStore {
             args.number(after.0).uuid(account).limit(limit.max(1));
         });
         let rows = rows.await?;
-        let mut page = Page { entries: Vec::with_capacity(rows.len()), head: Cursor::START };
+        let entries = Vec::with_capacity(rows.len());
+        let mut page = Page { entries, through: Cursor::START, head: Cursor::START };
         let mut found = Vec::with_capacity(rows.len());
         for row in &rows {
             let mut fields = row.fields("inboxes");
@@ -80,6 +81,8 @@ impl SqlStore {
             found.push((Cursor(arrival), Timestamp(arrived_at), message, key));
         }
         found.truncate(limit);
+        let last = found.last().map_or(after, |(cursor, ..)| *cursor);
+        page.through = if found.len() < limit { page.head } else { last };
         let keys: Vec<Key> = found.iter().filter_map(|(.., key)| *key).collect();
         let watermarks = self.read_watermarks(&keys).await?;
         for (cursor, arrived_at, message, key) in found {
