@@ -86,7 +86,7 @@ impl Region {
         let tokens = Tokens::new(config.server.clone(), key).map_err(|err| {
             Rejection::new(posthouse_protocol::problem::Code::Internal, err.to_string())
         })?;
-        let passwords = Passwords::new(config.password_workers, random.bytes())?;
+        let passwords = Passwords::new(config.password_workers, random.bytes());
         let tasks = TaskTracker::new();
         let connections = Arc::new(Connections::new());
         let directory =
