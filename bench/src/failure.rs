@@ -7,6 +7,8 @@ use std::{io, path::PathBuf};
 pub(crate) enum Failure {
     #[error("neither --url nor --spawn says which server to load")]
     NoTarget,
+    #[error("--pid says which process's memory is measured")]
+    NoProcess,
     #[error("the limit of open files cannot be raised: {0}")]
     Limits(io::Error),
     #[error("the runtime cannot be started: {0}")]

@@ -71,10 +71,10 @@ fn main() -> ExitCode {
 async fn run(args: &Args) -> Result<Report, Failure> {
     rlimit::increase_nofile_limit(u64::MAX).map_err(Failure::Limits)?;
     let machine = machine::probe(&args.target.dir).await?;
-    let target = target::Target::prepare(&args.target).await?;
+    let mut target = target::Target::prepare(&args.target).await?;
     let figures = match &args.scenario {
         Scenario::Pairs(options) => pairs::run(&target, options).await?,
-        Scenario::Idle(options) => idle::run(&target, options).await?,
+        Scenario::Idle(options) => idle::run(&mut target, options).await?,
         Scenario::Offline(options) => offline::run(&target, options).await?,
     };
     Ok(Report { machine, server: target.describe(), figures })

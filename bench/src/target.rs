@@ -38,7 +38,9 @@ pub(crate) struct Target {
 /// A process that is ended when this is dropped, and then its files.
 #[derive(Debug)]
 struct Spawned {
-    _child: Child,
+    child: Child,
+    args: TargetArgs,
+    binary: PathBuf,
     files: TempDir,
 }
 
@@ -81,9 +83,9 @@ impl Target {
         let files = TempDir::with_prefix_in("posthouse-bench-", &args.dir).map_err(wrote)?;
         let region = Region { binary, args, dir: files.path() };
         region.init().await?;
-        let (child, listeners) = region.serve().await?;
+        let (child, listeners) = region.serve(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
         let pids: Vec<u32> = child.id().into_iter().chain(args.also_pid.iter().copied()).collect();
-        let spawned = Spawned { _child: child, files };
+        let spawned = Spawned { child, args: args.clone(), binary: binary.into(), files };
         let client = listeners.client;
         let connector = if args.tls {
             let endpoint = Endpoint::parse(&format!("https://{DOMAIN}:{}", client.port()))?;
@@ -95,6 +97,24 @@ impl Target {
         let fresh_kib = Some(process::resident_kib(&pids)?);
         let operator = Some(listeners.operator);
         Ok(Self { connector, pids, operator, fresh_kib, spawned: Some(spawned) })
+    }
+
+    /// Starts a server anew that was started for this run, at the same address: its memory is then
+    /// free of what registering took. `false` for a server that is not ours to end.
+    pub(crate) async fn restart(&mut self) -> Result<bool, Failure> {
+        let Some(spawned) = &mut self.spawned else { return Ok(false) };
+        let endpoint = self.connector.endpoint();
+        let address = SocketAddr::from(([127, 0, 0, 1], endpoint.port()));
+        let ended = spawned.child.kill().await;
+        ended.map_err(|source| Failure::Run { binary: spawned.binary.clone(), source })?;
+        let (args, dir) = (&spawned.args, spawned.files.path());
+        let region = Region { binary: &spawned.binary, args, dir };
+        let (child, listeners) = region.serve(address).await?;
+        self.pids = child.id().into_iter().chain(args.also_pid.iter().copied()).collect();
+        self.operator = Some(listeners.operator);
+        self.fresh_kib = Some(process::resident_kib(&self.pids)?);
+        spawned.child = child;
+        Ok(true)
     }
 
     /// A connector for one of many clients. On this machine each one comes from an address of its
@@ -155,13 +175,13 @@ impl Region<'_> {
         Err(Failure::Server { binary: self.binary.into(), what: "init failed", said })
     }
 
-    async fn serve(&self) -> Result<(Child, Listeners), Failure> {
+    async fn serve(&self, address: SocketAddr) -> Result<(Child, Listeners), Failure> {
         let log = self.dir.join("serve.log");
         let file =
             File::create(&log).map_err(|source| Failure::Write { path: log.clone(), source })?;
         let mut command = self.command("serve");
         command.arg("--config").arg(self.dir.join("posthouse.toml"));
-        command.args(["--listen", "127.0.0.1:0", "--operator-listen", "127.0.0.1:0"]);
+        command.args(["--listen", &address.to_string(), "--operator-listen", "127.0.0.1:0"]);
         command.args(["--log-filter", "warn"]);
         // One account here stands for many people, so the limits of one are not what is measured.
         command.args(["--set", "client.rate_limits=false"]);
