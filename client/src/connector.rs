@@ -1,5 +1,6 @@
 //! How a connection to the homeserver is made: address, certificates, time limits.
 
+use core::fmt;
 use std::{
     future::Future,
     io,
@@ -110,6 +111,16 @@ impl Connector {
         let socket = if source.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.bind(SocketAddr::new(source, 0))?;
         socket.connect(address).await
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connector")
+            .field("endpoint", &self.endpoint)
+            .field("address", &self.address)
+            .field("source", &self.source)
+            .finish_non_exhaustive()
     }
 }
 
