@@ -55,6 +55,17 @@ pub struct Admitted {
 }
 
 impl Admitted {
+    /// What [`Gate::admit`] would make, for tests of the steps behind it.
+    #[cfg(test)]
+    pub(super) fn for_test(
+        submission: Submission,
+        sender: Caller,
+        recipient: AccountId,
+        (own_copy, at): (bool, Timestamp),
+    ) -> Self {
+        Self { submission, sender, recipient, own_copy, at }
+    }
+
     /// What the client submitted.
     pub fn submission(&self) -> &Submission {
         &self.submission

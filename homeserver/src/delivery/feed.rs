@@ -203,3 +203,6 @@ impl Drop for Feed {
         self.watchers.forget(&self.line.mailbox);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -93,3 +93,6 @@ fn side(sender: &str, recipient: &str) -> u8 {
         core::cmp::Ordering::Greater => 2,
     }
 }
+
+#[cfg(test)]
+mod tests;
