@@ -1,4 +1,4 @@
-//! What a commit costs: `cargo run --release -p posthouse-storage-sql --example commit_speed -- [url]`.
+//! What a commit costs: `cargo run --release -p posthouse-storage-sql --example commit_speed -- [url [size…]]`.
 //!
 //! 20 pairs of accounts, bodies of 120 bytes, one recipient each, commits of several sizes one after
 //! the other. Prints messages per second, CPU time per message (all threads of this process, so on
@@ -29,24 +29,37 @@ use posthouse_storage::{
 use posthouse_storage_sql::SqlStore;
 use uuid::Uuid;
 
+/// As in the server.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How long each size is measured.
 const ROUND: Duration = Duration::from_secs(3);
 const PAIRS: u64 = 20;
+const SIZES: [usize; 7] = [1, 2, 5, 10, 30, 100, 500];
 const BODY: &[u8] = &[b'x'; 120];
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<(), Box<dyn Error>> {
     let directory = tempfile::tempdir_in(".")?;
     let file = directory.path().join("speed.db");
-    let url = std::env::args().nth(1).unwrap_or_else(|| file.display().to_string());
+    let mut args = std::env::args().skip(1);
+    let url = args.next().unwrap_or_default();
+    let url = if url.is_empty() { file.display().to_string() } else { url };
+    let sizes: Vec<usize> = args.filter_map(|size| size.parse().ok()).collect();
+    let all = sizes.is_empty();
+    let sizes = if all { SIZES.to_vec() } else { sizes };
     let store = SqlStore::open(&url, id(1, 0)).await?;
     let mut bench = Bench { store, next: now().0 << 16 };
     let people = bench.people().await?;
     println!("size      msg/s  CPU µs/msg  CPU µs/commit  p50 µs  p99 µs  statements  round trips");
-    for size in [1, 2, 5, 10, 30, 100, 500] {
+    for size in sizes {
         bench.round(&people, size).await?;
     }
-    println!("\npage of 100: {:.1} µs CPU per message", bench.pages(&people).await?);
+    if all {
+        println!("\na repetition: {:.1} µs CPU", bench.repetitions(&people).await?);
+        println!("page of 100: {:.1} µs CPU per message", bench.pages(&people).await?);
+    }
     bench.store.close().await;
     Ok(())
 }
@@ -173,6 +186,17 @@ impl Bench {
         Ok(())
     }
 
+    async fn repetitions(&mut self, people: &[Person]) -> Result<f64, Box<dyn Error>> {
+        let (batch, bodies) = self.batch(people, 1);
+        self.store.commit(&batch, &bodies).await?;
+        let (cpu, start, mut count) = (cpu()?, Instant::now(), 0);
+        while start.elapsed() < ROUND {
+            self.store.commit(&batch, &bodies).await?;
+            count += 1;
+        }
+        Ok((self::cpu()? - cpu).as_secs_f64() * 1e6 / f64::from(count))
+    }
+
     async fn pages(&self, people: &[Person]) -> Result<f64, Box<dyn Error>> {
         let reader = people[1].account.uuid;
         let (cpu, start, mut read) = (cpu()?, Instant::now(), 0);
@@ -202,11 +226,12 @@ fn now() -> Timestamp {
     Timestamp(u64::try_from(since.as_millis()).unwrap_or_default())
 }
 
-/// User and system time of this process, in ticks of 10 ms.
+/// Time that the threads of this process have run, user and system, in nanoseconds.
 fn cpu() -> Result<Duration, Box<dyn Error>> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let after_name = stat.rsplit_once(')').ok_or("no stat")?.1;
-    let fields: Vec<&str> = after_name.split_whitespace().collect();
-    let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-    Ok(Duration::from_millis(ticks * 10))
+    let mut nanoseconds = 0;
+    for task in std::fs::read_dir("/proc/self/task")? {
+        let stat = std::fs::read_to_string(task?.path().join("schedstat"))?;
+        nanoseconds += stat.split(' ').next().ok_or("no schedstat")?.parse::<u64>()?;
+    }
+    Ok(Duration::from_nanos(nanoseconds))
 }

@@ -52,7 +52,7 @@ statements! {
     );
     EXISTING = Statement::rows(
         "b",
-        "WITH v(id) AS (VALUES {rows})
+        "WITH v(id) AS ({rows})
         SELECT a.id FROM v CROSS JOIN accounts a WHERE a.id = v.id",
     );
     /// Devices of one account are added one after the other: the row is locked until the commit.

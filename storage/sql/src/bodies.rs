@@ -19,17 +19,17 @@ use crate::{
 statements! {
     PUT = Statement::rows(
         "bb",
-        "INSERT INTO bodies (id, data) VALUES {rows} ON CONFLICT (id) DO NOTHING",
+        "INSERT INTO bodies (id, data) {new} ON CONFLICT (id) DO NOTHING",
     );
     GET = Statement::rows(
         "b",
-        "WITH v(id) AS (VALUES {rows})
+        "WITH v(id) AS ({rows})
         SELECT b.id, b.data FROM v CROSS JOIN bodies b WHERE b.id = v.id",
     );
-    DELETE = Statement::rows("b", "DELETE FROM bodies WHERE id IN (VALUES {rows})");
+    DELETE = Statement::rows("b", "DELETE FROM bodies WHERE id IN ({rows})");
     DELETE_BEFORE = Statement::new(
         "DELETE FROM bodies WHERE id IN (
-            SELECT id FROM bodies WHERE id < ? ORDER BY id LIMIT ?)",
+            SELECT id FROM bodies WHERE id < ? ORDER BY id LIMIT 0 + ?)",
     );
 }
 

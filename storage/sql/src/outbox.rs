@@ -21,7 +21,7 @@ statements! {
     WAITING = Statement::new(
         "SELECT s.name FROM servers s
         WHERE s.name > ? AND EXISTS (SELECT 1 FROM outbox o WHERE o.destination = s.id)
-        ORDER BY s.name LIMIT ?",
+        ORDER BY s.name LIMIT 0 + ?",
     );
     LAST_SEQUENCE = Statement::new(
         "SELECT last_sequence FROM lanes WHERE destination = ? AND lane = ?",
@@ -32,7 +32,7 @@ statements! {
         "UPDATE outbox SET sequence = ? + chosen.place
         FROM (
             SELECT number, ROW_NUMBER() OVER (ORDER BY number) AS place FROM outbox
-            WHERE destination = ? AND lane = ? AND sequence IS NULL ORDER BY number LIMIT ?
+            WHERE destination = ? AND lane = ? AND sequence IS NULL ORDER BY number LIMIT 0 + ?
         ) AS chosen
         WHERE outbox.destination = ? AND outbox.number = chosen.number",
     );
@@ -44,7 +44,7 @@ statements! {
         "SELECT o.number, o.sequence, o.recipients, o.enqueued_at, ", message_columns!(), "
         FROM outbox o JOIN messages m ON m.ref = o.message
         WHERE o.destination = ? AND o.lane = ? AND o.sequence IS NOT NULL AND o.sequence > ?
-        ORDER BY o.sequence LIMIT ?",
+        ORDER BY o.sequence LIMIT 0 + ?",
     ));
     RELEASE = Statement::new(
         "UPDATE messages SET pointers = pointers - 1 WHERE ref IN (

@@ -28,7 +28,7 @@ statements! {
         LEFT JOIN inbox i ON i.account = x.account AND i.arrival > ?
         LEFT JOIN messages m ON m.ref = i.message
         WHERE x.account = ?
-        ORDER BY i.arrival LIMIT ?",
+        ORDER BY i.arrival LIMIT 0 + ?",
     ));
     CURSOR_AT = Statement::new(
         "SELECT x.head, (

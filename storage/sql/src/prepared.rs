@@ -39,7 +39,7 @@ pub(crate) fn all() -> Vec<(String, &'static Statement)> {
 
 /// The numbers of rows that a statement is prepared with.
 fn sizes(statement: &Statement) -> &'static [usize] {
-    if statement.width() == 0 { &[1] } else { &[1, 2, MAX_ROWS] }
+    if statement.row().is_empty() { &[1] } else { &[1, 2, MAX_ROWS] }
 }
 
 async fn sqlite() -> (TempDir, SqlStore) {
@@ -111,6 +111,15 @@ async fn with_indices_on_sqlite() {
         }
     }
     assert!(found.is_empty(), "{found:#?}");
+}
+
+/// See the notes in `statement`.
+#[test]
+fn no_limit_is_planned_anew() {
+    for (name, statement) in all() {
+        let text = statement.text(Dialect::Sqlite, 1);
+        assert!(!text.as_str().contains("LIMIT ?"), "{name}");
+    }
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub(crate) use key::Key;
 statements! {
     POSITIONS = Statement::rows(
         "bii",
-        "WITH v(device, position, active_at) AS (VALUES {rows})
+        "WITH v(device, position, active_at) AS ({rows})
         UPDATE devices SET
             position = CASE WHEN v.position > devices.position
                 THEN v.position ELSE devices.position END,
@@ -46,7 +46,7 @@ statements! {
     );
     WATERMARKS = Statement::rows(
         "bbiii",
-        "WITH v(conversation, reader, reader_server, origin, seen) AS (VALUES {rows})
+        "WITH v(conversation, reader, reader_server, origin, seen) AS ({rows})
         SELECT w.conversation, w.reader, w.reader_server, w.origin, w.seen,
             w.through, w.excepts, w.at
         FROM v CROSS JOIN watermarks w
@@ -55,7 +55,7 @@ statements! {
     );
     LOCK_WATERMARKS = Statement::rows(
         "bbiii",
-        "WITH v(conversation, reader, reader_server, origin, seen) AS (VALUES {rows})
+        "WITH v(conversation, reader, reader_server, origin, seen) AS ({rows})
         SELECT w.conversation, w.reader, w.reader_server, w.origin, w.seen,
             w.through, w.excepts, w.at
         FROM v CROSS JOIN watermarks w
@@ -66,7 +66,7 @@ statements! {
     );
     LOCK_INBOXES = Statement::rows(
         "b",
-        "WITH v(account) AS (VALUES {rows})
+        "WITH v(account) AS ({rows})
         SELECT i.account, i.head FROM v CROSS JOIN inboxes i WHERE i.account = v.account
         /*pg:ORDER BY i.account FOR UPDATE OF i*/",
     );
@@ -76,19 +76,19 @@ statements! {
         "bbiiiibi",
         "INSERT INTO watermarks
             (conversation, reader, reader_server, origin, seen, through, excepts, at)
-        VALUES {rows}",
+        {new}",
     );
     RAISE_WATERMARKS = Statement::rows(
         "bbiiiibi",
         "INSERT INTO watermarks
             (conversation, reader, reader_server, origin, seen, through, excepts, at)
-        VALUES {rows}
+        {new}
         ON CONFLICT (conversation, reader, reader_server, origin, seen) DO UPDATE
         SET through = excluded.through, excepts = excluded.excepts, at = excluded.at",
     );
     ENTRIES = Statement::rows(
         "bibi",
-        "INSERT INTO inbox (account, arrival, slot, arrived_at) VALUES {rows}",
+        "INSERT INTO inbox (account, arrival, slot, arrived_at) {new}",
     );
 }
 

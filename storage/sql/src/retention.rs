@@ -36,43 +36,43 @@ statements! {
                 ORDER BY i.arrival LIMIT 1),
             (SELECT MIN(d.position) FROM devices d
                 WHERE d.account = x.account AND d.removed_at IS NULL)
-        FROM inboxes x WHERE x.account > ? ORDER BY x.account LIMIT ?",
+        FROM inboxes x WHERE x.account > ? ORDER BY x.account LIMIT 0 + ?",
     );
     /// No commit replaces an entry of these inboxes meanwhile.
     LOCK = Statement::rows(
         "b",
-        "WITH v(account) AS (VALUES {rows})
+        "WITH v(account) AS ({rows})
         SELECT x.account FROM v CROSS JOIN inboxes x WHERE x.account = v.account
         /*pg:ORDER BY x.account FOR UPDATE OF x*/",
     );
     ENTRIES = Statement::rows(
         "bi",
-        "WITH v(account, through) AS (VALUES {rows})
+        "WITH v(account, through) AS ({rows})
         SELECT i.account, i.arrival, i.message FROM v CROSS JOIN inbox i
         WHERE i.account = v.account AND i.arrival <= v.through
-        ORDER BY i.account, i.arrival LIMIT ?",
+        ORDER BY i.account, i.arrival LIMIT 0 + ?",
     );
     DELETE_ENTRIES = Statement::rows(
         "bi",
         "DELETE FROM inbox WHERE (account, arrival) IN (
-            WITH v(account, through) AS (VALUES {rows})
+            WITH v(account, through) AS ({rows})
             SELECT i.account, i.arrival FROM v CROSS JOIN inbox i
             WHERE i.account = v.account AND i.arrival <= v.through)",
     );
     RELEASE = Statement::rows(
         "ii",
-        "WITH v(ref, n) AS (VALUES {rows})
+        "WITH v(ref, n) AS ({rows})
         UPDATE messages SET pointers = pointers - v.n FROM v WHERE messages.ref = v.ref",
     );
     /// Marks them as handed over: the caller deletes their bodies from where they live.
     HAND_OVER = Statement::new(
         "UPDATE messages SET pointers = -1 WHERE ref IN (
-            SELECT ref FROM messages WHERE pointers = 0 ORDER BY ref LIMIT ?)
+            SELECT ref FROM messages WHERE pointers = 0 ORDER BY ref LIMIT 0 + ?)
         RETURNING body",
     );
     /// The next messages of the walk.
     MESSAGES = Statement::new(
-        "SELECT ref, accepted_at FROM messages WHERE ref > ? ORDER BY ref LIMIT ?",
+        "SELECT ref, accepted_at FROM messages WHERE ref > ? ORDER BY ref LIMIT 0 + ?",
     );
     /// A message that something still refers to is passed over.
     FORGET = Statement::new(

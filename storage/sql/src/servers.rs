@@ -17,11 +17,11 @@ use crate::{
 statements! {
     INTERN = Statement::rows(
         "t",
-        "INSERT INTO servers (name) VALUES {rows} ON CONFLICT (name) DO NOTHING",
+        "INSERT INTO servers (name) {new} ON CONFLICT (name) DO NOTHING",
     );
     BY_NAME = Statement::rows(
         "t",
-        "WITH v(name) AS (VALUES {rows})
+        "WITH v(name) AS ({rows})
         SELECT s.id, s.name FROM v CROSS JOIN servers s WHERE s.name = v.name",
     );
     BY_ID = Statement::new("SELECT name FROM servers WHERE id = ?");

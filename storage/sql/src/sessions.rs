@@ -60,7 +60,7 @@ statements! {
     /// Their tokens go with them.
     FORGET = Statement::new(
         "DELETE FROM sessions WHERE id IN (
-            SELECT id FROM sessions WHERE ended_at < ? OR expires_at < ? LIMIT ?)",
+            SELECT id FROM sessions WHERE ended_at < ? OR expires_at < ? LIMIT 0 + ?)",
     );
 }
 

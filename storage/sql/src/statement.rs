@@ -1,9 +1,13 @@
 //! Statements: written once, for both dialects.
 //!
 //! * `?` is a parameter. PostgreSQL's `$1`, `$2`, … are made from it.
-//! * `{rows}` stands for the rows of a VALUES list, whose columns' types are given by letters: `b`
-//!   bytes, `i` integer, `t` text. The number of rows is always a power of two up to [`MAX_ROWS`],
-//!   so that there are few texts and the connections' caches hold all of them prepared.
+//! * `{rows}` stands for `VALUES (…), (…)`, whose columns' types are given by letters: `b` bytes, `i`
+//!   integer, `t` text. The number of rows is always a power of two up to [`MAX_ROWS`], so that there
+//!   are few texts and the connections' caches hold all of them prepared. What is missing is filled
+//!   up with rows of NULLs, which match nothing.
+//! * `{new}` stands for the same as the source of an INSERT, where the rows of NULLs are left out.
+//! * A limit is `LIMIT 0 + ?`: SQLite looks into the value of a bare `LIMIT ?` when it plans, and so
+//!   plans again for every execution, which costs more than reading a page.
 //! * `/*pg: …*/` is a comment for SQLite and text for PostgreSQL: row locks, which SQLite does not
 //!   need since it has one writer.
 
@@ -61,9 +65,9 @@ impl Statement {
         }
     }
 
-    /// How many parameters a row has.
-    pub(crate) fn width(&self) -> usize {
-        self.row.len()
+    /// The types of a row's columns.
+    pub(crate) fn row(&self) -> &'static str {
+        self.row
     }
 
     /// The finished text for `rows` rows, a power of two; 1 for a statement without a VALUES list.
@@ -74,11 +78,12 @@ impl Statement {
             Dialect::Sqlite if self.row.is_empty() => self.sqlite.into_sql_str(),
             Dialect::Sqlite => finished(&self.sqlite_texts, size, || {
                 let row = format!("({})", vec!["?"; self.row.len()].join(","));
-                self.sqlite.replace("{rows}", &vec![row; rows].join(","))
+                expanded(self.sqlite, &vec![row; rows].join(","), rows)
             }),
-            Dialect::Postgres => {
-                finished(&self.postgres_texts, size, || postgres(self.postgres, self.row, rows))
-            }
+            Dialect::Postgres => finished(&self.postgres_texts, size, || {
+                let text = expanded(self.postgres, &typed(self.row, rows), rows);
+                numbered(&text.replace("/*pg:", "").replace("*/", ""))
+            }),
         }
     }
 }
@@ -88,65 +93,46 @@ fn finished(
     size: usize,
     make: impl FnOnce() -> String,
 ) -> SqlStr {
-    // A number of rows beyond the largest never occurs: callers cut their rows with `chunks`.
+    // A number of rows beyond the largest never occurs: scripts cut their rows.
     let text = texts
         .get(size)
         .map_or_else(|| "".into(), |text| Arc::clone(text.get_or_init(|| make().into())));
     AssertSqlSafe(text).into_sql_str()
 }
 
-/// Numbers the parameters, and gives those of the first row of a VALUES list their types: all later
-/// rows follow it.
-fn postgres(text: &str, row: &str, rows: usize) -> String {
-    let text = text.replace("/*pg:", "").replace("*/", "");
-    let mut out = String::with_capacity(text.len() + rows * row.len() * 6);
-    let mut number = 0;
-    let mut parameter = |out: &mut String| {
-        number += 1;
-        out.push('$');
-        out.push_str(&number.to_string());
+/// Puts the rows in.
+fn expanded(text: &str, values: &str, rows: usize) -> String {
+    let new = if rows == 1 {
+        // A single row is never a filling one.
+        format!("VALUES {values}")
+    } else {
+        format!("SELECT * FROM (VALUES {values}) AS v WHERE column1 IS NOT NULL")
     };
-    let mut rest = text.as_str();
-    while let Some(at) = rest.find(['?', '{']) {
-        let (before, from) = rest.split_at(at);
-        out.push_str(before);
-        if let Some(after) = from.strip_prefix("{rows}") {
-            for n in 0..rows {
-                out.push_str(if n == 0 { "(" } else { ",(" });
-                for (column, kind) in row.chars().enumerate() {
-                    if column > 0 {
-                        out.push(',');
-                    }
-                    parameter(&mut out);
-                    if n == 0 {
-                        out.push_str(match kind {
-                            'b' => "::bytea",
-                            'i' => "::bigint",
-                            _ => "::text",
-                        });
-                    }
-                }
-                out.push(')');
-            }
-            rest = after;
-        } else {
-            parameter(&mut out);
-            rest = from.get(1..).unwrap_or_default();
-        }
-    }
-    out.push_str(rest);
-    out
+    text.replace("{rows}", &format!("VALUES {values}")).replace("{new}", &new)
 }
 
-/// Cuts `len` rows into ranges whose lengths are powers of two, at most [`MAX_ROWS`].
-pub(crate) fn chunks(len: usize) -> impl Iterator<Item = core::ops::Range<usize>> {
-    let mut from = 0;
-    core::iter::from_fn(move || {
-        let left = (len - from).min(MAX_ROWS);
-        let size = 1 << left.checked_ilog2()?;
-        from += size;
-        Some(from - size..from)
-    })
+/// Rows of parameters for PostgreSQL: those of the first row have their types, all later rows follow.
+fn typed(row: &str, rows: usize) -> String {
+    let types = row.chars().map(|kind| match kind {
+        'b' => "?::bytea",
+        'i' => "?::bigint",
+        _ => "?::text",
+    });
+    let first = format!("({})", types.collect::<Vec<_>>().join(","));
+    let later = format!(",({})", vec!["?"; row.len()].join(","));
+    first + &later.repeat(rows - 1)
+}
+
+/// Numbers the parameters.
+fn numbered(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() * 2);
+    for (number, piece) in text.split('?').enumerate() {
+        if number > 0 {
+            out.push_str(&format!("${number}"));
+        }
+        out.push_str(piece);
+    }
+    out
 }
 
 /// Declares statements and lists them as `ALL`, for the test that prepares every one.
@@ -169,25 +155,21 @@ mod tests {
     fn both_dialects_from_one_text() {
         static S: Statement = Statement::rows(
             "bi",
-            "WITH v(a, b) AS (VALUES {rows}) SELECT c FROM t WHERE t.a = v.a AND d > ? /*pg:FOR UPDATE*/",
+            "WITH v(a, b) AS ({rows}) SELECT c FROM t WHERE t.a = v.a AND d > ? /*pg:FOR UPDATE*/",
         );
         let sqlite = S.text(Dialect::Sqlite, 2);
-        assert!(sqlite.as_str().contains("VALUES (?,?),(?,?)) SELECT"), "{}", sqlite.as_str());
+        assert!(sqlite.as_str().contains("(VALUES (?,?),(?,?)) SELECT"), "{}", sqlite.as_str());
         let postgres = S.text(Dialect::Postgres, 2);
-        let want = "VALUES ($1::bytea,$2::bigint),($3,$4)) SELECT c FROM t WHERE t.a = v.a AND d > $5 FOR UPDATE";
+        let want = "(VALUES ($1::bytea,$2::bigint),($3,$4)) \
+                    SELECT c FROM t WHERE t.a = v.a AND d > $5 FOR UPDATE";
         assert!(postgres.as_str().ends_with(want), "{}", postgres.as_str());
     }
 
     #[test]
-    fn chunks_cover_everything_once() {
-        for len in 0..1_000 {
-            let mut next = 0;
-            for chunk in chunks(len) {
-                assert_eq!(chunk.start, next);
-                assert!(chunk.len().is_power_of_two() && chunk.len() <= MAX_ROWS);
-                next = chunk.end;
-            }
-            assert_eq!(next, len);
-        }
+    fn filling_rows_are_not_inserted() {
+        static S: Statement = Statement::rows("b", "INSERT INTO t (a) {new}");
+        assert_eq!(S.text(Dialect::Sqlite, 1).as_str(), "INSERT INTO t (a) VALUES (?)");
+        let two = "INSERT INTO t (a) SELECT * FROM (VALUES (?),(?)) AS v WHERE column1 IS NOT NULL";
+        assert_eq!(S.text(Dialect::Sqlite, 2).as_str(), two);
     }
 }

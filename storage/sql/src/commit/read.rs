@@ -19,34 +19,34 @@ use crate::{
 statements! {
     LOCK_CONVERSATIONS = Statement::rows(
         "b",
-        "WITH v(id) AS (VALUES {rows})
+        "WITH v(id) AS ({rows})
         SELECT c.id, c.highest_stamp, c.last_number, c.spoken
         FROM v CROSS JOIN conversations c WHERE c.id = v.id
         /*pg:ORDER BY c.id FOR UPDATE OF c*/",
     );
     KNOWN_IDS = Statement::rows(
         "bbi",
-        "WITH v(id, sender, server) AS (VALUES {rows})
+        "WITH v(id, sender, server) AS ({rows})
         SELECT m.id, m.sender, m.conversation, m.stamp, m.origin_number, m.accepted_at
         FROM v CROSS JOIN messages m
         WHERE m.id = v.id AND m.sender = v.sender AND m.server = v.server",
     );
     MARKS = Statement::rows(
         "bb",
-        "WITH v(device, conversation) AS (VALUES {rows})
+        "WITH v(device, conversation) AS ({rows})
         SELECT d.device, d.conversation, d.last_message
         FROM v CROSS JOIN device_marks d
         WHERE d.device = v.device AND d.conversation = v.conversation",
     );
     LOCK_INBOXES = Statement::rows(
         "b",
-        "WITH v(account) AS (VALUES {rows})
+        "WITH v(account) AS ({rows})
         SELECT i.account, i.head FROM v CROSS JOIN inboxes i WHERE i.account = v.account
         /*pg:ORDER BY i.account FOR UPDATE OF i*/",
     );
     LOCK_OUTBOXES = Statement::rows(
         "i",
-        "WITH v(destination) AS (VALUES {rows})
+        "WITH v(destination) AS ({rows})
         SELECT o.destination, o.head
         FROM v CROSS JOIN outbox_heads o WHERE o.destination = v.destination
         /*pg:ORDER BY o.destination FOR UPDATE OF o*/",
@@ -84,7 +84,7 @@ pub(crate) async fn known(
 ) -> Result<(Known, Refs), Failure> {
     let block = if store.db().dialect() == Dialect::Postgres { REF_BLOCK } else { usize::MAX };
     let outboxes = outboxes(store, batch);
-    let mut script = tx.script();
+    let mut script = tx.script().sized(batch.len());
     let conversations = distinct(batch.iter().map(|accept| accept.conversation));
     let conversations = script.rows(&LOCK_CONVERSATIONS, &conversations, |args, id| {
         args.bytes(&id.0);

@@ -29,12 +29,12 @@ statements! {
         "INSERT INTO messages (ref, id, sender, server, device, addressed_to, conversation,
             stamp, origin_number, class, collapse, expires, epoch, device_list_version, client_timestamp,
             accepted_at, body, pointers)
-        VALUES {rows}",
+        {new}",
     );
     /// Entries about to be replaced no longer refer to their messages.
     RELEASE_SLOTS = Statement::rows(
         "bb",
-        "WITH v(account, slot) AS (VALUES {rows})
+        "WITH v(account, slot) AS ({rows})
         UPDATE messages SET pointers = pointers - gone.n
         FROM (
             SELECT i.message AS ref, COUNT(*) AS n FROM v CROSS JOIN inbox i
@@ -47,47 +47,47 @@ statements! {
     CLEAR_SLOTS = Statement::rows(
         "bb",
         "DELETE FROM inbox WHERE (account, arrival) IN (
-            WITH v(account, slot) AS (VALUES {rows})
+            WITH v(account, slot) AS ({rows})
             SELECT i.account, i.arrival FROM v CROSS JOIN inbox i
             WHERE i.account = v.account AND i.slot = v.slot AND i.slot IS NOT NULL)",
     );
     ENTRIES = Statement::rows(
         "biibi",
-        "INSERT INTO inbox (account, arrival, message, slot, arrived_at) VALUES {rows}",
+        "INSERT INTO inbox (account, arrival, message, slot, arrived_at) {new}",
     );
     NEW_CONVERSATIONS = Statement::rows(
         "biii",
-        "INSERT INTO conversations (id, highest_stamp, last_number, spoken) VALUES {rows}",
+        "INSERT INTO conversations (id, highest_stamp, last_number, spoken) {new}",
     );
     CONVERSATIONS = Statement::rows(
         "biii",
-        "INSERT INTO conversations (id, highest_stamp, last_number, spoken) VALUES {rows}
+        "INSERT INTO conversations (id, highest_stamp, last_number, spoken) {new}
         ON CONFLICT (id) DO UPDATE SET highest_stamp = excluded.highest_stamp,
             last_number = excluded.last_number, spoken = excluded.spoken",
     );
     MARKS = Statement::rows(
         "bbb",
-        "INSERT INTO device_marks (device, conversation, last_message) VALUES {rows}
+        "INSERT INTO device_marks (device, conversation, last_message) {new}
         ON CONFLICT (device, conversation) DO UPDATE SET last_message = excluded.last_message",
     );
-    NEW_INBOXES = Statement::rows("bi", "INSERT INTO inboxes (account, head) VALUES {rows}");
+    NEW_INBOXES = Statement::rows("bi", "INSERT INTO inboxes (account, head) {new}");
     INBOXES = Statement::rows(
         "bi",
-        "INSERT INTO inboxes (account, head) VALUES {rows}
+        "INSERT INTO inboxes (account, head) {new}
         ON CONFLICT (account) DO UPDATE SET head = excluded.head",
     );
     INTENTS = Statement::rows(
         "iiibii",
         "INSERT INTO outbox (destination, number, lane, recipients, enqueued_at, message)
-        VALUES {rows}",
+        {new}",
     );
     NEW_OUTBOXES = Statement::rows(
         "ii",
-        "INSERT INTO outbox_heads (destination, head) VALUES {rows}",
+        "INSERT INTO outbox_heads (destination, head) {new}",
     );
     OUTBOXES = Statement::rows(
         "ii",
-        "INSERT INTO outbox_heads (destination, head) VALUES {rows}
+        "INSERT INTO outbox_heads (destination, head) {new}
         ON CONFLICT (destination) DO UPDATE SET head = excluded.head",
     );
 }
@@ -101,7 +101,7 @@ pub(super) async fn write(
     bodies: &HashMap<BodyId, &Bytes>,
     refs: &Refs,
 ) -> Result<(), Failure> {
-    let mut script = tx.script();
+    let mut script = tx.script().sized(batch.len());
     put_bodies(&mut script, plan, batch, bodies);
     put_messages(store, &mut script, plan, batch, refs);
     put_entries(&mut script, plan, batch, refs);

@@ -72,6 +72,17 @@ impl Args {
         self.number(value as u64)
     }
 
+    /// A row of NULLs of these types.
+    pub(super) fn nulls(&mut self, row: &str) {
+        for kind in row.chars() {
+            match kind {
+                'b' => self.add(None::<&[u8]>),
+                'i' => self.add(None::<i64>),
+                _ => self.add(None::<&str>),
+            }
+        }
+    }
+
     /// Bytes.
     pub(crate) fn bytes(&mut self, value: &[u8]) -> &mut Self {
         self.add(value);

@@ -1,22 +1,22 @@
 //! Scripts: statements that run one after the other, in as few round trips as the database allows.
 //!
-//! On SQLite every round trip is a hop to the connection's thread and back. Statements of a few rows
-//! are therefore joined with `;` and run as one. Those of many rows go alone: their texts' number
-//! would multiply, and the connection's cache of prepared statements would not hold them.
+//! On SQLite every round trip is a hop to the connection's thread and back. Statements are therefore
+//! joined with `;` and run as one. So that there are few different texts, and the connection's cache
+//! holds them prepared, all VALUES lists of a script have the script's number of rows: a power of
+//! two that its maker knows beforehand, such as the size of a batch.
 
 use core::ops::Range;
 
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
 use super::{Args, Row};
-use crate::statement::{Dialect, Statement, chunks};
-
-/// Most rows of a statement that is joined with others.
-const JOINED_ROWS: usize = 2;
+use crate::statement::{Dialect, MAX_ROWS, Statement};
 
 /// Statements to be run in order.
 pub(crate) struct Script {
     dialect: Dialect,
+    /// Rows of a VALUES list, at least.
+    rows: usize,
     sent: Vec<Segment>,
     /// The segment that statements are added to.
     current: Segment,
@@ -45,7 +45,22 @@ pub(crate) struct Slot(Range<usize>);
 
 impl Script {
     pub(crate) fn new(dialect: Dialect) -> Self {
-        Self { dialect, sent: Vec::new(), current: Segment::new(dialect), open: true, len: 0 }
+        Self {
+            dialect,
+            rows: 1,
+            sent: Vec::new(),
+            current: Segment::new(dialect),
+            open: true,
+            len: 0,
+        }
+    }
+
+    /// Gives all VALUES lists the number of rows that `items` need, where they do not need more.
+    pub(crate) fn sized(mut self, items: usize) -> Self {
+        if self.dialect == Dialect::Sqlite {
+            self.rows = items.next_power_of_two().min(MAX_ROWS);
+        }
+        self
     }
 
     /// How many statements each segment has.
@@ -66,7 +81,7 @@ impl Script {
         statement: &'static Statement,
         bind: impl FnOnce(&mut Args),
     ) -> Slot {
-        bind(self.place(statement, 1));
+        bind(self.place(statement, 1, true));
         Slot(self.len - 1..self.len)
     }
 
@@ -89,25 +104,30 @@ impl Script {
         then: impl Fn(&mut Args),
     ) -> Slot {
         let from = self.len;
-        for chunk in chunks(items.len()) {
-            let items = items.get(chunk).unwrap_or_default();
-            let args = self.place(statement, items.len());
-            args.reserve(items.len() * statement.width());
-            for item in items {
+        let few = items.len() <= MAX_ROWS;
+        for chunk in items.chunks(MAX_ROWS) {
+            let rows = chunk.len().next_power_of_two().max(self.rows);
+            let args = self.place(statement, rows, few);
+            args.reserve(rows * statement.row().len());
+            for item in chunk {
                 bind(args, item);
+            }
+            for _ in chunk.len()..rows {
+                args.nulls(statement.row());
             }
             then(args);
         }
         Slot(from..self.len)
     }
 
-    fn place(&mut self, statement: &'static Statement, rows: usize) -> &mut Args {
-        let small = rows <= JOINED_ROWS && self.dialect == Dialect::Sqlite;
-        if self.current.statements > 0 && !(small && self.open) {
+    /// Adds a statement; those of `few` rows are joined.
+    fn place(&mut self, statement: &'static Statement, rows: usize, few: bool) -> &mut Args {
+        let join = few && self.dialect == Dialect::Sqlite;
+        if self.current.statements > 0 && !(join && self.open) {
             let next = Segment::new(self.dialect);
             self.sent.push(core::mem::replace(&mut self.current, next));
         }
-        self.open = small;
+        self.open = join;
         self.len += 1;
         self.current.add(statement.text(self.dialect, rows))
     }
