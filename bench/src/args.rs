@@ -24,13 +24,13 @@ pub(crate) struct Args {
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct TargetArgs {
     /// Start this `posthouse` binary in a directory of its own, and end it afterwards.
-    #[arg(long, global = true, conflicts_with_all = ["url", "pid", "metrics"])]
+    #[arg(long, global = true)]
     pub(crate) spawn: Option<PathBuf>,
     /// With --spawn: clients connect through TLS.
-    #[arg(long, global = true, requires = "spawn")]
+    #[arg(long, global = true)]
     pub(crate) tls: bool,
     /// With --spawn: the database's URL instead of a fresh SQLite file.
-    #[arg(long, global = true, requires = "spawn")]
+    #[arg(long, global = true)]
     pub(crate) database: Option<String>,
     /// With --spawn: where the data directory is made; its disk is the one that is measured.
     #[arg(long, global = true, default_value = ".")]

@@ -5,7 +5,10 @@ use std::{io, path::PathBuf};
 /// A run that ended without figures.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    #[error("neither --url nor --spawn says which server to load")]
+    #[error(
+        "say which server to load: --spawn BINARY (with --tls, --database), or --url URL (with \
+         --ca, --pid, --metrics)"
+    )]
     NoTarget,
     #[error("--pid says which process's memory is measured")]
     NoProcess,

@@ -48,8 +48,8 @@ impl Target {
     /// Finds or starts the server.
     pub(crate) async fn prepare(args: &TargetArgs) -> Result<Self, Failure> {
         let target = match (&args.url, &args.spawn) {
-            (Some(url), _) => Self::attach(args, url)?,
-            (None, Some(binary)) => {
+            (Some(url), None) if !args.tls && args.database.is_none() => Self::attach(args, url)?,
+            (None, Some(binary)) if args.pid.is_none() && args.metrics.is_none() => {
                 let deadline = Duration::from_secs(START_SECONDS);
                 let late = Failure::TooSlow {
                     what: "the server did not start".into(),
@@ -58,7 +58,7 @@ impl Target {
                 let spawning = Box::pin(Self::spawn(args, binary));
                 tokio::time::timeout(deadline, spawning).await.map_err(|_| late)??
             }
-            (None, None) => return Err(Failure::NoTarget),
+            _ => return Err(Failure::NoTarget),
         };
         Console::progress(format_args!("loading {}", target.connector.endpoint()));
         Ok(target)
