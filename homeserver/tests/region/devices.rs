@@ -75,7 +75,7 @@ async fn a_stopping_server_tells_its_clients_to_come_back() {
     let mut home = Home::start().await;
     let mut ada = Device::register(&home, "ada").await;
     ada.catch_up(&home).await;
-    let (_, closed) = tokio::join!(home.stop(), ada.closed());
+    let ((), closed) = tokio::join!(home.stop(), ada.closed());
     assert_eq!(closed.code, 1012);
     assert!(closed.may_reconnect());
 }

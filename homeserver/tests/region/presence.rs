@@ -6,6 +6,7 @@ use posthouse_client::Event;
 use posthouse_protocol::{
     frame::{ClientFrame, Presence, PresenceFrame, PresenceUpdate},
     id::Address,
+    time::Clock,
 };
 use tokio::time::Instant;
 
@@ -74,7 +75,6 @@ async fn last_seen_survives_a_restart() {
     assert_eq!(seen.status, Presence::Offline);
     let registered = ben.tokens.clone();
     assert_eq!(&seen.user_id, &registered.account_id);
-    use posthouse_protocol::time::Clock;
     let ago = home.clock.now().0 - seen.last_seen.unwrap().0;
     assert!(ago < 60_000, "{ago} ms");
 }

@@ -14,11 +14,11 @@ use super::{
 };
 
 fn ids(page: &posthouse_protocol::rest::SyncPage) -> Vec<MessageId> {
-    let id = |raw: &Box<serde_json::value::RawValue>| {
+    let id = |raw: &serde_json::value::RawValue| {
         let value: serde_json::Value = serde_json::from_str(raw.get()).unwrap();
         MessageId::parse(value["id"].as_str().unwrap()).unwrap()
     };
-    page.messages.iter().map(id).collect()
+    page.messages.iter().map(|raw| id(raw)).collect()
 }
 
 #[tokio::test]

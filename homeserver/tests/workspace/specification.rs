@@ -50,8 +50,9 @@ fn the_wire_does_not_change_without_its_specification() {
     let text = read("docs/spec/README.md");
     let mut wrong = Vec::new();
     for path in files("rs").iter().filter(|path| is_wire(path)) {
-        let short: String =
-            Sha256::digest(read(path)).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let digest = Sha256::digest(read(path));
+        let short =
+            digest.iter().take(8).fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
         if !text.lines().any(|line| line.contains(&format!("`{path}` | `{short}` |"))) {
             wrong.push(format!("| `{path}` | `{short}` |"));
         }

@@ -6,6 +6,13 @@
 //! new SQLite file in the current directory's file system.
 #![expect(clippy::print_stdout, reason = "a program that prints figures")]
 #![expect(clippy::disallowed_methods, reason = "measures with the real clock")]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::indexing_slicing,
+    clippy::unchecked_time_subtraction,
+    reason = "figures for people, of a few million messages and seconds at most"
+)]
 
 use std::{
     error::Error,

@@ -11,6 +11,8 @@
 //! * `/*pg: …*/` is a comment for SQLite and text for PostgreSQL: row locks, which SQLite does not
 //!   need since it has one writer.
 
+use std::fmt::Write as _;
+
 use std::sync::{Arc, OnceLock};
 
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
@@ -128,7 +130,7 @@ fn numbered(text: &str) -> String {
     let mut out = String::with_capacity(text.len() * 2);
     for (number, piece) in text.split('?').enumerate() {
         if number > 0 {
-            out.push_str(&format!("${number}"));
+            _ = write!(out, "${number}");
         }
         out.push_str(piece);
     }

@@ -5,6 +5,13 @@
 //! prints each acknowledgement; kills it after a random number of them, at whatever moment that is;
 //! opens the database again and looks. The seed is printed.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::format_push_string,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails there and then"
+)]
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     io::{BufRead, BufReader, Write},

@@ -3,6 +3,12 @@
 //! `storage/sql/tests/postgres.sh cargo test -p posthouse-storage-sql --features postgres-tests`
 //! starts a server for it. Every case has a database of its own.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on fails there and then"
+)]
+
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use async_trait::async_trait;

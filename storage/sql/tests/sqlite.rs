@@ -1,5 +1,7 @@
 //! The storage contract on SQLite.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there and then")]
+
 use async_trait::async_trait;
 use posthouse_storage::contract::Subject;
 use posthouse_storage_sql::SqlStore;
