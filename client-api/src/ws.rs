@@ -9,6 +9,8 @@ mod writer;
 
 use std::sync::Arc;
 
+use posthouse_protocol::limits;
+
 use crate::{
     Edge,
     mailbox::Mailbox,
@@ -16,6 +18,7 @@ use crate::{
     server::Stream,
 };
 use connection::Connection;
+use decoder::Decoder;
 
 /// The subprotocol: JSON text frames.
 pub(crate) const SUBPROTOCOL: &str = "posthouse.v1";
@@ -28,12 +31,13 @@ pub(crate) struct Opened {
 }
 
 /// Runs a socket to its end. `early` are bytes that arrived right after the handshake.
-pub(crate) async fn run(stream: Stream, early: &[u8], opened: Opened, edge: &Edge) {
+pub(crate) async fn run(stream: Stream, early: Vec<u8>, opened: Opened, edge: &Edge) {
     let counters = edge.counters();
     counters.sockets.add(1);
     let _open = counters.open_sockets.hold();
     let Opened { caller, mailbox, feed } = opened;
-    let mut connection = Connection::new(stream, early, &caller, &mailbox, edge);
+    let mut connection =
+        Connection::new(stream, Decoder::new(limits::MAX_FRAME, early), &caller, &mailbox, edge);
     let end = connection.run(feed, edge.draining()).await;
     tracing::debug!(device = %caller.device, ?end, "a socket ends");
     end.count(counters);

@@ -51,7 +51,7 @@ pub(super) async fn run(tcp: TcpStream, peer: IpAddr, shared: Arc<Shared>, admis
         let Some((stream, early, opened)) = Box::pin(requests(stream, peer, &shared)).await else {
             return;
         };
-        Box::pin(ws::run(stream, &early, opened, &shared.edge)).await;
+        Box::pin(ws::run(stream, early, opened, &shared.edge)).await;
     };
     tokio::select! {
         () = stages => {}
@@ -80,7 +80,7 @@ async fn requests(
     stream: Stream,
     peer: IpAddr,
     shared: &Shared,
-) -> Option<(Stream, bytes::Bytes, ws::Opened)> {
+) -> Option<(Stream, Vec<u8>, ws::Opened)> {
     let config = shared.edge.config();
     let io = TokioIo::new(Impatient::new(stream, config.write_timeout));
     let opening = Opening::default();
@@ -104,7 +104,11 @@ async fn requests(
     let parts = connection.into_parts();
     let mut stream = parts.io.into_inner().into_inner();
     match (result, opening.take()) {
-        (Ok(()), Some(opened)) => Some((stream, parts.read_buf, opened)),
+        (Ok(()), Some(opened)) => {
+            // A copy, since the original would keep all of hyper's read buffer for the socket's
+            // life.
+            Some((stream, parts.read_buf.to_vec(), opened))
+        }
         (result, _) => {
             if let Err(err) = result {
                 tracing::debug!(error = %err, "an HTTP connection ended early");

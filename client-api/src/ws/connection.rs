@@ -93,7 +93,7 @@ struct Waits<'p, 'token> {
 impl<'a> Connection<'a> {
     pub(super) fn new(
         stream: Stream,
-        early: &[u8],
+        decoder: Decoder,
         caller: &'a Caller,
         mailbox: &'a Arc<Mailbox>,
         edge: &'a Edge,
@@ -104,7 +104,7 @@ impl<'a> Connection<'a> {
             caller,
             mailbox,
             stream,
-            decoder: Decoder::new(limits::MAX_FRAME, early),
+            decoder,
             writer: Writer::default(),
             submitting: None,
             pull_due: true,

@@ -69,8 +69,9 @@ const PING: u8 = 9;
 const PONG: u8 = 10;
 
 impl Decoder {
-    pub(super) fn new(max: usize, early: &[u8]) -> Self {
-        Self { max, received: early.to_vec(), at: 0, skip: 0, parts: None }
+    /// Decodes messages of at most `max` bytes, from what has been `received` already on.
+    pub(super) fn new(max: usize, received: Vec<u8>) -> Self {
+        Self { max, received, at: 0, skip: 0, parts: None }
     }
 
     /// Takes in bytes from the connection.

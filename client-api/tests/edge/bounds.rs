@@ -49,7 +49,7 @@ async fn connections_of_one_address_are_bounded() {
 async fn a_head_is_bounded() {
     let server = TestServer::start().await;
     let large = format!("x-large: {}\r\n", "x".repeat(20_000));
-    let many: String = (0..70).map(|n| format!("x-{n}: 1\r\n")).collect();
+    let many = "x-many: 1\r\n".repeat(70);
     for fields in [large, many] {
         let mut stream = server.dial().await;
         let head = format!("GET /healthz HTTP/1.1\r\nhost: x\r\n{fields}\r\n");

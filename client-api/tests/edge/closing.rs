@@ -144,7 +144,7 @@ async fn silent_sockets_are_noticed() {
 #[tokio::test]
 async fn watched_sockets_are_pinged_more_often() {
     let mut config = config();
-    config.ping_interval = Duration::from_secs(3600);
+    config.ping_interval = Duration::from_hours(1);
     config.watched_ping_interval = Duration::from_millis(20);
     let server = TestServer::with(config).await;
     server.home.is_watched.store(true, Ordering::SeqCst);

@@ -12,7 +12,7 @@ use crate::support::{Answer, TestServer, config};
 const REGISTER: &str = r#"{"handle":"alice","password":"correct horse"}"#;
 
 fn hourly(burst: u32) -> Rate {
-    Rate { burst, interval: Duration::from_secs(3600) }
+    Rate { burst, interval: Duration::from_hours(1) }
 }
 
 fn assert_limited(answer: &Answer) {

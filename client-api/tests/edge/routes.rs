@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, HashSet};
 use http_body_util::Full;
 use hyper::{Request, body::Bytes};
 use posthouse_client_api::rest::{Access, ROUTES, Route};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::{Answer, TestServer, User};
 
@@ -187,7 +188,6 @@ async fn the_media_type_and_the_size_are_checked() {
 async fn chunked_bodies_are_bounded() {
     let server = TestServer::start().await;
     let mut stream = server.dial().await;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let head = "POST /v1/accounts HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
                 transfer-encoding: chunked\r\nconnection: close\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();

@@ -7,7 +7,7 @@ use tokio::{
     time::{interval, timeout},
 };
 
-use crate::support::{Bytestream, TestServer, config, eventually};
+use crate::support::{Bytestream, TestServer, client::open, config, eventually};
 
 const WAIT: Duration = Duration::from_secs(10);
 
@@ -31,11 +31,12 @@ async fn drip(stream: &mut Box<dyn Bytestream>, bytes: impl Iterator<Item = u8>)
                     Ok(0) | Err(_) => return,
                     Ok(_) => {}
                 },
-                _ = pace.tick() => if let Some(byte) = bytes.next() {
+                _ = pace.tick() => {
+                    let Some(byte) = bytes.next() else { continue };
                     if stream.write_all(&[byte]).await.is_err() {
                         return;
                     }
-                },
+                }
             }
         }
     });
@@ -121,10 +122,10 @@ async fn a_frame_that_drips_ends_the_socket() {
     config.ping_interval = Duration::from_millis(100);
     let server = TestServer::with(config).await;
     let user = server.home.user();
-    let socket = server.connect(&user).await;
-    let mut stream = socket.stream.into_inner();
+    let address = server.address.to_string();
+    let mut stream = open(&address, None, &user.token).await;
     // A text of 60,000 bytes, masked with zeros, that comes one byte at a time.
-    stream.write_all(&[0x81, 0x80 | 126, 0xea, 0x60, 0, 0, 0, 0]).await.unwrap();
+    stream.write_all(&[0x81, 0xfe, 0xea, 0x60, 0, 0, 0, 0]).await.unwrap();
     let said = drip(&mut stream, std::iter::repeat(b'x')).await;
     assert!(said.contains("a frame stays incomplete"), "{said:?}");
     assert_eq!(server.edge.counters().dead_sockets.get(), 0);

@@ -7,7 +7,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::support::{TestServer, config, eventually, tls_pair};
+use crate::support::{TestServer, config, eventually};
 
 #[tokio::test]
 async fn requests_and_sockets_over_tls() {
@@ -51,9 +51,7 @@ async fn certificates_are_exchanged_without_a_restart() {
     let mut server = TestServer::over_tls(config()).await;
     let user = server.home.user();
     let mut socket = server.connect(&user).await;
-    let (renewed, trusting) = tls_pair();
-    server.replace_certificate(renewed);
-    server.tls = Some(trusting);
+    server.renew_certificate();
     assert_eq!(server.call("GET", "/healthz", None, "").await.status, 200);
     assert_eq!(socket.json().await["type"], "caught_up");
     assert!(socket.is_alive().await);

@@ -1,6 +1,6 @@
 //! Clients of the server: requests, and a socket by an independent WebSocket implementation.
 
-use std::{future::poll_fn, time::Duration};
+use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use http_body_util::{BodyExt as _, Full};
@@ -8,7 +8,7 @@ use hyper::{HeaderMap, Request, StatusCode, body::Bytes};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
     time::{Instant, sleep, timeout},
 };
@@ -247,4 +247,30 @@ impl KeepAlive {
         let body = response.into_body().collect().await.unwrap().to_bytes();
         (status, serde_json::from_slice(&body).unwrap())
     }
+}
+
+/// Opens a socket by hand and leaves it alone.
+pub(crate) async fn open(
+    address: &str,
+    trust: Option<&Arc<rustls::ClientConfig>>,
+    token: &str,
+) -> Box<dyn Bytestream> {
+    let tcp = TcpStream::connect(address).await.unwrap();
+    let mut stream: Box<dyn Bytestream> = match trust {
+        None => Box::new(tcp),
+        Some(trust) => {
+            let name = "localhost".try_into().unwrap();
+            Box::new(TlsConnector::from(trust.clone()).connect(name, tcp).await.unwrap())
+        }
+    };
+    let request = format!(
+        "GET /v1/connect HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\
+         connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+         sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, b"HTTP/1.1 101");
+    stream
 }

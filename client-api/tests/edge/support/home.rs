@@ -139,7 +139,7 @@ impl Home {
         self.hold_answers.store(false, Ordering::SeqCst);
         let held = std::mem::take(&mut self.state().held);
         for (submission, answer) in held {
-            self.settle(&submission, answer);
+            Self::settle(&submission, answer);
         }
     }
 
@@ -173,7 +173,7 @@ impl Home {
         user.cloned().ok_or_else(|| Rejection::new(Code::Unauthorized, "the token is not valid"))
     }
 
-    fn settle(&self, submission: &Submission, answer: Answer) {
+    fn settle(submission: &Submission, answer: Answer) {
         let at = Timestamp(1_705_234_567_900);
         let conversation_id = ConversationId([7; 16]);
         match answer {
@@ -302,7 +302,7 @@ impl Messaging for Home {
         if self.hold_answers.load(Ordering::SeqCst) {
             self.state().held.push((submission, answer));
         } else {
-            self.settle(&submission, answer);
+            Self::settle(&submission, answer);
         }
     }
 

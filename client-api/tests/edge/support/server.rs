@@ -15,9 +15,10 @@ use posthouse_protocol::{
     time::{Clock, Timestamp},
 };
 use rand::{SeedableRng as _, rngs::StdRng};
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::timeout};
 
-use super::Home;
+use super::home::Home;
 
 /// A clock that tests set.
 pub(crate) struct ManualClock(AtomicU64);
@@ -46,7 +47,8 @@ pub(crate) struct TestServer {
     pub(crate) edge: Edge,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
-    certificate: Option<Arc<Tls>>,
+    pub(crate) certificate: Option<Certificate>,
+    tls_handle: Option<Arc<Tls>>,
     stop: Option<oneshot::Sender<()>>,
     task: Option<JoinHandle<()>>,
 }
@@ -64,15 +66,17 @@ impl TestServer {
 
     /// Over TLS, with a certificate of its own.
     pub(crate) async fn over_tls(config: Config) -> Self {
-        let (server, client) = tls_pair();
-        let mut started = Self::run(config, Some(Arc::new(Tls::new(server)))).await;
-        started.tls = Some(client);
+        let certificate = Certificate::new();
+        let tls = Arc::new(Tls::new(certificate.server()));
+        let mut started = Self::run(config, Some(tls)).await;
+        started.tls = Some(certificate.trust());
+        started.certificate = Some(certificate);
         started
     }
 
     async fn run(config: Config, tls: Option<Arc<Tls>>) -> Self {
         let home = Home::new();
-        let certificate = tls.clone();
+        let tls_handle = tls.clone();
         let ports = Ports {
             accounts: home.clone(),
             messaging: home.clone(),
@@ -90,12 +94,25 @@ impl TestServer {
         let (stop, stopped) = oneshot::channel();
         let shutdown = async { drop(stopped.await) };
         let task = Some(tokio::spawn(serve(listener, edge.clone(), shutdown)));
-        Self { address, home, edge, clock, tls: None, certificate, stop: Some(stop), task }
+        Self {
+            address,
+            home,
+            edge,
+            clock,
+            tls: None,
+            certificate: None,
+            tls_handle,
+            stop: Some(stop),
+            task,
+        }
     }
 
     /// Takes another certificate for the connections to come.
-    pub(crate) fn replace_certificate(&self, config: Arc<rustls::ServerConfig>) {
-        self.certificate.as_ref().expect("a server over TLS").replace(config);
+    pub(crate) fn renew_certificate(&mut self) {
+        let renewed = Certificate::new();
+        self.tls_handle.as_ref().expect("a server over TLS").replace(renewed.server());
+        self.tls = Some(renewed.trust());
+        self.certificate = Some(renewed);
     }
 
     /// Tells the server to stop.
@@ -110,23 +127,48 @@ impl TestServer {
     }
 }
 
-/// A certificate for `localhost`, and settings for both sides.
-pub(crate) fn tls_pair() -> (Arc<rustls::ServerConfig>, Arc<rustls::ClientConfig>) {
-    let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let private = rustls_pki_types::PrivatePkcs8KeyDer::from(key.signing_key.serialize_der());
-    let server = rustls::ServerConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![key.cert.der().clone()], private.into())
-        .unwrap();
+/// A certificate for `localhost` that signs itself.
+pub(crate) struct Certificate {
+    pub(crate) der: CertificateDer<'static>,
+    key: PrivatePkcs8KeyDer<'static>,
+}
+
+impl Certificate {
+    fn new() -> Self {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        Self { der: made.cert.der().clone(), key }
+    }
+
+    /// Settings of a server that shows it.
+    fn server(&self) -> Arc<rustls::ServerConfig> {
+        let server = rustls::ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![self.der.clone()], self.key.clone_key().into())
+            .unwrap();
+        Arc::new(server)
+    }
+
+    /// Settings of a client that trusts it.
+    fn trust(&self) -> Arc<rustls::ClientConfig> {
+        trust(self.der.clone())
+    }
+}
+
+/// Settings of a client that trusts one certificate.
+pub(crate) fn trust(certificate: CertificateDer<'static>) -> Arc<rustls::ClientConfig> {
     let mut roots = rustls::RootCertStore::empty();
-    roots.add(key.cert.der().clone()).unwrap();
-    let client = rustls::ClientConfig::builder_with_provider(provider)
+    roots.add(certificate).unwrap();
+    let client = rustls::ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    (Arc::new(server), Arc::new(client))
+    Arc::new(client)
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
