@@ -46,14 +46,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_check_names_a_page_that_exists_and_is_the_only_one_of_its_name() {
+    fn every_check_names_a_section_that_exists_and_is_the_only_one_of_its_name() {
         let spec = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/spec");
         let mut statements = BTreeSet::new();
         for check in groups().into_iter().flat_map(|group| group.checks) {
-            let page = check.section.split(' ').next().unwrap();
-            assert!(spec.join(page).exists(), "{}", check.section);
+            let (page, number) = check.section.split_once(" §").unwrap();
+            let text = std::fs::read_to_string(spec.join(page)).unwrap();
+            let heading = |line: &str| {
+                let title = line.trim_start_matches('#').trim_start();
+                line.starts_with("##")
+                    && title.starts_with(&format!("{number}{}", separator(number)))
+            };
+            assert!(text.lines().any(heading), "{} is no section", check.section);
             assert!(statements.insert(check.statement), "twice: {}", check.statement);
         }
+    }
+
+    /// `## 2. Title`, but `### 2.1 Title`.
+    fn separator(number: &str) -> &'static str {
+        if number.contains('.') { " " } else { ". " }
     }
 
     #[test]

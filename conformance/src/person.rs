@@ -73,7 +73,7 @@ impl Person {
     /// [`Failure`] if the server refuses.
     pub async fn another_device(&self, server: &Server) -> Verdict<Self> {
         let body = json!({
-            "user": self.handle, "password": self.password, "device": {"name": "another"},
+            "user": self.handle, "password": self.password, "device": {"name": "another", "registration_id": 815},
         });
         let answer = Call::post("/v1/sessions").json(&body).send(&server.endpoint).await?;
         Self::logged_in(&answer.success()?, &self.password)

@@ -19,16 +19,16 @@ const CUT_OFF: Duration = Duration::from_secs(5);
 
 pub(super) fn group() -> Group {
     let checks = checks! {
-        "rest.md", "registering logs a first device in" => registers;
+        "rest.md §2.1", "registering logs a first device in" => registers;
         "identifiers.md §3", "a handle is taken once" => handle_taken;
         "identifiers.md §3", "handles of another form are refused" => bad_handles;
-        "rest.md", "a wrong password and an unknown handle get the same answer" => wrong_credentials;
-        "rest.md", "a password logs another device in, by handle or by id" => logs_in;
-        "rest.md", "a call without a valid token is refused" => unauthorized;
-        "rest.md", "a user is found by handle and by id" => finds_users;
-        "rest.md", "a refresh token is good once; its reuse ends the session" => refresh;
-        "rest.md", "sessions are listed and ended; an ended one is cut off at once" => ends_sessions;
-        "rest.md", "logging out ends the session" => logs_out;
+        "rest.md §2.2", "a wrong password and an unknown handle get the same answer" => wrong_credentials;
+        "rest.md §2.2", "a password logs another device in, by handle or by id" => logs_in;
+        "rest.md §1", "a call without a valid token is refused" => unauthorized;
+        "rest.md §3.1", "a user is found by handle and by id" => finds_users;
+        "rest.md §2.3", "a refresh token is good once; its reuse ends the session" => refresh;
+        "rest.md §2.6", "sessions are listed and ended; an ended one is cut off at once" => ends_sessions;
+        "rest.md §2.6", "logging out ends the session" => logs_out;
     };
     Group { name: "accounts", people: 2, checks }
 }

@@ -1,5 +1,7 @@
 //! What bad input gets: a clear answer, and no more.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::checks;
@@ -14,16 +16,18 @@ use crate::{
 
 pub(super) fn group() -> Group {
     let checks = checks! {
-        "errors.md", "a frame of an unknown type is answered and the socket goes on" => unknown_type;
-        "errors.md", "a text that is no JSON is answered and the socket goes on" => no_json;
-        "errors.md", "a frame with a bad field is answered with its reference" => bad_fields;
-        "client-socket.md", "fields that are not known are ignored" => unknown_fields;
-        "limits.md", "a body over the limit is too large, at the limit it is not" => large_bodies;
-        "errors.md", "deep nesting costs an answer" => deep_nesting;
-        "client-socket.md", "a text that is no UTF-8 never takes the server down" => no_utf8;
-        "errors.md", "what is not there is told from what is not allowed" => http_errors;
-        "errors.md", "a request of another media type is refused" => media_type;
-        "errors.md", "a request that is no JSON object is refused" => bad_requests;
+        "client-socket.md §2", "a frame of an unknown type is answered and the socket goes on" => unknown_type;
+        "errors.md §3", "a text that is no JSON is answered and the socket goes on" => no_json;
+        "client-socket.md §4.5", "a frame with a bad field is answered with its reference" => bad_fields;
+        "client-socket.md §2", "fields that are not known are ignored" => unknown_fields;
+        "client-socket.md §3.2", "a body over the limit is too large, at the limit it is not" => large_bodies;
+        "errors.md §3", "deep nesting costs an answer" => deep_nesting;
+        "client-socket.md §2", "a frame over the limit is answered and the socket goes on" => large_frame;
+        "client-socket.md §2", "a binary message is answered and the socket goes on" => binary;
+        "client-socket.md §8", "a text that is no UTF-8 closes with 1007" => no_utf8;
+        "errors.md §3", "what is not there is told from what is not allowed" => http_errors;
+        "rest.md §1", "a request of another media type is refused" => media_type;
+        "rest.md §1", "a request that is no JSON object is refused" => bad_requests;
     };
     Group { name: "errors", people: 2, checks }
 }
@@ -134,17 +138,27 @@ async fn deep_nesting(server: &Server, people: &[Person]) -> Verdict {
     }
 }
 
-/// RFC 6455 §8.1 lets a server fail the connection; others may answer.
-async fn no_utf8(server: &Server, people: &[Person]) -> Verdict {
-    let person = two(people)?.0;
-    let mut socket = person.come_online(server).await?;
-    socket.send_raw_text(b"{\"type\":\"ping\",\"ref\":\"\xff\xfe\"}").await?;
-    socket.drop_silently();
-    let mut socket = person.come_online(server).await?;
+async fn large_frame(server: &Server, people: &[Person]) -> Verdict {
+    let mut socket = two(people)?.0.come_online(server).await?;
+    for size in [327_681, 2_000_000] {
+        let frame = format!(r#"{{"type":"ping","ref":"{}"}}"#, "x".repeat(size));
+        refused(&mut socket, &frame, "too_large").await?;
+    }
+    Ok(())
+}
+
+async fn binary(server: &Server, people: &[Person]) -> Verdict {
+    let mut socket = two(people)?.0.come_online(server).await?;
     socket.send_binary(b"\x00\x01\x02\xff").await?;
-    socket.drop_silently();
-    let mut socket = person.come_online(server).await?;
+    let error = socket.expect_type("error").await?;
+    must_be("code", &text(&error, "code")?, &"bad_json")?;
     goes_on(&mut socket).await
+}
+
+async fn no_utf8(server: &Server, people: &[Person]) -> Verdict {
+    let mut socket = two(people)?.0.come_online(server).await?;
+    socket.send_raw_text(b"{\"type\":\"ping\",\"ref\":\"\xff\xfe\"}").await?;
+    must_be("the close code", &socket.closed(Duration::from_secs(5)).await?, &Some(1007))
 }
 
 async fn http_errors(server: &Server, people: &[Person]) -> Verdict {

@@ -17,14 +17,14 @@ use crate::{
 
 pub(super) fn group() -> Group {
     let checks = checks! {
-        "client-socket.md", "the backlog comes in order, then live traffic" => backlog;
+        "client-socket.md §5", "the backlog comes in order, then live traffic" => backlog;
         "statuses.md §4", "what is not acknowledged comes again, what is does not" => again;
         "statuses.md §4", "an acknowledgement never hides an earlier message" => no_hole;
         "statuses.md §4", "through acknowledges everything up to a cursor" => through;
-        "client-socket.md", "no more than the window is in flight" => window;
-        "rest.md", "a new device starts at the end of the inbox" => new_device;
-        "rest.md", "sync pages through the inbox" => pages;
-        "identifiers.md §7", "sync starts at a time, too" => since_time;
+        "client-socket.md §5", "no more than the window is in flight" => window;
+        "rest.md §2.2", "a new device starts at the end of the inbox" => new_device;
+        "rest.md §4.3", "sync pages through the inbox" => pages;
+        "rest.md §4.3", "sync starts at a time, too" => since_time;
         "identifiers.md §7", "a cursor beyond the end is reset" => reset;
     };
     Group { name: "inbox", people: 2, checks }

@@ -15,17 +15,18 @@ use crate::{
 
 pub(super) fn group() -> Group {
     let checks = checks! {
-        "client-socket.md", "a message reaches its recipient as it was sent" => delivered;
+        "client-socket.md §4.1", "a message reaches its recipient as it was sent" => delivered;
         "identifiers.md §6", "both sides derive the conversation's id" => conversation;
         "identifiers.md §4", "a recipient is named by id, bare id or handle" => addresses;
-        "errors.md", "a message to nobody is refused" => nobody;
-        "rest.md", "a message can be sent without a socket" => by_rest;
+        "errors.md §3", "a message to nobody is refused" => nobody;
+        "rest.md §4.1", "a message can be sent without a socket" => by_rest;
         "statuses.md §3", "sending again is answered alike and delivers nothing twice" => repeated;
         "statuses.md §2", "a refused message reserves nothing" => reserves_nothing;
         "identifiers.md §5", "an id is scoped to its sender" => scoped;
-        "client-socket.md", "the sender's other devices get a copy" => own_copies;
-        "durability.md §2", "ephemeral messages are not stored" => ephemeral;
-        "client-socket.md", "the plain frames of a simple client are understood" => plain_frames;
+        "client-socket.md §4.1", "the sender's other devices get a copy" => own_copies;
+        "client-socket.md §3.2", "ciphertexts go to their devices, or nowhere" => ciphertexts;
+        "client-socket.md §3.3", "ephemeral messages are not stored" => ephemeral;
+        "client-socket.md §3.1", "the plain frames of a simple client are understood" => plain_frames;
     };
     Group { name: "messages", people: 2, checks }
 }
@@ -188,6 +189,36 @@ async fn own_copies(server: &Server, people: &[Person]) -> Verdict {
     text(&copy, "to")?;
     must_be("stamp", &stamp(&copy, "stamp")?, &stamp(&sent, "stamp")?)?;
     let call = Call::delete("/v1/sessions/current").token(&device.token);
+    call.send(&server.endpoint).await?.success().map(drop)
+}
+
+async fn ciphertexts(server: &Server, people: &[Person]) -> Verdict {
+    let (alice, bob) = two(people)?;
+    let other = bob.another_device(server).await?;
+    let (mut from, mut to) = (alice.come_online(server).await?, other.come_online(server).await?);
+    let (first, second) = (bob.device, other.device);
+    let with_ciphertexts = |id: &str, all: &Value| {
+        let content = json!({"type": "encrypted", "encrypted": true, "ciphertexts": all});
+        with(message(id, &bob.account, ""), "content", content)
+    };
+    let one = |device: u64, registration_id: u64, data: &str| json!({"device": device, "registration_id": registration_id, "type": 1, "data": data});
+    // A device without a ciphertext, one that was installed anew, one that does not exist.
+    let id = server.fresh_uuid();
+    let stale = json!([one(first, 4_712, "MQ=="), one(127, 1, "Mg==")]);
+    from.send(&with_ciphertexts(&id, &stale)).await?;
+    let error = from.expect("a refusal", |frame| has(frame, "ref", &id)).await?;
+    must_be("code", &text(&error, "code")?, &"stale_devices")?;
+    must_be("user", &text(&error, "user")?, &bob.account.as_str())?;
+    must_be("missing", &error.get("missing"), &Some(&json!([second])))?;
+    must_be("stale", &error.get("stale"), &Some(&json!([first])))?;
+    must_be("extra", &error.get("extra"), &Some(&json!([127])))?;
+    // As it must be; the other device drew 815.
+    let right = json!([one(first, 4_711, "MQ=="), one(second, 815, "Mg==")]);
+    send(&mut from, &with_ciphertexts(&id, &right)).await?;
+    let got = receive(&mut to, &id).await?;
+    let own = json!([one(second, 815, "Mg==")]);
+    must_be("what the device is sent", &got.pointer("/content/ciphertexts"), &Some(&own))?;
+    let call = Call::delete("/v1/sessions/current").token(&other.token);
     call.send(&server.endpoint).await?.success().map(drop)
 }
 

@@ -14,10 +14,10 @@ use crate::{
 
 pub(super) fn group() -> Group {
     let checks = checks! {
-        "client-socket.md", "presence is told to people who have exchanged messages" => online;
-        "client-socket.md", "typing reaches the other, and says how long it holds" => typing;
-        "client-socket.md", "strangers see no presence and no typing" => strangers;
-        "rest.md", "presence can be asked for" => query;
+        "client-socket.md §3.6", "presence is told to people who have exchanged messages" => online;
+        "client-socket.md §3.5", "typing reaches the other, and says how long it holds" => typing;
+        "client-socket.md §3.6", "strangers see no presence and no typing" => strangers;
+        "rest.md §3.2", "presence can be asked for" => query;
     };
     Group { name: "presence", people: 3, checks }
 }

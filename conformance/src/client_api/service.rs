@@ -29,9 +29,9 @@ const LIMITS: &[(&str, u64)] = &[
 
 pub(super) fn group() -> Group {
     let checks = checks! {
-        "rest.md", "capabilities name the region, the versions and the subprotocols" => capabilities;
-        "limits.md", "capabilities advertise the limits" => limits;
-        "rest.md", "a server that runs says so" => health;
+        "rest.md §6.1", "capabilities name the region, the versions and the subprotocols" => capabilities;
+        "rest.md §6.1", "capabilities advertise the limits" => limits;
+        "rest.md §6.2", "a server that runs says so" => health;
     };
     Group { name: "service", people: 0, checks }
 }

@@ -19,12 +19,12 @@ const CLOSING: Duration = Duration::from_secs(5);
 
 pub(super) fn group() -> Group {
     let checks = checks! {
-        "client-socket.md", "a socket needs a valid token" => needs_a_token;
-        "client-socket.md", "a ticket opens one socket" => tickets;
-        "client-socket.md", "the subprotocol is agreed on, and is the default" => subprotocol;
-        "client-socket.md", "the backlog ends with caught_up" => caught_up;
-        "client-socket.md", "ping is answered with pong and the reference" => pong;
-        "client-socket.md", "a second connection of a device takes over" => replaced;
+        "client-socket.md §1", "a socket needs a valid token" => needs_a_token;
+        "client-socket.md §1", "a ticket opens one socket" => tickets;
+        "client-socket.md §1", "the subprotocol is agreed on, and is the default" => subprotocol;
+        "client-socket.md §4.4", "the backlog ends with caught_up" => caught_up;
+        "client-socket.md §3.7", "ping is answered with pong and the reference" => pong;
+        "client-socket.md §8", "a second connection of a device takes over" => replaced;
     };
     Group { name: "sockets", people: 1, checks }
 }
