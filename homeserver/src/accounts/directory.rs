@@ -74,7 +74,7 @@ impl Directory {
         Ok(AccountId { uuid, server: self.server.clone() })
     }
 
-    /// The account's devices, at most [`DEVICES_FRESH_MS`] old.
+    /// The account's devices, at most `DEVICES_FRESH_MS` old.
     ///
     /// # Errors
     /// As the store.
