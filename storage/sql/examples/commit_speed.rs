@@ -67,6 +67,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         println!("\na repetition: {:.1} µs CPU", bench.repetitions(&people).await?);
         println!("page of 100: {:.1} µs CPU per message", bench.pages(&people).await?);
     }
+    println!("{} transactions in all", bench.store.counters().read().transactions);
     bench.store.close().await;
     Ok(())
 }

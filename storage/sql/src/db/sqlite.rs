@@ -44,7 +44,7 @@ const ROW_BUFFER: usize = 1_024;
 
 /// Pages of the log (4 KiB each) after which a commit copies them into the database file. The
 /// measurement behind it is in docs/spec/durability.md.
-const CHECKPOINT_PAGES: &str = "4000";
+const CHECKPOINT_PAGES: &str = "1000";
 
 /// How long a statement waits for a lock of another process, such as a backup.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
