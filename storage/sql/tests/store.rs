@@ -1,5 +1,7 @@
 //! What the SQLite store promises beyond the contract: the file, its schema version, counted costs.
 
+#![expect(clippy::unwrap_used, reason = "test code: it fails by panicking")]
+
 use std::os::unix::fs::PermissionsExt;
 
 use async_trait::async_trait;
