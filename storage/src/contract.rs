@@ -129,6 +129,7 @@ macro_rules! contract_tests {
             concurrency {
                 arrivals_become_visible_in_order
                 one_id_is_accepted_once
+                numbers_are_dense_with_two_committers
                 the_first_messages_of_a_conversation_get_different_numbers
             }
             outbox {

@@ -110,6 +110,26 @@ async fn other_processes_are_told_of_commits_and_ended_sessions() {
     assert_eq!(told, want);
 }
 
+/// What exists is locked, in one order: committers wait for each other and do not begin again.
+#[tokio::test]
+async fn committers_wait_and_do_not_collide() {
+    let subject = fresh().await;
+    let one = World::new(&subject).await;
+    let two = World::beside(&subject, 1_000_000).await;
+    let (alice, bob) = (one.person("alice").await, one.person("bob").await);
+    let carol = one.person("carol").await;
+    // Two conversations, so that only Bob's inbox is shared.
+    one.accept(&one.message(&alice, &bob, START)).await;
+    two.accept(&two.message(&carol, &bob, START)).await;
+    for _ in 0..60 {
+        let (left, right) = (one.message(&alice, &bob, START), two.message(&carol, &bob, START));
+        tokio::join!(one.accept(&left), two.accept(&right));
+    }
+    for store in [&one.store, &two.store] {
+        assert_eq!(store.counters().read().retries, 0);
+    }
+}
+
 #[tokio::test]
 async fn a_lost_connection_is_told_as_missed_hints() {
     let subject = fresh().await;

@@ -129,6 +129,27 @@ pub async fn one_id_is_accepted_once<S: Subject>(subject: &S) {
     close(subject, one, two).await;
 }
 
+/// Numbers stay dense when both sides write at once through two processes. Their inboxes differ, so
+/// that only the conversation is shared.
+pub async fn numbers_are_dense_with_two_committers<S: Subject>(subject: &S) {
+    let (one, two) = worlds(subject).await;
+    let (alice, bob) = (one.person("alice").await, one.person("bob").await);
+    one.accept(&one.message(&alice, &bob, START)).await;
+    let mut numbers = vec![1];
+    for _ in 0..COMMITS {
+        let there = one.message(&alice, &bob, START);
+        let back = two.message(&bob, &alice, START);
+        let (left, right) = tokio::join!(one.accept(&there), two.accept(&back));
+        numbers.extend([left.origin_number, right.origin_number]);
+        let (first, second) =
+            if left.origin_number < right.origin_number { (left, right) } else { (right, left) };
+        assert!(first.stamp < second.stamp, "stamps follow the numbers");
+    }
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..=1 + 2 * COMMITS as u64).collect::<Vec<_>>());
+    close(subject, one, two).await;
+}
+
 /// A conversation that does not exist yet has nothing to be locked.
 pub async fn the_first_messages_of_a_conversation_get_different_numbers<S: Subject>(subject: &S) {
     let (one, two) = worlds(subject).await;
