@@ -51,6 +51,10 @@ impl Count {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
+    pub(crate) fn sub(&self, n: u64) {
+        self.0.fetch_sub(n, Ordering::Relaxed);
+    }
+
     /// Counts one up until the guard is dropped.
     pub(crate) fn hold(&self) -> Held<'_> {
         self.add(1);
@@ -63,7 +67,7 @@ pub(crate) struct Held<'a>(&'a Count);
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.sub(1);
     }
 }
 

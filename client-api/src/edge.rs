@@ -155,25 +155,44 @@ impl Edge {
         limiter.take(caller.account.uuid, self.0.start.elapsed()).map_err(too_often)
     }
 
-    /// A place for one more connection from `address`, unless it has too many.
-    pub(crate) fn admit(&self, address: IpAddr) -> Option<Admission> {
+    /// A place for one more connection from `address`, unless there are too many.
+    pub(crate) fn admit(&self, address: IpAddr) -> Result<Admission, Full> {
+        let open = &self.counters().open_connections;
+        if open.get() >= self.config().max_connections as u64 {
+            return Err(Full::Edge);
+        }
+        let key = self.take_place(address)?;
+        open.add(1);
+        Ok(Admission { edge: self.clone(), key })
+    }
+
+    /// Counts a connection with those of its address, if they are limited.
+    fn take_place(&self, address: IpAddr) -> Result<Option<AddressKey>, Full> {
         let canonical = address.to_canonical();
         if self.config().trusts(canonical) || self.config().exempts(canonical) {
-            return Some(Admission { edge: self.clone(), key: None });
+            return Ok(None);
         }
         let key = AddressKey::from(address);
         let mut counts = self.0.per_address.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(key).or_default();
         if *count >= self.config().max_connections_per_address {
-            return None;
+            return Err(Full::Address);
         }
         *count += 1;
-        drop(counts);
-        Some(Admission { edge: self.clone(), key: Some(key) })
+        Ok(Some(key))
     }
 }
 
-/// A connection's place among those of its address, given back when dropped.
+/// Which limit a connection would exceed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// [`Config::max_connections`].
+    Edge,
+    /// [`Config::max_connections_per_address`].
+    Address,
+}
+
+/// A connection's place, given back when dropped.
 pub(crate) struct Admission {
     edge: Edge,
     key: Option<AddressKey>,
@@ -181,6 +200,7 @@ pub(crate) struct Admission {
 
 impl Drop for Admission {
     fn drop(&mut self) {
+        self.edge.counters().open_connections.sub(1);
         let Some(key) = self.key else { return };
         let mut counts = self.edge.0.per_address.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = counts.get_mut(&key) {

@@ -114,19 +114,20 @@ fn admit(
     tasks: &TaskTracker,
     log: &mut LogGate,
 ) {
-    let (edge, counters) = (&shared.edge, shared.edge.counters());
-    let open = counters.open_connections.get();
-    let full = open >= edge.config().max_connections as u64;
-    let admission = if full { None } else { edge.admit(peer.ip()) };
-    let Some(admission) = admission else {
-        counters.refused_connections.add(1);
-        if log.opens() {
-            tracing::warn!(open, full, address = %peer.ip(), "a connection limit is reached");
+    let counters = shared.edge.counters();
+    match shared.edge.admit(peer.ip()) {
+        Ok(admission) => {
+            counters.connections.add(1);
+            tasks.spawn(connection::run(stream, peer.ip(), Arc::clone(shared), admission));
         }
-        return;
-    };
-    counters.connections.add(1);
-    tasks.spawn(connection::run(stream, peer.ip(), Arc::clone(shared), admission));
+        Err(limit) => {
+            counters.refused_connections.add(1);
+            if log.opens() {
+                let open = counters.open_connections.get();
+                tracing::warn!(open, ?limit, address = %peer.ip(), "a connection limit is reached");
+            }
+        }
+    }
 }
 
 /// Whether only the connection that was to be accepted is lost.

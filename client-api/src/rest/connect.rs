@@ -10,7 +10,7 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hyper::{
-    HeaderMap, StatusCode, Version,
+    HeaderMap, Method, StatusCode, Version,
     header::{self, HeaderName, HeaderValue},
 };
 use posthouse_protocol::{
@@ -66,7 +66,7 @@ pub(super) async fn connect(
         return Err(no_token().into());
     }
     // Before the ticket is used up.
-    let handshake = Handshake::check(request.version(), headers)?;
+    let handshake = Handshake::check(request.method(), request.version(), headers)?;
     let caller = caller(&edge, token, query.ticket.as_deref()).await?;
     edge.limit_account(Personal::Any, &caller)?;
     if edge.draining().is_cancelled() {
@@ -77,6 +77,8 @@ pub(super) async fn connect(
     };
     let mailbox = Arc::new(Mailbox::new());
     let feed = edge.ports().messaging.connect(&caller, Arc::clone(&mailbox)).await?;
+    // From here on the end of the session closes the mailbox; it may have come just before.
+    edge.ports().accounts.still_valid(&caller).await?;
     opening.set(Opened { caller, mailbox, feed });
     Ok(handshake.accept())
 }
@@ -100,9 +102,10 @@ struct Handshake {
 }
 
 impl Handshake {
-    fn check(version: Version, headers: &HeaderMap) -> Result<Self, Rejection> {
+    fn check(method: &Method, version: Version, headers: &HeaderMap) -> Result<Self, Rejection> {
         let refuse = |detail| Err(Rejection::new(Code::BadRequest, detail));
-        if version != Version::HTTP_11
+        if method != Method::GET
+            || version != Version::HTTP_11
             || !has_token(headers, &header::CONNECTION, "upgrade")
             || !has_token(headers, &header::UPGRADE, "websocket")
         {
@@ -117,7 +120,9 @@ impl Handshake {
             return refuse("`Sec-WebSocket-Key` has 16 bytes in base64");
         };
         let hash = Sha1::new().chain_update(key).chain_update(ACCEPT_GUID).finalize();
-        let with_subprotocol = has_token(headers, &header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
+        // Unlike the others, compared as it is written (RFC 6455 §4.2.2).
+        let with_subprotocol =
+            elements(headers, &header::SEC_WEBSOCKET_PROTOCOL).any(|one| one == SUBPROTOCOL);
         Ok(Self { accept_key: STANDARD.encode(hash), with_subprotocol })
     }
 
@@ -141,8 +146,13 @@ impl Handshake {
 
 /// Whether a list field has an element, in any case of its letters.
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    elements(headers, name).any(|one| one.eq_ignore_ascii_case(token))
+}
+
+/// The elements of a list field (RFC 9110 §5.6.1).
+fn elements<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
     let fields = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    fields.flat_map(|field| field.split(',')).any(|one| one.trim().eq_ignore_ascii_case(token))
+    fields.flat_map(|field| field.split(',')).map(str::trim)
 }
 
 #[cfg(test)]
@@ -161,10 +171,10 @@ mod tests {
         ] {
             headers.insert(name, HeaderValue::from_static(value));
         }
-        let handshake = Handshake::check(Version::HTTP_11, &headers).unwrap();
+        let handshake = Handshake::check(&Method::GET, Version::HTTP_11, &headers).unwrap();
         assert_eq!(handshake.accept_key, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         assert!(!handshake.with_subprotocol);
         headers.insert("sec-websocket-key", HeaderValue::from_static("dGhl"));
-        assert!(Handshake::check(Version::HTTP_11, &headers).is_err());
+        assert!(Handshake::check(&Method::GET, Version::HTTP_11, &headers).is_err());
     }
 }

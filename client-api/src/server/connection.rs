@@ -41,10 +41,8 @@ impl Opening {
 /// Runs a connection to its end. Each stage is boxed by itself, so that the memory of the earlier
 /// ones is given back: what stays for a socket's life is the socket's.
 pub(super) async fn run(tcp: TcpStream, peer: IpAddr, shared: Arc<Shared>, admission: Admission) {
-    let counters = shared.edge.counters();
     // Of its own, so that a connection that wakes does not meet all others at one lock.
     let kill = shared.kill.child_token();
-    let _open = counters.open_connections.hold();
     let _admission = admission;
     let stages = async {
         let Some(stream) = Box::pin(shake_hands(tcp, &shared)).await else { return };

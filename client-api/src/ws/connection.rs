@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use posthouse_protocol::{
     frame::ClientFrame,
     limits,
@@ -195,11 +196,20 @@ impl<'a> Connection<'a> {
                 Event::Binary => Err(refused(Code::BadJson, "text frames are expected")),
                 Event::Oversize => Err(refused(Code::TooLarge, "the frame is too large")),
                 Event::Close(code) => break Err(End::ByPeer(code)),
+                // Bounded like other frames, but not answered when there are too many.
                 Event::Ping(payload) => {
-                    self.writer.pong(payload);
+                    let payload = Bytes::copy_from_slice(payload);
+                    match self.count_control() {
+                        Ok(true) => self.writer.pong(payload),
+                        Ok(false) => {}
+                        Err(end) => break Err(end),
+                    }
                     continue;
                 }
-                Event::Pong | Event::Fragment => continue,
+                Event::Pong | Event::Fragment => match self.count_control() {
+                    Ok(_) => continue,
+                    Err(end) => break Err(end),
+                },
             };
             texts += 1;
             if let Err(end) = self.dispatch(parsed, feed).await {
@@ -301,9 +311,11 @@ impl<'a> Connection<'a> {
 
     /// Pings, unless the device has been silent for too long or never finishes a frame.
     fn beat(&mut self) -> Result<(), End> {
-        let is_stuck = self.decoder.is_amid() && self.may_receive() && !self.heartbeat.completed;
+        // While the socket is not read, nothing is known of the device.
+        let is_read = self.may_receive();
+        let is_stuck = is_read && self.decoder.is_amid() && !self.heartbeat.completed;
         let beat = &mut self.heartbeat;
-        beat.missed = if beat.heard { 0 } else { beat.missed + 1 };
+        beat.missed = if beat.heard || !is_read { 0 } else { beat.missed + 1 };
         beat.incomplete = if is_stuck { beat.incomplete + 1 } else { 0 };
         (beat.heard, beat.completed) = (false, false);
         if beat.missed >= MAX_MISSED {

@@ -47,7 +47,8 @@ pub(super) struct Decoder {
 enum Parts {
     /// What has come of it, and up to where it is known to be UTF-8.
     Text(Vec<u8>, usize),
-    Binary,
+    /// How many bytes have come, none of which is kept.
+    Binary(u64),
     Oversize,
 }
 
@@ -165,6 +166,7 @@ impl Decoder {
         }
         let before = match &self.parts {
             Some(Parts::Text(text, _)) => text.len() as u64,
+            Some(Parts::Binary(len)) => *len,
             _ => 0,
         };
         if before.saturating_add(head.len) > self.max as u64 {
@@ -180,16 +182,20 @@ impl Decoder {
         let mut parts = match (opcode, self.parts.take()) {
             (CONTINUATION, Some(parts)) => parts,
             (TEXT, _) => Parts::Text(Vec::new(), 0),
-            _ => Parts::Binary,
+            _ => Parts::Binary(0),
         };
         let fresh = opcode != CONTINUATION;
         let Some(payload) = self.payload(head) else {
             self.parts = (!fresh).then_some(parts);
             return Ok(None);
         };
-        if let Parts::Text(text, valid) = &mut parts {
-            text.extend_from_slice(payload);
-            *valid += valid_prefix(text.get(*valid..).unwrap_or_default())?;
+        match &mut parts {
+            Parts::Text(text, valid) => {
+                text.extend_from_slice(payload);
+                *valid += valid_prefix(text.get(*valid..).unwrap_or_default())?;
+            }
+            Parts::Binary(len) => *len += payload.len() as u64,
+            Parts::Oversize => {}
         }
         if !is_final {
             self.parts = Some(parts);
@@ -197,7 +203,7 @@ impl Decoder {
         }
         match parts {
             Parts::Text(text, _) => self.whole(text).map(Some),
-            Parts::Binary => Ok(Some(Event::Binary)),
+            Parts::Binary(_) => Ok(Some(Event::Binary)),
             Parts::Oversize => Ok(Some(Event::Fragment)),
         }
     }

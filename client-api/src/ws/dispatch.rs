@@ -94,10 +94,7 @@ impl Connection<'_> {
         err: TooOften,
         parsed: &Result<ClientFrame, Malformed>,
     ) -> Result<(), End> {
-        self.refused += 1;
-        if self.refused > MAX_REFUSED {
-            return Err(End::Policy("the device keeps sending faster than it may"));
-        }
+        self.count_refused()?;
         let id = match parsed {
             Ok(ClientFrame::Message(submission)) => Some(submission.id.to_string()),
             Ok(ClientFrame::Ping(reference)) => reference.clone(),
@@ -105,6 +102,22 @@ impl Connection<'_> {
             Err(malformed) => malformed.reference.clone(),
         };
         self.refuse(&too_often(err), id.as_deref());
+        Ok(())
+    }
+
+    /// Counts a ping, a pong or a part of a message; `false` if there are too many.
+    pub(super) fn count_control(&mut self) -> Result<bool, End> {
+        match self.frames.take(self.edge.config().frames, self.now()) {
+            Ok(()) => Ok(true),
+            Err(_) => self.count_refused().map(|()| false),
+        }
+    }
+
+    fn count_refused(&mut self) -> Result<(), End> {
+        self.refused += 1;
+        if self.refused > MAX_REFUSED {
+            return Err(End::Policy("the device keeps sending faster than it may"));
+        }
         Ok(())
     }
 

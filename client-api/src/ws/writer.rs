@@ -62,8 +62,8 @@ impl Writer {
     }
 
     /// Puts the answer to a ping in.
-    pub(super) fn pong(&mut self, payload: &[u8]) {
-        self.waiting.push_back(Outgoing::Control(PONG, Bytes::copy_from_slice(payload)));
+    pub(super) fn pong(&mut self, payload: Bytes) {
+        self.waiting.push_back(Outgoing::Control(PONG, payload));
     }
 
     /// Puts a close frame in and drops every frame that has not begun to be written.

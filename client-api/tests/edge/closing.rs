@@ -154,3 +154,33 @@ async fn watched_sockets_are_pinged_more_often() {
     assert!(matches!(socket.message().await, Message::Ping(_)));
     assert!(matches!(socket.message().await, Message::Ping(_)));
 }
+
+/// A device that is not read, since its message waits for room, is not taken for dead.
+#[tokio::test]
+async fn a_socket_that_is_not_read_is_not_taken_for_silent() {
+    let mut config = config();
+    config.ping_interval = Duration::from_millis(20);
+    let server = TestServer::with(config).await;
+    let user = server.home.user();
+    let mut socket = server.connect(&user).await;
+    socket.text().await;
+    server.home.room.forget_permits(usize::MAX >> 3);
+    socket.send(MESSAGE).await;
+    let mut pings = 0;
+    while pings < 10 {
+        pings += u32::from(matches!(socket.message().await, Message::Ping(_)));
+    }
+    server.home.room.add_permits(1);
+    assert_eq!(socket.json().await["status"], "sent");
+    assert_eq!(server.edge.counters().dead_sockets.get(), 0);
+}
+
+/// A session that ends while its socket opens does not leave a socket behind.
+#[tokio::test]
+async fn a_session_that_ends_meanwhile_opens_no_socket() {
+    let server = TestServer::start().await;
+    let user = server.home.user();
+    server.home.ends_on_connect.store(true, Ordering::SeqCst);
+    assert_eq!(server.try_connect("/v1/connect", Some(&user), None).await.err(), Some(401));
+    assert!(server.home.mailbox(&user).is_none());
+}

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use futures_util::SinkExt as _;
 use http_body_util::Full;
 use hyper::Request;
 use posthouse_client_api::rate::Rate;
 use serde_json::json;
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{Answer, TestServer, config};
 
@@ -120,7 +122,7 @@ async fn frames_of_a_socket_are_limited() {
         socket.feed(r#"{"type":"ping"}"#).await;
     }
     // The last of them crosses the line; whether it could be written does not matter.
-    drop(futures_util::SinkExt::flush(&mut socket.stream).await);
+    drop(socket.stream.flush().await);
     assert_eq!(socket.closed().await.0, 1008);
 }
 
@@ -139,4 +141,33 @@ async fn typing_is_limited_by_itself() {
     socket.send(r#"{"type":"presence","status":"online"}"#).await;
     assert!(socket.is_alive().await);
     assert_eq!(server.home.presence().len(), 4);
+}
+
+/// Pings count as well, and are not answered beyond the rate.
+#[tokio::test]
+async fn pings_of_a_socket_are_limited() {
+    let mut config = config();
+    config.frames = hourly(10);
+    let server = TestServer::with(config).await;
+    let user = server.home.user();
+    let mut socket = server.connect(&user).await;
+    socket.text().await;
+    for _ in 0..1_100 {
+        socket.stream.feed(Message::Ping("x".into())).await.unwrap();
+    }
+    drop(socket.stream.flush().await);
+    assert_eq!(socket.closed().await.0, 1008);
+}
+
+#[tokio::test]
+async fn exempt_addresses_have_no_limits_of_their_own() {
+    let mut config = config();
+    config.requests.register = hourly(1);
+    config.max_connections_per_address = 1;
+    config.exempt = vec!["127.0.0.0/8".parse().unwrap()];
+    let server = TestServer::with(config).await;
+    let _held = [server.dial().await, server.dial().await];
+    for _ in 0..3 {
+        assert_eq!(server.call("POST", "/v1/accounts", None, REGISTER).await.status, 201);
+    }
 }

@@ -205,3 +205,18 @@ fn the_table_has_no_doubles() {
     let mut seen = HashSet::new();
     assert!(ROUTES.iter().all(|route| seen.insert((route.method.clone(), route.path))));
 }
+
+/// A handshake is a `GET`: nothing else opens a socket.
+#[tokio::test]
+async fn a_head_request_opens_no_socket() {
+    let server = TestServer::start().await;
+    let user = server.home.user();
+    let request = Request::head("/v1/connect")
+        .header("host", "x")
+        .header("authorization", format!("Bearer {}", user.token))
+        .header("connection", "upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+    assert_eq!(server.send(request.body(Full::default()).unwrap()).await.status, 400);
+}

@@ -9,6 +9,7 @@ use tokio_tungstenite::tungstenite::{
 use super::*;
 
 const MAX: usize = 1_000;
+const CASES: u32 = 2_000;
 
 /// What came of some bytes, in a form that both decoders can tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,7 +122,13 @@ fn theirs(bytes: &[u8]) -> Vec<Seen> {
 /// Both see the same up to where tungstenite gives up; beyond an oversize message only ours goes
 /// on.
 fn agree(bytes: &[u8], step: usize) -> Result<(), TestCaseError> {
-    let (ours, theirs) = (ours(bytes, step), theirs(bytes));
+    let (ours, mut theirs) = (ours(bytes, step), theirs(bytes));
+    // It tells a close code that may not be sent as the answer that it gives.
+    if let (Some(Seen::Refused), Some(last @ Seen::Close(Some(1002)))) =
+        (ours.last(), theirs.last_mut())
+    {
+        *last = Seen::Refused;
+    }
     let upto = &ours[..theirs.len().min(ours.len())];
     prop_assert_eq!(upto, &theirs[..]);
     let goes_on = theirs.last() == Some(&Seen::TooLarge);
@@ -143,7 +150,7 @@ fn traffic() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(CASES))]
 
     #[test]
     fn tungstenite_sees_the_same_traffic(bytes in traffic(), step in 1usize..2_000) {

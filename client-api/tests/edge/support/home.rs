@@ -54,6 +54,8 @@ pub(crate) struct Home {
     pub(crate) is_ready: AtomicBool,
     pub(crate) is_watched: AtomicBool,
     pub(crate) feed_fails: AtomicBool,
+    /// Ends a session just before its feed is there.
+    pub(crate) ends_on_connect: AtomicBool,
 }
 
 #[derive(Default)]
@@ -94,6 +96,7 @@ impl Home {
             is_ready: AtomicBool::new(true),
             is_watched: AtomicBool::new(false),
             feed_fails: AtomicBool::new(false),
+            ends_on_connect: AtomicBool::new(false),
         })
     }
 
@@ -311,6 +314,9 @@ impl Messaging for Home {
         caller: &Caller,
         mailbox: Arc<Mailbox>,
     ) -> Result<Box<dyn Feed>, Rejection> {
+        if self.ends_on_connect.load(Ordering::SeqCst) {
+            self.state().ended.insert(caller.session);
+        }
         let inbox = self.inbox(caller);
         let earlier = inbox.connected.lock().unwrap().replace(Arc::clone(&mailbox));
         if let Some(earlier) = earlier {
