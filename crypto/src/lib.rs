@@ -3,3 +3,5 @@
 //! Pure: no I/O, no clock; random numbers come in as a parameter. Builds for wasm32.
 
 pub mod sign;
+
+pub mod seal;
