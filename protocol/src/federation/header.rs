@@ -6,7 +6,7 @@ use super::{
     cbor::{CborError, Fields, Reader},
     keys::KeyId,
     limits,
-    stream::{Incarnation, Lane, Position, RunningHash},
+    stream::{Incarnation, Lane, RunningHash, Standing, read_lanes, write_lanes},
 };
 use crate::{id::ServerName, time::Timestamp};
 
@@ -48,18 +48,10 @@ pub struct Place {
     pub before: RunningHash,
     /// Up to where the origin holds a receipt: rejections up to there need not be told again.
     pub receipted: u64,
-    /// For an incarnation that continues an earlier one: where it takes up. Its sequence 1 follows
-    /// this position, and a receiver that is not as far must say so instead of accepting.
-    pub resumes: Option<Resumption>,
-}
-
-/// A position in an earlier incarnation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Resumption {
-    /// The earlier life.
-    pub incarnation: Incarnation,
-    /// The position in the same lane of it.
-    pub position: Position,
+    /// For an incarnation that continues an earlier one: where it takes up. Each lane's sequence 1
+    /// follows this position of the lane, and a receiver that is not as far must say so instead of
+    /// accepting.
+    pub resumes: Option<Standing>,
 }
 
 impl Header {
@@ -84,7 +76,7 @@ impl Header {
             if let Some(resumes) = &place.resumes {
                 let writer = fields.key(15).array(2);
                 resumes.incarnation.write(writer);
-                resumes.position.write(writer);
+                write_lanes(&resumes.lanes, writer);
             }
         }
         fields.finish()
@@ -124,7 +116,7 @@ struct Raw {
     count: Option<u64>,
     before: Option<RunningHash>,
     receipted: Option<u64>,
-    resumes: Option<Resumption>,
+    resumes: Option<Standing>,
 }
 
 impl Raw {
@@ -147,7 +139,7 @@ impl Raw {
             15 => {
                 reader.array_of(2)?;
                 let incarnation = Incarnation::read(reader)?;
-                self.resumes = Some(Resumption { incarnation, position: Position::read(reader)? });
+                self.resumes = Some(Standing { incarnation, lanes: read_lanes(reader)? });
             }
             other => reader.unknown(other)?,
         }

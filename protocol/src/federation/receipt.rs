@@ -15,7 +15,7 @@ use super::{
     header::{read_server, read_version},
     keys::KeyId,
     limits,
-    stream::{Incarnation, Lane, PerLane, Position},
+    stream::{Incarnation, PerLane, Position, Standing, read_lanes, write_lanes},
     version,
 };
 use crate::{id::ServerName, time::Timestamp};
@@ -41,15 +41,6 @@ pub struct Receipt {
     pub standing: Option<Standing>,
     /// Events of the answered lane that will never be taken, at most [`limits::MAX_REJECTIONS`].
     pub rejections: Vec<Rejection>,
-}
-
-/// Where a receiver stands in a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
-    /// The highest incarnation it has taken something of.
-    pub incarnation: Incarnation,
-    /// How far each lane has got in it.
-    pub lanes: PerLane<Position>,
 }
 
 /// How an envelope was taken.
@@ -166,10 +157,7 @@ impl Receipt {
         fields.key(7).uint(self.outcome.number());
         if let Some(standing) = &self.standing {
             standing.incarnation.write(fields.key(8));
-            let lanes = fields.key(9).array(Lane::ALL.len());
-            for (_, position) in standing.lanes.iter() {
-                position.write(lanes);
-            }
+            write_lanes(&standing.lanes, fields.key(9));
         }
         let rejections = fields.key(10).array(self.rejections.len());
         for one in &self.rejections {
@@ -284,14 +272,7 @@ impl Raw {
                 self.outcome = Some(outcome.ok_or_else(|| reader.invalid("an unknown outcome"))?);
             }
             8 => self.incarnation = Some(Incarnation::read(reader)?),
-            9 => {
-                reader.array_of(Lane::ALL.len())?;
-                let mut lanes = PerLane::default();
-                for lane in Lane::ALL {
-                    *lanes.of_mut(lane) = Position::read(reader)?;
-                }
-                self.lanes = Some(lanes);
-            }
+            9 => self.lanes = Some(read_lanes(reader)?),
             10 => self.rejections = Some(reader.list(limits::MAX_REJECTIONS, read_rejection)?),
             other => reader.unknown(other)?,
         }

@@ -214,3 +214,48 @@ impl Position {
         writer.array(2).uint(self.through).bytes(&self.hash.0);
     }
 }
+
+/// Where a receiver stands in a stream, or is expected to stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// The highest incarnation of which something was taken.
+    pub incarnation: Incarnation,
+    /// How far each lane has got in it.
+    pub lanes: PerLane<Position>,
+}
+
+impl Standing {
+    /// The start of an incarnation.
+    pub fn start(origin: &ServerName, destination: &ServerName, incarnation: Incarnation) -> Self {
+        let lanes = |lane| Position::start(origin, destination, &incarnation, lane);
+        Self { incarnation, lanes: PerLane::from_fn(lanes) }
+    }
+
+    /// Whether this standing is at least `other`: the same life, no lane behind, and the same hash
+    /// where a lane is just as far.
+    pub fn reaches(&self, other: &Self) -> bool {
+        self.incarnation == other.incarnation
+            && Lane::ALL.into_iter().all(|lane| {
+                let (mine, theirs) = (self.lanes.of(lane), other.lanes.of(lane));
+                mine.through > theirs.through || mine == theirs
+            })
+    }
+}
+
+/// Writes `[control, messages, receipts, bulk]`.
+pub(super) fn write_lanes(lanes: &PerLane<Position>, writer: &mut Writer) {
+    let writer = writer.array(Lane::ALL.len());
+    for (_, position) in lanes.iter() {
+        position.write(writer);
+    }
+}
+
+/// Reads `[control, messages, receipts, bulk]`.
+pub(super) fn read_lanes(reader: &mut Reader<'_>) -> Result<PerLane<Position>, CborError> {
+    reader.array_of(Lane::ALL.len())?;
+    let mut lanes = PerLane::default();
+    for lane in Lane::ALL {
+        *lanes.of_mut(lane) = Position::read(reader)?;
+    }
+    Ok(lanes)
+}

@@ -18,16 +18,16 @@ use super::{
     document::{SignedDocument, tests::document},
     envelope::{Addressing, Envelope, EnvelopeDigest},
     event::{BodyDevice, Event, EventBody, EventClass, EventKind},
-    header::{Place, Resumption},
+    header::Place,
     key_log::{
         SignedEntry, encode_log,
         tests::{entry, first, key},
     },
     keys::KeyId,
     query::{ResolveQuery, SignedQuery},
-    receipt::{Outcome, Receipt, Rejection, RejectionReason, SignedReceipt, Standing},
+    receipt::{Outcome, Receipt, Rejection, RejectionReason, SignedReceipt},
     record::{self, EventRecord, Record, Void, VoidReason},
-    stream::{Incarnation, Lane, PerLane, Position, RunningHash},
+    stream::{Incarnation, Lane, PerLane, Position, RunningHash, Standing},
 };
 use crate::{
     id::{ConversationId, DeviceNumber, HandleName, RegistrationId, ServerName},
@@ -144,9 +144,9 @@ fn place() -> Place {
         count: 6,
         before: RunningHash([0x66; 32]),
         receipted: 4,
-        resumes: Some(Resumption {
+        resumes: Some(Standing {
             incarnation: incarnation(1),
-            position: Position { through: 40, hash: RunningHash([0x77; 32]) },
+            lanes: PerLane::from_fn(|_| Position { through: 40, hash: RunningHash([0x77; 32]) }),
         }),
     }
 }

@@ -5,7 +5,7 @@ use proptest::{collection::vec, prelude::*};
 use rand::{SeedableRng, rngs::StdRng};
 
 use super::*;
-use crate::federation::stream::{Incarnation, Lane, Position, RunningHash};
+use crate::federation::stream::{Incarnation, Lane, PerLane, Position, RunningHash, Standing};
 
 fn place() -> Place {
     Place {
@@ -15,9 +15,9 @@ fn place() -> Place {
         count: 3,
         before: RunningHash([6; 32]),
         receipted: 6,
-        resumes: Some(super::super::header::Resumption {
+        resumes: Some(Standing {
             incarnation: Incarnation { number: 1, random: [4; 16] },
-            position: Position { through: 40, hash: RunningHash([3; 32]) },
+            lanes: PerLane::from_fn(|_| Position { through: 40, hash: RunningHash([3; 32]) }),
         }),
     }
 }

@@ -1,0 +1,195 @@
+//! What the federation asks of the homeserver: durable streams, effects of events, peers' keys.
+//!
+//! Each port says what one transaction holds together. [`memory`] is the reference that the
+//! simulator and the tests run on; the SQL adapter has to do the same.
+
+pub mod memory;
+
+use async_trait::async_trait;
+use posthouse_protocol::{
+    federation::{key_log::TrustedHead, receipt::Rejection, record::Record, stream::Lane},
+    id::ServerName,
+    time::Timestamp,
+};
+use posthouse_storage::{error::StoreError, leases::Fence};
+
+use crate::engine::{
+    outbound::{LogEntry, Mark, OutboundStream},
+    receiver::InboundStream,
+};
+
+/// Entries of a lane's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// The entries, in order and without a hole.
+    pub entries: Vec<LogEntry>,
+    /// The last index that the lane has.
+    pub end: u64,
+}
+
+/// Streams to other servers. Every method takes the fence of the destination's lease.
+///
+/// # Errors
+/// [`StoreError::Fenced`] if the fence is not the newest of its lease: nothing was written.
+#[async_trait]
+pub trait OutboundStore: Send + Sync {
+    /// The stream to `destination`; `fresh` is stored and given back if there is none.
+    async fn stream(
+        &self,
+        fence: &Fence,
+        destination: &ServerName,
+        fresh: &OutboundStream,
+    ) -> Result<OutboundStream, StoreError>;
+
+    /// Gives the lane's next indices to what waits for the destination, in the order of acceptance,
+    /// durably; what has expired meanwhile gets none and has failed. Then reads entries after
+    /// `after`, at most `limit`, and at most `max_bytes` of events but at least one.
+    async fn load(
+        &self,
+        fence: &Fence,
+        destination: &ServerName,
+        lane: Lane,
+        range: LoadRange,
+    ) -> Result<Loaded, StoreError>;
+
+    /// In one transaction: the receipted mark is `to`; entries up to there are accepted; those in
+    /// `rejected` have failed for good and lose their content, so that they are rejected again if
+    /// they must be sent again. Entries stay for the grace that restored destinations need.
+    async fn settle(
+        &self,
+        fence: &Fence,
+        destination: &ServerName,
+        lane: Lane,
+        to: Mark,
+        rejected: &[(u64, Rejection)],
+    ) -> Result<(), StoreError>;
+
+    /// The receipted mark goes back to `to`; no status changes.
+    async fn rewind(
+        &self,
+        fence: &Fence,
+        destination: &ServerName,
+        lane: Lane,
+        to: Mark,
+    ) -> Result<(), StoreError>;
+
+    /// The entry has failed for good; it becomes `LogItem::Refused`.
+    async fn refuse(
+        &self,
+        fence: &Fence,
+        destination: &ServerName,
+        lane: Lane,
+        index: u64,
+    ) -> Result<(), StoreError>;
+
+    /// The lane's oldest entries that were receipted before `before` and still are, at most
+    /// `limit`.
+    async fn overdue(
+        &self,
+        fence: &Fence,
+        destination: &ServerName,
+        lane: Lane,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<LogEntry>, StoreError>;
+
+    /// In one transaction: removes the entries up to `floor`, and stores it as the lane's floor.
+    async fn forget(
+        &self,
+        fence: &Fence,
+        destination: &ServerName,
+        lane: Lane,
+        floor: Mark,
+    ) -> Result<(), StoreError>;
+
+    /// Replaces the stream's state by its next incarnation.
+    async fn open(
+        &self,
+        fence: &Fence,
+        destination: &ServerName,
+        next: &OutboundStream,
+    ) -> Result<(), StoreError>;
+}
+
+/// What to read of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoadRange {
+    /// After this index.
+    pub after: u64,
+    /// At most so many entries.
+    pub limit: usize,
+    /// At most so many bytes of events, but at least one entry.
+    pub max_bytes: usize,
+}
+
+/// Records to be taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Taking<'a> {
+    /// The lane.
+    pub lane: Lane,
+    /// The sequence of the first record.
+    pub first: u64,
+    /// The records.
+    pub records: &'a [Record],
+    /// Up to here the origin knows of rejections; older ones may be forgotten.
+    pub known_rejections: u64,
+}
+
+/// Why records were not taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TakeError {
+    /// Another envelope was faster: decide again with the state as it is now.
+    #[error("the stream has moved")]
+    Moved,
+    /// The store failed; nothing was taken.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Streams from other servers.
+#[async_trait]
+pub trait InboundStore: Send + Sync {
+    /// The stream from `origin`.
+    async fn stream(&self, origin: &ServerName) -> Result<InboundStream, StoreError>;
+
+    /// In one transaction, if the stream is still `expected`: it becomes `next`; every event takes
+    /// effect, unless (origin, sender, id) has been decided before, in whatever incarnation, in
+    /// which case the earlier decision stands; rejections are remembered with their sequence; voids
+    /// are recorded.
+    ///
+    /// # Errors
+    /// [`TakeError::Moved`] if the stream is not `expected`.
+    async fn take(
+        &self,
+        origin: &ServerName,
+        expected: &InboundStream,
+        next: &InboundStream,
+        taking: Taking<'_>,
+        now: Timestamp,
+    ) -> Result<(), TakeError>;
+
+    /// Rejections of the lane with a sequence above `after`, rising, at most `limit`.
+    async fn rejections(
+        &self,
+        origin: &ServerName,
+        lane: Lane,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Rejection>, StoreError>;
+}
+
+/// What is known of peers' keys.
+#[async_trait]
+pub trait PeerKeys: Send + Sync {
+    /// The newest trusted entry of the peer's key log.
+    async fn head(&self, peer: &ServerName) -> Result<Option<TrustedHead>, StoreError>;
+
+    /// Replaces it, if it is still `expected`; gives whether it was.
+    async fn advance(
+        &self,
+        peer: &ServerName,
+        expected: Option<&TrustedHead>,
+        head: &TrustedHead,
+    ) -> Result<bool, StoreError>;
+}

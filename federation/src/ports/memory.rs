@@ -1,0 +1,239 @@
+//! The reference of the ports: plain values whose copies are backups.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use bytes::Bytes;
+use posthouse_protocol::{
+    federation::{
+        limits,
+        receipt::{Rejection, RejectionReason},
+        record::{EventRecord, Record, Void},
+        stream::{Incarnation, Lane, PerLane},
+    },
+    time::Timestamp,
+};
+use uuid::Uuid;
+
+use super::{LoadRange, Loaded, Taking};
+use crate::engine::{
+    outbound::{LogEntry, LogItem, Mark, OutboundStream},
+    receiver::InboundStream,
+};
+
+/// What became of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fate {
+    /// It waits for a receipt.
+    Waiting,
+    /// The destination signed for it.
+    Accepted,
+    /// It will not arrive.
+    Failed,
+}
+
+/// The stream to one destination with its logs.
+#[derive(Debug, Clone)]
+pub struct MemoryOutbound {
+    /// The state.
+    pub stream: OutboundStream,
+    lanes: PerLane<MemoryLane>,
+    /// What became of everything that ever had a place; ids as in the entries.
+    pub fates: HashMap<Uuid, Fate>,
+    /// The lane and index of everything that ever had a place.
+    pub places: HashMap<Uuid, (Lane, u64)>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct MemoryLane {
+    waiting: VecDeque<LogItem>,
+    log: VecDeque<(LogEntry, Option<Timestamp>)>,
+}
+
+impl MemoryOutbound {
+    /// A stream that has carried nothing.
+    pub fn new(stream: OutboundStream) -> Self {
+        Self {
+            stream,
+            lanes: PerLane::from_fn(|_| MemoryLane::default()),
+            fates: HashMap::new(),
+            places: HashMap::new(),
+        }
+    }
+
+    /// An event is accepted for the destination.
+    pub fn enqueue(&mut self, lane: Lane, id: Uuid, sender: Option<Uuid>, event: Bytes) {
+        self.fates.insert(id, Fate::Waiting);
+        self.lanes.of_mut(lane).waiting.push_back(LogItem::Event { id, sender, event });
+    }
+
+    /// See [`super::OutboundStore::load`].
+    pub fn load(&mut self, lane: Lane, range: LoadRange) -> Loaded {
+        let own = self.lanes.of_mut(lane);
+        let state = self.stream.lanes.of_mut(lane);
+        while let Some(item) = own.waiting.pop_front() {
+            state.end += 1;
+            if let LogItem::Event { id, .. } = &item {
+                self.places.insert(*id, (lane, state.end));
+            }
+            own.log.push_back((LogEntry { index: state.end, item }, None));
+        }
+        let mut bytes = 0_usize;
+        let mut entries = Vec::new();
+        let after = own.log.partition_point(|(entry, _)| entry.index <= range.after);
+        for (entry, _) in own.log.range(after..).take(range.limit) {
+            if let LogItem::Event { event, .. } = &entry.item {
+                bytes = bytes.saturating_add(event.len());
+            }
+            if bytes > range.max_bytes && !entries.is_empty() {
+                break;
+            }
+            entries.push(entry.clone());
+        }
+        Loaded { entries, end: state.end }
+    }
+
+    /// See [`super::OutboundStore::settle`].
+    pub fn settle(&mut self, lane: Lane, to: Mark, rejected: &[(u64, Rejection)], now: Timestamp) {
+        let state = self.stream.lanes.of_mut(lane);
+        let from = state.receipted.index;
+        state.receipted = to;
+        for (entry, receipted) in &mut self.lanes.of_mut(lane).log {
+            if entry.index <= from || entry.index > to.index {
+                continue;
+            }
+            receipted.get_or_insert(now);
+            let LogItem::Event { id, event, .. } = &mut entry.item else { continue };
+            let fate = self.fates.entry(*id).or_insert(Fate::Waiting);
+            if rejected.iter().any(|(index, one)| *index == entry.index && one.id == *id) {
+                *event = Bytes::new();
+                *fate = Fate::Failed;
+            } else if *fate == Fate::Waiting {
+                *fate = Fate::Accepted;
+            }
+        }
+    }
+
+    /// See [`super::OutboundStore::rewind`].
+    pub fn rewind(&mut self, lane: Lane, to: Mark) {
+        self.stream.lanes.of_mut(lane).receipted = to;
+    }
+
+    /// See [`super::OutboundStore::refuse`].
+    pub fn refuse(&mut self, lane: Lane, index: u64) {
+        for (entry, _) in &mut self.lanes.of_mut(lane).log {
+            if entry.index == index
+                && let LogItem::Event { id, .. } =
+                    core::mem::replace(&mut entry.item, LogItem::Refused)
+            {
+                self.fates.insert(id, Fate::Failed);
+            }
+        }
+    }
+
+    /// See [`super::OutboundStore::open`].
+    pub fn open(&mut self, next: &OutboundStream) {
+        let ends = PerLane::from_fn(|lane| self.stream.lanes.of(lane).end);
+        self.stream = next.clone();
+        for lane in Lane::ALL {
+            let end = &mut self.stream.lanes.of_mut(lane).end;
+            *end = (*end).max(*ends.of(lane));
+        }
+    }
+
+    /// See [`super::OutboundStore::overdue`].
+    pub fn overdue(&self, lane: Lane, before: Timestamp, limit: usize) -> Vec<LogEntry> {
+        let receipted = self.stream.lanes.of(lane).receipted.index;
+        let old =
+            self.lanes.of(lane).log.iter().take_while(|(entry, at)| {
+                at.is_some_and(|at| at < before) && entry.index <= receipted
+            });
+        old.take(limit).map(|(entry, _)| entry.clone()).collect()
+    }
+
+    /// See [`super::OutboundStore::forget`].
+    pub fn forget(&mut self, lane: Lane, floor: Mark) {
+        self.stream.lanes.of_mut(lane).floor = floor;
+        self.lanes.of_mut(lane).log.retain(|(entry, _)| entry.index > floor.index);
+    }
+}
+
+/// What names an event for ever: origin is implied, the sender and the id.
+type EventName = (Option<Uuid>, Uuid);
+
+/// The stream from one origin with its effects.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryInbound {
+    /// The state.
+    pub stream: InboundStream,
+    /// Every event that was decided, and how.
+    pub decided: HashMap<EventName, Option<RejectionReason>>,
+    /// Events in the order in which they took effect.
+    pub effects: Vec<EventRecord>,
+    /// Voids with their incarnation and lane.
+    pub voids: Vec<(Incarnation, Lane, Void)>,
+    rejections: BTreeMap<(Lane, u64), Rejection>,
+}
+
+impl MemoryInbound {
+    /// See [`super::InboundStore::take`]; gives `false` if the stream is not `expected`. `judge`
+    /// rejects events.
+    pub fn take(
+        &mut self,
+        expected: &InboundStream,
+        next: &InboundStream,
+        taking: Taking<'_>,
+        mut judge: impl FnMut(&EventRecord) -> Option<RejectionReason>,
+    ) -> bool {
+        if self.stream != *expected {
+            return false;
+        }
+        let number = |stream: &InboundStream| stream.standing.map(|at| at.incarnation.number);
+        if number(&self.stream) != number(next) {
+            self.rejections.clear();
+        }
+        self.stream = *next;
+        let lane = taking.lane;
+        self.rejections
+            .retain(|(known, sequence), _| *known != lane || *sequence > taking.known_rejections);
+        let mut sequence = taking.first;
+        for record in taking.records {
+            match record {
+                Record::Event(event) => self.decide(lane, sequence, event, &mut judge),
+                Record::Void(void) => {
+                    self.voids.extend(next.standing.map(|at| (at.incarnation, lane, *void)));
+                }
+            }
+            sequence += record.covers();
+        }
+        true
+    }
+
+    /// See [`super::InboundStore::rejections`].
+    pub fn rejections(&self, lane: Lane, after: u64) -> Vec<Rejection> {
+        let from = (lane, after.saturating_add(1));
+        let range = self.rejections.range(from..=(lane, u64::MAX));
+        range.map(|(_, one)| one.clone()).take(limits::MAX_REJECTIONS).collect()
+    }
+
+    fn decide(
+        &mut self,
+        lane: Lane,
+        sequence: u64,
+        event: &EventRecord,
+        judge: &mut impl FnMut(&EventRecord) -> Option<RejectionReason>,
+    ) {
+        let name = (event.sender, event.id);
+        let before = self.decided.get(&name).copied();
+        let verdict = before.unwrap_or_else(|| judge(event));
+        if before.is_none() {
+            self.decided.insert(name, verdict);
+            if verdict.is_none() {
+                self.effects.push(event.clone());
+            }
+        }
+        if let Some(reason) = verdict {
+            let rejection = Rejection { sequence, id: event.id, reason };
+            self.rejections.insert((lane, sequence), rejection);
+        }
+    }
+}
