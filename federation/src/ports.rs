@@ -131,8 +131,6 @@ pub struct Taking<'a> {
     pub first: u64,
     /// The records.
     pub records: &'a [Record],
-    /// Up to here the origin knows of rejections; older ones may be forgotten.
-    pub known_rejections: u64,
 }
 
 /// Why records were not taken.
@@ -154,9 +152,9 @@ pub trait InboundStore: Send + Sync {
     async fn stream(&self, origin: &ServerName) -> Result<InboundStream, StoreError>;
 
     /// In one transaction, if the stream is still `expected`: it becomes `next`; every event takes
-    /// effect, unless (origin, sender, id) has been decided before, in whatever incarnation, in
-    /// which case the earlier decision stands; rejections are remembered with their sequence; voids
-    /// are recorded.
+    /// effect or is rejected, and either is remembered, unless (origin, sender, id) has been decided
+    /// before, in whatever incarnation, in which case the earlier decision stands; voids are
+    /// recorded.
     ///
     /// # Errors
     /// [`TakeError::Moved`] if the stream is not `expected`.
@@ -169,13 +167,11 @@ pub trait InboundStore: Send + Sync {
         now: Timestamp,
     ) -> Result<(), TakeError>;
 
-    /// Rejections of the lane with a sequence above `after`, rising, at most `limit`.
+    /// Those of the records that were rejected, now or earlier, with their sequences.
     async fn rejections(
         &self,
         origin: &ServerName,
-        lane: Lane,
-        after: u64,
-        limit: usize,
+        taking: Taking<'_>,
     ) -> Result<Vec<Rejection>, StoreError>;
 }
 

@@ -24,6 +24,8 @@ pub struct Backoff {
     streak: u32,
     /// No attempt before this.
     retry_at: Option<Timestamp>,
+    /// How long that wait was when it began, in milliseconds.
+    wait_ms: u64,
     /// Failing since.
     since: Option<Timestamp>,
     /// The last reset by a sign of life.
@@ -58,7 +60,8 @@ impl Backoff {
         self.since.get_or_insert(now);
         let jitter = rng.next_u64() % (ceiling + 1);
         let asked = retry_after_ms.unwrap_or(0).min(MAX_RETRY_AFTER_MS);
-        self.retry_at = Some(now.plus_millis(jitter.max(asked)));
+        self.wait_ms = jitter.max(asked);
+        self.retry_at = Some(now.plus_millis(self.wait_ms));
     }
 
     /// An attempt succeeded.
@@ -82,8 +85,16 @@ impl Backoff {
     }
 
     /// Waits without counting a failure: the peer asked for it.
-    pub fn hold(&mut self, until: Timestamp) {
+    pub fn hold(&mut self, now: Timestamp, for_ms: u64) {
+        self.wait_ms = self.wait_ms.max(for_ms);
+        let until = now.plus_millis(for_ms);
         self.retry_at = Some(self.retry_at.map_or(until, |at| at.max(until)));
+    }
+
+    /// The clock may have been set back: no wait is longer than it was when it began.
+    pub fn heed_clock(&mut self, now: Timestamp) {
+        let latest = now.plus_millis(self.wait_ms);
+        self.retry_at = self.retry_at.map(|at| at.min(latest));
     }
 }
 
@@ -137,6 +148,16 @@ mod tests {
         assert_eq!(wait(&backoff), 60_000);
         backoff.failed(NOW, Some(u64::MAX), &mut rng);
         assert_eq!(wait(&backoff), MAX_RETRY_AFTER_MS);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_prolongs_nothing() {
+        let mut rng = StdRng::seed_from_u64(4);
+        let mut backoff = Backoff::default();
+        backoff.failed(NOW, Some(60_000), &mut rng);
+        let earlier = NOW.minus_millis(3_600_000);
+        backoff.heed_clock(earlier);
+        assert_eq!(backoff.retry_at(), Some(earlier.plus_millis(60_000)));
     }
 
     #[test]

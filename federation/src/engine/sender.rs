@@ -329,6 +329,18 @@ impl StreamSender {
 
     /// Takes one input, gives what is to be done.
     pub fn handle(&mut self, input: Input, now: Timestamp, rng: &mut impl Rng) -> Vec<Action> {
+        // The clock may have been set back.
+        self.probe_at = self.probe_at.min(now.plus_millis(PROBE_EVERY_MS));
+        self.backoff.heed_clock(now);
+        let overtaken = matches!(
+            input,
+            Input::Loaded { .. } | Input::Answered { .. } | Input::Stored(_) | Input::Overdue { .. }
+        );
+        if overtaken && self.opening.is_some() {
+            // It belongs to the incarnation that is being left: acting on it would write an old mark
+            // into the new one.
+            return Vec::new();
+        }
         match input {
             Input::Wake(lane) => self.lanes.of_mut(lane).waiting = true,
             Input::Tick => {}

@@ -1,11 +1,10 @@
 //! The reference of the ports: plain values whose copies are backups.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 use posthouse_protocol::{
     federation::{
-        limits,
         receipt::{Rejection, RejectionReason},
         record::{EventRecord, Record, Void},
         stream::{Incarnation, Lane, PerLane},
@@ -171,7 +170,6 @@ pub struct MemoryInbound {
     pub effects: Vec<EventRecord>,
     /// Voids with their incarnation and lane.
     pub voids: Vec<(Incarnation, Lane, Void)>,
-    rejections: BTreeMap<(Lane, u64), Rejection>,
 }
 
 impl MemoryInbound {
@@ -187,53 +185,47 @@ impl MemoryInbound {
         if self.stream != *expected {
             return false;
         }
-        let number = |stream: &InboundStream| stream.standing.map(|at| at.incarnation.number);
-        if number(&self.stream) != number(next) {
-            self.rejections.clear();
-        }
         self.stream = *next;
-        let lane = taking.lane;
-        self.rejections
-            .retain(|(known, sequence), _| *known != lane || *sequence > taking.known_rejections);
-        let mut sequence = taking.first;
         for record in taking.records {
             match record {
-                Record::Event(event) => self.decide(lane, sequence, event, &mut judge),
+                Record::Event(event) => self.decide(event, &mut judge),
                 Record::Void(void) => {
-                    self.voids.extend(next.standing.map(|at| (at.incarnation, lane, *void)));
+                    let at = next.standing.map(|at| (at.incarnation, taking.lane, *void));
+                    self.voids.extend(at);
                 }
             }
-            sequence += record.covers();
         }
         true
     }
 
     /// See [`super::InboundStore::rejections`].
-    pub fn rejections(&self, lane: Lane, after: u64) -> Vec<Rejection> {
-        let from = (lane, after.saturating_add(1));
-        let range = self.rejections.range(from..=(lane, u64::MAX));
-        range.map(|(_, one)| one.clone()).take(limits::MAX_REJECTIONS).collect()
+    pub fn rejections(&self, taking: Taking<'_>) -> Vec<Rejection> {
+        let mut sequence = taking.first;
+        let mut rejections = Vec::new();
+        for record in taking.records {
+            if let Record::Event(event) = record
+                && let Some(Some(reason)) = self.decided.get(&(event.sender, event.id))
+            {
+                rejections.push(Rejection { sequence, id: event.id, reason: *reason });
+            }
+            sequence += record.covers();
+        }
+        rejections
     }
 
     fn decide(
         &mut self,
-        lane: Lane,
-        sequence: u64,
         event: &EventRecord,
         judge: &mut impl FnMut(&EventRecord) -> Option<RejectionReason>,
     ) {
         let name = (event.sender, event.id);
-        let before = self.decided.get(&name).copied();
-        let verdict = before.unwrap_or_else(|| judge(event));
-        if before.is_none() {
-            self.decided.insert(name, verdict);
-            if verdict.is_none() {
-                self.effects.push(event.clone());
-            }
+        if self.decided.contains_key(&name) {
+            return;
         }
-        if let Some(reason) = verdict {
-            let rejection = Rejection { sequence, id: event.id, reason };
-            self.rejections.insert((lane, sequence), rejection);
+        let verdict = judge(event);
+        self.decided.insert(name, verdict);
+        if verdict.is_none() {
+            self.effects.push(event.clone());
         }
     }
 }

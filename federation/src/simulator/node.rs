@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use posthouse_protocol::{
     federation::{
         receipt::{Outcome, Rejection, RejectionReason},
+        record::{EventRecord, Record},
         stream::Lane,
     },
     id::ServerName,
@@ -175,41 +176,30 @@ impl Database {
         let inbound = self.inbound.entry(sending.region).or_default();
         let place = &parcel.place;
         let before = inbound.stream;
+        let whole = Taking { lane: place.lane, first: place.first, records: &parcel.records };
         let outcome = match before.decide((origin, destination), place, &parcel.records, now) {
             Decision::Take { skip, stream } => {
                 let (old, fresh) = parcel.records.split_at(skip);
-                let skipped: u64 = old.iter().map(|record| record.covers()).sum();
-                let taking = Taking {
-                    lane: place.lane,
-                    first: place.first + skipped,
-                    records: fresh,
-                    known_rejections: place.receipted,
-                };
+                let skipped: u64 = old.iter().map(Record::covers).sum();
+                let taking = Taking { first: place.first + skipped, records: fresh, ..whole };
                 assert!(inbound.take(&before, &stream, taking, judge));
                 let stamps = fresh.iter().filter_map(|record| match record {
-                    posthouse_protocol::federation::record::Record::Event(event) => {
-                        event.event.as_ref().ok()?.stamp
-                    }
-                    posthouse_protocol::federation::record::Record::Void(_) => None,
+                    Record::Event(event) => event.event.as_ref().ok()?.stamp,
+                    Record::Void(_) => None,
                 });
                 self.highest = stamps.fold(self.highest, Ord::max);
                 Outcome::Accepted
             }
             Decision::Answer(outcome) => outcome,
         };
-        let same_life =
-            inbound.stream.standing.is_some_and(|at| at.incarnation == place.incarnation);
-        let rejections = if same_life && outcome == Outcome::Accepted {
-            inbound.rejections(place.lane, place.receipted)
-        } else {
-            Vec::new()
-        };
+        let rejections =
+            if outcome == Outcome::Accepted { inbound.rejections(whole) } else { Vec::new() };
         Done::Taken(sending, Signed::simulated(outcome, inbound.stream.standing, rejections))
     }
 }
 
 /// Some events are always rejected: those that cannot be read, and those of some ids.
-fn judge(event: &posthouse_protocol::federation::record::EventRecord) -> Option<RejectionReason> {
+fn judge(event: &EventRecord) -> Option<RejectionReason> {
     if event.event.is_err() {
         Some(RejectionReason::Malformed)
     } else if is_unwelcome(event.id) {

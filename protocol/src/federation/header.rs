@@ -46,8 +46,6 @@ pub struct Place {
     pub count: u64,
     /// The running hash before `first`.
     pub before: RunningHash,
-    /// Up to where the origin holds a receipt: rejections up to there need not be told again.
-    pub receipted: u64,
     /// For an incarnation that continues an earlier one: where it takes up. Each lane's sequence 1
     /// follows this position of the lane, and a receiver that is not as far must say so instead of
     /// accepting.
@@ -72,9 +70,8 @@ impl Header {
             fields.key(11).uint(place.first);
             fields.key(12).uint(place.count);
             fields.key(13).bytes(&place.before.0);
-            fields.key(14).uint(place.receipted);
             if let Some(resumes) = &place.resumes {
-                let writer = fields.key(15).array(2);
+                let writer = fields.key(14).array(2);
                 resumes.incarnation.write(writer);
                 write_lanes(&resumes.lanes, writer);
             }
@@ -115,7 +112,6 @@ struct Raw {
     first: Option<u64>,
     count: Option<u64>,
     before: Option<RunningHash>,
-    receipted: Option<u64>,
     resumes: Option<Standing>,
 }
 
@@ -135,8 +131,7 @@ impl Raw {
             11 => self.first = Some(reader.uint()?),
             12 => self.count = Some(reader.uint()?),
             13 => self.before = Some(RunningHash(reader.fixed()?)),
-            14 => self.receipted = Some(reader.uint()?),
-            15 => {
+            14 => {
                 reader.array_of(2)?;
                 let incarnation = Incarnation::read(reader)?;
                 self.resumes = Some(Standing { incarnation, lanes: read_lanes(reader)? });
@@ -172,7 +167,6 @@ impl Raw {
                 || self.first.is_some()
                 || self.count.is_some()
                 || self.before.is_some()
-                || self.receipted.is_some()
                 || self.resumes.is_some();
             let rule = "the ephemeral lane has no sequence";
             return if sequenced { Err(reader.invalid(rule)) } else { Ok(None) };
@@ -180,7 +174,6 @@ impl Raw {
         let incarnation = reader.require(self.incarnation, "incarnation")?;
         let first = reader.require(self.first, "first")?;
         let count = reader.require(self.count, "count")?;
-        let receipted = reader.require(self.receipted, "receipted")?;
         if first == 0 || first.checked_add(count).is_none() {
             return Err(reader.invalid("sequences run from 1 to 2^64 - 1"));
         }
@@ -189,7 +182,7 @@ impl Raw {
             return Err(reader.invalid("an incarnation resumes a lower one"));
         }
         let before = reader.require(self.before, "before")?;
-        Ok(Some(Place { lane, incarnation, first, count, before, receipted, resumes }))
+        Ok(Some(Place { lane, incarnation, first, count, before, resumes }))
     }
 }
 

@@ -39,7 +39,8 @@ pub struct Receipt {
     pub outcome: Outcome,
     /// Where the signer stands in the origin's stream; `None` if it has never taken anything.
     pub standing: Option<Standing>,
-    /// Events of the answered lane that will never be taken, at most [`limits::MAX_REJECTIONS`].
+    /// Events of the answered envelope that will never be taken, now or since an earlier time; at
+    /// most [`limits::MAX_REJECTIONS`].
     pub rejections: Vec<Rejection>,
 }
 

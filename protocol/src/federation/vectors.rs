@@ -143,7 +143,6 @@ fn place() -> Place {
         first: 5,
         count: 6,
         before: RunningHash([0x66; 32]),
-        receipted: 4,
         resumes: Some(Standing {
             incarnation: incarnation(1),
             lanes: PerLane::from_fn(|_| Position { through: 40, hash: RunningHash([0x77; 32]) }),

@@ -78,7 +78,7 @@ impl StreamSender {
         let own = self.stream.incarnation;
         let standing = match (signed.outcome, signed.standing) {
             (Outcome::TooSoon, _) => {
-                self.backoff.hold(now.plus_millis(TOO_SOON_MS));
+                self.backoff.hold(now, TOO_SOON_MS);
                 return;
             }
             (_, Some(standing)) => standing,
@@ -118,7 +118,7 @@ impl StreamSender {
             let durable = self.stream.lanes.of(other);
             let index = durable.base.saturating_add(standing.lanes.of(other).through);
             if index > durable.receipted.index && index <= durable.end {
-                // The rejections of that lane come with its own receipts only.
+                // Rejections come with the lane's own receipts only, so it has to ask itself.
                 self.lanes.of_mut(other).waiting = true;
             } else {
                 self.consider(other, None, &standing, Vec::new());
@@ -163,23 +163,34 @@ impl StreamSender {
             return Finding::Acted;
         }
         let chain = durable.chain_start(start);
-        let flown = flight.and_then(|flight| flight.marks.iter().find(|mark| mark.index == index));
+        let flown = flight.map_or(&[][..], |flight| &flight.marks);
         let at_base = Mark { index: durable.base, hash: start };
-        if let Some(mark) = flown {
-            self.conclude(lane, *mark, target, rejections);
+        if let Some(mark) = flown.iter().find(|mark| mark.index == index) {
+            self.conclude(lane, (*mark, target), target, rejections);
         } else if index == durable.receipted.index {
-            self.conclude(lane, durable.receipted, target, rejections);
+            self.conclude(lane, (durable.receipted, target), target, rejections);
         } else if target == at_base || index == chain.index {
-            self.conclude(lane, if target == at_base { target } else { chain }, target, rejections);
+            let ours = if target == at_base { target } else { chain };
+            self.conclude(lane, (ours, target), target, rejections);
         } else if index < chain.index {
             // The hash at that place went with the entries. The destination's word is taken, and
             // what is gone is named.
             self.actions.push(Action::Alarm(Alarm::TheyWereRestored));
             self.want(TakeUp::Standing(*standing), 0);
         } else {
-            let at = if index > durable.receipted.index { durable.receipted } else { chain };
+            let forward = index > durable.receipted.index;
+            let settle = match flown.last() {
+                Some(last) if forward => *last,
+                // Nothing was sent that could be settled: what follows will be sent.
+                None if forward => {
+                    self.lanes.of_mut(lane).waiting = true;
+                    return Finding::Acted;
+                }
+                _ => target,
+            };
+            let at = if forward { durable.receipted } else { chain };
             let after = at.index.max(durable.floor.index);
-            let verification = Verification { at, target, after, rejections };
+            let verification = Verification { at, target, settle, after, rejections };
             self.lanes.of_mut(lane).phase = Phase::Verifying(verification);
             self.load_to_verify(lane, after);
         }
@@ -213,12 +224,19 @@ impl StreamSender {
             self.lanes.of_mut(lane).phase = Phase::Verifying(verification);
             self.load_to_verify(lane, at.index);
         } else {
-            self.conclude(lane, at, target, verification.rejections);
+            self.conclude(lane, (at, target), verification.settle, verification.rejections);
         }
     }
 
-    /// Both marks are known: one history, or two?
-    fn conclude(&mut self, lane: Lane, ours: Mark, theirs: Mark, rejections: Vec<Rejection>) {
+    /// Both marks, ours and theirs, are known: one history, or two? If it is one, the receipted
+    /// mark moves to `to`.
+    fn conclude(
+        &mut self,
+        lane: Lane,
+        (ours, theirs): (Mark, Mark),
+        to: Mark,
+        rejections: Vec<Rejection>,
+    ) {
         let durable = *self.stream.lanes.of(lane);
         let forward = theirs.index >= durable.receipted.index;
         if ours != theirs {
@@ -227,19 +245,19 @@ impl StreamSender {
             return;
         }
         let own = self.lanes.of_mut(lane);
-        own.phase = Phase::Storing(Storing::Mark(theirs));
+        own.phase = Phase::Storing(Storing::Mark(to));
         if forward {
             own.limit = own.limit.saturating_mul(2).min(self.max_records);
             let rejected = rejections.into_iter().filter_map(|one| {
                 let index = durable.base.checked_add(one.sequence)?;
-                let fresh = index > durable.receipted.index && index <= theirs.index;
+                let fresh = index > durable.receipted.index && index <= to.index;
                 fresh.then_some((index, one))
             });
             let rejected = rejected.collect();
-            self.actions.push(Action::Settle { lane, to: theirs, rejected });
+            self.actions.push(Action::Settle { lane, to, rejected });
         } else {
             self.actions.push(Action::Alarm(Alarm::TheyWereRestored));
-            self.actions.push(Action::Rewind { lane, to: theirs });
+            self.actions.push(Action::Rewind { lane, to });
         }
     }
 }

@@ -57,6 +57,9 @@ pub(super) struct Flight {
 pub(super) struct Verification {
     pub(super) at: Mark,
     pub(super) target: Mark,
+    /// What may be settled if the histories agree: no further than what was sent, since only that
+    /// was answered event by event.
+    pub(super) settle: Mark,
     /// Entries after this index are wanted.
     pub(super) after: u64,
     pub(super) rejections: Vec<Rejection>,
@@ -162,7 +165,6 @@ impl StreamSender {
             first: durable.sequence(durable.receipted.index) + 1,
             count: at.index - durable.receipted.index,
             before: durable.receipted.hash,
-            receipted: durable.sequence(durable.receipted.index),
             resumes: self.stream.resumes,
         };
         let own = self.lanes.of_mut(lane);

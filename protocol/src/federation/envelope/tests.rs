@@ -14,7 +14,6 @@ fn place() -> Place {
         first: 7,
         count: 3,
         before: RunningHash([6; 32]),
-        receipted: 6,
         resumes: Some(Standing {
             incarnation: Incarnation { number: 1, random: [4; 16] },
             lanes: PerLane::from_fn(|_| Position { through: 40, hash: RunningHash([3; 32]) }),
