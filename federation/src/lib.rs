@@ -4,5 +4,9 @@ pub mod engine;
 
 pub mod ports;
 
+pub mod tls;
+
+pub mod discovery;
+
 #[cfg(test)]
 mod simulator;

@@ -42,7 +42,7 @@ fn run_many(first: u64, count: u64) {
 
 #[test]
 fn schedules_keep_the_invariants() {
-    run_many(0, 3_000);
+    run_many(0, 2_000);
 }
 
 #[test]

@@ -199,7 +199,7 @@ mod tests {
             for (n, created, step) in arrivals {
                 // An envelope's `created` is part of it, so of its digest.
                 let created = NOW.plus_millis(created / 1_000 * 1_000);
-                let name = digest(n << 32 | created.0 % (1 << 32));
+                let name = digest((n << 32) | (created.0 % (1 << 32)));
                 now = now.plus_millis(step / 100);
                 if guard.admit(name, created, now).is_ok() {
                     prop_assert!(passed.insert(name));

@@ -24,6 +24,10 @@ pub struct InboundStream {
 
 /// What to do with an envelope whose origin, signature and seal have been checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives for one call, and the large variant is the usual one"
+)]
 pub enum Decision {
     /// Take the records from `skip` on, and the new state, in one transaction; then answer
     /// [`Outcome::Accepted`].

@@ -83,7 +83,7 @@ pub enum Input {
 #[derive(Debug, Clone)]
 pub enum Answer {
     /// The destination signed for it.
-    Receipt(Signed),
+    Receipt(Box<Signed>),
     /// The destination refuses exactly this envelope, as malformed or too large: sending it again
     /// is of no use, sending it in parts may be.
     Refused,
@@ -140,7 +140,7 @@ pub enum Action {
         max_bytes: usize,
     },
     /// Seal, sign and post an envelope.
-    Send(Outgoing),
+    Send(Box<Outgoing>),
     /// In one transaction: the destination has signed up to the mark. Events up to there are
     /// accepted, those among `rejected` have failed for good.
     Settle {
@@ -334,7 +334,10 @@ impl StreamSender {
         self.backoff.heed_clock(now);
         let overtaken = matches!(
             input,
-            Input::Loaded { .. } | Input::Answered { .. } | Input::Stored(_) | Input::Overdue { .. }
+            Input::Loaded { .. }
+                | Input::Answered { .. }
+                | Input::Stored(_)
+                | Input::Overdue { .. }
         );
         if overtaken && self.opening.is_some() {
             // It belongs to the incarnation that is being left: acting on it would write an old mark

@@ -50,17 +50,20 @@ struct Pair<'a> {
 }
 
 impl Pair<'_> {
-    fn breach(&self, broken: &mut Vec<String>, name: &str, fact: String) {
+    fn breach(&self, broken: &mut Vec<String>, name: &str, fact: &str) {
         broken.push(format!("{name}: {} → {}: {fact}", self.origin.region, self.to));
     }
 
     /// Everything that the origin holds as accepted was applied, has failed, or is named by a void.
-    /// A receipt of one of two processes with one identity says nothing about the other; an origin
-    /// that at the same time has lost its own past cannot tell, so that pair is left out.
+    ///
+    /// A receipt that one of two processes with one identity gave or got says nothing about the
+    /// other. If the other end was doubled or went back at the same time, nobody can tell any more
+    /// what is held where, so that pair is left out; either fault alone is not.
     fn nothing_lost(&self, broken: &mut Vec<String>) {
-        let (world, origin) = (self.world, self.origin.region);
-        let without_past = world.restored.contains(&origin) || world.cloned.contains(&origin);
-        if world.cloned.contains(&self.to) && without_past {
+        let (cloned, restored) = (&self.world.cloned, &self.world.restored);
+        let ends = [self.origin.region, self.to];
+        let doubled = ends.iter().any(|end| cloned.contains(end));
+        if doubled && ends.iter().all(|end| cloned.contains(end) || restored.contains(end)) {
             return;
         }
         let applied: HashSet<Uuid> = self.inbound.effects.iter().map(|event| event.id).collect();
@@ -74,7 +77,7 @@ impl Pair<'_> {
                 self.breach(
                     broken,
                     "NOTHING-LOST",
-                    format!("{} ({fate:?}, {place:?})", message.id),
+                    &format!("{} ({fate:?}, {place:?})", message.id),
                 );
             }
         }
@@ -98,7 +101,7 @@ impl Pair<'_> {
         let mut seen = HashSet::new();
         for event in &self.inbound.effects {
             if !seen.insert((event.sender, event.id)) {
-                self.breach(broken, "NOTHING-TWICE", event.id.to_string());
+                self.breach(broken, "NOTHING-TWICE", &event.id.to_string());
             }
         }
     }
@@ -115,7 +118,7 @@ impl Pair<'_> {
         for message in self.inbound.effects.iter().filter_map(|event| known.get(&event.id)) {
             let before = last.insert((message.sender, message.lane), message.order);
             if before > Some(message.order) {
-                self.breach(broken, "SENDER-ORDER", message.id.to_string());
+                self.breach(broken, "SENDER-ORDER", &message.id.to_string());
             }
         }
     }
@@ -126,17 +129,17 @@ impl Pair<'_> {
         for (lane, state) in stream.lanes.iter() {
             if state.receipted.index != state.end {
                 let fact = format!("{lane:?}: {} of {}", state.receipted.index, state.end);
-                self.breach(broken, "QUEUES-DRAIN", fact);
+                self.breach(broken, "QUEUES-DRAIN", &fact);
             }
         }
         let carried = stream.receipted_standing();
         let any = carried.lanes.iter().any(|(_, position)| position.through > 0);
         if any && self.inbound.stream.standing != Some(carried) {
             let fact = format!("{carried:?} and {:?}", self.inbound.stream.standing);
-            self.breach(broken, "EQUAL-HASHES", fact);
+            self.breach(broken, "EQUAL-HASHES", &fact);
         }
         if self.outbound.fates.values().any(|fate| *fate == Fate::Waiting) {
-            self.breach(broken, "QUEUES-DRAIN", "an event still waits".to_owned());
+            self.breach(broken, "QUEUES-DRAIN", "an event still waits");
         }
     }
 
@@ -146,17 +149,17 @@ impl Pair<'_> {
         for (id, fate) in &self.outbound.fates {
             let must_fail = is_poison(*id) || is_unwelcome(*id);
             if *fate == Fate::Failed && (applied.contains(id) || !must_fail) {
-                self.breach(broken, "FAILED-IS-FINAL", id.to_string());
+                self.breach(broken, "FAILED-IS-FINAL", &id.to_string());
             }
             if *fate == Fate::Accepted && must_fail && !self.world.restored.contains(&self.to) {
-                self.breach(broken, "FAILED-IS-FINAL", format!("{id} must fail"));
+                self.breach(broken, "FAILED-IS-FINAL", &format!("{id} must fail"));
             }
         }
     }
 
     fn bounded(&self, broken: &mut Vec<String>) {
         if self.outbound.stream.past.len() > MAX_PAST {
-            self.breach(broken, "BOUNDED", "too many earlier incarnations".to_owned());
+            self.breach(broken, "BOUNDED", "too many earlier incarnations");
         }
     }
 }

@@ -62,7 +62,7 @@ pub(super) enum Work {
     Rewind { to: usize, lane: Lane, mark: Mark },
     Refuse { to: usize, lane: Lane, index: u64 },
     Open { to: usize, next: Box<OutboundStream> },
-    Take { sending: Sending, parcel: Parcel },
+    Take { sending: Sending, parcel: Box<Parcel> },
     Overdue { to: usize, lane: Lane, before: Timestamp },
     Forget { to: usize, lane: Lane, floor: Mark },
 }

@@ -427,8 +427,8 @@ impl World {
             }
             Done::Taken(sending, signed) => {
                 let region = self.nodes[node].region;
-                let answer = Answer::Receipt(signed);
-                self.post(schedule, Transit::Answer { to: sending, from: region, answer });
+                let answer = Answer::Receipt(Box::new(signed));
+                self.post(schedule, &Transit::Answer { to: sending, from: region, answer });
             }
             Done::Nothing => {}
         }
@@ -469,7 +469,9 @@ impl World {
         let actions = engine.handle(input, clock, &mut self.rng);
         if let Some(input) = shown {
             println!("{:>9} {node}.{life} → {to}: {input}", self.now);
-            actions.iter().for_each(|action| println!("            {action:?}"));
+            for action in &actions {
+                println!("            {action:?}");
+            }
         }
         let tick = engine.next_tick(clock);
         for action in actions {
@@ -504,7 +506,7 @@ impl World {
                 self.at(self.now + TIMEOUT_MS, What::Timeout(n));
                 self.tally.voids += u64::from(outgoing.void.is_some());
                 let parcel = Parcel::of(&outgoing);
-                return self.post(schedule, Transit::Envelope { from, to, parcel });
+                return self.post(schedule, &Transit::Envelope { from, to, parcel });
             }
             Action::Settle { lane, to: mark, rejected } => {
                 self.tally.rejections += rejected.len() as u64;
@@ -534,7 +536,7 @@ impl World {
 
     // === the network ===
 
-    fn post(&mut self, schedule: &Schedule, transit: Transit) {
+    fn post(&mut self, schedule: &Schedule, transit: &Transit) {
         self.tally.envelopes += 1;
         let mut copies = 1;
         if !self.healed {
@@ -574,7 +576,7 @@ impl World {
                 let up = self.nodes_of(to);
                 if up.is_empty() {
                     let answer = Answer::Failed { retry_after_ms: None };
-                    return self.post(schedule, Transit::Answer { to: from, from: to, answer });
+                    return self.post(schedule, &Transit::Answer { to: from, from: to, answer });
                 }
                 let node = up[self.rng.random_range(0..up.len())];
                 self.feed(schedule, node, from.region, Input::SignOfLife);
@@ -583,9 +585,9 @@ impl World {
                 if parcel.records.iter().any(poison) {
                     self.tally.refusals += 1;
                     let answer = Answer::Refused;
-                    return self.post(schedule, Transit::Answer { to: from, from: to, answer });
+                    return self.post(schedule, &Transit::Answer { to: from, from: to, answer });
                 }
-                self.work(schedule, node, Work::Take { sending: from, parcel });
+                self.work(schedule, node, Work::Take { sending: from, parcel: Box::new(parcel) });
             }
         }
     }

@@ -46,7 +46,7 @@ impl StreamSender {
         match answer {
             Answer::Receipt(signed) => {
                 self.succeed(now);
-                self.receipt(lane, &flight, signed, now, rng);
+                self.receipt(lane, &flight, *signed, now, rng);
             }
             Answer::Refused => self.refused(lane, &flight, now, rng),
             Answer::Failed { retry_after_ms } => self.fail(retry_after_ms, now, rng),

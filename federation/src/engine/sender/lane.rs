@@ -169,7 +169,8 @@ impl StreamSender {
         };
         let own = self.lanes.of_mut(lane);
         own.phase = Phase::Flying(Flight { attempt, marks, single, touched });
-        self.actions.push(Action::Send(Outgoing { attempt, place, void, entries }));
+        let outgoing = Outgoing { attempt, place, void, entries };
+        self.actions.push(Action::Send(Box::new(outgoing)));
     }
 
     /// Gives up entries whose grace is over; while hashes are being computed over them, they stay.
