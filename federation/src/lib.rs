@@ -8,5 +8,7 @@ pub mod tls;
 
 pub mod discovery;
 
+pub mod inbound;
+
 #[cfg(test)]
 mod simulator;

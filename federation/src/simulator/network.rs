@@ -27,7 +27,7 @@ pub(super) struct Parcel {
 /// What is on the way.
 #[derive(Debug, Clone)]
 pub(super) enum Transit {
-    Envelope { from: Sending, to: usize, parcel: Parcel },
+    Envelope { from: Sending, to: usize, parcel: Box<Parcel> },
     Answer { to: Sending, from: usize, answer: Answer },
 }
 

@@ -74,7 +74,7 @@ pub(super) enum Done {
     /// A message was accepted: to all engines and the user.
     Accepted(usize),
     /// An envelope was decided about.
-    Taken(Sending, Signed),
+    Taken(Sending, Box<Signed>),
     Nothing,
 }
 
@@ -194,7 +194,10 @@ impl Database {
         };
         let rejections =
             if outcome == Outcome::Accepted { inbound.rejections(whole) } else { Vec::new() };
-        Done::Taken(sending, Signed::simulated(outcome, inbound.stream.standing, rejections))
+        Done::Taken(
+            sending,
+            Box::new(Signed::simulated(outcome, inbound.stream.standing, rejections)),
+        )
     }
 }
 

@@ -427,7 +427,7 @@ impl World {
             }
             Done::Taken(sending, signed) => {
                 let region = self.nodes[node].region;
-                let answer = Answer::Receipt(Box::new(signed));
+                let answer = Answer::Receipt(signed);
                 self.post(schedule, &Transit::Answer { to: sending, from: region, answer });
             }
             Done::Nothing => {}
@@ -505,7 +505,7 @@ impl World {
                 self.timeouts.insert(n, (from, to));
                 self.at(self.now + TIMEOUT_MS, What::Timeout(n));
                 self.tally.voids += u64::from(outgoing.void.is_some());
-                let parcel = Parcel::of(&outgoing);
+                let parcel = Box::new(Parcel::of(&outgoing));
                 return self.post(schedule, &Transit::Envelope { from, to, parcel });
             }
             Action::Settle { lane, to: mark, rejected } => {
@@ -587,7 +587,7 @@ impl World {
                     let answer = Answer::Refused;
                     return self.post(schedule, &Transit::Answer { to: from, from: to, answer });
                 }
-                self.work(schedule, node, Work::Take { sending: from, parcel: Box::new(parcel) });
+                self.work(schedule, node, Work::Take { sending: from, parcel });
             }
         }
     }

@@ -116,7 +116,8 @@ async fn meet(client: (ClientConfig, &str), server: ServerConfig, trust: &Trust)
         let domain = pki_types::ServerName::try_from(client.1.to_owned()).unwrap();
         let stream = TlsConnector::from(Arc::new(client.0)).connect(domain, socket).await;
         let mut stream = stream.map_err(|err| err.to_string())?;
-        let group = stream.get_ref().1.negotiated_key_exchange_group().map(|group| group.name());
+        let group = stream.get_ref().1.negotiated_key_exchange_group();
+        let group = group.map(rustls::crypto::SupportedKxGroup::name);
         // In TLS 1.3 the client learns only now whether its certificate was taken.
         match stream.read(&mut [0; 1]).await {
             Err(err) if err.to_string().contains("alert") => Err(err.to_string()),

@@ -15,7 +15,7 @@ use webpki::{EndEntityCert, KeyUsage};
 use x509_parser::parse_x509_certificate;
 
 /// Most names of a certificate that are looked at.
-pub const MAX_NAMES: usize = 64;
+pub(super) const MAX_NAMES: usize = 64;
 
 /// Whose certificates are believed.
 #[derive(Debug, Clone)]
@@ -50,6 +50,12 @@ pub struct PrivateAuthority {
 pub struct PeerNames(Vec<ServerName>);
 
 impl PeerNames {
+    /// Names without a certificate, for tests of what comes after TLS.
+    #[cfg(test)]
+    pub(crate) fn proved(names: Vec<ServerName>) -> Self {
+        Self(names)
+    }
+
     /// Whether the peer has proved to be `name`.
     pub fn contains(&self, name: &ServerName) -> bool {
         self.0.contains(name)
