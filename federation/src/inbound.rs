@@ -8,10 +8,12 @@
 
 mod authenticate;
 mod open;
+mod receive;
 mod verify;
 
 pub use authenticate::AuthenticatedEnvelope;
 pub use open::{OpenedBody, OpenedEnvelope, SealingKeys};
+pub use receive::{Inbound, Own, Parts};
 pub use verify::VerifiedEnvelope;
 
 #[cfg(test)]

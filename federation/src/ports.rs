@@ -5,9 +5,16 @@
 
 pub mod memory;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use posthouse_protocol::{
-    federation::{key_log::TrustedHead, receipt::Rejection, record::Record, stream::Lane},
+    federation::{
+        key_log::TrustedHead,
+        receipt::Rejection,
+        record::{EventRecord, Record},
+        stream::Lane,
+    },
     id::ServerName,
     time::Timestamp,
 };
@@ -173,6 +180,37 @@ pub trait InboundStore: Send + Sync {
         origin: &ServerName,
         taking: Taking<'_>,
     ) -> Result<Vec<Rejection>, StoreError>;
+}
+
+/// Presence and typing of other regions: never stored.
+#[async_trait]
+pub trait EphemeralSink: Send + Sync {
+    /// Passes events on to those who are connected and may see them; drops the rest.
+    async fn pass(&self, origin: &ServerName, events: &[EventRecord]);
+}
+
+/// Why a peer's keys cannot be told.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeysError {
+    /// The peer's document is not believed: its keys changed in a way that the known ones do not
+    /// allow.
+    #[error("the peer's keys are not believed")]
+    NotBelieved,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The peer cannot be asked now.
+    #[error("the peer's keys cannot be fetched now")]
+    Unreachable,
+}
+
+/// Peers' keys, fetched and followed along their key logs.
+#[async_trait]
+pub trait KeyDirectory: Send + Sync {
+    /// The newest trusted entry of the peer's key log: what is known, or, if nothing is known or
+    /// `renew` is set, what the peer says now. Implementations bound how often one peer is asked.
+    async fn keys(&self, peer: &ServerName, renew: bool) -> Result<Arc<TrustedHead>, KeysError>;
 }
 
 /// What is known of peers' keys.

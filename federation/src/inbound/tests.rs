@@ -33,6 +33,8 @@ fn name(text: &str) -> ServerName {
     ServerName::parse(text).unwrap()
 }
 
+mod receive;
+
 struct Bench {
     signing: SigningKey,
     sealing: SealingKey,

@@ -1,6 +1,11 @@
 //! The reference of the ports: plain values whose copies are backups.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
 
 use bytes::Bytes;
 use posthouse_protocol::{
@@ -9,11 +14,13 @@ use posthouse_protocol::{
         record::{EventRecord, Record, Void},
         stream::{Incarnation, Lane, PerLane},
     },
+    id::ServerName,
     time::Timestamp,
 };
+use posthouse_storage::error::StoreError;
 use uuid::Uuid;
 
-use super::{LoadRange, Loaded, Taking};
+use super::{InboundStore, LoadRange, Loaded, TakeError, Taking};
 use crate::engine::{
     outbound::{LogEntry, LogItem, Mark, OutboundStream},
     receiver::InboundStream,
@@ -227,5 +234,56 @@ impl MemoryInbound {
         if verdict.is_none() {
             self.effects.push(event.clone());
         }
+    }
+}
+
+/// The reference of [`super::InboundStore`]: every origin's stream behind one lock.
+pub struct MemoryInboundStore {
+    streams: Mutex<HashMap<ServerName, MemoryInbound>>,
+    judge: fn(&EventRecord) -> Option<RejectionReason>,
+}
+
+impl MemoryInboundStore {
+    /// An empty store; `judge` rejects events.
+    pub fn new(judge: fn(&EventRecord) -> Option<RejectionReason>) -> Self {
+        Self { streams: Mutex::new(HashMap::new()), judge }
+    }
+
+    /// A copy of what came from `origin`.
+    pub fn from(&self, origin: &ServerName) -> MemoryInbound {
+        self.with(origin, |stream| stream.clone())
+    }
+
+    fn with<T>(&self, origin: &ServerName, act: impl FnOnce(&mut MemoryInbound) -> T) -> T {
+        // Each act is whole or has not begun: a poisoned lock hides nothing half done.
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        act(streams.entry(origin.clone()).or_default())
+    }
+}
+
+#[async_trait]
+impl InboundStore for MemoryInboundStore {
+    async fn stream(&self, origin: &ServerName) -> Result<InboundStream, StoreError> {
+        Ok(self.with(origin, |stream| stream.stream))
+    }
+
+    async fn take(
+        &self,
+        origin: &ServerName,
+        expected: &InboundStream,
+        next: &InboundStream,
+        taking: Taking<'_>,
+        _now: Timestamp,
+    ) -> Result<(), TakeError> {
+        let taken = self.with(origin, |stream| stream.take(expected, next, taking, self.judge));
+        if taken { Ok(()) } else { Err(TakeError::Moved) }
+    }
+
+    async fn rejections(
+        &self,
+        origin: &ServerName,
+        taking: Taking<'_>,
+    ) -> Result<Vec<Rejection>, StoreError> {
+        Ok(self.with(origin, |stream| stream.rejections(taking)))
     }
 }
