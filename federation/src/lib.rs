@@ -10,5 +10,9 @@ pub mod discovery;
 
 pub mod inbound;
 
+pub mod outbox;
+
+pub mod peer;
+
 #[cfg(test)]
 mod simulator;

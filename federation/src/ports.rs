@@ -13,6 +13,7 @@ use posthouse_protocol::{
         key_log::TrustedHead,
         receipt::Rejection,
         record::{EventRecord, Record},
+        refusal::Refusal,
         stream::Lane,
     },
     id::ServerName,
@@ -23,6 +24,7 @@ use posthouse_storage::{error::StoreError, leases::Fence};
 use crate::engine::{
     outbound::{LogEntry, Mark, OutboundStream},
     receiver::InboundStream,
+    sender::Alarm,
 };
 
 /// Entries of a lane's log.
@@ -59,16 +61,15 @@ pub trait OutboundStore: Send + Sync {
         range: LoadRange,
     ) -> Result<Loaded, StoreError>;
 
-    /// In one transaction: the receipted mark is `to`; entries up to there are accepted; those in
-    /// `rejected` have failed for good and lose their content, so that they are rejected again if
+    /// In one transaction: the receipted mark moves; entries up to there are accepted; those that were
+    /// rejected have failed for good and lose their content, so that they are rejected again if
     /// they must be sent again. Entries stay for the grace that restored destinations need.
     async fn settle(
         &self,
         fence: &Fence,
         destination: &ServerName,
         lane: Lane,
-        to: Mark,
-        rejected: &[(u64, Rejection)],
+        settlement: Settlement<'_>,
     ) -> Result<(), StoreError>;
 
     /// The receipted mark goes back to `to`; no status changes.
@@ -89,15 +90,13 @@ pub trait OutboundStore: Send + Sync {
         index: u64,
     ) -> Result<(), StoreError>;
 
-    /// The lane's oldest entries that were receipted before `before` and still are, at most
-    /// `limit`.
+    /// The lane's oldest entries that were receipted long ago and still are.
     async fn overdue(
         &self,
         fence: &Fence,
         destination: &ServerName,
         lane: Lane,
-        before: Timestamp,
-        limit: usize,
+        range: Overdue,
     ) -> Result<Vec<LogEntry>, StoreError>;
 
     /// In one transaction: removes the entries up to `floor`, and stores it as the lane's floor.
@@ -116,6 +115,26 @@ pub trait OutboundStore: Send + Sync {
         destination: &ServerName,
         next: &OutboundStream,
     ) -> Result<(), StoreError>;
+}
+
+/// What a receipt settles in a lane.
+#[derive(Debug, Clone, Copy)]
+pub struct Settlement<'a> {
+    /// The new receipted mark.
+    pub to: Mark,
+    /// Indices of events that will never be taken, and why.
+    pub rejected: &'a [(u64, Rejection)],
+    /// When: the grace of the entries starts here.
+    pub now: Timestamp,
+}
+
+/// Which entries' grace is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overdue {
+    /// Those that were receipted before this.
+    pub before: Timestamp,
+    /// At most so many.
+    pub limit: usize,
 }
 
 /// What to read of a log.
@@ -187,6 +206,44 @@ pub trait InboundStore: Send + Sync {
 pub trait EphemeralSink: Send + Sync {
     /// Passes events on to those who are connected and may see them; drops the rest.
     async fn pass(&self, origin: &ServerName, events: &[EventRecord]);
+}
+
+/// What time it is; loops ask it, decisions get the time as an argument.
+pub trait Clock: Send + Sync {
+    /// Now.
+    fn now(&self) -> Timestamp;
+}
+
+/// Posts an envelope to a peer: `POST /federation/v1/envelopes` over mutual TLS.
+#[async_trait]
+pub trait Transport: Send + Sync {
+    /// The receipt's bytes.
+    ///
+    /// # Errors
+    /// [`PostError`].
+    async fn post(&self, peer: &ServerName, envelope: Vec<u8>) -> Result<Vec<u8>, PostError>;
+}
+
+/// Why there is no receipt.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PostError {
+    /// The peer answered that it does not take the envelope.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The peer cannot be reached, or broke off.
+    #[error("the peer cannot be reached: {0}")]
+    Unreachable(String),
+}
+
+/// Who hears of what becomes of a destination.
+pub trait Observer: Send + Sync {
+    /// The destination does not answer: what waits for it is `queued`.
+    fn unreachable(&self, destination: &ServerName, since: Timestamp);
+    /// It answers again.
+    fn reachable(&self, destination: &ServerName);
+    /// The operator must know.
+    fn alarm(&self, destination: &ServerName, alarm: Alarm);
 }
 
 /// Why a peer's keys cannot be told.

@@ -17,10 +17,12 @@ use posthouse_protocol::{
     id::ServerName,
     time::Timestamp,
 };
-use posthouse_storage::error::StoreError;
+use posthouse_storage::{error::StoreError, leases::Fence};
 use uuid::Uuid;
 
-use super::{InboundStore, LoadRange, Loaded, TakeError, Taking};
+use super::{
+    InboundStore, LoadRange, Loaded, OutboundStore, Overdue, Settlement, TakeError, Taking,
+};
 use crate::engine::{
     outbound::{LogEntry, LogItem, Mark, OutboundStream},
     receiver::InboundStream,
@@ -285,5 +287,123 @@ impl InboundStore for MemoryInboundStore {
         taking: Taking<'_>,
     ) -> Result<Vec<Rejection>, StoreError> {
         Ok(self.with(origin, |stream| stream.rejections(taking)))
+    }
+}
+
+/// The reference of [`super::OutboundStore`]: every destination's stream behind one lock. It takes
+/// every fence, since one process holds it.
+#[derive(Default)]
+pub struct MemoryOutboundStore {
+    streams: Mutex<HashMap<ServerName, MemoryOutbound>>,
+}
+
+impl MemoryOutboundStore {
+    /// Acts on the stream to a destination; nothing happens if there is none.
+    pub fn with<T>(
+        &self,
+        destination: &ServerName,
+        act: impl FnOnce(&mut MemoryOutbound) -> T,
+    ) -> Option<T> {
+        // Each act is whole or has not begun: a poisoned lock hides nothing half done.
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        streams.get_mut(destination).map(act)
+    }
+
+    /// Makes the stream to a destination, if there is none.
+    pub fn create(&self, destination: &ServerName, fresh: &OutboundStream) {
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let make = || MemoryOutbound::new(fresh.clone());
+        streams.entry(destination.clone()).or_insert_with(make);
+    }
+}
+
+#[async_trait]
+impl OutboundStore for MemoryOutboundStore {
+    async fn stream(
+        &self,
+        _fence: &Fence,
+        destination: &ServerName,
+        fresh: &OutboundStream,
+    ) -> Result<OutboundStream, StoreError> {
+        self.create(destination, fresh);
+        let stream = self.with(destination, |own| own.stream.clone());
+        Ok(stream.unwrap_or_else(|| fresh.clone()))
+    }
+
+    async fn load(
+        &self,
+        _fence: &Fence,
+        destination: &ServerName,
+        lane: Lane,
+        range: LoadRange,
+    ) -> Result<Loaded, StoreError> {
+        let loaded = self.with(destination, |own| own.load(lane, range));
+        Ok(loaded.unwrap_or(Loaded { entries: Vec::new(), end: 0 }))
+    }
+
+    async fn settle(
+        &self,
+        _fence: &Fence,
+        destination: &ServerName,
+        lane: Lane,
+        settlement: Settlement<'_>,
+    ) -> Result<(), StoreError> {
+        let Settlement { to, rejected, now } = settlement;
+        self.with(destination, |own| own.settle(lane, to, rejected, now));
+        Ok(())
+    }
+
+    async fn rewind(
+        &self,
+        _fence: &Fence,
+        destination: &ServerName,
+        lane: Lane,
+        to: Mark,
+    ) -> Result<(), StoreError> {
+        self.with(destination, |own| own.rewind(lane, to));
+        Ok(())
+    }
+
+    async fn refuse(
+        &self,
+        _fence: &Fence,
+        destination: &ServerName,
+        lane: Lane,
+        index: u64,
+    ) -> Result<(), StoreError> {
+        self.with(destination, |own| own.refuse(lane, index));
+        Ok(())
+    }
+
+    async fn overdue(
+        &self,
+        _fence: &Fence,
+        destination: &ServerName,
+        lane: Lane,
+        range: Overdue,
+    ) -> Result<Vec<LogEntry>, StoreError> {
+        let old = self.with(destination, |own| own.overdue(lane, range.before, range.limit));
+        Ok(old.unwrap_or_default())
+    }
+
+    async fn forget(
+        &self,
+        _fence: &Fence,
+        destination: &ServerName,
+        lane: Lane,
+        floor: Mark,
+    ) -> Result<(), StoreError> {
+        self.with(destination, |own| own.forget(lane, floor));
+        Ok(())
+    }
+
+    async fn open(
+        &self,
+        _fence: &Fence,
+        destination: &ServerName,
+        next: &OutboundStream,
+    ) -> Result<(), StoreError> {
+        self.with(destination, |own| own.open(next));
+        Ok(())
     }
 }

@@ -264,3 +264,57 @@ fn an_identity_must_fit_its_domain_and_key() {
     let torn = Identity::new(&name("north.test"), chain, strange_key);
     assert!(matches!(torn, Err(IdentityError::Key(_))));
 }
+
+/// Serves handshakes as `south` for as long as the test runs.
+async fn serve(server: ServerConfig) -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let acceptor = TlsAcceptor::from(Arc::new(server));
+        while let Ok((socket, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                use tokio::io::AsyncReadExt;
+                if let Ok(mut stream) = acceptor.accept(socket).await {
+                    let _ = stream.read(&mut [0; 1]).await;
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn dialing_passes_over_dead_silent_and_foreign_hosts() {
+    use crate::{
+        discovery::Target,
+        peer::{DialError, dial},
+    };
+    let authority = Authority::new();
+    let north = identity("north.test", &authority, &public(&["north.test"]));
+    let south = identity("south.test", &authority, &public(&["south.test"]));
+    let east = identity("east.test", &authority, &public(&["east.test"]));
+    let trust = authority.trust();
+    let (client, server) = configs(&north, &south, &trust);
+    let client = Arc::new(client);
+    let good = serve(server).await;
+    let foreign = serve(configs(&north, &east, &trust).1).await;
+    // One that nobody listens at, and one that accepts and says nothing.
+    let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = |address: std::net::SocketAddr| Target {
+        host: "h.test".to_owned(),
+        port: address.port(),
+        addresses: vec![address],
+    };
+    let silent_address = silent.local_addr().unwrap();
+    let targets = [dead, silent_address, foreign, good].map(target);
+    let dialed = dial(&name("south.test"), &targets, &client).await.unwrap();
+    assert_eq!(dialed.address, good);
+    let refused = dial(&name("south.test"), &[dead, foreign].map(target), &client).await;
+    assert!(matches!(refused, Err(DialError::NotProved(_))), "{refused:?}");
+    let refused = dial(&name("south.test"), &[target(dead)], &client).await;
+    assert!(matches!(refused, Err(DialError::Unreachable(_))), "{refused:?}");
+    let none = dial(&name("south.test"), &[], &client).await;
+    assert_eq!(none.map(drop), Err(DialError::NoAddress));
+}
