@@ -125,6 +125,19 @@ impl Mailbox {
         self.changed.notify_one();
     }
 
+    /// Gives a place back without an answer: ephemeral messages are answered only if refused.
+    pub fn release(&self) {
+        let mut state = self.state();
+        state.in_flight = state.in_flight.saturating_sub(1);
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// How many submissions wait for their answer.
+    pub fn in_flight(&self) -> usize {
+        self.state().in_flight
+    }
+
     /// Says that the feed may have something.
     pub fn wake(&self) {
         self.changed.notify_one();

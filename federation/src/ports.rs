@@ -208,12 +208,6 @@ pub trait EphemeralSink: Send + Sync {
     async fn pass(&self, origin: &ServerName, events: &[EventRecord]);
 }
 
-/// What time it is; loops ask it, decisions get the time as an argument.
-pub trait Clock: Send + Sync {
-    /// Now.
-    fn now(&self) -> Timestamp;
-}
-
 /// Posts an envelope to a peer: `POST /federation/v1/envelopes` over mutual TLS.
 #[async_trait]
 pub trait Transport: Send + Sync {

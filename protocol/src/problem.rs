@@ -65,6 +65,8 @@ codes! {
     RegionUnreachable = "region_unreachable", 503, "The region cannot be reached";
     /// The ciphertexts do not match the devices of a recipient; nothing was delivered.
     StaleDevices = "stale_devices", 409, "The ciphertexts do not match the recipient's devices";
+    /// The request's body did not arrive in time.
+    Timeout = "timeout", 408, "The request took too long to arrive";
     /// The body, frame or field is larger than the limit.
     TooLarge = "too_large", 413, "Too large";
     /// More of something than the limit allows.

@@ -25,6 +25,12 @@ impl Timestamp {
     }
 }
 
+/// Reads the time. Loops and edges hold one; decisions take the [`Timestamp`] as an argument.
+pub trait Clock: Send + Sync {
+    /// The time now.
+    fn now(&self) -> Timestamp;
+}
+
 /// A hybrid logical clock's reading: milliseconds in the upper 48 bits, a counter in the lower 16
 /// (docs/spec/ordering.md). It orders the messages of a conversation in every region, without the
 /// regions' clocks being in step. In JSON a string of digits, since it exceeds 2^53.

@@ -79,6 +79,9 @@ pub struct Device {
     pub created_at: Timestamp,
     /// Up to where it has acknowledged the inbox.
     pub position: Cursor,
+    /// When it was last connected, as far as [`crate::ledger::Ledger::record`] was told; its
+    /// creation at first.
+    pub active_at: Timestamp,
 }
 
 /// How the creation of an account ended.

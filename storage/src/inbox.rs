@@ -3,7 +3,7 @@
 use posthouse_protocol::{
     cursor::Cursor,
     frame::Class,
-    id::{AccountId, ConversationId, MessageId},
+    id::{AccountId, ConversationId, DeviceId, MessageId},
     time::{Stamp, Timestamp},
 };
 
@@ -14,6 +14,8 @@ use crate::{bodies::BodyId, receipts::Watermark};
 pub struct Page {
     /// The entries, in the order of their cursors.
     pub entries: Vec<Entry>,
+    /// Up to where the page tells everything that there is; `head`, if nothing lies beyond it.
+    pub through: Cursor,
     /// The inbox's end when the page was read. A cursor beyond it is of another inbox, or of one
     /// that was restored from a backup.
     pub head: Cursor,
@@ -45,6 +47,9 @@ pub enum EntryKind {
 pub struct StoredMessage {
     /// The sender.
     pub sender: AccountId,
+    /// The sending device; `None` if the sender belongs to another region. A device is not sent
+    /// its own messages.
+    pub device: Option<DeviceId>,
     /// The sender's id for it.
     pub id: MessageId,
     /// The address that the sender wrote.

@@ -141,8 +141,9 @@ pub trait Ledger: Send + Sync {
     /// The cursor before the first entry that arrived at or after `at`.
     async fn cursor_at(&self, account: Uuid, at: Timestamp) -> Result<Cursor, StoreError>;
 
-    /// All messages with this id that are remembered, of whatever sender; at most 16.
-    async fn messages(&self, id: MessageId) -> Result<Vec<StoredMessage>, StoreError>;
+    /// All messages with these ids that are remembered, of whatever sender, in no order; of one id
+    /// at most 16.
+    async fn messages(&self, ids: &[MessageId]) -> Result<Vec<StoredMessage>, StoreError>;
 
     /// Records positions and watermarks in one transaction. Both only ever rise; what is lower than
     /// what is known is left out of the answer. Each risen watermark puts one collapsed entry into

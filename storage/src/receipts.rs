@@ -8,13 +8,16 @@ use posthouse_protocol::{
 };
 use uuid::Uuid;
 
-/// A device that has acknowledged its inbox up to `position`.
+/// A device that has acknowledged its inbox up to `position`, and was last seen at `active_at`. Each
+/// of the two rises on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PositionAdvance {
     /// The device.
     pub device: DeviceId,
     /// Up to here.
     pub position: Cursor,
+    /// When the device was last connected.
+    pub active_at: Timestamp,
 }
 
 /// Most numbers in a watermark's `except`.
@@ -22,6 +25,10 @@ pub const MAX_EXCEPT: usize = 64;
 
 /// How far a reader has got: all numbers of `origin` in the conversation up to `through`, except
 /// those listed.
+///
+/// Watermarks merge like this: `through` is the higher one; `except` is the union of both (a number
+/// that was passed over has expired or was refused, for every device and for good), the lowest ones
+/// going first where that exceeds [`MAX_EXCEPT`]. A mark has risen if `through` or `except` grew.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watermark {
     /// The conversation.

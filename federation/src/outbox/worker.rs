@@ -16,6 +16,7 @@ use posthouse_protocol::{
     },
     id::ServerName,
     limits,
+    time::Clock,
 };
 use posthouse_storage::{error::StoreError, leases::Fence};
 use rand_core::CryptoRng;
@@ -27,8 +28,7 @@ use crate::{
         sender::{Action, Answer, Input, Outgoing, Signed, StreamSender},
     },
     ports::{
-        Clock, KeyDirectory, LoadRange, Observer, OutboundStore, Overdue, PostError, Settlement,
-        Transport,
+        KeyDirectory, LoadRange, Observer, OutboundStore, Overdue, PostError, Settlement, Transport,
     },
 };
 

@@ -86,12 +86,15 @@ pub struct MessageFrame<'a> {
     pub timestamp: Timestamp,
     /// When the sender's homeserver accepted it.
     pub server_timestamp: Timestamp,
-    /// Its place in the conversation.
-    pub stamp: Stamp,
-    /// Its place in this account's inbox.
-    pub cursor: Cursor,
-    /// Its number among what its origin region accepted in the conversation.
-    pub origin_number: u64,
+    /// Its place in the conversation; absent if ephemeral.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub stamp: Option<Stamp>,
+    /// Its place in this account's inbox; absent if ephemeral.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cursor: Option<Cursor>,
+    /// Its number among what its origin region accepted in the conversation; absent if ephemeral.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub origin_number: Option<u64>,
     /// Its class, if it is not `message`.
     #[serde(skip_serializing_if = "is_message", default)]
     pub class: Class,
@@ -246,9 +249,9 @@ mod tests {
             content,
             timestamp: Timestamp(1_705_234_567_890),
             server_timestamp: Timestamp(1_705_234_567_900),
-            stamp: Stamp(111_749_828_741_529_600),
-            cursor: Cursor(7),
-            origin_number: 3,
+            stamp: Some(Stamp(111_749_828_741_529_600)),
+            cursor: Some(Cursor(7)),
+            origin_number: Some(3),
             class: Class::Message,
             collapse: None,
             expires: None,

@@ -100,6 +100,13 @@ impl RegistrationId {
     }
 }
 
+impl RegistrationId {
+    /// A number from two random bytes.
+    pub fn from_random(bytes: [u8; 2]) -> Self {
+        Self(u32::from(u16::from_be_bytes(bytes) & 0x3fff))
+    }
+}
+
 impl TryFrom<u32> for RegistrationId {
     type Error = IdError;
     fn try_from(number: u32) -> Result<Self, IdError> {

@@ -1,3 +1,5 @@
+//! Frames from clients, good and bad, and the literal frames of the first design.
+
 use proptest::prelude::*;
 
 use super::*;

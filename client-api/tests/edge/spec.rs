@@ -1,0 +1,1 @@
+//! The examples of the specification, checked against the code.

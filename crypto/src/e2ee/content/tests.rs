@@ -1,0 +1,123 @@
+//! Round trips, unknown entries, and golden bytes.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::e2ee::{primitives::curve::PrivateKey, secret::Secret};
+
+fn pointer() -> AttachmentPointer {
+    AttachmentPointer {
+        place: "https://media.south.test/1".to_owned(),
+        key: KeyBytes(Secret::new([5; 32])),
+        digest: [6; 32],
+        size: 1_234_567,
+        media_type: "image/jpeg".to_owned(),
+    }
+}
+
+fn bodies() -> Vec<Body> {
+    let (text, target) = ("hello".to_owned(), [9; 16]);
+    let request = ResendRequest {
+        message_id: target,
+        ratchet_key: Some(PrivateKey::from_bytes(&[1; 32]).public_key()),
+        sender_key: Some(([2; 16], 3)),
+    };
+    let distribution = super::super::wire::sender_key_message::SenderKeyDistribution {
+        distribution_id: [1; 16],
+        chain_id: 2,
+        iteration: 3,
+        chain_key: Secret::new([4; 32]),
+        signing_key: PrivateKey::from_bytes(&[5; 32]).public_key(),
+    };
+    vec![
+        Body::Text { text: text.clone() },
+        Body::Media { caption: String::new(), attachment: pointer() },
+        Body::Reaction { emoji: "👍".to_owned(), target },
+        Body::Reply { text: text.clone(), target },
+        Body::Edit { text, target },
+        Body::Delete { target },
+        Body::Receipt { status: ReceiptStatus::Read, targets: vec![target, [8; 16]] },
+        Body::Typing { started: true },
+        Body::View { target },
+        Body::Resend(request),
+        Body::KeyDistribution(distribution),
+        Body::History { attachment: pointer() },
+        Body::ProfileKey(KeyBytes(Secret::new([7; 32]))),
+    ]
+}
+
+#[test]
+fn every_kind_is_read_as_it_was_written() {
+    for (number, body) in (1..).zip(bodies()) {
+        assert_eq!(body.kind(), number);
+        let mut content = Content::new(UnixMillis(5), Some("g.1@south.test".to_owned()), body);
+        content.expires_after = Some(3_600);
+        let bytes = content.to_padded_bytes().unwrap();
+        assert!(crate::e2ee::padding::MESSAGE_BUCKETS.contains(&bytes.len()));
+        assert_eq!(Content::from_padded_bytes(&bytes), Ok(content));
+    }
+}
+
+#[test]
+fn the_bytes_of_a_text_are_these() {
+    let body = Body::Text { text: "hello".to_owned() };
+    let content = Content::new(UnixMillis(1_700_000_000_000), None, body);
+    let bytes = content.to_padded_bytes().unwrap();
+    let map = [
+        0xa4, 0x00, 0x01, 0x01, 0x01, 0x02, 0x1b, 0, 0, 0x01, 0x8b, 0xcf, 0xe5, 0x68, 0x00, 0x10,
+        0x65, b'h', b'e', b'l', b'l', b'o', 0x80, 0,
+    ];
+    assert_eq!(bytes[..map.len()], map);
+    assert_eq!(bytes.len(), 159);
+}
+
+#[test]
+fn unknown_entries_and_kinds_are_kept() {
+    let mut writer = Writer::new();
+    writer.map(5);
+    for (key, value) in [(0, 1), (1, 77), (2, 5), (16, 1)] {
+        writer.uint(key);
+        writer.uint(value);
+    }
+    writer.uint(99);
+    writer.text("from the future");
+    let bytes = pad_message(&writer.finish());
+    let content = Content::from_padded_bytes(&bytes).unwrap();
+    assert_eq!(content.body, Body::Unknown { kind: 77 });
+    assert_eq!(content.to_padded_bytes().unwrap(), bytes);
+}
+
+#[test]
+fn refuses_later_versions_missing_fields_and_too_much() {
+    let entry = |pairs: &[(u64, u64)]| {
+        let mut writer = Writer::new();
+        writer.map(pairs.len());
+        for (key, value) in pairs {
+            writer.uint(*key);
+            writer.uint(*value);
+        }
+        Content::from_padded_bytes(&pad_message(&writer.finish()))
+    };
+    assert_eq!(entry(&[(0, 2), (1, 1), (2, 5)]), Err(ContentError::Version(2)));
+    assert_eq!(entry(&[(0, 1), (1, 1), (2, 5)]), Err(ContentError::Malformed));
+    assert_eq!(Content::from_padded_bytes(&[0; 159]), Err(ContentError::Malformed));
+    let text = "x".repeat(MAX_CONTENT_LEN);
+    let content = Content::new(UnixMillis(0), None, Body::Text { text });
+    assert_eq!(content.to_padded_bytes(), Err(ContentError::TooLong));
+}
+
+#[test]
+fn debug_shows_no_key() {
+    let shown = format!("{:?} {:?}", pointer(), Body::ProfileKey(KeyBytes(Secret::new([7; 32]))));
+    insta::assert_snapshot!(shown);
+}
+
+proptest! {
+    #[test]
+    fn what_is_read_is_written_the_same(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+        if let Ok(content) = Content::from_padded_bytes(&bytes) {
+            let again = content.to_padded_bytes().unwrap();
+            prop_assert_eq!(Content::from_padded_bytes(&again), Ok(content));
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Chains of epochs, and what is not believed.
+
+use rand::{SeedableRng, rngs::StdRng};
+
+use super::*;
+use crate::e2ee::primitives::curve::KeyPair;
+
+const GROUP: &str = "g.99999999-9999-4999-8999-999999999999@north.test";
+
+/// The identity key of a person, always the same.
+fn key(name: &str) -> KeyPair {
+    let seed = name.bytes().fold(0, |sum, byte| sum * 256 + u64::from(byte));
+    KeyPair::generate(&mut StdRng::seed_from_u64(seed))
+}
+
+fn person(name: &str) -> Person {
+    Person { account: name.to_owned(), identity: key(name).public }
+}
+
+fn sign(epoch: &GroupEpoch, signer: &str) -> SignedGroupEpoch {
+    let document = epoch.sign(&key(signer).private, &mut StdRng::seed_from_u64(1));
+    SignedGroupEpoch::from_bytes(&document.to_bytes()).unwrap()
+}
+
+fn created() -> GroupState {
+    let change = Change::Create {
+        owner: person("olga"),
+        region: "north.test".to_owned(),
+        title: vec![1, 2, 3],
+    };
+    let epoch = GroupEpoch {
+        group: GROUP.to_owned(),
+        epoch: 1,
+        previous: None,
+        actor: Some("olga".to_owned()),
+        change,
+        issued: UnixMillis(1),
+    };
+    GroupState::create(GROUP, &sign(&epoch, "olga")).unwrap()
+}
+
+fn act(state: &GroupState, actor: &str, change: Change) -> Result<GroupState, EpochError> {
+    state.apply(&sign(&state.propose(actor, change, UnixMillis(2)), actor))
+}
+
+/// Olga owns, Adam and Anna are admins, Mia and Max are members, in this order.
+fn peopled() -> GroupState {
+    let mut state = created();
+    for name in ["mia", "adam", "anna", "max"] {
+        state = act(&state, "olga", Change::Add(person(name))).unwrap();
+    }
+    for name in ["adam", "anna"] {
+        state = act(&state, "olga", role(name, GroupRole::Admin)).unwrap();
+    }
+    state
+}
+
+fn role(name: &str, role: GroupRole) -> Change {
+    Change::SetRole { account: name.to_owned(), role }
+}
+
+#[test]
+fn a_server_can_add_nobody() {
+    let state = peopled();
+    let ghost = state.propose("olga", Change::Add(person("ghost")), UnixMillis(3));
+    assert_eq!(state.apply(&sign(&ghost, "server")), Err(EpochError::Signature));
+    let stranger = state.propose("server", Change::Add(person("ghost")), UnixMillis(3));
+    assert_eq!(state.apply(&sign(&stranger, "server")), Err(EpochError::NotAllowed));
+    let nobody = GroupEpoch { actor: None, ..ghost };
+    assert_eq!(state.apply(&nobody.unsigned()), Err(EpochError::NotAllowed));
+}
+
+#[test]
+fn roles_allow_what_they_should() {
+    let state = peopled();
+    let remove = |name: &str| Change::Remove(name.to_owned());
+    let refused = Err(EpochError::NotAllowed);
+    // Members write and leave, and nothing else.
+    for change in [
+        Change::Add(person("new")),
+        Change::Invite(person("new")),
+        remove("max"),
+        Change::Rename(vec![9]),
+        role("mia", GroupRole::Admin),
+        Change::SetDeputies(vec!["south.test".to_owned()]),
+        Change::TakeOver("north.test".to_owned()),
+    ] {
+        assert_eq!(act(&state, "mia", change.clone()), refused, "{change:?}");
+    }
+    // Admins manage members.
+    for change in [
+        Change::Add(person("new")),
+        Change::Invite(person("new")),
+        remove("max"),
+        Change::Rename(vec![9]),
+    ] {
+        assert!(act(&state, "adam", change.clone()).is_ok(), "{change:?}");
+    }
+    for change in [
+        remove("anna"),
+        remove("olga"),
+        role("max", GroupRole::Admin),
+        role("adam", GroupRole::Owner),
+        Change::SetDeputies(vec![]),
+        Change::Add(person("mia")),
+        Change::Invite(person("mia")),
+    ] {
+        assert_eq!(act(&state, "adam", change.clone()), refused, "{change:?}");
+    }
+    // Owners do all, but nobody takes an owner's role.
+    let two = act(&state, "olga", role("adam", GroupRole::Owner)).unwrap();
+    assert_eq!(act(&two, "olga", remove("adam")), refused);
+    assert_eq!(act(&two, "olga", role("adam", GroupRole::Member)), refused);
+    assert!(act(&two, "adam", role("adam", GroupRole::Member)).is_ok());
+    assert_eq!(act(&state, "olga", role("olga", GroupRole::Admin)), refused, "the last owner");
+    assert_eq!(act(&state, "olga", role("nobody", GroupRole::Admin)), refused);
+}
+
+#[test]
+fn who_is_invited_joins_by_its_own_signature() {
+    let state = act(&peopled(), "adam", Change::Invite(person("new"))).unwrap();
+    let accept = state.propose("new", Change::Accept, UnixMillis(3));
+    assert_eq!(state.apply(&sign(&accept, "adam")), Err(EpochError::Signature));
+    assert_eq!(act(&state, "other", Change::Accept), Err(EpochError::NotAllowed));
+    let joined = act(&state, "new", Change::Accept).unwrap();
+    assert_eq!(joined.members()["new"].role, GroupRole::Member);
+    assert_eq!(joined.invited().count(), 0);
+    let withdrawn = act(&state, "adam", Change::Remove("new".to_owned())).unwrap();
+    assert_eq!(act(&withdrawn, "new", Change::Accept), Err(EpochError::NotAllowed));
+}
+
+#[test]
+fn the_role_of_the_last_owner_passes_on_by_itself() {
+    let owner = |state: &GroupState| {
+        let mut owners =
+            state.members().iter().filter(|(_, member)| member.role == GroupRole::Owner);
+        let owner = owners.next().map(|(name, _)| name.clone());
+        assert_eq!(owners.count(), 0);
+        owner
+    };
+    let mut state = peopled();
+    for (leaves, heir) in [("olga", "adam"), ("adam", "anna"), ("anna", "mia"), ("mia", "max")] {
+        state = act(&state, leaves, Change::Leave).unwrap();
+        assert_eq!(owner(&state).as_deref(), Some(heir));
+    }
+    state = act(&state, "max", Change::Leave).unwrap();
+    assert!(state.members().is_empty());
+}
+
+#[test]
+fn a_deputy_region_takes_over_by_an_earlier_grant_only() {
+    let state = peopled();
+    let south = || Change::TakeOver("south.test".to_owned());
+    let take_over = |state: &GroupState| {
+        let epoch = GroupEpoch { actor: None, ..state.propose("x", south(), UnixMillis(3)) };
+        state.apply(&epoch.unsigned())
+    };
+    assert_eq!(take_over(&state), Err(EpochError::NotAllowed));
+    let granted = act(&state, "olga", Change::SetDeputies(vec!["south.test".to_owned()])).unwrap();
+    let taken = take_over(&granted).unwrap();
+    assert_eq!(taken.region(), "south.test");
+    assert_eq!(taken.members(), granted.members());
+}
+
+#[test]
+fn chains_are_neither_turned_back_nor_forked_nor_broken() {
+    let before = peopled();
+    let next = sign(&before.propose("olga", Change::Rename(vec![1]), UnixMillis(5)), "olga");
+    let other = sign(&before.propose("olga", Change::Rename(vec![2]), UnixMillis(5)), "olga");
+    let state = before.apply(&next).unwrap();
+    assert_eq!(state.apply(&next), Err(EpochError::AlreadyKnown));
+    assert_eq!(state.apply(&other), Err(EpochError::Fork));
+    let later = act(&state, "olga", Change::Rename(vec![3])).unwrap();
+    assert_eq!(later.apply(&next), Err(EpochError::Rollback { known: later.epoch() }));
+    let far = sign(&later.propose("olga", Change::Rename(vec![4]), UnixMillis(5)), "olga");
+    assert_eq!(before.apply(&far), Err(EpochError::Gap { from: before.epoch() + 1 }));
+    let mut wrong = state.propose("olga", Change::Rename(vec![5]), UnixMillis(5));
+    wrong.previous = Some([0; 32]);
+    assert_eq!(state.apply(&sign(&wrong, "olga")), Err(EpochError::Fork));
+    wrong.group = "g.other@north.test".to_owned();
+    assert_eq!(state.apply(&sign(&wrong, "olga")), Err(EpochError::OtherGroup));
+}
+
+#[test]
+fn a_removed_member_signs_nothing_more() {
+    let state = act(&peopled(), "olga", Change::Remove("adam".to_owned())).unwrap();
+    assert_eq!(act(&state, "adam", Change::Add(person("new"))), Err(EpochError::NotAllowed));
+    assert_eq!(act(&state, "adam", Change::Leave), Err(EpochError::NotAllowed));
+}
+
+#[test]
+fn a_group_has_1024_members_at_most() {
+    let mut state = created();
+    let olga = state.members()["olga"];
+    for n in 1..MAX_MEMBERS {
+        state.members.insert(format!("m{n}"), Member { role: GroupRole::Member, ..olga });
+    }
+    assert_eq!(act(&state, "olga", Change::Add(person("new"))), Err(EpochError::Full));
+}
+
+#[test]
+fn a_first_epoch_must_be_signed_by_its_owner_and_create() {
+    let epoch = |change: Change| GroupEpoch {
+        group: GROUP.to_owned(),
+        epoch: 1,
+        previous: None,
+        actor: Some("olga".to_owned()),
+        change,
+        issued: UnixMillis(1),
+    };
+    let create =
+        Change::Create { owner: person("olga"), region: "north.test".to_owned(), title: vec![] };
+    let by_server = GroupState::create(GROUP, &sign(&epoch(create.clone()), "server"));
+    assert_eq!(by_server, Err(EpochError::Signature));
+    let no_create = GroupState::create(GROUP, &sign(&epoch(Change::Leave), "olga"));
+    assert_eq!(no_create, Err(EpochError::NotAllowed));
+    let late = GroupEpoch { epoch: 2, ..epoch(create.clone()) };
+    let late = GroupState::create(GROUP, &sign(&late, "olga"));
+    assert_eq!(late, Err(EpochError::Malformed));
+    let elsewhere = GroupState::create("g.other@north.test", &sign(&epoch(create), "olga"));
+    assert_eq!(elsewhere, Err(EpochError::OtherGroup));
+}
+
+#[test]
+fn the_payload_has_these_bytes() {
+    let state = created();
+    let epoch = state.propose("olga", Change::Add(person("mia")), UnixMillis(7));
+    insta::assert_snapshot!(crate::e2ee::testing::hex(&epoch.payload()));
+}

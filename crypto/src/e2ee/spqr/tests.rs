@@ -1,0 +1,110 @@
+//! Two ratchets of our own, with loss, reordering and stored state.
+
+use proptest::prelude::*;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+use super::*;
+
+fn pair() -> (Spqr, Spqr) {
+    let auth_key = Secret::new([9; 32]);
+    (Spqr::initiator(&auth_key), Spqr::responder(&auth_key))
+}
+
+fn stored(spqr: &Spqr) -> Spqr {
+    let mut writer = Writer::new();
+    spqr.write(&mut writer);
+    let bytes = writer.finish();
+    let mut reader = Reader::new(&bytes);
+    let read = Spqr::read(&mut reader).unwrap();
+    reader.end().unwrap();
+    read
+}
+
+#[test]
+fn heals_over_many_epochs_and_survives_being_stored() {
+    let (mut a, mut b) = pair();
+    let mut rng = StdRng::seed_from_u64(1);
+    for _ in 0..300 {
+        let (bytes, key) = a.send(&mut rng).unwrap();
+        assert!(b.receive(&bytes).unwrap().ct_eq(&key));
+        let (bytes, key) = b.send(&mut rng).unwrap();
+        assert!(a.receive(&bytes).unwrap().ct_eq(&key));
+        (a, b) = (stored(&a), stored(&b));
+    }
+    assert!(a.epoch() > 4, "{}", a.epoch());
+}
+
+#[test]
+fn refuses_other_versions_no_key_and_keys_twice() {
+    let (mut a, mut b) = pair();
+    let mut rng = StdRng::seed_from_u64(2);
+    let (bytes, _) = a.send(&mut rng).unwrap();
+    b.receive(&bytes).unwrap();
+    assert_eq!(b.receive(&bytes).unwrap_err(), SpqrError::KeyGone);
+    assert_eq!(b.receive(&[]).unwrap_err(), SpqrError::Malformed);
+    assert_eq!(b.receive(&[2, 1, 2, 0]).unwrap_err(), SpqrError::Malformed);
+    assert_eq!(b.receive(&[1, 1, 0, 0]).unwrap_err(), SpqrError::Malformed);
+    assert_eq!(b.receive(&[1, 0, 2, 0]).unwrap_err(), SpqrError::Malformed);
+    assert_eq!(b.receive(&[1, 2, 2, 0]).unwrap_err(), SpqrError::UnknownEpoch);
+    let mut far = vec![1, 1];
+    crate::e2ee::wire::protobuf::put_varint(&mut far, 25_002);
+    far.push(0);
+    assert_eq!(b.receive(&far).unwrap_err(), SpqrError::TooFarAhead);
+}
+
+#[test]
+fn a_peer_that_only_takes_part_passively_keeps_epoch_1() {
+    let (mut a, b) = pair();
+    let mut chain = b.chain.clone();
+    let mut rng = StdRng::seed_from_u64(3);
+    for index in 1..50 {
+        let (bytes, key) = a.send(&mut rng).unwrap();
+        let message = Message::from_bytes(&bytes).unwrap();
+        assert!(chain.receive_key(message.epoch - 1, message.index).unwrap().ct_eq(&key));
+        let (sent, key) = chain.send_key(0).unwrap();
+        assert_eq!(sent, index);
+        let passive = Message { epoch: 1, index, part: message::Part::None };
+        assert!(a.receive(&passive.to_bytes()).unwrap().ct_eq(&key));
+    }
+    assert_eq!(a.epoch(), 1);
+}
+
+#[test]
+fn a_header_that_somebody_else_made_is_refused() {
+    let (mut a, mut b) = pair();
+    let mut rng = StdRng::seed_from_u64(4);
+    for n in 0..3 {
+        let (mut bytes, _) = a.send(&mut rng).unwrap();
+        if n == 1 {
+            *bytes.last_mut().unwrap() ^= 1;
+        }
+        let outcome = b.receive(&bytes);
+        assert_eq!(outcome.is_err(), n == 2, "found out with the last chunk");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn every_message_that_arrives_soon_gives_the_senders_key(seed: u64, loss in 0_u32..60) {
+        let (a, b) = pair();
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut sides = [a, b];
+        let mut in_flight: [Vec<(Vec<u8>, Secret<32>)>; 2] = [Vec::new(), Vec::new()];
+        for _ in 0..400 {
+            let side = rng.random_range(0..2_usize);
+            if rng.random_bool(0.5) {
+                let sent = sides[side].send(&mut rng).unwrap();
+                if rng.random_range(0..100) >= loss {
+                    in_flight[1 - side].push(sent);
+                }
+            } else if !in_flight[side].is_empty() {
+                // Late by up to four messages.
+                let at = rng.random_range(0..in_flight[side].len().min(4));
+                let (bytes, key) = in_flight[side].remove(at);
+                prop_assert!(sides[side].receive(&bytes).unwrap().ct_eq(&key));
+            }
+        }
+        prop_assert!(sides[0].epoch().abs_diff(sides[1].epoch()) <= 1);
+    }
+}
