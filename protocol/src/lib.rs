@@ -21,3 +21,5 @@ pub mod problem;
 pub mod limits;
 
 pub mod rest;
+
+pub mod federation;
