@@ -38,6 +38,10 @@ use crate::{accounts::store_failed, presence::Watchers};
 /// Entries read from an inbox at a time.
 const PAGE: usize = 64;
 
+/// After this many bytes of frames a pull ends: what is written meets the peer's pace before more
+/// is taken. With the largest bodies a page is a few times that.
+const PULL_BYTES: usize = 1024 * 1024;
+
 /// The feed of one connection.
 pub(super) struct Feed {
     pub(super) caller: Caller,
@@ -115,6 +119,7 @@ impl Feed {
             Taken::Entries(arrivals) => arrivals,
         };
         let now = self.clock.now();
+        let mut bytes = 0;
         while let Some(arrival) = arrivals.pop_front() {
             if arrival.entry.cursor <= self.window.sent() {
                 continue;
@@ -123,11 +128,12 @@ impl Feed {
                 self.behind = true;
                 return true;
             }
-            if self.window.room() == 0 {
+            if self.window.room() == 0 || bytes > PULL_BYTES {
                 self.return_to_line(arrival, arrivals);
                 return true;
             }
             let body = arrival.body.as_deref();
+            bytes += body.map_or(0, <[u8]>::len);
             self.send(&arrival.entry, body, now, out);
         }
         true

@@ -24,6 +24,12 @@ use super::{
 };
 use crate::accounts::store_failed;
 
+/// A page ends early once its bodies exceed this, so that a request cannot hold much memory.
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// Entries whose bodies are read at a time.
+const BODIES: usize = 32;
+
 /// Entries that an acknowledgement over REST looks through at a time, and how often.
 const ACK_PAGE: usize = 1_000;
 const ACK_PAGES: usize = 10;
@@ -70,24 +76,32 @@ pub(super) async fn page(
         let detail = format!("the inbox ends at {}; synchronise from there or from c0", page.head);
         return Err(Rejection::new(Code::CursorReset, detail));
     }
-    let bodies = bodies(store, &page.entries).await?;
     let (mut messages, mut events) = (Vec::new(), Vec::new());
-    for (entry, body) in page.entries.iter().zip(&bodies) {
-        match &entry.kind {
-            EntryKind::Message(message) => {
-                let expired = message.expires.is_some_and(|expires| expires <= now);
-                let body = body.as_deref().filter(|_| !expired);
-                let frame =
-                    body.and_then(|body| entry::message(message, body, Some(entry.cursor), caller));
-                messages.extend(frame.and_then(raw));
-            }
-            EntryKind::Status(mark) => events.extend(raw(entry::watermark(mark, entry.cursor))),
-            _ => {}
+    let (mut bytes, mut through) = (0, page.through);
+    for some in page.entries.chunks(BODIES) {
+        if bytes > PAGE_BYTES {
+            break;
         }
+        let bodies = bodies(store, some).await?;
+        bytes += bodies.iter().flatten().map(Bytes::len).sum::<usize>();
+        for (entry, body) in some.iter().zip(&bodies) {
+            match &entry.kind {
+                EntryKind::Message(message) => {
+                    let expired = message.expires.is_some_and(|expires| expires <= now);
+                    let body = body.as_deref().filter(|_| !expired);
+                    let cursor = Some(entry.cursor);
+                    let frame = body.and_then(|body| entry::message(message, body, cursor, caller));
+                    messages.extend(frame.and_then(raw));
+                }
+                EntryKind::Status(mark) => events.extend(raw(entry::watermark(mark, entry.cursor))),
+                _ => {}
+            }
+        }
+        through = some.last().map_or(through, |entry| entry.cursor);
     }
-    let has_more = page.through < page.head;
-    let next_cursor = page.through;
-    Ok(SyncPage { messages, events, has_more, next_cursor })
+    let complete = page.entries.last().is_none_or(|last| last.cursor == through);
+    let next_cursor = if complete { page.through } else { through };
+    Ok(SyncPage { messages, events, has_more: next_cursor < page.head, next_cursor })
 }
 
 fn raw(json: String) -> Option<Box<RawValue>> {

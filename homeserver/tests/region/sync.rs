@@ -49,6 +49,31 @@ async fn pages_follow_each_other_and_acknowledge_nothing() {
 }
 
 #[tokio::test]
+async fn a_page_of_large_messages_ends_early_and_the_next_goes_on() {
+    let home = Home::start().await;
+    let ada = Device::register(&home, "ada").await;
+    let ben = Device::register(&home, "ben").await;
+    let large = "x".repeat(posthouse_protocol::limits::MAX_BODY);
+    let mut sent = Vec::new();
+    for _ in 0..120 {
+        let submission = submission(ben.account(), &large);
+        sent.push(ada.api.send(ada.token(), &submission).await.unwrap().message_id);
+    }
+    let (mut got, mut since, mut pages) = (Vec::new(), None, 0);
+    loop {
+        let page = ben.api.sync(ben.token(), since, 1_000).await.unwrap();
+        got.extend(ids(&page));
+        pages += 1;
+        if !page.has_more {
+            break;
+        }
+        since = Some(Since::Cursor(page.next_cursor));
+    }
+    assert_eq!(got, sent);
+    assert!(pages > 1, "120 bodies of 64 KiB do not fit into one page");
+}
+
+#[tokio::test]
 async fn a_time_resolves_to_the_first_entry_that_arrived_then() {
     let home = Home::start().await;
     let ada = Device::register(&home, "ada").await;
