@@ -1,5 +1,5 @@
 //! Hints between the processes of one region. A lost hint costs latency, never a message: the
-//! inboxes are the truth, and a slow poll finds what no hint told.
+//! inboxes are the truth, and whoever lost the way by which hints come says [`Wake::Missed`].
 
 use async_trait::async_trait;
 use posthouse_protocol::id::SessionId;
