@@ -4,7 +4,10 @@
 //! Each operation of ours is timed twice: with the session in memory, and with its state read
 //! and written around every message, which is what the library's interface always does.
 
+#![expect(clippy::print_stdout, clippy::expect_used, reason = "a program for developers")]
+
 #[path = "../../tests/interop/oracle.rs"]
+#[expect(dead_code, clippy::indexing_slicing, clippy::panic, reason = "shared with the tests")]
 mod oracle;
 mod ours;
 

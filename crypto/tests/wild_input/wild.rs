@@ -36,7 +36,7 @@ use rand::{SeedableRng, rngs::StdRng};
 const NOW: UnixMillis = UnixMillis(1_000);
 
 /// Gives the bytes to everything that reads bytes of strangers or of storage.
-pub fn parse(bytes: &[u8]) {
+pub(crate) fn parse(bytes: &[u8]) {
     let owner = &fixture().b.identity;
     let _ = PublicKey::from_bytes(bytes);
     let _ = KemPublicKey::from_bytes(bytes);
@@ -94,7 +94,7 @@ fn use_session(mut session: Session) {
 }
 
 /// Decrypts a changed message in a sound state; the state must still read the sound message.
-pub fn decrypt_changed_message(which: prop::sample::Index, edits: &[Edit]) {
+pub(crate) fn decrypt_changed_message(which: prop::sample::Index, edits: &[Edit]) {
     let Fixture { a, b, session, messages, .. } = fixture();
     let mut rng = StdRng::seed_from_u64(9);
     let (mut session, mut b) = (session.clone(), b.clone());
@@ -115,7 +115,7 @@ pub fn decrypt_changed_message(which: prop::sample::Index, edits: &[Edit]) {
 }
 
 /// Decrypts sound messages in a changed state.
-pub fn decrypt_with_changed_state(edits: &[Edit]) {
+pub(crate) fn decrypt_with_changed_state(edits: &[Edit]) {
     let changed = edited(&fixture().session.to_bytes(), edits);
     if let Ok(session) = Session::from_bytes(&changed) {
         use_session(session);
@@ -124,7 +124,7 @@ pub fn decrypt_with_changed_state(edits: &[Edit]) {
 
 /// A change to bytes.
 #[derive(Clone, Debug)]
-pub enum Edit {
+pub(crate) enum Edit {
     /// Puts another byte in.
     Set(prop::sample::Index, u8),
     /// Cuts out up to 64 bytes.
@@ -133,7 +133,7 @@ pub enum Edit {
     Double(prop::sample::Index, u8),
 }
 
-pub fn edits() -> impl Strategy<Value = Vec<Edit>> {
+pub(crate) fn edits() -> impl Strategy<Value = Vec<Edit>> {
     let edit = prop_oneof![
         6 => (any::<prop::sample::Index>(), any::<u8>()).prop_map(|(at, b)| Edit::Set(at, b)),
         1 => (any::<prop::sample::Index>(), 0..64_u8).prop_map(|(at, n)| Edit::Cut(at, n)),
@@ -142,7 +142,7 @@ pub fn edits() -> impl Strategy<Value = Vec<Edit>> {
     proptest::collection::vec(edit, 1..4)
 }
 
-pub fn edited(bytes: &[u8], edits: &[Edit]) -> Vec<u8> {
+pub(crate) fn edited(bytes: &[u8], edits: &[Edit]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for edit in edits {
         if bytes.is_empty() {
@@ -183,7 +183,7 @@ struct Fixture {
 }
 
 /// Sound bytes of every kind.
-pub fn samples() -> &'static [Vec<u8>] {
+pub(crate) fn samples() -> &'static [Vec<u8>] {
     &fixture().samples
 }
 

@@ -111,5 +111,5 @@ fn every_changed_byte_is_noticed() {
 fn the_payload_has_these_bytes() {
     let mut removed = first();
     removed.removed.insert(number(2), UnixMillis(0));
-    insta::assert_snapshot!(crate::e2ee::testing::hex(&removed.payload()));
+    insta::assert_snapshot!(crate::e2ee::testing::hex(&removed.payload()), @r#"a6000101782f31313131313131312d313131312d343131312d383131312d313131313131313131313131406e6f7274682e74657374020103010481830107010581820200"#);
 }

@@ -225,5 +225,5 @@ fn a_first_epoch_must_be_signed_by_its_owner_and_create() {
 fn the_payload_has_these_bytes() {
     let state = created();
     let epoch = state.propose("olga", Change::Add(person("mia")), UnixMillis(7));
-    insta::assert_snapshot!(crate::e2ee::testing::hex(&epoch.payload()));
+    insta::assert_snapshot!(crate::e2ee::testing::hex(&epoch.payload()), @r#"a70001017831672e39393939393939392d393939392d343939392d383939392d393939393939393939393939406e6f7274682e746573740202035820d52e7cbfb3b358b69eb96846d3247ec7944d54c38726a4dedb9ae8125ddb721204646f6c6761058303636d696158210564a97cadcb3ab578050fb415efe9b119f92a2b5743f8a3ccb80adc0813252b2e0607"#);
 }
