@@ -4,7 +4,6 @@
 //! The same entry points are fuzzed with coverage in `crypto/fuzz`.
 #![cfg(test)]
 
-#[expect(unreachable_pub, reason = "the fuzz targets share this file")]
 mod wild;
 
 use proptest::prelude::*;
