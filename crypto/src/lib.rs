@@ -4,3 +4,5 @@
 
 pub mod e2ee;
 pub mod sign;
+
+pub mod seal;

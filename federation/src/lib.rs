@@ -1,1 +1,18 @@
 //! The edge between two Posthouse homeservers: discovery, mutual TLS, inbound, outbox.
+
+pub mod engine;
+
+pub mod ports;
+
+pub mod tls;
+
+pub mod discovery;
+
+pub mod inbound;
+
+pub mod outbox;
+
+pub mod peer;
+
+#[cfg(test)]
+mod simulator;

@@ -1,1 +1,35 @@
 //! The homeserver.
+
+pub mod accounts;
+
+pub mod delivery;
+
+pub mod presence;
+
+pub mod random;
+
+pub mod region;
+
+pub mod cli;
+
+pub mod serve;
+
+pub mod init;
+
+pub mod config;
+
+pub mod database;
+
+pub mod keys;
+
+pub mod tls;
+
+pub mod logging;
+
+pub mod clock;
+
+pub mod console;
+
+pub mod demo;
+
+pub mod failure;

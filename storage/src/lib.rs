@@ -1,1 +1,40 @@
-//! What a Posthouse homeserver must keep durable: the ports and their contract suite.
+//! What a homeserver must keep durable, in the domain's words: the ports, and the contract suite
+//! that every adapter passes.
+//!
+//! Two kinds of port (docs/spec/durability.md):
+//!
+//! * [`bodies::Bodies`]: opaque bytes by id;
+//! * the *ledger*, everything else, split by area: [`accounts::Accounts`], [`sessions::Sessions`],
+//!   [`ledger::Ledger`] (acceptance, inboxes, positions, watermarks), [`outbox::Outbox`],
+//!   [`leases::Leases`], [`wakes::Wakes`].
+//!
+//! A message's body is put first, then one ledger transaction is the commit point:
+//! [`message_store::MessageStore`] holds the two together. Every method that returns `Ok` after
+//! writing has made its effect durable, except where it says otherwise.
+
+pub mod error;
+
+pub mod accounts;
+
+pub mod sessions;
+
+pub mod bodies;
+
+pub mod ledger;
+
+pub mod message_store;
+
+pub mod inbox;
+
+pub mod receipts;
+
+pub mod outbox;
+
+pub mod leases;
+
+pub mod retention;
+
+pub mod wakes;
+
+#[cfg(feature = "contract")]
+pub mod contract;

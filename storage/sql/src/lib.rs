@@ -1,1 +1,33 @@
 //! SQLite and PostgreSQL adapter of the Posthouse storage ports.
+//!
+//! One adapter, two dialects: a statement is written once (`statement`), with its few differences
+//! in place, and runs through a small connection layer (`db`). [`SqlStore`] implements every port
+//! of `posthouse-storage`; what is fsynced when, and how many statements a commit takes, is in
+//! `docs/spec/durability.md`.
+
+mod store;
+
+pub use counters::{Counters, Counts};
+pub use store::SqlStore;
+
+mod accounts;
+mod bodies;
+mod commit;
+mod leases;
+mod ledger;
+mod outbox;
+mod pages;
+mod receipts;
+mod retention;
+mod sessions;
+mod wakes;
+
+mod columns;
+mod counters;
+mod db;
+mod failure;
+mod servers;
+mod statement;
+
+#[cfg(test)]
+mod prepared;

@@ -1,0 +1,116 @@
+//! The command line.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Parser, Subcommand};
+
+/// Loads a Posthouse homeserver and measures throughput, latency, CPU and memory.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub(crate) struct Args {
+    /// Print the result as one JSON object instead of a table.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Threads of the load generator. It shares the machine with the server, so few.
+    #[arg(long, global = true, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) workers: u16,
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    #[command(subcommand)]
+    pub(crate) scenario: Scenario,
+}
+
+/// Which server is loaded: one that runs, or one that is started for the run.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct TargetArgs {
+    /// Start this `posthouse` binary in a directory of its own, and end it afterwards.
+    #[arg(long, global = true)]
+    pub(crate) spawn: Option<PathBuf>,
+    /// With --spawn: clients connect through TLS.
+    #[arg(long, global = true)]
+    pub(crate) tls: bool,
+    /// With --spawn: the database's URL instead of a fresh SQLite file.
+    #[arg(long, global = true)]
+    pub(crate) database: Option<String>,
+    /// With --spawn: where the data directory is made; its disk is the one that is measured.
+    #[arg(long, global = true, default_value = ".")]
+    pub(crate) dir: PathBuf,
+    /// The client API of a server that runs: https://host:port, or http:// on this machine.
+    #[arg(long, global = true)]
+    pub(crate) url: Option<String>,
+    /// The certificates to trust (PEM) for --url.
+    #[arg(long, global = true)]
+    pub(crate) ca: Option<PathBuf>,
+    /// The process id of the server at --url, for CPU and memory.
+    #[arg(long, global = true)]
+    pub(crate) pid: Option<u32>,
+    /// Further processes whose CPU counts: the database's.
+    #[arg(long, global = true)]
+    pub(crate) also_pid: Vec<u32>,
+    /// The operator's listener of the server at --url (ip:port), for the size of commits.
+    #[arg(long, global = true)]
+    pub(crate) metrics: Option<SocketAddr>,
+}
+
+/// What is measured.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Scenario {
+    /// Senders and receivers in pairs, all connected: throughput, latency, CPU per message.
+    Pairs(PairsArgs),
+    /// Connections that do nothing: memory per connection.
+    Idle(IdleArgs),
+    /// Messages to receivers that are away, who then come back and drain them.
+    Offline(OfflineArgs),
+}
+
+/// `pairs`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PairsArgs {
+    /// Pairs of one sender and one receiver.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=2_000))]
+    pub(crate) pairs: u16,
+    /// Messages in flight a pair, from sending to `delivered`; without --rate the next one is sent
+    /// when one is delivered.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=250))]
+    pub(crate) window: u16,
+    /// Messages a second over all pairs; without it, as many as the window lets through.
+    #[arg(long)]
+    pub(crate) rate: Option<u32>,
+    /// Bytes of a message's body.
+    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u32).range(16..=65_536))]
+    pub(crate) body: u32,
+    /// Seconds that are measured.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub(crate) seconds: u64,
+    /// Seconds before them that are not.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(0..=600))]
+    pub(crate) warmup: u64,
+    /// Acknowledge each message by its id, instead of all that came together by their cursor.
+    #[arg(long)]
+    pub(crate) ack_each: bool,
+}
+
+/// `idle`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct IdleArgs {
+    /// Connections, each of an account of its own.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(10..=100_000))]
+    pub(crate) connections: u32,
+}
+
+/// `offline`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct OfflineArgs {
+    /// Pairs of one sender and one absent receiver.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=2_000))]
+    pub(crate) pairs: u16,
+    /// Messages over all pairs.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) messages: u32,
+    /// Messages of a sender that wait for `sent`.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=250))]
+    pub(crate) window: u16,
+    /// Bytes of a message's body.
+    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u32).range(16..=65_536))]
+    pub(crate) body: u32,
+}

@@ -1,0 +1,27 @@
+//! What this edge needs of the homeserver, by area. Every method that takes a [`Caller`] touches
+//! that caller's own data only, or says whose else.
+
+mod accounts;
+mod health;
+mod messaging;
+mod presence;
+
+pub use accounts::{Accounts, Caller};
+pub use health::Health;
+pub use messaging::{Answer, Feed, Messaging};
+pub use presence::Presence;
+
+use std::sync::Arc;
+
+/// The homeserver, as this edge sees it.
+#[derive(Clone)]
+pub struct Ports {
+    /// Accounts, sessions and the directory.
+    pub accounts: Arc<dyn Accounts>,
+    /// Messages.
+    pub messaging: Arc<dyn Messaging>,
+    /// Presence and typing.
+    pub presence: Arc<dyn Presence>,
+    /// Whether the homeserver can serve.
+    pub health: Arc<dyn Health>,
+}

@@ -1,0 +1,69 @@
+//! Messages: submission, the feed of a device, synchronisation.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use posthouse_protocol::{
+    cursor::Since,
+    frame::{Ack, Submission},
+    problem::Rejection,
+    rest::{Sent, SyncPage},
+};
+use tokio::sync::oneshot;
+
+use super::Caller;
+use crate::mailbox::{Frame, Mailbox};
+
+/// Where the answer to a submission goes, once the message is durable or refused.
+#[derive(Debug)]
+pub enum Answer {
+    /// As a `status` or `error` frame, by [`Mailbox::answer`], which also gives back the place that
+    /// [`Mailbox::reserve`] took.
+    Socket(Arc<Mailbox>),
+    /// To a waiting request.
+    Request(oneshot::Sender<Result<Sent, Rejection>>),
+}
+
+/// Messages.
+#[async_trait]
+pub trait Messaging: Send + Sync {
+    /// Hands in a message. Returns once it is queued for the next commit (which may wait for room)
+    /// or refused; the outcome goes to `answer` in every case, exactly once. Submissions handed in
+    /// one after the other are accepted in that order.
+    async fn submit(&self, caller: &Caller, submission: Submission, answer: Answer);
+
+    /// Opens the feed of the caller's device: everything after its position, then live traffic. An
+    /// earlier feed of the device is closed with [`crate::mailbox::Close::Replaced`].
+    async fn connect(
+        &self,
+        caller: &Caller,
+        mailbox: Arc<Mailbox>,
+    ) -> Result<Box<dyn Feed>, Rejection>;
+
+    /// A page of the inbox: from `since`, or from the device's position. It acknowledges nothing.
+    async fn sync(
+        &self,
+        caller: &Caller,
+        since: Option<Since>,
+        limit: usize,
+    ) -> Result<SyncPage, Rejection>;
+
+    /// An acknowledgement without a socket.
+    async fn acknowledge(&self, caller: &Caller, ack: Ack) -> Result<(), Rejection>;
+}
+
+/// What a connected device gets, in order and without a gap. Dropping it ends the connection's
+/// part in presence and delivery.
+#[async_trait]
+pub trait Feed: Send {
+    /// Appends the frames to be written now, at most a window of them. If there are none, it
+    /// returns at once; [`Mailbox::changed`] tells when to ask again. To be called again after each
+    /// write until it appends nothing.
+    async fn pull(&mut self, out: &mut Vec<Frame>) -> Result<(), Rejection>;
+
+    /// An acknowledgement; it makes room in the window.
+    async fn acknowledge(&mut self, ack: Ack) -> Result<(), Rejection>;
+
+    /// Whether frames wait that the window holds back: the device has to acknowledge first.
+    fn is_held_back(&self) -> bool;
+}

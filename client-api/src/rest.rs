@@ -1,0 +1,159 @@
+//! The REST calls (docs/spec/rest.md). [`ROUTES`] lists them all; each handler lives in the module
+//! of its area.
+
+mod accounts;
+mod auth;
+mod body;
+mod connect;
+mod messages;
+mod presence;
+mod response;
+mod service;
+mod sessions;
+mod users;
+
+pub(crate) use auth::Peer;
+
+use axum::{
+    Router,
+    body::Body,
+    response::{IntoResponse as _, Response},
+    routing::{MethodFilter, MethodRouter, on},
+};
+use hyper::{
+    HeaderMap, Method, Request,
+    header::{self, HeaderValue},
+};
+use posthouse_protocol::problem::{Code, Rejection};
+use tower::ServiceExt as _;
+
+use crate::Edge;
+use response::Failure;
+
+/// One REST call.
+#[derive(Clone)]
+pub struct Route {
+    /// Its method.
+    pub method: Method,
+    /// Its path; `{name}` stands for one segment.
+    pub path: &'static str,
+    /// Who may call it.
+    pub access: Access,
+    /// The largest body that it takes, in bytes; 0 if it takes none.
+    pub max_body: usize,
+    handler: fn(MethodFilter) -> MethodRouter<Edge>,
+}
+
+/// Who may make a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Anyone.
+    Anyone,
+    /// Who shows an access token.
+    Session,
+    /// Who shows an access token or a ticket.
+    Ticket,
+}
+
+/// Declares [`ROUTES`]: method, path, access, largest body, handler.
+macro_rules! routes {
+    ($($method:ident $path:literal $access:ident $max_body:expr => $handler:path;)*) => {
+        /// Every REST call.
+        pub const ROUTES: &[Route] = &[$(Route {
+            method: Method::$method,
+            path: $path,
+            access: Access::$access,
+            max_body: $max_body,
+            handler: |filter| on(filter, $handler),
+        },)*];
+    };
+}
+
+routes! {
+    POST   "/v1/accounts"         Anyone  accounts::MAX_BODY => accounts::register;
+    GET    "/v1/account"          Session 0 => accounts::me;
+    POST   "/v1/sessions"         Anyone  sessions::MAX_BODY => sessions::log_in;
+    GET    "/v1/sessions"         Session 0 => sessions::list;
+    POST   "/v1/sessions/refresh" Anyone  sessions::MAX_BODY => sessions::refresh;
+    DELETE "/v1/sessions/current" Session 0 => sessions::log_out;
+    DELETE "/v1/sessions/{id}"    Session 0 => sessions::end;
+    GET    "/v1/users/{user}"     Session 0 => users::find;
+    POST   "/v1/connect/ticket"   Session 0 => connect::ticket;
+    GET    "/v1/connect"          Ticket  0 => connect::connect;
+    POST   "/v1/messages"         Session messages::MAX_BODY => messages::submit;
+    POST   "/v1/messages/ack"     Session messages::MAX_BODY => messages::acknowledge;
+    GET    "/v1/messages/sync"    Session 0 => messages::sync;
+    GET    "/v1/presence"         Session 0 => presence::query;
+    GET    "/v1/capabilities"     Anyone  0 => service::capabilities;
+    GET    "/healthz"             Anyone  0 => service::alive;
+    GET    "/readyz"              Anyone  0 => service::ready;
+}
+
+/// The router over [`ROUTES`].
+pub(crate) fn router(edge: Edge) -> Router {
+    let mut router = Router::new();
+    for route in ROUTES {
+        // Every method of the table has a filter; one without would be served by nothing, which
+        // the test of the table would show.
+        let Ok(filter) = MethodFilter::try_from(route.method.clone()) else { continue };
+        router = router.route(route.path, (route.handler)(filter));
+    }
+    router
+        .fallback(async || refuse(Code::NotFound, "there is nothing at this path"))
+        .method_not_allowed_fallback(async || {
+            refuse(Code::MethodNotAllowed, "`Allow` lists the methods of this path")
+        })
+        .with_state(edge)
+}
+
+/// Answers a request, with what all answers have in common.
+pub(crate) async fn answer(edge: &Edge, router: &Router, request: Request<Body>) -> Response {
+    let is_api = request.uri().path().starts_with("/v1/");
+    let mut response = if is_api && is_preflight(&request) {
+        preflight()
+    } else {
+        // A router's error type has no values.
+        let Ok(response) = router.clone().oneshot(request).await;
+        response
+    };
+    let counters = edge.counters();
+    counters.requests.add(1);
+    if let Some(code) = response.extensions().get::<Code>() {
+        counters.error(*code);
+    }
+    let headers = response.headers_mut();
+    // Answers hold tokens and messages, and addresses hold tickets.
+    set(headers, header::CACHE_CONTROL, "no-store");
+    set(headers, header::REFERRER_POLICY, "no-referrer");
+    set(headers, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    if is_api {
+        // Any page may call: what a call may do hangs on a token that no browser adds by itself.
+        set(headers, header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
+        set(headers, header::ACCESS_CONTROL_EXPOSE_HEADERS, "retry-after, www-authenticate");
+    }
+    response
+}
+
+/// Whether a browser asks for leave to send a request of another origin (Fetch standard, CORS).
+fn is_preflight(request: &Request<Body>) -> bool {
+    request.method() == Method::OPTIONS
+        && request.headers().contains_key(header::ORIGIN)
+        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+fn preflight() -> Response {
+    let mut response = hyper::StatusCode::NO_CONTENT.into_response();
+    let headers = response.headers_mut();
+    set(headers, header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, DELETE");
+    set(headers, header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type");
+    set(headers, header::ACCESS_CONTROL_MAX_AGE, "86400");
+    response
+}
+
+fn set(headers: &mut HeaderMap, name: header::HeaderName, value: &'static str) {
+    headers.insert(name, HeaderValue::from_static(value));
+}
+
+fn refuse(code: Code, detail: &'static str) -> Failure {
+    Rejection::new(code, detail).into()
+}

@@ -1,0 +1,233 @@
+//! The examples of `docs/spec/client-socket.md`, `rest.md` and `errors.md` are what the code takes
+//! and makes.
+
+use std::{collections::BTreeSet, path::Path};
+
+use posthouse_client_api::{mailbox::Close, rest::ROUTES};
+use posthouse_protocol::{
+    cursor::Cursor,
+    frame::{
+        Ack, ClientFrame, MessageFrame, PresenceFrame, ServerFrame, StatusFrame, Submission,
+        WatermarkFrame,
+    },
+    id::ServerName,
+    problem::{Code, Problem, Rejection, StaleDevices},
+    rest::{
+        Capabilities, Limits, LogIn, Me, Refresh, Register, Sent, SessionTokens, Sessions,
+        SyncPage, Ticket, User,
+    },
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json, value::RawValue};
+
+use crate::support::TestServer;
+
+fn page(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/spec").join(name);
+    std::fs::read_to_string(path).unwrap()
+}
+
+/// The fenced JSON blocks of a page: what follows `json` in the fence, and the text.
+fn examples(name: &str) -> Vec<(String, String)> {
+    let text = page(name);
+    let mut found = Vec::new();
+    for block in text.split("\n```json").skip(1) {
+        let (kind, rest) = block.split_once('\n').unwrap();
+        let (example, _) = rest.split_once("\n```").unwrap();
+        found.push((kind.trim().to_owned(), example.to_owned()));
+    }
+    found
+}
+
+fn own() -> ServerName {
+    ServerName::parse("eu.example").unwrap()
+}
+
+/// Parses an example as `T` and writes it again: nothing is lost and nothing is added.
+fn round_trips<T: Serialize + DeserializeOwned>(example: &str) {
+    let value: T = serde_json::from_str(example).unwrap_or_else(|err| panic!("{err}: {example}"));
+    let written = serde_json::to_value(&value).unwrap();
+    assert_eq!(written, serde_json::from_str::<Value>(example).unwrap());
+}
+
+fn message_round_trips(example: &str) {
+    let example = example.replace('\n', "");
+    let frame: MessageFrame<'_> = serde_json::from_str(&example).unwrap();
+    let written: Value = serde_json::from_str(&frame.to_json()).unwrap();
+    assert_eq!(written, serde_json::from_str::<Value>(&example).unwrap());
+}
+
+/// What the server's `error` frame looks like for a refusal with the example's values.
+fn error_round_trips(example: &str) {
+    let value: Value = serde_json::from_str(example).unwrap();
+    let text = |name: &str| value[name].as_str().map(str::to_owned);
+    let code = Code::ALL.iter().find(|code| Some(code.as_str()) == value["code"].as_str());
+    let mut rejection = Rejection::new(*code.unwrap(), text("message").unwrap());
+    rejection.retry_after = value["retry_after"].as_u64().map(|s| u32::try_from(s).unwrap());
+    if value["missing"].is_array() {
+        let stale: StaleDevices = serde_json::from_value(value.clone()).unwrap();
+        rejection.stale_devices = Some(Box::new(stale));
+    }
+    let reference = text("ref");
+    let frame = ServerFrame::error(&rejection, reference.as_deref());
+    assert_eq!(serde_json::to_value(&frame).unwrap(), value);
+}
+
+#[test]
+fn the_sockets_examples_are_right() {
+    let mut kinds = BTreeSet::new();
+    for (kind, example) in examples("client-socket.md") {
+        let written = |frame: &ServerFrame<'_>| {
+            let expected: Value = serde_json::from_str(&example).unwrap();
+            assert_eq!(serde_json::to_value(frame).unwrap(), expected);
+        };
+        match kind.as_str() {
+            "client" => {
+                let frame = ClientFrame::parse(&example, &own());
+                assert!(frame.is_ok(), "{frame:?} {example}");
+            }
+            "server message" => message_round_trips(&example),
+            "server status" => round_trips::<StatusFrame>(&example),
+            "server watermark" => round_trips::<WatermarkFrame>(&example),
+            "server presence" => round_trips::<PresenceFrame>(&example),
+            "server caught_up" => written(&ServerFrame::CaughtUp { cursor: Cursor(17) }),
+            "server error" => error_round_trips(&example),
+            "server pong" => written(&ServerFrame::Pong { reference: Some("7") }),
+            other => panic!("no example is a `{other}`"),
+        }
+        let value: Value = serde_json::from_str(&example).unwrap();
+        kinds.insert(format!("{} {}", &kind[..6], value["type"].as_str().unwrap()));
+    }
+    let expected = [
+        "client ack",
+        "client message",
+        "client ping",
+        "client presence",
+        "client subscribe",
+        "client unsubscribe",
+        "server caught_up",
+        "server error",
+        "server message",
+        "server pong",
+        "server presence",
+        "server status",
+    ];
+    assert!(kinds.iter().map(String::as_str).eq(expected), "{kinds:?}");
+}
+
+#[test]
+fn the_calls_examples_are_right() {
+    for (kind, example) in examples("rest.md") {
+        match kind.as_str() {
+            "request Register" => round_trips::<Register>(&example),
+            "request LogIn" => {
+                // An absent device is written as an empty one.
+                let request: LogIn = serde_json::from_str(&example).unwrap();
+                assert_eq!(request.password.0, "correct horse battery staple");
+            }
+            "request Refresh" => round_trips::<Refresh>(&example),
+            "request Submission" => assert!(Submission::parse(&example, &own()).is_ok()),
+            "request Ack" => assert!(Ack::parse(&example, &own()).is_ok()),
+            "response SessionTokens" => round_trips::<SessionTokens>(&example),
+            "response Me" => round_trips::<Me>(&example),
+            "response Sessions" => round_trips::<Sessions>(&example),
+            "response User" => round_trips::<User>(&example),
+            "response Sent" => round_trips::<Sent>(&example),
+            "response Ticket" => round_trips::<Ticket>(&example),
+            "response presence" => {
+                let value: Value = serde_json::from_str(&example).unwrap();
+                round_trips::<PresenceFrame>(&value["presence"][0].to_string());
+            }
+            "response SyncPage" => {
+                let page: SyncPage = serde_json::from_str(&example).unwrap();
+                let [message] = &page.messages[..] else { panic!() };
+                let [event] = &page.events[..] else { panic!() };
+                message_round_trips(RawValue::get(message));
+                round_trips::<WatermarkFrame>(event.get());
+            }
+            "response Capabilities" => {
+                round_trips::<Capabilities>(&example);
+                let capabilities: Capabilities = serde_json::from_str(&example).unwrap();
+                assert_eq!(capabilities.limits, Limits::current());
+            }
+            "response health" => assert_eq!(example, r#"{"status":"ready"}"#),
+            other => panic!("no example is a `{other}`"),
+        }
+    }
+    for (kind, example) in examples("errors.md") {
+        assert_eq!(kind, "problem");
+        round_trips::<Problem>(&example);
+        let problem: Problem = serde_json::from_str(&example).unwrap();
+        let code = Code::ALL.iter().find(|code| code.as_str() == problem.code).unwrap();
+        assert_eq!((problem.status, problem.title.as_str()), (code.status(), code.title()));
+    }
+}
+
+/// The table of calls is the table of routes.
+#[test]
+fn every_call_is_specified_and_no_other() {
+    let text = page("rest.md");
+    let specified: BTreeSet<(String, String)> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .filter_map(|line| {
+            let (call, rest) = line.split_once('`')?;
+            let who = rest.trim_start_matches(" | ").split(' ').next()?;
+            Some((call.to_owned(), who.to_owned()))
+        })
+        .collect();
+    let served: BTreeSet<(String, String)> = ROUTES
+        .iter()
+        .map(|route| {
+            let who = format!("{:?}", route.access).to_lowercase();
+            (format!("{} {}", route.method, route.path), who)
+        })
+        .collect();
+    assert_eq!(specified, served);
+    for route in ROUTES {
+        let heading = format!("`{} {}", route.method, route.path);
+        let described = text.lines().filter(|line| line.starts_with("### "));
+        assert_eq!(
+            described
+                .filter(|line| line.contains(&format!("{heading}`"))
+                    || line.contains(&format!("{heading}?")))
+                .count(),
+            1,
+            "{heading}"
+        );
+    }
+}
+
+#[test]
+fn close_codes_are_specified() {
+    let text = page("client-socket.md");
+    for close in [Close::Restart, Close::Replaced, Close::TooSlow, Close::Revoked] {
+        let row = format!("| {} |", close.code());
+        assert_eq!(text.lines().filter(|line| line.starts_with(&row)).count(), 1, "{row}");
+    }
+}
+
+/// The examples of requests are taken by a server.
+#[tokio::test]
+async fn requests_of_the_examples_are_taken() {
+    let server = TestServer::start().await;
+    let user = server.home.user();
+    for (kind, example) in examples("rest.md") {
+        let (path, user, status) = match kind.as_str() {
+            "request Register" => ("/v1/accounts", None, 201),
+            // The homeserver in memory knows another password.
+            "request LogIn" => ("/v1/sessions", None, 401),
+            "request Refresh" => ("/v1/sessions/refresh", None, 401),
+            "request Submission" => ("/v1/messages", Some(&user), 200),
+            "request Ack" => ("/v1/messages/ack", Some(&user), 204),
+            _ => continue,
+        };
+        let answer = server.call("POST", path, user, &example).await;
+        assert_eq!(answer.status, status, "{kind}");
+    }
+    let capabilities = server.call("GET", "/v1/capabilities", None, "").await.json();
+    let example = examples("rest.md").into_iter().find(|(kind, _)| kind == "response Capabilities");
+    let example: Value = serde_json::from_str(&example.unwrap().1).unwrap();
+    assert_eq!(capabilities, example);
+    assert_eq!(server.call("GET", "/readyz", None, "").await.json(), json!({"status": "ready"}));
+}

@@ -1,0 +1,14 @@
+//! A server, its homeserver in memory, and clients for it.
+//!
+//! The paths are spelled out since two test binaries have this file.
+
+#[path = "support/client.rs"]
+pub(crate) mod client;
+#[path = "support/home.rs"]
+pub(crate) mod home;
+#[path = "support/server.rs"]
+pub(crate) mod server;
+
+pub(crate) use client::{Answer, Bytestream, Socket, eventually};
+pub(crate) use home::User;
+pub(crate) use server::{TestServer, config};

@@ -1,0 +1,225 @@
+//! Presence and typing: unsequenced, coalesced, droppable, and never in the way of a message.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+
+use bytes::Bytes;
+use posthouse_protocol::{
+    federation::{envelope::EnvelopeDigest, limits::FRESHNESS_MS},
+    id::ConversationId,
+    time::Timestamp,
+};
+use uuid::Uuid;
+
+/// Most ephemerals that wait for one destination.
+pub const MAX_WAITING: usize = 256;
+/// How long an ephemeral is worth sending, in milliseconds (10 s).
+pub const WORTH_MS: u64 = 10_000;
+/// Most ephemeral envelopes that are remembered per origin, to refuse their repetition. An origin
+/// that sends more within the freshness window is refused, not forgotten.
+pub const MAX_REMEMBERED: usize = 4_096;
+
+/// What a newer ephemeral replaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EphemeralKey {
+    /// The kind's number.
+    pub kind: u16,
+    /// Whose.
+    pub sender: Uuid,
+    /// Where, if it belongs to a conversation.
+    pub conversation: Option<ConversationId>,
+}
+
+/// Ephemerals on their way to one destination.
+#[derive(Debug, Default)]
+pub struct EphemeralOutbox {
+    waiting: BTreeMap<EphemeralKey, (Timestamp, Uuid, Bytes)>,
+    in_flight: bool,
+}
+
+impl EphemeralOutbox {
+    /// Adds one, replacing an older one of the same key. Gives `false` if it was dropped because
+    /// too many wait.
+    pub fn push(&mut self, key: EphemeralKey, id: Uuid, event: Bytes, now: Timestamp) -> bool {
+        if self.waiting.len() >= MAX_WAITING && !self.waiting.contains_key(&key) {
+            self.drop_worthless(now);
+            if self.waiting.len() >= MAX_WAITING {
+                return false;
+            }
+        }
+        self.waiting.insert(key, (now, id, event));
+        true
+    }
+
+    /// Takes what is to be sent now: everything that waits, if nothing is in flight and the
+    /// destination answers; nothing, and what waits is dropped, if it does not.
+    pub fn take(&mut self, reachable: bool, now: Timestamp) -> Vec<(EphemeralKey, Uuid, Bytes)> {
+        if !reachable {
+            self.waiting.clear();
+            return Vec::new();
+        }
+        if self.in_flight {
+            return Vec::new();
+        }
+        self.drop_worthless(now);
+        let taken = core::mem::take(&mut self.waiting);
+        self.in_flight = !taken.is_empty();
+        taken.into_iter().map(|(key, (_, id, event))| (key, id, event)).collect()
+    }
+
+    /// The last one sent was answered, or was lost; nobody asks which.
+    pub fn done(&mut self) {
+        self.in_flight = false;
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    fn drop_worthless(&mut self, now: Timestamp) {
+        self.waiting.retain(|_, (at, ..)| now.0.abs_diff(at.0) < WORTH_MS);
+    }
+}
+
+/// Why an ephemeral envelope is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EphemeralRefusal {
+    /// Its clock is too far from ours.
+    #[error("the ephemeral is not fresh")]
+    NotFresh,
+    /// It came before.
+    #[error("the ephemeral was repeated")]
+    Replayed,
+    /// The origin sends more than can be remembered.
+    #[error("too many ephemerals")]
+    TooMany,
+}
+
+/// Remembers the ephemeral envelopes of one origin.
+#[derive(Debug, Default)]
+pub struct EphemeralGuard {
+    /// In the order of arrival, with the time after which each would not be fresh any more.
+    order: VecDeque<(Timestamp, EnvelopeDigest)>,
+    known: HashSet<EnvelopeDigest>,
+}
+
+impl EphemeralGuard {
+    /// Lets an envelope pass once, if `created` lies within [`FRESHNESS_MS`] of `now`.
+    ///
+    /// # Errors
+    /// [`EphemeralRefusal`].
+    pub fn admit(
+        &mut self,
+        digest: EnvelopeDigest,
+        created: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), EphemeralRefusal> {
+        if created.0.abs_diff(now.0) > FRESHNESS_MS {
+            return Err(EphemeralRefusal::NotFresh);
+        }
+        // The front is only forgotten once it would be refused as stale, whatever follows it.
+        while self.order.front().is_some_and(|(until, _)| *until < now) {
+            if let Some((_, old)) = self.order.pop_front() {
+                self.known.remove(&old);
+            }
+        }
+        if self.known.contains(&digest) {
+            return Err(EphemeralRefusal::Replayed);
+        }
+        if self.order.len() >= MAX_REMEMBERED {
+            return Err(EphemeralRefusal::TooMany);
+        }
+        self.known.insert(digest);
+        self.order.push_back((created.plus_millis(FRESHNESS_MS), digest));
+        Ok(())
+    }
+
+    /// How many are remembered.
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Whether none is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_700_000_000_000);
+
+    fn digest(n: u64) -> EnvelopeDigest {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&n.to_be_bytes());
+        EnvelopeDigest(bytes)
+    }
+
+    fn key(n: u128) -> EphemeralKey {
+        EphemeralKey { kind: 4, sender: Uuid::from_u128(n), conversation: None }
+    }
+
+    #[test]
+    fn newer_replaces_older_and_the_number_is_bounded() {
+        let mut outbox = EphemeralOutbox::default();
+        for n in 0..1_000 {
+            outbox.push(key(n % 400), Uuid::from_u128(n), Bytes::new(), NOW);
+        }
+        assert_eq!(outbox.len(), MAX_WAITING);
+        let taken = outbox.take(true, NOW);
+        assert_eq!(taken.len(), MAX_WAITING);
+        assert_eq!(taken[0].1, Uuid::from_u128(800), "the newest of its key");
+        outbox.push(key(1), Uuid::nil(), Bytes::new(), NOW);
+        assert!(outbox.take(true, NOW).is_empty(), "one envelope at a time");
+        outbox.done();
+        assert!(outbox.take(true, NOW.plus_millis(WORTH_MS)).is_empty(), "no longer worth it");
+        outbox.push(key(1), Uuid::nil(), Bytes::new(), NOW);
+        assert!(outbox.take(false, NOW).is_empty());
+        assert!(outbox.is_empty(), "dropped while the peer is away");
+    }
+
+    proptest! {
+        /// However clocks and arrivals mix, no envelope passes twice, and memory is bounded.
+        #[test]
+        fn no_envelope_passes_twice(
+            arrivals in prop::collection::vec((0_u64..40, 0_u64..1_000_000, 0_u64..900_000), 1..200),
+        ) {
+            let mut guard = EphemeralGuard::default();
+            let mut passed = HashSet::new();
+            let mut now = NOW;
+            for (n, created, step) in arrivals {
+                // An envelope's `created` is part of it, so of its digest.
+                let created = NOW.plus_millis(created / 1_000 * 1_000);
+                let name = digest((n << 32) | (created.0 % (1 << 32)));
+                now = now.plus_millis(step / 100);
+                if guard.admit(name, created, now).is_ok() {
+                    prop_assert!(passed.insert(name));
+                }
+                prop_assert!(guard.len() <= MAX_REMEMBERED && guard.known.len() == guard.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_flood_is_refused_not_forgotten() {
+        let mut guard = EphemeralGuard::default();
+        for n in 0..MAX_REMEMBERED as u64 {
+            assert_eq!(guard.admit(digest(n), NOW, NOW), Ok(()));
+        }
+        assert_eq!(guard.admit(digest(u64::MAX), NOW, NOW), Err(EphemeralRefusal::TooMany));
+        assert_eq!(guard.admit(digest(0), NOW, NOW), Err(EphemeralRefusal::Replayed));
+        let later = NOW.plus_millis(FRESHNESS_MS + 1);
+        assert_eq!(guard.admit(digest(0), NOW, later), Err(EphemeralRefusal::NotFresh));
+        assert_eq!(guard.admit(digest(1), later, later), Ok(()));
+        assert_eq!(guard.len(), 1);
+    }
+}

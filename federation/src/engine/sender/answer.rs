@@ -1,0 +1,263 @@
+//! What an answer means: settle, rewind, verify, open another incarnation, try again later.
+
+use posthouse_protocol::{
+    federation::{
+        receipt::{Outcome, Rejection},
+        stream::{Lane, Standing},
+    },
+    time::Timestamp,
+};
+use rand_core::Rng;
+
+use super::{
+    Action, Alarm, Answer, Signed, StreamSender, TOO_SOON_MS,
+    lane::{Flight, Phase, Storing, Verification},
+};
+use crate::engine::outbound::{LogEntry, Mark, TakeUp};
+
+/// What a position told about one lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Finding {
+    /// Nothing new.
+    Same,
+    /// Something is under way because of it.
+    Acted,
+}
+
+impl StreamSender {
+    pub(super) fn answered(
+        &mut self,
+        lane: Lane,
+        attempt: u64,
+        answer: Answer,
+        now: Timestamp,
+        rng: &mut impl Rng,
+    ) {
+        let own = self.lanes.of_mut(lane);
+        let flight = match core::mem::replace(&mut own.phase, Phase::Idle) {
+            Phase::Flying(flight) if flight.attempt == attempt => flight,
+            // A late answer to a sending that was given up.
+            other => {
+                own.phase = other;
+                return;
+            }
+        };
+        own.waiting = true;
+        match answer {
+            Answer::Receipt(signed) => {
+                self.succeed(now);
+                self.receipt(lane, &flight, *signed, now, rng);
+            }
+            Answer::Refused => self.refused(lane, &flight, now, rng),
+            Answer::Failed { retry_after_ms } => self.fail(retry_after_ms, now, rng),
+        }
+    }
+
+    /// Halves the envelope until the one event is found that the destination does not take.
+    fn refused(&mut self, lane: Lane, flight: &Flight, now: Timestamp, rng: &mut impl Rng) {
+        let own = self.lanes.of_mut(lane);
+        match flight.single {
+            Some(index) => {
+                own.phase = Phase::Storing(Storing::Refusal);
+                self.actions.push(Action::Refuse { lane, index });
+            }
+            None if flight.marks.len() > 1 => own.limit = (flight.marks.len() / 2).max(1),
+            // Neither a void nor a question can be made any smaller.
+            None => self.fail(None, now, rng),
+        }
+    }
+
+    fn receipt(
+        &mut self,
+        lane: Lane,
+        flight: &Flight,
+        signed: Signed,
+        now: Timestamp,
+        rng: &mut impl Rng,
+    ) {
+        let own = self.stream.incarnation;
+        let standing = match (signed.outcome, signed.standing) {
+            (Outcome::TooSoon, _) => {
+                self.backoff.hold(now, TOO_SOON_MS);
+                return;
+            }
+            (_, Some(standing)) => standing,
+            (_, None) if self.stream.starts_at_the_beginning() => {
+                Standing::start(&self.origin, &self.destination, own)
+            }
+            (_, None) => {
+                self.actions.push(Action::Alarm(Alarm::TheyWereRestored));
+                return self.want(TakeUp::Beginning, 0);
+            }
+        };
+        if standing.incarnation.number > own.number {
+            self.actions.push(Action::Alarm(Alarm::WeWereRestored));
+            return self.want(TakeUp::Kept, standing.incarnation.number);
+        }
+        if standing.incarnation.number < own.number {
+            return match signed.outcome {
+                // A question for the position, before this incarnation has carried anything.
+                Outcome::Gap if flight.marks.is_empty() && self.awaits_first(&standing) => {}
+                Outcome::Gap | Outcome::Behind => {
+                    self.actions.push(Action::Alarm(Alarm::TheyWereRestored));
+                    self.want(TakeUp::Standing(standing), 0);
+                }
+                _ => self.fail(None, now, rng),
+            };
+        }
+        if standing.incarnation != own {
+            self.actions.push(Action::Alarm(Alarm::TwoServers));
+            return self.want(TakeUp::Kept, 0);
+        }
+        let finding = self.consider(lane, Some(flight), &standing, signed.rejections);
+        for other in Lane::ALL.into_iter().filter(|other| *other != lane) {
+            let state = self.lanes.of(other);
+            if state.is_busy() || state.touched != *flight.touched.of(other) {
+                continue;
+            }
+            let durable = self.stream.lanes.of(other);
+            let index = durable.base.saturating_add(standing.lanes.of(other).through);
+            if index > durable.receipted.index && index <= durable.end {
+                // Rejections come with the lane's own receipts only, so it has to ask itself.
+                self.lanes.of_mut(other).waiting = true;
+            } else {
+                self.consider(other, None, &standing, Vec::new());
+            }
+        }
+        if finding == Finding::Same && !flight.marks.is_empty() {
+            if signed.outcome == Outcome::Diverged {
+                self.actions.push(Action::Alarm(Alarm::Diverged));
+                self.want(TakeUp::Receipts, 0);
+            } else {
+                self.fail(None, now, rng);
+            }
+        }
+    }
+
+    /// Whether the destination stands where this incarnation takes up, so that its first records
+    /// will be welcome.
+    fn awaits_first(&self, standing: &Standing) -> bool {
+        self.stream.resumes.is_none_or(|resumes| standing.reaches(&resumes))
+            && self.stream.lanes.iter().all(|(_, lane)| lane.receipted.index == lane.base)
+    }
+
+    /// Holds the destination's position in a lane against the lane.
+    fn consider(
+        &mut self,
+        lane: Lane,
+        flight: Option<&Flight>,
+        standing: &Standing,
+        rejections: Vec<Rejection>,
+    ) -> Finding {
+        let position = standing.lanes.of(lane);
+        let durable = *self.stream.lanes.of(lane);
+        let start = self.start_hash(lane);
+        let index = durable.base.saturating_add(position.through);
+        let target = Mark { index, hash: position.hash };
+        if target == durable.receipted {
+            return Finding::Same;
+        }
+        if index > durable.end {
+            self.actions.push(Action::Alarm(Alarm::WeWereRestored));
+            self.want(TakeUp::Receipts, 0);
+            return Finding::Acted;
+        }
+        let chain = durable.chain_start(start);
+        let flown = flight.map_or(&[][..], |flight| &flight.marks);
+        let at_base = Mark { index: durable.base, hash: start };
+        if let Some(mark) = flown.iter().find(|mark| mark.index == index) {
+            self.conclude(lane, (*mark, target), target, rejections);
+        } else if index == durable.receipted.index {
+            self.conclude(lane, (durable.receipted, target), target, rejections);
+        } else if target == at_base || index == chain.index {
+            let ours = if target == at_base { target } else { chain };
+            self.conclude(lane, (ours, target), target, rejections);
+        } else if index < chain.index {
+            // The hash at that place went with the entries. The destination's word is taken, and
+            // what is gone is named.
+            self.actions.push(Action::Alarm(Alarm::TheyWereRestored));
+            self.want(TakeUp::Standing(*standing), 0);
+        } else {
+            let forward = index > durable.receipted.index;
+            let settle = match flown.last() {
+                Some(last) if forward => *last,
+                // Nothing was sent that could be settled: what follows will be sent.
+                None if forward => {
+                    self.lanes.of_mut(lane).waiting = true;
+                    return Finding::Acted;
+                }
+                _ => target,
+            };
+            let at = if forward { durable.receipted } else { chain };
+            let after = at.index.max(durable.floor.index);
+            let verification = Verification { at, target, settle, after, rejections };
+            self.lanes.of_mut(lane).phase = Phase::Verifying(verification);
+            self.load_to_verify(lane, after);
+        }
+        Finding::Acted
+    }
+
+    /// Goes on computing hashes towards the target.
+    pub(super) fn verify(
+        &mut self,
+        lane: Lane,
+        mut verification: Verification,
+        entries: &[LogEntry],
+    ) {
+        let durable = *self.stream.lanes.of(lane);
+        let (mut at, target) = (verification.at, verification.target);
+        if at.index < durable.floor.index {
+            let (from, to) =
+                (durable.sequence(at.index) + 1, durable.sequence(durable.floor.index));
+            at = Mark { index: durable.floor.index, hash: at.hash.void(from, to) };
+        }
+        for entry in entries {
+            if at.index >= target.index || entry.index != at.index + 1 {
+                break;
+            }
+            let hash = entry.follow(at.hash, durable.sequence(entry.index));
+            at = Mark { index: entry.index, hash };
+        }
+        if at.index < target.index && at.index > verification.at.index {
+            verification.at = at;
+            verification.after = at.index;
+            self.lanes.of_mut(lane).phase = Phase::Verifying(verification);
+            self.load_to_verify(lane, at.index);
+        } else {
+            self.conclude(lane, (at, target), verification.settle, verification.rejections);
+        }
+    }
+
+    /// Both marks, ours and theirs, are known: one history, or two? If it is one, the receipted
+    /// mark moves to `to`.
+    fn conclude(
+        &mut self,
+        lane: Lane,
+        (ours, theirs): (Mark, Mark),
+        to: Mark,
+        rejections: Vec<Rejection>,
+    ) {
+        let durable = *self.stream.lanes.of(lane);
+        let forward = theirs.index >= durable.receipted.index;
+        if ours != theirs {
+            self.actions.push(Action::Alarm(Alarm::Diverged));
+            self.want(if forward { TakeUp::Receipts } else { TakeUp::Kept }, 0);
+            return;
+        }
+        let own = self.lanes.of_mut(lane);
+        own.phase = Phase::Storing(Storing::Mark(to));
+        if forward {
+            own.limit = own.limit.saturating_mul(2).min(self.max_records);
+            let rejected = rejections.into_iter().filter_map(|one| {
+                let index = durable.base.checked_add(one.sequence)?;
+                let fresh = index > durable.receipted.index && index <= to.index;
+                fresh.then_some((index, one))
+            });
+            let rejected = rejected.collect();
+            self.actions.push(Action::Settle { lane, to, rejected });
+        } else {
+            self.actions.push(Action::Alarm(Alarm::TheyWereRestored));
+            self.actions.push(Action::Rewind { lane, to });
+        }
+    }
+}

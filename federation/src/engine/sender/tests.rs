@@ -1,0 +1,225 @@
+//! The sender alone, against answers made by hand. What many faults do together is the simulator's.
+
+use bytes::Bytes;
+use posthouse_protocol::federation::stream::{Incarnation, Position};
+use rand::{SeedableRng, rngs::StdRng};
+use uuid::Uuid;
+
+use super::*;
+use crate::engine::{backoff, outbound::INCARNATION_EVERY_MS};
+
+const NOW: Timestamp = Timestamp(1_700_000_000_000);
+const LANE: Lane = Lane::Messages;
+
+struct Bench {
+    sender: StreamSender,
+    log: Vec<LogEntry>,
+    rng: StdRng,
+    now: Timestamp,
+}
+
+impl Bench {
+    fn new(events: u64) -> Self {
+        let (origin, destination) =
+            (ServerName::parse("north.test").unwrap(), ServerName::parse("south.test").unwrap());
+        let stream = OutboundStream::new(&origin, &destination, [1; 16], NOW);
+        let log = (1..=events).map(|index| LogEntry {
+            index,
+            item: LogItem::Event {
+                id: Uuid::from_u128(index.into()),
+                sender: None,
+                event: Bytes::new(),
+            },
+        });
+        Self {
+            sender: StreamSender::new(origin, destination, stream, NOW),
+            log: log.collect(),
+            rng: StdRng::seed_from_u64(1),
+            now: NOW,
+        }
+    }
+
+    /// Feeds one input, plays the store, and gives what is left to do.
+    fn feed(&mut self, input: Input) -> Vec<Action> {
+        let mut left = Vec::new();
+        let mut inputs = vec![input];
+        while let Some(input) = inputs.pop() {
+            for action in self.sender.handle(input, self.now, &mut self.rng) {
+                match action {
+                    Action::Load { lane, after, limit, .. } => {
+                        let mine = self.log.iter().filter(|e| lane == LANE && e.index > after);
+                        let entries = mine.take(limit).cloned().collect();
+                        let end = if lane == LANE { self.log.len() as u64 } else { 0 };
+                        inputs.push(Input::Loaded { lane, after, entries, end });
+                    }
+                    Action::Settle { lane, .. } | Action::Rewind { lane, .. } => {
+                        inputs.push(Input::Stored(lane));
+                        left.push(action);
+                    }
+                    Action::Refuse { lane, index } => {
+                        self.log[usize::try_from(index).unwrap() - 1].item = LogItem::Refused;
+                        inputs.push(Input::Stored(lane));
+                        left.push(action);
+                    }
+                    Action::Open(_) => {
+                        inputs.push(Input::Opened);
+                        left.push(action);
+                    }
+                    other => left.push(other),
+                }
+            }
+        }
+        left
+    }
+
+    fn answer(&mut self, sent: &Outgoing, answer: Answer) -> Vec<Action> {
+        self.feed(Input::Answered { lane: sent.place.lane, attempt: sent.attempt, answer })
+    }
+
+    /// A receipt for everything up to the end of an envelope.
+    fn accepted(&self, sent: &Outgoing) -> Answer {
+        let mut position = Position { through: sent.place.first - 1, hash: sent.place.before };
+        for (sequence, entry) in sent.sequenced() {
+            position = Position { through: sequence, hash: entry.follow(position.hash, sequence) };
+        }
+        self.receipt(Outcome::Accepted, sent.place.incarnation, position)
+    }
+
+    fn receipt(&self, outcome: Outcome, life: Incarnation, position: Position) -> Answer {
+        let ends = (&self.sender.origin, &self.sender.destination);
+        let mut standing = Standing::start(ends.0, ends.1, life);
+        *standing.lanes.of_mut(LANE) = position;
+        Answer::Receipt(Box::new(Signed::simulated(outcome, Some(standing), Vec::new())))
+    }
+}
+
+fn sent(actions: &[Action]) -> Outgoing {
+    let sent = actions.iter().find_map(|action| match action {
+        Action::Send(outgoing) => Some(outgoing.as_ref().clone()),
+        _ => None,
+    });
+    sent.unwrap_or_else(|| panic!("nothing was sent: {actions:?}"))
+}
+
+#[test]
+fn what_waits_goes_as_one_envelope_and_is_settled_by_its_receipt() {
+    let mut bench = Bench::new(3);
+    let one = sent(&bench.feed(Input::Tick));
+    assert_eq!((one.place.first, one.place.count), (1, 3));
+    let accepted = bench.accepted(&one);
+    let after = bench.answer(&one, accepted.clone());
+    assert!(matches!(after[..], [Action::Settle { to: Mark { index: 3, .. }, .. }]), "{after:?}");
+    assert!(bench.sender.is_idle());
+    assert!(bench.answer(&one, accepted).is_empty(), "an answer counts once");
+}
+
+#[test]
+fn a_poison_event_is_found_by_halving_and_blocks_nothing() {
+    let mut bench = Bench::new(9);
+    let poison = Uuid::from_u128(6);
+    let mut refused = None;
+    let mut actions = bench.feed(Input::Tick);
+    for _ in 0..40 {
+        if let Some(Action::Refuse { index, .. }) =
+            actions.iter().find(|action| matches!(action, Action::Refuse { .. }))
+        {
+            refused = Some(*index);
+        }
+        let Some(Action::Send(out)) =
+            actions.iter().find(|action| matches!(action, Action::Send(_))).cloned()
+        else {
+            break;
+        };
+        let bad = out
+            .entries
+            .iter()
+            .any(|entry| matches!(entry.item, LogItem::Event { id, .. } if id == poison));
+        let answer = if bad { Answer::Refused } else { bench.accepted(&out) };
+        actions = bench.answer(&out, answer);
+    }
+    assert_eq!(refused, Some(6));
+    assert_eq!(bench.sender.stream().lanes.of(LANE).receipted.index, 9);
+    assert!(bench.sender.is_idle());
+}
+
+#[test]
+fn a_failing_peer_gets_one_try_at_a_time_and_tells_once() {
+    let mut bench = Bench::new(1);
+    let one = sent(&bench.feed(Input::Tick));
+    let failed = Answer::Failed { retry_after_ms: Some(60_000) };
+    let told = bench.answer(&one, failed.clone());
+    assert_eq!(told, [Action::Unreachable { since: NOW }]);
+    assert!(bench.feed(Input::Wake(LANE)).is_empty());
+    let at = bench.sender.next_tick(bench.now);
+    assert_eq!(at, NOW.plus_millis(60_000));
+    bench.now = at;
+    let two = sent(&bench.feed(Input::Tick));
+    assert!(bench.answer(&two, failed).is_empty());
+    bench.now = at.plus_millis(backoff::RESET_EVERY_MS);
+    let three = sent(&bench.feed(Input::SignOfLife));
+    let accepted = bench.accepted(&three);
+    let after = bench.answer(&three, accepted);
+    assert!(after.contains(&Action::Reachable));
+}
+
+#[test]
+fn a_restored_peer_is_led_on_from_where_it_stands() {
+    let mut bench = Bench::new(5);
+    let one = sent(&bench.feed(Input::Tick));
+    let accepted = bench.accepted(&one);
+    bench.answer(&one, accepted);
+    // It comes back with the first two only, and the sender asks after a while.
+    let life = one.place.incarnation;
+    let two = one
+        .entries
+        .iter()
+        .take(2)
+        .fold(one.place.before, |hash, entry| entry.follow(hash, entry.index));
+    bench.now = bench.sender.next_tick(bench.now);
+    let probe = sent(&bench.feed(Input::Tick));
+    assert_eq!((probe.place.count, probe.entries.len()), (0, 0));
+    let position = Position { through: 2, hash: two };
+    let answer = bench.receipt(Outcome::Gap, life, position);
+    let after = bench.answer(&probe, answer);
+    assert!(after.contains(&Action::Alarm(Alarm::TheyWereRestored)), "{after:?}");
+    let again = sent(&after);
+    assert_eq!((again.place.first, again.place.count, again.place.before), (3, 3, two));
+}
+
+#[test]
+fn a_peer_that_is_ahead_makes_us_open_the_next_incarnation() {
+    let mut bench = Bench::new(2);
+    let one = sent(&bench.feed(Input::Tick));
+    let ahead = Position { through: 7, ..Position::default() };
+    let answer = bench.receipt(Outcome::Accepted, one.place.incarnation, ahead);
+    let after = bench.answer(&one, answer);
+    assert_eq!(after, [Action::Alarm(Alarm::WeWereRestored)], "not more than one a minute");
+    bench.now = bench.sender.next_tick(bench.now);
+    assert_eq!(bench.now, NOW.plus_millis(INCARNATION_EVERY_MS));
+    let after = bench.feed(Input::Tick);
+    let next = sent(&after);
+    assert_eq!((next.place.incarnation.number, next.place.first, next.place.count), (2, 1, 2));
+}
+
+#[test]
+fn an_identity_with_two_holders_is_an_alarm() {
+    let mut bench = Bench::new(1);
+    let one = sent(&bench.feed(Input::Tick));
+    let twin = Incarnation { number: 1, random: [9; 16] };
+    let answer = bench.receipt(Outcome::Conflict, twin, Position::default());
+    let after = bench.answer(&one, answer);
+    assert!(after.contains(&Action::Alarm(Alarm::TwoServers)));
+}
+
+#[test]
+fn no_incarnation_follows_the_last_one() {
+    let mut bench = Bench::new(1);
+    let one = sent(&bench.feed(Input::Tick));
+    let last = Incarnation { number: u64::MAX, random: [9; 16] };
+    let answer = bench.receipt(Outcome::Stale, last, Position::default());
+    bench.answer(&one, answer);
+    bench.now = NOW.plus_millis(INCARNATION_EVERY_MS);
+    let after = bench.feed(Input::Tick);
+    assert!(after.contains(&Action::Alarm(Alarm::NoIncarnationLeft)), "{after:?}");
+    assert!(!after.iter().any(|action| matches!(action, Action::Open(_))));
+}

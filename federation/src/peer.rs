@@ -1,0 +1,5 @@
+//! Connections to peers.
+
+mod dial;
+
+pub use dial::{DialError, Dialed, dial};

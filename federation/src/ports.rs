@@ -1,0 +1,280 @@
+//! What the federation asks of the homeserver: durable streams, effects of events, peers' keys.
+//!
+//! Each port says what one transaction holds together. [`memory`] is the reference that the
+//! simulator and the tests run on; the SQL adapter has to do the same.
+
+pub mod memory;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use posthouse_protocol::{
+    federation::{
+        key_log::TrustedHead,
+        receipt::Rejection,
+        record::{EventRecord, Record},
+        refusal::Refusal,
+        stream::Lane,
+    },
+    id::ServerName,
+    time::Timestamp,
+};
+use posthouse_storage::{error::StoreError, leases::Fence};
+
+use crate::engine::{
+    outbound::{LogEntry, Mark, OutboundStream},
+    receiver::InboundStream,
+    sender::Alarm,
+};
+
+/// Entries of a lane's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// The entries, in order and without a hole.
+    pub entries: Vec<LogEntry>,
+    /// The last index that the lane has.
+    pub end: u64,
+}
+
+/// Streams to other servers. Every method takes the fence of the destination's lease.
+///
+/// # Errors
+/// [`StoreError::Fenced`] if the fence is not the newest of its lease: nothing was written.
+#[async_trait]
+pub trait OutboundStore: Send + Sync {
+    /// The stream to `destination`; `fresh` is stored and given back if there is none.
+    async fn stream(
+        &self,
+        fence: &Fence,
+        destination: &ServerName,
+        fresh: &OutboundStream,
+    ) -> Result<OutboundStream, StoreError>;
+
+    /// Gives the lane's next indices to what waits for the destination, in the order of acceptance,
+    /// durably; what has expired meanwhile gets none and has failed. Then reads entries after
+    /// `after`, at most `limit`, and at most `max_bytes` of events but at least one.
+    async fn load(
+        &self,
+        fence: &Fence,
+        destination: &ServerName,
+        lane: Lane,
+        range: LoadRange,
+    ) -> Result<Loaded, StoreError>;
+
+    /// In one transaction: the receipted mark moves; entries up to there are accepted; those that were
+    /// rejected have failed for good and lose their content, so that they are rejected again if
+    /// they must be sent again. Entries stay for the grace that restored destinations need.
+    async fn settle(
+        &self,
+        fence: &Fence,
+        destination: &ServerName,
+        lane: Lane,
+        settlement: Settlement<'_>,
+    ) -> Result<(), StoreError>;
+
+    /// The receipted mark goes back to `to`; no status changes.
+    async fn rewind(
+        &self,
+        fence: &Fence,
+        destination: &ServerName,
+        lane: Lane,
+        to: Mark,
+    ) -> Result<(), StoreError>;
+
+    /// The entry has failed for good; it becomes `LogItem::Refused`.
+    async fn refuse(
+        &self,
+        fence: &Fence,
+        destination: &ServerName,
+        lane: Lane,
+        index: u64,
+    ) -> Result<(), StoreError>;
+
+    /// The lane's oldest entries that were receipted long ago and still are.
+    async fn overdue(
+        &self,
+        fence: &Fence,
+        destination: &ServerName,
+        lane: Lane,
+        range: Overdue,
+    ) -> Result<Vec<LogEntry>, StoreError>;
+
+    /// In one transaction: removes the entries up to `floor`, and stores it as the lane's floor.
+    async fn forget(
+        &self,
+        fence: &Fence,
+        destination: &ServerName,
+        lane: Lane,
+        floor: Mark,
+    ) -> Result<(), StoreError>;
+
+    /// Replaces the stream's state by its next incarnation.
+    async fn open(
+        &self,
+        fence: &Fence,
+        destination: &ServerName,
+        next: &OutboundStream,
+    ) -> Result<(), StoreError>;
+}
+
+/// What a receipt settles in a lane.
+#[derive(Debug, Clone, Copy)]
+pub struct Settlement<'a> {
+    /// The new receipted mark.
+    pub to: Mark,
+    /// Indices of events that will never be taken, and why.
+    pub rejected: &'a [(u64, Rejection)],
+    /// When: the grace of the entries starts here.
+    pub now: Timestamp,
+}
+
+/// Which entries' grace is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overdue {
+    /// Those that were receipted before this.
+    pub before: Timestamp,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// What to read of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoadRange {
+    /// After this index.
+    pub after: u64,
+    /// At most so many entries.
+    pub limit: usize,
+    /// At most so many bytes of events, but at least one entry.
+    pub max_bytes: usize,
+}
+
+/// Records to be taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Taking<'a> {
+    /// The lane.
+    pub lane: Lane,
+    /// The sequence of the first record.
+    pub first: u64,
+    /// The records.
+    pub records: &'a [Record],
+}
+
+/// Why records were not taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TakeError {
+    /// Another envelope was faster: decide again with the state as it is now.
+    #[error("the stream has moved")]
+    Moved,
+    /// The store failed; nothing was taken.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Streams from other servers.
+#[async_trait]
+pub trait InboundStore: Send + Sync {
+    /// The stream from `origin`.
+    async fn stream(&self, origin: &ServerName) -> Result<InboundStream, StoreError>;
+
+    /// In one transaction, if the stream is still `expected`: it becomes `next`; every event takes
+    /// effect or is rejected, and either is remembered, unless (origin, sender, id) has been decided
+    /// before, in whatever incarnation, in which case the earlier decision stands; voids are
+    /// recorded.
+    ///
+    /// # Errors
+    /// [`TakeError::Moved`] if the stream is not `expected`.
+    async fn take(
+        &self,
+        origin: &ServerName,
+        expected: &InboundStream,
+        next: &InboundStream,
+        taking: Taking<'_>,
+        now: Timestamp,
+    ) -> Result<(), TakeError>;
+
+    /// Those of the records that were rejected, now or earlier, with their sequences.
+    async fn rejections(
+        &self,
+        origin: &ServerName,
+        taking: Taking<'_>,
+    ) -> Result<Vec<Rejection>, StoreError>;
+}
+
+/// Presence and typing of other regions: never stored.
+#[async_trait]
+pub trait EphemeralSink: Send + Sync {
+    /// Passes events on to those who are connected and may see them; drops the rest.
+    async fn pass(&self, origin: &ServerName, events: &[EventRecord]);
+}
+
+/// Posts an envelope to a peer: `POST /federation/v1/envelopes` over mutual TLS.
+#[async_trait]
+pub trait Transport: Send + Sync {
+    /// The receipt's bytes.
+    ///
+    /// # Errors
+    /// [`PostError`].
+    async fn post(&self, peer: &ServerName, envelope: Vec<u8>) -> Result<Vec<u8>, PostError>;
+}
+
+/// Why there is no receipt.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PostError {
+    /// The peer answered that it does not take the envelope.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The peer cannot be reached, or broke off.
+    #[error("the peer cannot be reached: {0}")]
+    Unreachable(String),
+}
+
+/// Who hears of what becomes of a destination.
+pub trait Observer: Send + Sync {
+    /// The destination does not answer: what waits for it is `queued`.
+    fn unreachable(&self, destination: &ServerName, since: Timestamp);
+    /// It answers again.
+    fn reachable(&self, destination: &ServerName);
+    /// The operator must know.
+    fn alarm(&self, destination: &ServerName, alarm: Alarm);
+}
+
+/// Why a peer's keys cannot be told.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeysError {
+    /// The peer's document is not believed: its keys changed in a way that the known ones do not
+    /// allow.
+    #[error("the peer's keys are not believed")]
+    NotBelieved,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The peer cannot be asked now.
+    #[error("the peer's keys cannot be fetched now")]
+    Unreachable,
+}
+
+/// Peers' keys, fetched and followed along their key logs.
+#[async_trait]
+pub trait KeyDirectory: Send + Sync {
+    /// The newest trusted entry of the peer's key log: what is known, or, if nothing is known or
+    /// `renew` is set, what the peer says now. Implementations bound how often one peer is asked.
+    async fn keys(&self, peer: &ServerName, renew: bool) -> Result<Arc<TrustedHead>, KeysError>;
+}
+
+/// What is known of peers' keys.
+#[async_trait]
+pub trait PeerKeys: Send + Sync {
+    /// The newest trusted entry of the peer's key log.
+    async fn head(&self, peer: &ServerName) -> Result<Option<TrustedHead>, StoreError>;
+
+    /// Replaces it, if it is still `expected`; gives whether it was.
+    async fn advance(
+        &self,
+        peer: &ServerName,
+        expected: Option<&TrustedHead>,
+        head: &TrustedHead,
+    ) -> Result<bool, StoreError>;
+}

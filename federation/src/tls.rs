@@ -1,0 +1,92 @@
+//! Mutual TLS between homeservers (docs/spec/federation-tls.md): TLS 1.3 only, X25519MLKEM768
+//! preferred, both ends show a certificate for their own domain.
+//!
+//! The certificate proves the domain itself, never the host that DNS names for it. No session is
+//! resumed: a resumed one would carry an expired or withdrawn certificate on.
+
+mod identity;
+mod trust;
+mod verifier;
+
+pub use identity::{Identity, IdentityError, IdentityStore};
+pub use trust::{PeerNames, PrivateAuthority, Trust, TrustError, TrustStore, spki_digest};
+
+use std::sync::Arc;
+
+use rustls::{
+    ClientConfig, ServerConfig,
+    client::Resumption,
+    crypto::{CryptoProvider, aws_lc_rs},
+    server::NoServerSessionStorage,
+    time_provider::TimeProvider,
+    version::TLS13,
+};
+
+use self::verifier::PeerVerifier;
+
+/// The application protocol that both ends offer (RFC 7301): HTTP/1.1.
+const ALPN: &[u8] = b"http/1.1";
+
+/// The algorithms: TLS 1.3 suites, the hybrid key exchange first.
+fn provider() -> CryptoProvider {
+    CryptoProvider {
+        cipher_suites: vec![
+            aws_lc_rs::cipher_suite::TLS13_AES_256_GCM_SHA384,
+            aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256,
+            aws_lc_rs::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+        ],
+        kx_groups: vec![
+            aws_lc_rs::kx_group::X25519MLKEM768,
+            aws_lc_rs::kx_group::X25519,
+            aws_lc_rs::kx_group::SECP256R1,
+        ],
+        ..aws_lc_rs::default_provider()
+    }
+}
+
+/// What the federation listener speaks. Changes of `identity` and `trust` hold from the next
+/// handshake on.
+///
+/// # Errors
+/// [`rustls::Error`] if the algorithms do not fit together, which is a defect of this program.
+pub fn server_config(
+    identity: Arc<IdentityStore>,
+    trust: Arc<TrustStore>,
+    clock: Arc<dyn TimeProvider>,
+) -> Result<ServerConfig, rustls::Error> {
+    let provider = Arc::new(provider());
+    let verifier = Arc::new(PeerVerifier::new(trust, provider.signature_verification_algorithms));
+    let mut config = ServerConfig::builder_with_details(provider, clock)
+        .with_protocol_versions(&[&TLS13])?
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(identity);
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.max_early_data_size = 0;
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    Ok(config)
+}
+
+/// What a connection to a peer speaks. The peer's domain goes into the handshake as server name.
+///
+/// # Errors
+/// [`rustls::Error`] if the algorithms do not fit together, which is a defect of this program.
+pub fn client_config(
+    identity: Arc<IdentityStore>,
+    trust: Arc<TrustStore>,
+    clock: Arc<dyn TimeProvider>,
+) -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(provider());
+    let verifier = Arc::new(PeerVerifier::new(trust, provider.signature_verification_algorithms));
+    let mut config = ClientConfig::builder_with_details(provider, clock)
+        .with_protocol_versions(&[&TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_client_cert_resolver(identity);
+    config.resumption = Resumption::disabled();
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,26 @@
+//! Accounts: registering, logging in, sessions and their tokens, finding users.
+
+mod directory;
+mod passwords;
+mod service;
+mod tokens;
+
+pub use directory::Directory;
+pub use passwords::Passwords;
+pub use service::{AccountsService, Registration};
+pub use tokens::Tokens;
+
+use posthouse_protocol::problem::{Code, Rejection};
+use posthouse_storage::error::StoreError;
+
+/// What a client is told when the store fails; the log has the facts.
+pub(crate) fn store_failed(err: &StoreError) -> Rejection {
+    if let StoreError::Unavailable(_) = err {
+        tracing::warn!(error = %err, "the store is not available");
+        Rejection::new(Code::Unavailable, "the store is not available now; try again")
+            .retry_after(1)
+    } else {
+        tracing::error!(error = %err, "the store failed");
+        Rejection::new(Code::Internal, "the server failed; its log has more")
+    }
+}

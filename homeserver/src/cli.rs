@@ -1,0 +1,246 @@
+//! The command line of `posthouse`: what it understands, and which part does it. Together with
+//! `serve` this is the composition root; the environment is read here and nowhere else.
+
+mod certificate;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    config::{
+        self, CONFIG_VARIABLE, Config, Overrides, Sources,
+        setting::Setting,
+        table,
+        value::{Form, Raw},
+    },
+    console::Console,
+    demo,
+    failure::{Exit, Failure},
+    init::{self, CertificateChoice},
+    serve,
+};
+
+/// A federated, end-to-end encrypted messaging homeserver.
+#[derive(Debug, Parser)]
+#[command(
+    name = "posthouse",
+    version,
+    after_help = "Examples:\n  \
+        posthouse init --domain eu.example --dir /etc/posthouse --registration open\n  \
+        posthouse serve --config /etc/posthouse/posthouse.toml\n  \
+        posthouse config check --config /etc/posthouse/posthouse.toml\n\n\
+        Exit codes: 0 done, 1 other failure, 2 wrong command line or configuration, 3 keys or\n\
+        certificate, 4 database, 5 network."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a new region: settings, keys, certificate and database.
+    Init(InitArgs),
+    /// Serve a region until SIGTERM or SIGINT. SIGHUP reads the certificate again.
+    #[command(after_help = "A second SIGTERM or SIGINT stops at once.\n\n\
+        Examples:\n  \
+        posthouse serve\n  \
+        posthouse serve --config /etc/posthouse/posthouse.toml --log-format json\n  \
+        posthouse serve --listen 127.0.0.1:0 --set operator.listen=off")]
+    Serve(ConfigArgs),
+    /// Watch a region at work: people, messages, ticks, and a server that is killed. Needs no
+    /// set-up and leaves nothing behind.
+    Demo {
+        /// End when the story is told, instead of serving until Ctrl-C.
+        #[arg(long)]
+        once: bool,
+    },
+    /// Look at settings.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Care for the certificate.
+    #[command(subcommand)]
+    Certificate(CertificateCommand),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Nothing that exists is ever overwritten.\n\n\
+    Examples:\n  \
+    posthouse init --domain eu.example\n  \
+    posthouse init --domain eu.example --dir /etc/posthouse --certificate request\n  \
+    posthouse init --domain eu.example --certificate none \
+    --database postgres://posthouse@db.internal/posthouse")]
+struct InitArgs {
+    /// The region's domain: the part after the @ of its users' addresses.
+    #[arg(long, value_name = "NAME")]
+    domain: String,
+    /// The directory for its files; made if it is missing.
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    dir: PathBuf,
+    /// Who may register: open (anyone) or closed (nobody).
+    #[arg(long, default_value = "closed", value_name = "POLICY")]
+    registration: String,
+    /// The database: sqlite:PATH (relative to DIR) or postgres://USER@HOST/NAME.
+    #[arg(long, default_value = "sqlite:data/posthouse.db", value_name = "URL")]
+    database: String,
+    /// Which certificate to make.
+    #[arg(long, value_enum, default_value = "private-ca")]
+    certificate: CertificateChoice,
+}
+
+/// The settings, and what overrides them.
+#[derive(Debug, Args)]
+struct ConfigArgs {
+    /// The configuration file; also POSTHOUSE_CONFIG [default: posthouse.toml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Overrides client.listen.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+    /// Overrides operator.listen.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    operator_listen: Option<String>,
+    /// Overrides database.url.
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
+    /// Overrides log.format: human or json.
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+    /// Overrides log.filter, such as info or info,sqlx=warn.
+    #[arg(long, value_name = "FILTER")]
+    log_filter: Option<String>,
+    /// Overrides any setting; may be repeated.
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    set: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Check the settings and show what is in force, without secrets.
+    Check(ConfigArgs),
+    /// Print a commented file with every setting.
+    Sample {
+        /// The region's domain.
+        #[arg(long, value_name = "NAME")]
+        domain: String,
+    },
+    /// Print the reference of all settings, in Markdown.
+    Reference,
+}
+
+#[derive(Debug, Subcommand)]
+enum CertificateCommand {
+    /// Issue a new certificate with the private authority that `init` made. A running server takes
+    /// it within a minute, or on SIGHUP.
+    Renew(ConfigArgs),
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let console = Console;
+    match run(Cli::parse().command, console) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            console.failure(&failure);
+            failure.exit().into()
+        }
+    }
+}
+
+fn run(command: Command, console: Console) -> Result<(), Failure> {
+    match command {
+        Command::Init(args) => init::run(&args.request()?, console),
+        Command::Serve(args) => {
+            let (config, _) = args.load()?;
+            serve::run(config, console)
+        }
+        Command::Demo { once } => demo::run(once, console),
+        Command::Config(ConfigCommand::Check(args)) => {
+            let (config, sources) = args.load()?;
+            console.text(config::effective(&sources));
+            for warning in &config.warnings {
+                console.line(format_args!("# warning: {warning}"));
+            }
+            Ok(())
+        }
+        Command::Config(ConfigCommand::Sample { domain }) => {
+            let domain = parsed("--domain", &table::DOMAIN, &domain)?;
+            let quoted = toml::Value::String(domain.as_str().into()).to_string();
+            console.text(config::sample(&[(table::DOMAIN.key, quoted)]));
+            Ok(())
+        }
+        Command::Config(ConfigCommand::Reference) => {
+            console.text(config::reference());
+            Ok(())
+        }
+        Command::Certificate(CertificateCommand::Renew(args)) => {
+            let (config, _) = args.load()?;
+            certificate::renew(&config, console)
+        }
+    }
+}
+
+impl InitArgs {
+    fn request(self) -> Result<init::Request, Failure> {
+        let domain = parsed("--domain", &table::DOMAIN, &self.domain)?;
+        parsed("--registration", &table::ACCOUNTS_REGISTRATION, &self.registration)?;
+        let parsed_database = parsed("--database", &table::DATABASE_URL, &self.database)?;
+        Ok(init::Request {
+            domain,
+            dir: self.dir,
+            registration: self.registration,
+            database: self.database,
+            parsed_database,
+            certificate: self.certificate,
+        })
+    }
+}
+
+impl ConfigArgs {
+    fn load(self) -> Result<(Config, Sources), Failure> {
+        // Names and values that are no UTF-8 cannot be settings.
+        let environment: Vec<(String, String)> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let from_variable =
+            || environment.iter().find(|(name, _)| name == CONFIG_VARIABLE).map(|(_, path)| path);
+        let path = match (self.config, from_variable()) {
+            (Some(path), _) => path,
+            (None, Some(path)) => path.into(),
+            (None, None) => config::FILE_NAME.into(),
+        };
+        let named = [
+            ("--listen", table::CLIENT_LISTEN.key, self.listen),
+            ("--operator-listen", table::OPERATOR_LISTEN.key, self.operator_listen),
+            ("--database", table::DATABASE_URL.key, self.database),
+            ("--log-format", table::LOG_FORMAT.key, self.log_format),
+            ("--log-filter", table::LOG_FILTER.key, self.log_filter),
+        ];
+        let mut flags: Vec<(String, String, String)> = named
+            .into_iter()
+            .filter_map(|(flag, key, value)| Some((flag.into(), key.into(), value?)))
+            .collect();
+        for pair in self.set {
+            let (key, value) = pair.split_once('=').ok_or_else(|| {
+                Failure::new(
+                    Exit::Config,
+                    format!("The flag --set {pair} has no value."),
+                    "Write --set NAME=VALUE, such as --set client.listen=127.0.0.1:8443.",
+                )
+            })?;
+            flags.push(("--set".into(), key.trim().into(), value.trim().into()));
+        }
+        Config::load(&path, &Overrides { flags, environment })
+    }
+}
+
+fn parsed<T: Form>(flag: &str, setting: &Setting<T>, text: &str) -> Result<T, Failure> {
+    setting.parse(&Raw::Plain(text.into())).map_err(|why| {
+        Failure::new(
+            Exit::Config,
+            format!("The flag {flag}: {why}."),
+            "`posthouse init --help` shows examples.",
+        )
+    })
+}

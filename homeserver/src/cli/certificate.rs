@@ -1,0 +1,51 @@
+//! `posthouse certificate renew`: a new certificate from the region's private authority.
+
+use std::{fs, io};
+
+use posthouse_protocol::time::Clock;
+
+use crate::{
+    clock::{SystemClock, system_random},
+    config::Config,
+    console::Console,
+    failure::{Exit, Failure},
+    keys,
+    tls::authority::{self, Pair, SERVER_DAYS},
+};
+
+/// Issues a new certificate for the same key, and puts it in the place of the old one.
+pub(super) fn renew(config: &Config, console: Console) -> Result<(), Failure> {
+    let Some(files) = &config.client.tls else {
+        return Err(Failure::new(
+            Exit::Config,
+            "This region has no certificate: client.tls is false.",
+            "Renew the certificate of the proxy in front of it.",
+        ));
+    };
+    let authority_key = authority::beside(files);
+    let private = keys::read_secret(
+        &authority_key,
+        "the private authority's key",
+        "Only certificates of the authority that `init` makes can be renewed here. For others, ask \
+         the authority that issued them.",
+    )?;
+    let authority_path = authority_key.with_extension("pem");
+    let public = fs::read_to_string(&authority_path)
+        .map_err(|err| Failure::cannot_read(Exit::Keys, &authority_path, &err))?;
+    let server_key = keys::read_secret(
+        &files.private_key,
+        "the private key of the certificate",
+        "Restore it from a copy.",
+    )?;
+    let pair = Pair { public, private };
+    let now = SystemClock.now();
+    let issued = authority::issue(&pair, &config.domain, &server_key, now, system_random()?)?;
+    keys::replace(&files.certificate, issued.as_bytes(), 0o644)
+        .map_err(|err: io::Error| Failure::cannot_write(Exit::Keys, &files.certificate, &err))?;
+    console.line(format_args!(
+        "Renewed {} for {} days.\nA running server takes it within a minute, or at once on SIGHUP.",
+        files.certificate.display(),
+        SERVER_DAYS,
+    ));
+    Ok(())
+}

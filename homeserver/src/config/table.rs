@@ -1,0 +1,248 @@
+//! Every setting of a region. The sample configuration, the reference in docs/operator.md, the
+//! environment variables and the check for unknown names all come from here.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use ipnet::IpNet;
+use posthouse_protocol::id::ServerName;
+
+use super::{
+    Database, LogFormat,
+    setting::{Described, Setting},
+};
+use crate::accounts::Registration;
+
+/// What a section is about, for the sample; sections in the order of the file.
+pub const SECTIONS: &[(&str, &str)] = &[
+    ("", ""),
+    ("client", "The listener for clients: REST and WebSocket."),
+    ("operator", "The listener for the operator: health and metrics, without authentication."),
+    ("database", "Where accounts and messages are kept."),
+    ("keys", "The keys of the server. Keep a copy of them in a safe place."),
+    ("accounts", "Who may have an account."),
+    ("messages", "What the region carries."),
+    ("log", "What the server writes to standard error."),
+];
+
+/// All settings, in the order of the file.
+pub const SETTINGS: &[&dyn Described] = &[
+    &DOMAIN,
+    &DRAIN,
+    &CLIENT_LISTEN,
+    &CLIENT_TLS,
+    &CLIENT_CERTIFICATE,
+    &CLIENT_PRIVATE_KEY,
+    &CLIENT_TRUSTED_PROXIES,
+    &CLIENT_EXEMPT,
+    &CLIENT_MAX_CONNECTIONS,
+    &CLIENT_MAX_CONNECTIONS_PER_ADDRESS,
+    &CLIENT_RATE_LIMITS,
+    &OPERATOR_LISTEN,
+    &DATABASE_URL,
+    &KEYS_SIGNING,
+    &ACCOUNTS_REGISTRATION,
+    &MESSAGES_ALLOW_UNENCRYPTED,
+    &MESSAGES_PER_SECOND,
+    &MESSAGES_BURST,
+    &LOG_FORMAT,
+    &LOG_FILTER,
+];
+
+/// See its text.
+pub const DOMAIN: Setting<ServerName> = Setting::new(
+    "domain",
+    None,
+    "The domain of this region: the part after the @ of its users' addresses. It is in every \
+     address, key and token: never change it once the region has users.",
+);
+
+/// See its text.
+pub const DRAIN: Setting<Duration> = Setting::new(
+    "drain",
+    Some("\"10s\""),
+    "How long a server that stops waits for its connections to end: it tells clients to \
+     reconnect, finishes what it has begun, then closes what is left. At most 10m.",
+)
+.checked(|value| at_most(*value <= Duration::from_mins(10), "10m"));
+
+/// See its text.
+pub const CLIENT_LISTEN: Setting<Vec<SocketAddr>> = Setting::new(
+    "client.listen",
+    Some("\"0.0.0.0:8443\""),
+    "Where clients connect. Port 0 lets the system choose; the port is printed at start.",
+)
+.checked(|value| match value.len() {
+    0 => Err("at least one address is needed".into()),
+    _ => Ok(()),
+});
+
+/// See its text.
+pub const CLIENT_TLS: Setting<bool> = Setting::new(
+    "client.tls",
+    Some("true"),
+    "Whether this listener speaks TLS. Set it to false only behind a proxy that does, and let \
+     nobody but the proxy reach the listener.",
+);
+
+/// See its text.
+pub const CLIENT_CERTIFICATE: Setting<PathBuf> = Setting::new(
+    "client.certificate",
+    Some("\"keys/server.pem\""),
+    "The certificate for the domain with its chain, the server's own first (PEM). Read again on \
+     SIGHUP, and within a minute when the file changes.",
+);
+
+/// See its text.
+pub const CLIENT_PRIVATE_KEY: Setting<PathBuf> = Setting::new(
+    "client.private_key",
+    Some("\"keys/server.key\""),
+    "The private key of the certificate (PEM), readable by its owner only. Read again together \
+     with the certificate.",
+);
+
+/// See its text.
+pub const CLIENT_TRUSTED_PROXIES: Setting<Vec<IpNet>> = Setting::new(
+    "client.trusted_proxies",
+    Some("[]"),
+    "Proxies whose X-Forwarded-For header is believed. From anyone else the header is ignored: \
+     a client could write what it likes into it.",
+);
+
+/// See its text.
+pub const CLIENT_EXEMPT: Setting<Vec<IpNet>> = Setting::new(
+    "client.exempt",
+    Some("[\"127.0.0.0/8\", \"::1/128\"]"),
+    "Addresses without limits of their own on connections, registrations and log-ins: the \
+     machines of the operator.",
+);
+
+/// See its text.
+pub const CLIENT_MAX_CONNECTIONS: Setting<usize> = Setting::new(
+    "client.max_connections",
+    Some("100000"),
+    "Most connections of clients at a time; a further one is closed at once. Each takes a file \
+     descriptor. 1 to 10000000.",
+)
+.checked(|value| between(*value, 1, 10_000_000));
+
+/// See its text.
+pub const CLIENT_MAX_CONNECTIONS_PER_ADDRESS: Setting<usize> = Setting::new(
+    "client.max_connections_per_address",
+    Some("2000"),
+    "Most connections at a time from one address; an IPv6 address counts with its /64. Trusted \
+     proxies have no such limit. 1 to 10000000.",
+)
+.checked(|value| between(*value, 1, 10_000_000));
+
+/// See its text.
+pub const CLIENT_RATE_LIMITS: Setting<bool> = Setting::new(
+    "client.rate_limits",
+    Some("true"),
+    "Whether registrations, log-ins and requests are limited by address and account. Set it to \
+     false for load tests only: passwords can then be tried without a limit.",
+);
+
+/// See its text.
+pub const OPERATOR_LISTEN: Setting<Option<SocketAddr>> = Setting::new(
+    "operator.listen",
+    Some("\"127.0.0.1:8450\""),
+    "Where /healthz, /readyz and /metrics are served, in plain HTTP. Keep it on a loopback or \
+     private address. \"off\" serves them nowhere.",
+);
+
+/// See its text.
+pub const DATABASE_URL: Setting<Database> = Setting::new(
+    "database.url",
+    Some("\"sqlite:data/posthouse.db\""),
+    "A file (SQLite, for one machine) or a PostgreSQL database. A password is best given in the \
+     environment variable; a configuration file that holds one must be readable by its owner only.",
+);
+
+/// See its text.
+pub const KEYS_SIGNING: Setting<PathBuf> = Setting::new(
+    "keys.signing",
+    Some("\"keys/signing.key\""),
+    "The Ed25519 key that signs access tokens. It is made by `posthouse init` and never made \
+     again: if it is lost, restore it from a copy.",
+);
+
+/// See its text.
+pub const ACCOUNTS_REGISTRATION: Setting<Registration> = Setting::new(
+    "accounts.registration",
+    Some("\"closed\""),
+    "Who may register: \"open\" lets anyone in who can reach the server, \"closed\" nobody.",
+);
+
+/// See its text.
+pub const MESSAGES_ALLOW_UNENCRYPTED: Setting<bool> = Setting::new(
+    "messages.allow_unencrypted",
+    Some("false"),
+    "Whether contents are taken that are not end-to-end encrypted. Clients see the answer in \
+     /v1/capabilities.",
+);
+
+/// See its text.
+pub const MESSAGES_PER_SECOND: Setting<usize> = Setting::new(
+    "messages.per_second",
+    Some("1000"),
+    "Messages that one account may send per second in the long run: a bound for programs that \
+     run wild. 1 to 1000000.",
+)
+.checked(|value| between(*value, 1, 1_000_000));
+
+/// See its text.
+pub const MESSAGES_BURST: Setting<usize> = Setting::new(
+    "messages.burst",
+    Some("20000"),
+    "Messages that one account may send at once after a rest. 1 to 10000000.",
+)
+.checked(|value| between(*value, 1, 10_000_000));
+
+/// See its text.
+pub const LOG_FORMAT: Setting<LogFormat> = Setting::new(
+    "log.format",
+    Some("\"human\""),
+    "How log lines look: \"human\" for people, \"json\" for collectors, one object a line.",
+);
+
+/// See its text.
+pub const LOG_FILTER: Setting<String> = Setting::new(
+    "log.filter",
+    Some("\"info,sqlx=warn\""),
+    "What is logged: a level (error, warn, info, debug, trace), or levels by module separated by \
+     commas, such as \"info,posthouse_client_api=debug\".",
+)
+.checked(|value| crate::logging::parse_filter(value).map(drop));
+
+/// The setting whose name is most like `name`, if any is like it at all.
+pub fn nearest(name: &str) -> Option<&'static str> {
+    let score = |key: &str| strsim::damerau_levenshtein(key, name);
+    // A name without its section, or with a wrong one, still finds its setting.
+    let last = name.rsplit('.').next().unwrap_or(name);
+    SETTINGS
+        .iter()
+        .map(|setting| {
+            let by_name = strsim::damerau_levenshtein(setting.name(), last);
+            (score(setting.key()).min(by_name), score(setting.key()), setting.key())
+        })
+        .min()
+        .filter(|(distance, _, _)| *distance <= 3)
+        .map(|(_, _, key)| key)
+}
+
+/// The setting of that name.
+pub fn find(key: &str) -> Option<&'static dyn Described> {
+    SETTINGS.iter().copied().find(|setting| setting.key() == key)
+}
+
+fn at_most(holds: bool, most: &str) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(format!("at most {most} is allowed")) }
+}
+
+fn between(value: usize, least: usize, most: usize) -> Result<(), String> {
+    if (least..=most).contains(&value) {
+        Ok(())
+    } else {
+        Err(format!("{value} is not allowed: {least} to {most} is"))
+    }
+}

@@ -1,0 +1,172 @@
+//! Opens the region's database, for `init` and `serve`: creates nothing unasked, keeps a second
+//! server off a SQLite file, and explains what fails.
+
+use core::error::Error;
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Read, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use posthouse_storage::error::StoreError;
+use posthouse_storage_sql::SqlStore;
+use uuid::Uuid;
+
+use crate::{
+    config::Database,
+    failure::{Exit, Failure},
+};
+
+/// An open database. While it lives, no other server opens the same SQLite file.
+pub struct OpenDatabase {
+    /// The store.
+    pub store: SqlStore,
+    _lock: Option<File>,
+}
+
+/// Opens the database of a region that exists, and brings its schema up to date.
+///
+/// # Errors
+/// A [`Failure`] with [`Exit::Database`]; a missing SQLite file is one, since an empty database in
+/// its place would hide the loss.
+pub async fn open(database: &Database, node: Uuid) -> Result<OpenDatabase, Failure> {
+    if let Database::Sqlite(path) = database
+        && !path.exists()
+    {
+        return Err(failure(
+            format!("The database {} is missing.", path.display()),
+            "Restore it from a backup, or correct the setting database.url. A new region gets its \
+             database from `posthouse init`.",
+        ));
+    }
+    open_or_create(database, node).await
+}
+
+/// Opens the database, and creates it if it is a SQLite file that does not exist.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_or_create(database: &Database, node: Uuid) -> Result<OpenDatabase, Failure> {
+    let (lock, address) = match database {
+        Database::Sqlite(path) => {
+            let address = path.to_str().ok_or_else(|| {
+                failure(
+                    format!("The path {} of the database is not UTF-8.", path.display()),
+                    "Choose another path.",
+                )
+            })?;
+            (Some(lock(path)?), format!("sqlite://{address}"))
+        }
+        Database::Postgres(url) => (None, url.expose().to_owned()),
+    };
+    let opened = SqlStore::open(&address, node).await;
+    let store = opened.map_err(|err| explain(database, &err))?;
+    Ok(OpenDatabase { store, _lock: lock })
+}
+
+/// The file whose lock a server holds while it uses the database at `path`.
+pub fn lock_file(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    name.into()
+}
+
+fn lock(database: &Path) -> Result<File, Failure> {
+    let path = lock_file(database);
+    let cannot = |err: &io::Error| Failure::cannot_write(Exit::Database, &path, err);
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|err| cannot(&err))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            // Who holds it is told as well as it can be found out.
+            _ = (&mut file).take(32).read_to_string(&mut holder);
+            return Err(failure(
+                format!(
+                    "Another posthouse process ({}) uses the database {}.",
+                    holder.trim(),
+                    database.display()
+                ),
+                "Stop that one first: one SQLite database serves one process. Several processes of \
+                 one region need PostgreSQL.",
+            ));
+        }
+        Err(TryLockError::Error(err)) => return Err(cannot(&err)),
+    }
+    let holder = format!("process {}\n", std::process::id());
+    file.set_len(0).and_then(|()| file.write_all(holder.as_bytes())).map_err(|err| cannot(&err))?;
+    Ok(file)
+}
+
+/// Says what to do about an error of the store.
+pub fn explain(database: &Database, err: &StoreError) -> Failure {
+    let advice = match err {
+        StoreError::Newer { .. } => {
+            "Run the newer posthouse that has written it, or restore a backup that is as old as \
+             this one. An older program would not understand the data."
+        }
+        StoreError::Unavailable(source) => return unavailable(database, source.as_ref()),
+        _ => "Restore the database from a backup.",
+    };
+    failure(format!("The database {database} cannot be used: {err}."), advice)
+}
+
+fn unavailable(database: &Database, source: &(dyn Error + 'static)) -> Failure {
+    let reason = deepest(source);
+    match database {
+        Database::Postgres(_) => failure(
+            format!("The database {database} cannot be reached: {reason}."),
+            "Check that PostgreSQL runs there, that it lets this user in, and the setting \
+             database.url.",
+        ),
+        Database::Sqlite(path) => {
+            let shown = path.display();
+            let advice = if is_full(source) {
+                "The disk is full: free some space there, then repeat the command."
+            } else if path.exists() && fs::metadata(path).is_ok_and(|found| found.len() > 0) {
+                "Check that the user that runs posthouse can read and write the file and its \
+                 directory, and that it is a database of posthouse. If it is damaged, restore a \
+                 backup."
+            } else {
+                "Check that the user that runs posthouse can write to its directory."
+            };
+            failure(format!("The database {shown} cannot be opened: {reason}."), advice)
+        }
+    }
+}
+
+/// SQLite tells a full disk by its result code 13 with this text; the file system by its own.
+fn is_full(source: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(source);
+    while let Some(err) = next {
+        let full = err.downcast_ref::<io::Error>().is_some_and(|err| {
+            matches!(err.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        });
+        if full || err.to_string().contains("database or disk is full") {
+            return true;
+        }
+        next = err.source();
+    }
+    false
+}
+
+/// The innermost error: the one that says what happened rather than who noticed.
+fn deepest(source: &(dyn Error + 'static)) -> String {
+    let mut last = source;
+    while let Some(inner) = last.source() {
+        last = inner;
+    }
+    last.to_string()
+}
+
+fn failure(fact: String, advice: impl Into<String>) -> Failure {
+    Failure::new(Exit::Database, fact, advice)
+}

@@ -1,0 +1,32 @@
+//! The way of a message, in the order of its steps (ARCHITECTURE.md): accept → route → commit →
+//! local, and back: window → progress.
+
+pub mod accept;
+
+pub mod route;
+
+mod commit;
+
+mod local;
+
+mod entry;
+
+mod window;
+
+mod feed;
+
+mod progress;
+
+mod receipts;
+
+mod retention;
+
+mod service;
+
+mod sync;
+
+pub use commit::{CommitConfig, CommitCounters, Committer};
+pub use local::{Attendance, Connections};
+pub use progress::Progress;
+pub use retention::{run as run_retention, run_sessions as run_session_retention};
+pub use service::MessagingService;

@@ -1,0 +1,236 @@
+//! Step 3: policy. What may be sent, by whom, to whom.
+
+use std::{sync::Arc, time::Duration};
+
+use posthouse_client_api::{
+    ports::Caller,
+    rate::{Limiter, Rate},
+};
+use posthouse_protocol::{
+    content::{Ciphertext, Content, Payload},
+    frame::{Class, Submission},
+    id::AccountId,
+    limits,
+    problem::{Code, Rejection, StaleDevices},
+    time::Timestamp,
+};
+use posthouse_storage::accounts::Device;
+
+use crate::accounts::Directory;
+
+/// The content type that says nothing to the server.
+const ENCRYPTED: &str = "encrypted";
+
+/// What a region takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Policy {
+    /// Whether contents that are not encrypted are taken.
+    pub allow_unencrypted: bool,
+    /// Messages that one account may send per second, in the long run.
+    pub messages_per_second: u32,
+    /// Messages that one account may send at once, if it sent nothing for long.
+    pub message_burst: u32,
+}
+
+/// Applies the policy.
+pub struct Gate {
+    policy: Policy,
+    directory: Arc<Directory>,
+    sending: Limiter<uuid::Uuid>,
+    unknown: Limiter<uuid::Uuid>,
+}
+
+/// Unknown users that one account may write to at once, and per second in the long run: enough for
+/// typing errors, not for trying all names.
+const UNKNOWN: Rate = Rate { burst: 60, interval: Duration::from_secs(1) };
+
+/// A submission that the policy lets pass. Only [`Gate::admit`] makes one.
+#[derive(Debug)]
+pub struct Admitted {
+    submission: Submission,
+    sender: Caller,
+    recipient: AccountId,
+    own_copy: bool,
+    at: Timestamp,
+}
+
+impl Admitted {
+    /// What [`Gate::admit`] would make, for tests of the steps behind it.
+    #[cfg(test)]
+    pub(super) fn for_test(
+        submission: Submission,
+        sender: Caller,
+        recipient: AccountId,
+        (own_copy, at): (bool, Timestamp),
+    ) -> Self {
+        Self { submission, sender, recipient, own_copy, at }
+    }
+
+    /// What the client submitted.
+    pub fn submission(&self) -> &Submission {
+        &self.submission
+    }
+
+    /// Who sends.
+    pub fn sender(&self) -> &Caller {
+        &self.sender
+    }
+
+    /// Who gets it.
+    pub fn recipient(&self) -> &AccountId {
+        &self.recipient
+    }
+
+    /// Whether the sender has other devices, which get a copy.
+    pub fn own_copy(&self) -> bool {
+        self.own_copy
+    }
+
+    /// When it was let pass: the time of its acceptance.
+    pub fn at(&self) -> Timestamp {
+        self.at
+    }
+}
+
+impl Gate {
+    /// A gate with this policy.
+    pub fn new(policy: Policy, directory: Arc<Directory>) -> Self {
+        let interval = Duration::from_secs(1) / policy.messages_per_second.max(1);
+        let sending = Limiter::new(Rate { burst: policy.message_burst, interval });
+        Self { policy, directory, sending, unknown: Limiter::new(UNKNOWN) }
+    }
+
+    /// Checks a submission. Nothing is reserved by a refusal.
+    ///
+    /// # Errors
+    /// [`Rejection`] for the client.
+    pub async fn admit(
+        &self,
+        sender: &Caller,
+        submission: Submission,
+        now: Timestamp,
+    ) -> Result<Admitted, Rejection> {
+        take(&self.sending, sender, now)?;
+        self.check_form(&submission, now)?;
+        let recipient = match self.directory.resolve(&submission.to).await {
+            Ok(recipient) => recipient,
+            Err(rejection) => {
+                if rejection.code == Code::UnknownUser {
+                    take(&self.unknown, sender, now)?;
+                }
+                return Err(rejection);
+            }
+        };
+        let own_copy = match &submission.content.payload {
+            Payload::Body(_) => {
+                let own = self.directory.devices(sender.account.uuid, now).await?;
+                own.iter().any(|device| device.id != sender.device)
+            }
+            Payload::Ciphertexts(all) => self.check_devices(sender, &recipient, all, now).await?,
+        };
+        Ok(Admitted { submission, sender: sender.clone(), recipient, own_copy, at: now })
+    }
+
+    fn check_form(&self, submission: &Submission, now: Timestamp) -> Result<(), Rejection> {
+        let Content { kind, encrypted, .. } = &submission.content;
+        let is_encrypted = kind == ENCRYPTED && *encrypted;
+        if !is_encrypted && !self.policy.allow_unencrypted {
+            let detail = "this region takes contents of the type `encrypted` only";
+            return Err(Rejection::new(Code::UnencryptedRefused, detail));
+        }
+        if submission.supplement {
+            let detail = "this version takes no supplements: send a new message";
+            return Err(Rejection::new(Code::BadRequest, detail));
+        }
+        let Some(expires) = submission.expires else { return Ok(()) };
+        if submission.class == Class::Ephemeral {
+            return Ok(());
+        }
+        if expires <= now {
+            return Err(Rejection::new(Code::BadRequest, "`expires` lies in the past"));
+        }
+        if expires > now.plus_millis(limits::MAX_EXPIRES_MS) {
+            return Err(Rejection::new(Code::BadRequest, "`expires` lies more than 30 days ahead"));
+        }
+        Ok(())
+    }
+
+    /// Whether every device has a ciphertext, and no other. The lists are read afresh: for local
+    /// recipients nothing is ever half delivered.
+    async fn check_devices(
+        &self,
+        sender: &Caller,
+        recipient: &AccountId,
+        ciphertexts: &[Ciphertext],
+        now: Timestamp,
+    ) -> Result<bool, Rejection> {
+        let own = self.directory.current_devices(sender.account.uuid, now).await?;
+        let others: Vec<&Device> = own.iter().filter(|one| one.id != sender.device).collect();
+        let to_self = *recipient == sender.account;
+        if !to_self {
+            let theirs = self.directory.current_devices(recipient.uuid, now).await?;
+            let devices: Vec<&Device> = theirs.iter().collect();
+            compare(recipient, &devices, &addressed_to(ciphertexts, recipient, true))?;
+        }
+        let to_own = addressed_to(ciphertexts, &sender.account, to_self);
+        compare(&sender.account, &others, &to_own)?;
+        let strangers = ciphertexts.iter().filter_map(|one| one.user.as_ref());
+        if strangers.into_iter().any(|user| user != recipient && *user != sender.account) {
+            let detail = "a ciphertext is for neither the recipient nor the sender";
+            return Err(Rejection::new(Code::BadRequest, detail));
+        }
+        Ok(!others.is_empty())
+    }
+}
+
+/// Takes one of the sender's tokens.
+fn take(limiter: &Limiter<uuid::Uuid>, sender: &Caller, now: Timestamp) -> Result<(), Rejection> {
+    limiter.take(sender.account.uuid, Duration::from_millis(now.0)).map_err(|wait| {
+        Rejection::new(Code::RateLimited, "too often; wait").retry_after(wait.seconds())
+    })
+}
+
+/// The ciphertexts for one account; those without a `user` are for the recipient.
+fn addressed_to<'a>(
+    ciphertexts: &'a [Ciphertext],
+    user: &AccountId,
+    is_recipient: bool,
+) -> Vec<&'a Ciphertext> {
+    let mine = |one: &&Ciphertext| one.user.as_ref().map_or(is_recipient, |named| named == user);
+    ciphertexts.iter().filter(mine).collect()
+}
+
+/// Compares ciphertexts with devices.
+fn compare(
+    user: &AccountId,
+    devices: &[&Device],
+    ciphertexts: &[&Ciphertext],
+) -> Result<(), Rejection> {
+    let mut stale = StaleDevices { user: user.to_string(), ..StaleDevices::default() };
+    for device in devices {
+        match ciphertexts.iter().find(|one| one.device == device.number) {
+            None => stale.missing.push(device.number.get()),
+            Some(one) if one.registration_id != device.registration_id => {
+                stale.stale.push(device.number.get());
+            }
+            Some(_) => {}
+        }
+    }
+    for (at, one) in ciphertexts.iter().enumerate() {
+        let known = devices.iter().any(|device| device.number == one.device);
+        let doubled = ciphertexts.iter().take(at).any(|before| before.device == one.device);
+        if !known || doubled {
+            stale.extra.push(one.device.get());
+        }
+    }
+    if stale.missing.is_empty() && stale.extra.is_empty() && stale.stale.is_empty() {
+        return Ok(());
+    }
+    let mut rejection =
+        Rejection::new(Code::StaleDevices, "the ciphertexts do not match the user's devices");
+    rejection.stale_devices = Some(Box::new(stale));
+    Err(rejection)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,265 @@
+//! Steps 5 and 6: group commit. Whatever arrived while the last commit ran is written by the next
+//! one, in one transaction; then, and only then, the senders are told and the recipients woken.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use posthouse_client_api::ports::Answer;
+use posthouse_protocol::{
+    frame::{ServerFrame, StatusFrame},
+    id::MessageId,
+    problem::{Code, Rejection},
+    rest::Sent,
+    status::Status,
+};
+use posthouse_storage::{
+    inbox::{Entry, EntryKind},
+    ledger::{Accepted, Outcome, Refusal},
+    message_store::MessageStore,
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{Connections, local::LiveEntry, route::Plan};
+use crate::accounts::store_failed;
+
+/// How commits are grouped.
+#[derive(Debug, Clone, Copy)]
+pub struct CommitConfig {
+    /// Most messages of one transaction.
+    pub max_batch: usize,
+    /// Most messages that wait for one; submitters beyond wait, and so do their sockets.
+    pub queue: usize,
+}
+
+impl Default for CommitConfig {
+    fn default() -> Self {
+        Self { max_batch: 512, queue: 2_048 }
+    }
+}
+
+/// What was committed since the start.
+#[derive(Debug, Default)]
+pub struct CommitCounters {
+    /// Transactions.
+    pub commits: AtomicU64,
+    /// Messages accepted.
+    pub accepted: AtomicU64,
+    /// Messages repeated.
+    pub repeated: AtomicU64,
+    /// Messages refused by the ledger.
+    pub refused: AtomicU64,
+    /// Messages whose transaction failed.
+    pub failed: AtomicU64,
+}
+
+/// A plan and who waits for it.
+struct Job {
+    plan: Plan,
+    answer: Answer,
+}
+
+/// Hands plans to the committer of this process.
+#[derive(Clone)]
+pub struct Committer {
+    queue: mpsc::Sender<Job>,
+    counters: Arc<CommitCounters>,
+}
+
+/// A commit whose outcomes are to be told.
+type Committed = (Vec<Job>, Vec<Outcome>);
+
+impl Committer {
+    /// Starts committing to `store`. The returned future runs until `shutdown`, and then until what
+    /// was handed in is committed and told.
+    pub fn start(
+        config: CommitConfig,
+        store: MessageStore,
+        connections: Arc<Connections>,
+        shutdown: CancellationToken,
+    ) -> (Self, impl Future<Output = ()> + Send) {
+        let (queue, waiting) = mpsc::channel(config.queue.max(1));
+        let counters = Arc::new(CommitCounters::default());
+        let committer = Self { queue, counters: Arc::clone(&counters) };
+        // Telling runs beside the next commit, in the commits' order; at most two are behind.
+        let (told, to_tell) = mpsc::channel(2);
+        let waiting = Waiting { queue: waiting, shutdown, max_batch: config.max_batch.max(1) };
+        let committing = commit_all(waiting, store, told, counters);
+        let telling = tell_all(to_tell, connections);
+        let run = async move {
+            let telling = tokio::spawn(telling);
+            committing.await;
+            if telling.await.is_err() {
+                tracing::error!("telling the outcomes of commits failed");
+            }
+        };
+        (committer, run)
+    }
+
+    /// Queues a plan for the next commit, waiting for room. The outcome goes to `answer`.
+    pub async fn commit(&self, plan: Plan, answer: Answer) {
+        let id = plan.accept().id;
+        if let Err(mpsc::error::SendError(job)) = self.queue.send(Job { plan, answer }).await {
+            let stopped = Rejection::new(Code::Unavailable, "the server stops").retry_after(1);
+            refuse(job.answer, id, stopped);
+        }
+    }
+
+    /// What was committed since the start.
+    pub fn counters(&self) -> &CommitCounters {
+        &self.counters
+    }
+}
+
+/// The committer's end of the queue.
+struct Waiting {
+    queue: mpsc::Receiver<Job>,
+    shutdown: CancellationToken,
+    max_batch: usize,
+}
+
+impl Waiting {
+    /// Everything that waits, at most a batch; nothing once the queue is closed and empty.
+    async fn next(&mut self, jobs: &mut Vec<Job>) -> usize {
+        if !self.shutdown.is_cancelled() {
+            tokio::select! {
+                biased;
+                taken = self.queue.recv_many(jobs, self.max_batch) => return taken,
+                () = self.shutdown.cancelled() => self.queue.close(),
+            }
+        }
+        self.queue.recv_many(jobs, self.max_batch).await
+    }
+}
+
+async fn commit_all(
+    mut waiting: Waiting,
+    store: MessageStore,
+    told: mpsc::Sender<Committed>,
+    counters: Arc<CommitCounters>,
+) {
+    let mut jobs = Vec::new();
+    while waiting.next(&mut jobs).await > 0 {
+        let accepts: Vec<_> = jobs.iter().map(|job| job.plan.accept().clone()).collect();
+        let bodies: Vec<_> =
+            jobs.iter().map(|job| (job.plan.accept().body, job.plan.body().clone())).collect();
+        match store.commit(&accepts, &bodies).await {
+            Ok(outcomes) => {
+                count(&counters, &outcomes);
+                if told.send((core::mem::take(&mut jobs), outcomes)).await.is_err() {
+                    return;
+                }
+            }
+            Err(err) => {
+                let failed = u64::try_from(jobs.len()).unwrap_or(u64::MAX);
+                counters.failed.fetch_add(failed, Ordering::Relaxed);
+                let rejection = store_failed(&err);
+                for job in jobs.drain(..) {
+                    refuse(job.answer, job.plan.accept().id, rejection.clone());
+                }
+            }
+        }
+    }
+}
+
+fn count(counters: &CommitCounters, outcomes: &[Outcome]) {
+    counters.commits.fetch_add(1, Ordering::Relaxed);
+    for outcome in outcomes {
+        let counter = match outcome {
+            Outcome::Accepted(_) => &counters.accepted,
+            Outcome::Repeated(_) => &counters.repeated,
+            Outcome::Refused(_) => &counters.refused,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+async fn tell_all(mut committed: mpsc::Receiver<Committed>, connections: Arc<Connections>) {
+    while let Some((jobs, outcomes)) = committed.recv().await {
+        for (job, outcome) in jobs.into_iter().zip(outcomes) {
+            tell(job, outcome, &connections);
+        }
+    }
+}
+
+fn tell(job: Job, outcome: Outcome, connections: &Connections) {
+    let id = job.plan.accept().id;
+    match outcome {
+        Outcome::Accepted(accepted) => {
+            sent(job.answer, id, &accepted);
+            arrive(&job.plan, &accepted, connections);
+        }
+        Outcome::Repeated(accepted) => sent(job.answer, id, &accepted),
+        Outcome::Refused(refusal) => refuse(job.answer, id, rejection(refusal)),
+    }
+}
+
+fn rejection(refusal: Refusal) -> Rejection {
+    match refusal {
+        Refusal::AfterUnknown => Rejection::new(
+            Code::AfterUnknown,
+            "`after` lies above every stamp that is known in the conversation",
+        ),
+        Refusal::OutOfOrder => Rejection::new(
+            Code::OutOfOrder,
+            "`prev` is not this device's last accepted message in the conversation",
+        ),
+    }
+}
+
+/// Hands the new entries to connected devices.
+fn arrive(plan: &Plan, accepted: &Accepted, connections: &Connections) {
+    for arrival in &accepted.arrivals {
+        if !connections.is_connected(arrival.account) {
+            continue;
+        }
+        let kind = EntryKind::Message(Box::new(plan.stored(accepted)));
+        let entry = Entry { cursor: arrival.cursor, arrived_at: accepted.at, kind };
+        let body = Some(plan.body().clone());
+        let live = LiveEntry { previous: arrival.previous, entry, body };
+        connections.arrive(arrival.account, &Arc::new(live));
+    }
+}
+
+fn sent(answer: Answer, id: MessageId, accepted: &Accepted) {
+    match answer {
+        Answer::Socket(mailbox) => {
+            let frame = StatusFrame {
+                message_id: id,
+                status: Status::Sent,
+                at: accepted.at,
+                user: None,
+                conversation_id: Some(accepted.conversation),
+                stamp: Some(accepted.stamp),
+                origin_number: Some(accepted.origin_number),
+                reason: None,
+            };
+            mailbox.answer(frame.to_json().into());
+        }
+        Answer::Request(waiting) => {
+            let sent = Sent {
+                message_id: id,
+                status: Status::Sent,
+                conversation_id: accepted.conversation,
+                stamp: accepted.stamp,
+                origin_number: accepted.origin_number,
+                at: accepted.at,
+            };
+            // Who waits no longer will ask again, under the same id.
+            drop(waiting.send(Ok(sent)));
+        }
+    }
+}
+
+/// Tells a refusal.
+pub(super) fn refuse(answer: Answer, id: MessageId, rejection: Rejection) {
+    match answer {
+        Answer::Socket(mailbox) => {
+            let reference = id.to_string();
+            mailbox.answer(ServerFrame::error(&rejection, Some(&reference)).to_json().into());
+        }
+        Answer::Request(waiting) => drop(waiting.send(Err(rejection))),
+    }
+}

@@ -1,0 +1,61 @@
+//! Inbox entries as the frames that tell them.
+
+use std::borrow::Cow;
+
+use posthouse_client_api::ports::Caller;
+use posthouse_protocol::{
+    content::Content,
+    cursor::Cursor,
+    frame::{MessageFrame, WatermarkFrame},
+};
+use posthouse_storage::{inbox::StoredMessage, receipts::Watermark};
+use serde_json::value::RawValue;
+
+/// The `message` frame for one device. `None` if the message holds nothing for this device, or if
+/// the device sent it itself.
+pub(super) fn message(
+    message: &StoredMessage,
+    body: &[u8],
+    cursor: Option<Cursor>,
+    viewer: &Caller,
+) -> Option<String> {
+    if message.device == Some(viewer.device) {
+        return None;
+    }
+    let own = message.sender == viewer.account;
+    // A note to oneself is for the sending device's siblings as for any recipient.
+    let content = Content::for_device(body, &viewer.account, !own, viewer.number)?;
+    let content: &RawValue = serde_json::from_str(&content).ok()?;
+    let frame = MessageFrame {
+        id: message.id,
+        from: Cow::Borrowed(&message.sender),
+        to: own.then(|| message.to.clone()),
+        conversation_id: message.conversation,
+        content,
+        timestamp: message.client_timestamp,
+        server_timestamp: message.accepted_at,
+        stamp: cursor.map(|_| message.stamp),
+        cursor,
+        origin_number: cursor.map(|_| message.origin_number),
+        class: message.class,
+        collapse: message.collapse.clone(),
+        expires: message.expires,
+        epoch: message.epoch,
+    };
+    Some(frame.to_json())
+}
+
+/// The `status` frame of a watermark.
+pub(super) fn watermark(watermark: &Watermark, cursor: Cursor) -> String {
+    let frame = WatermarkFrame {
+        conversation_id: watermark.conversation,
+        origin: watermark.origin.clone(),
+        through: watermark.through,
+        except: watermark.except.clone(),
+        status: watermark.seen.into(),
+        user: watermark.reader.clone(),
+        at: watermark.at,
+        cursor,
+    };
+    frame.to_json()
+}

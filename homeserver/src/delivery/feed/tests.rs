@@ -1,0 +1,290 @@
+//! Whatever is committed, told, lost on the way, collapsed and acknowledged in whatever order: the
+//! device gets every entry that stays, once, in the order of the cursors.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, MutexGuard},
+};
+
+use bytes::Bytes;
+use posthouse_client_api::mailbox::Mailbox;
+use posthouse_protocol::{
+    content::{Content, Payload},
+    frame::Class,
+    id::{AccountId, ConversationId, DeviceId, DeviceNumber, MessageId, ServerName, SessionId},
+    time::Stamp,
+};
+use posthouse_storage::{
+    bodies::{Bodies, BodyId},
+    error::StoreError,
+    inbox::{Page, StoredMessage},
+    ledger::{Accept, Ledger, Outcome},
+    receipts::{PositionAdvance, Risen, WatermarkRise},
+    retention::{Cutoffs, Trimmed},
+};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::*;
+use crate::delivery::{Connections, Progress};
+
+/// An inbox in memory, with the reads that a feed makes.
+#[derive(Default)]
+struct Inbox(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    entries: BTreeMap<u64, Entry>,
+    head: u64,
+}
+
+impl Inbox {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    fn append(&self) -> Arc<LiveEntry> {
+        let mut state = self.state();
+        let previous = Cursor(state.head);
+        state.head += 1;
+        let cursor = Cursor(state.head);
+        let entry = Entry {
+            cursor,
+            arrived_at: Timestamp(0),
+            kind: EntryKind::Message(Box::new(message(cursor.0))),
+        };
+        state.entries.insert(cursor.0, entry.clone());
+        Arc::new(LiveEntry { previous, entry, body: Some(body()) })
+    }
+}
+
+#[async_trait]
+impl Ledger for Inbox {
+    async fn page(&self, _: Uuid, after: Cursor, limit: usize) -> Result<Page, StoreError> {
+        let state = self.state();
+        let entries: Vec<_> = state
+            .entries
+            .range(after.0 + 1..)
+            .take(limit)
+            .map(|(_, entry)| entry.clone())
+            .collect();
+        let head = Cursor(state.head);
+        let last = entries.last().map_or(after, |entry| entry.cursor);
+        let through = if entries.len() < limit { head } else { last };
+        Ok(Page { entries, through, head })
+    }
+
+    async fn commit(
+        &self,
+        _: &[Accept],
+        _: &[(BodyId, Bytes)],
+    ) -> Result<Vec<Outcome>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn cursor_at(&self, _: Uuid, _: Timestamp) -> Result<Cursor, StoreError> {
+        Ok(Cursor::START)
+    }
+
+    async fn messages(&self, _: &[MessageId]) -> Result<Vec<StoredMessage>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn record(
+        &self,
+        _: &[PositionAdvance],
+        _: &[WatermarkRise],
+    ) -> Result<Vec<Risen>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn mutual(&self, ids: &[ConversationId]) -> Result<Vec<bool>, StoreError> {
+        Ok(vec![false; ids.len()])
+    }
+
+    async fn trim(&self, _: &Cutoffs, _: u32) -> Result<Trimmed, StoreError> {
+        Ok(Trimmed::default())
+    }
+}
+
+#[async_trait]
+impl Bodies for Inbox {
+    async fn put(&self, _: &[(BodyId, Bytes)]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn get(&self, ids: &[BodyId]) -> Result<Vec<Option<Bytes>>, StoreError> {
+        Ok(vec![Some(body()); ids.len()])
+    }
+
+    async fn delete(&self, _: &[BodyId]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn delete_before(&self, _: BodyId, _: u32) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+}
+
+struct Stopped;
+
+impl Clock for Stopped {
+    fn now(&self) -> Timestamp {
+        Timestamp(1_000)
+    }
+}
+
+fn account(n: u128) -> AccountId {
+    AccountId { uuid: Uuid::from_u128(n), server: ServerName::parse("eu.example").unwrap() }
+}
+
+fn body() -> Bytes {
+    let payload = Payload::Body("x".into());
+    Content { kind: "text".into(), encrypted: false, payload }.to_stored().into()
+}
+
+fn message(n: u64) -> StoredMessage {
+    StoredMessage {
+        sender: account(2),
+        device: None,
+        id: MessageId(Uuid::from_u128(u128::from(n))),
+        to: account(1).to_string(),
+        conversation: ConversationId([0; 16]),
+        stamp: Stamp(n),
+        origin_number: n,
+        class: Class::Message,
+        collapse: None,
+        expires: None,
+        epoch: None,
+        client_timestamp: Timestamp(0),
+        accepted_at: Timestamp(0),
+        body: BodyId([0; 16]),
+    }
+}
+
+fn feed(inbox: &Arc<Inbox>) -> Feed {
+    let caller = Caller {
+        account: account(1),
+        device: DeviceId(Uuid::from_u128(3)),
+        number: DeviceNumber::FIRST,
+        session: SessionId(Uuid::from_u128(4)),
+    };
+    let connections = Arc::new(Connections::new());
+    let server = caller.account.server.clone();
+    let line = Arc::new(Line::new(caller.clone(), Arc::new(Mailbox::new())));
+    connections.open(caller.account.uuid, Arc::clone(&line));
+    Feed {
+        caller,
+        line,
+        window: Window::new(Cursor::START),
+        store: MessageStore::together(Arc::<Inbox>::clone(inbox), Arc::<Inbox>::clone(inbox)),
+        receipts: Receipts {
+            server: server.clone(),
+            connections: Arc::clone(&connections),
+            progress: Arc::new(Progress::new()),
+        },
+        watchers: Arc::new(Watchers::new(server, connections)),
+        clock: Arc::new(Stopped),
+        behind: true,
+        told_caught_up: false,
+        held_back: false,
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    /// A commit of this process, told to the line.
+    Commit,
+    /// A commit of another process, of which nothing is heard.
+    Foreign,
+    /// Another process's hint, or the slow poll.
+    Hint,
+    /// An entry that was not sent yet is collapsed into a newer one.
+    Collapse(u8),
+    Pull,
+    AcknowledgeAll,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => Just(Step::Commit),
+        3 => Just(Step::Foreign),
+        1 => Just(Step::Hint),
+        1 => any::<u8>().prop_map(Step::Collapse),
+        4 => Just(Step::Pull),
+        1 => Just(Step::AcknowledgeAll),
+    ]
+}
+
+/// The cursors of the `message` frames among `frames`.
+fn cursors(frames: &[Frame]) -> Vec<u64> {
+    let cursor = |frame: &Frame| {
+        let json: serde_json::Value = serde_json::from_str(frame.as_str()).unwrap();
+        (json["type"] == "message")
+            .then(|| Cursor::parse(json["cursor"].as_str().unwrap()).unwrap().0)
+    };
+    frames.iter().filter_map(cursor).collect()
+}
+
+async fn pull(feed: &mut Feed, got: &mut Vec<u64>) -> bool {
+    let mut frames = Vec::new();
+    feed.pull(&mut frames).await.unwrap();
+    let new = cursors(&frames);
+    got.extend(&new);
+    !frames.is_empty()
+}
+
+async fn acknowledge_all(feed: &mut Feed) {
+    let target = AckTarget::Through(Cursor(u64::MAX));
+    feed.acknowledge(Ack { target, seen: Seen::Delivered }).await.unwrap();
+}
+
+async fn play(steps: Vec<Step>) {
+    let inbox = Arc::new(Inbox::default());
+    let mut feed = feed(&inbox);
+    let account = feed.caller.account.uuid;
+    let (mut got, mut stay): (Vec<u64>, BTreeSet<u64>) = (Vec::new(), BTreeSet::new());
+    for step in steps {
+        match step {
+            Step::Commit => {
+                let live = inbox.append();
+                stay.insert(live.entry.cursor.0);
+                feed.receipts.connections.arrive(account, &live);
+            }
+            Step::Foreign => {
+                stay.insert(inbox.append().entry.cursor.0);
+            }
+            Step::Hint => feed.receipts.connections.inbox_grew(account),
+            Step::Collapse(which) => {
+                let waiting: Vec<u64> =
+                    stay.iter().copied().filter(|n| Cursor(*n) > feed.window.sent()).collect();
+                if let Some(gone) = waiting.get(usize::from(which) % waiting.len().max(1)) {
+                    inbox.state().entries.remove(gone);
+                    stay.remove(gone);
+                }
+            }
+            Step::Pull => {
+                pull(&mut feed, &mut got).await;
+            }
+            Step::AcknowledgeAll => acknowledge_all(&mut feed).await,
+        }
+    }
+    feed.receipts.connections.inbox_grew(account);
+    loop {
+        acknowledge_all(&mut feed).await;
+        if !pull(&mut feed, &mut got).await && !feed.is_held_back() {
+            break;
+        }
+    }
+    assert!(got.is_sorted_by(|a, b| a < b), "in order, once: {got:?}");
+    let got: BTreeSet<u64> = got.into_iter().collect();
+    assert!(stay.is_subset(&got), "missing: {:?}", stay.difference(&got));
+}
+
+proptest! {
+    #[test]
+    fn every_entry_comes_once_and_in_order(steps in prop::collection::vec(step(), 0..600)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(play(steps));
+    }
+}

@@ -1,0 +1,136 @@
+//! Step 11: what acknowledgements tell the senders: at once, per message, to devices that are
+//! connected; durably, as a watermark, to everyone.
+
+use std::sync::Arc;
+
+use posthouse_client_api::ports::Caller;
+use posthouse_protocol::{
+    cursor::Cursor,
+    frame::StatusFrame,
+    id::{AccountId, ConversationId, ServerName},
+    status::Seen,
+    time::Timestamp,
+};
+use posthouse_storage::receipts::{PositionAdvance, Watermark, WatermarkRise};
+
+use super::{
+    Connections, Progress,
+    window::{Flying, Progressed},
+};
+
+/// Tells senders what became of their messages.
+#[derive(Clone)]
+pub(super) struct Receipts {
+    pub(super) server: ServerName,
+    pub(super) connections: Arc<Connections>,
+    pub(super) progress: Arc<Progress>,
+}
+
+impl Receipts {
+    /// A window has moved.
+    pub(super) fn progressed(&self, reader: &Caller, progressed: &Progressed, now: Timestamp) {
+        self.tell_now(reader, &progressed.newly, Seen::Delivered, now);
+        if let Some(position) = progressed.position {
+            let device = reader.device;
+            self.progress.advance(PositionAdvance { device, position, active_at: now });
+            self.rise(reader, &progressed.passed, Seen::Delivered, now);
+        }
+    }
+
+    /// The reader's device is no longer connected: remembers when it was last seen.
+    pub(super) fn left(&self, reader: &Caller, now: Timestamp) {
+        let (device, position) = (reader.device, Cursor::START);
+        self.progress.advance(PositionAdvance { device, position, active_at: now });
+    }
+
+    /// The reader has read these, and with each what came before it in its conversation.
+    pub(super) fn read(&self, reader: &Caller, messages: &[Flying], now: Timestamp) {
+        self.tell_now(reader, messages, Seen::Read, now);
+        let passed: Vec<_> = messages.iter().map(|message| (message.clone(), true)).collect();
+        self.rise(reader, &passed, Seen::Read, now);
+    }
+
+    /// Tells connected devices of the senders, message by message.
+    fn tell_now(&self, reader: &Caller, messages: &[Flying], seen: Seen, now: Timestamp) {
+        for message in messages {
+            if message.sender == reader.account
+                || message.sender.server != self.server
+                || !self.connections.is_connected(message.sender.uuid)
+            {
+                continue;
+            }
+            let frame = StatusFrame {
+                message_id: message.id,
+                status: seen.into(),
+                at: now,
+                user: Some(reader.account.clone()),
+                conversation_id: None,
+                stamp: None,
+                origin_number: None,
+                reason: None,
+            };
+            self.connections.push(message.sender.uuid, &frame.to_json().into(), None);
+        }
+    }
+
+    /// One watermark per conversation and origin, however many messages were passed.
+    fn rise(&self, reader: &Caller, passed: &[(Flying, bool)], seen: Seen, now: Timestamp) {
+        let mut rises: Vec<WatermarkRise> = Vec::new();
+        for (message, was_seen) in passed {
+            if message.sender == reader.account {
+                continue;
+            }
+            let found = rises.iter_mut().find(|rise| same(rise, message));
+            let rise = match found {
+                Some(rise) => rise,
+                None if *was_seen => {
+                    rises.push(new_rise(message, &reader.account, seen, now));
+                    continue;
+                }
+                // Without anything seen there is no watermark to except it from.
+                None => continue,
+            };
+            if *was_seen {
+                rise.watermark.through = rise.watermark.through.max(message.origin_number);
+            }
+            self.tell(rise, &message.sender);
+        }
+        for rise in &mut rises {
+            let skipped = passed.iter().filter(|(message, was_seen)| {
+                !was_seen && same(rise, message) && message.origin_number < rise.watermark.through
+            });
+            let except: Vec<u64> = skipped.map(|(message, _)| message.origin_number).collect();
+            rise.watermark.except = except;
+        }
+        for rise in rises {
+            self.progress.rise(rise);
+        }
+    }
+
+    fn tell(&self, rise: &mut WatermarkRise, sender: &AccountId) {
+        if sender.server == self.server && !rise.tell.contains(&sender.uuid) {
+            rise.tell.push(sender.uuid);
+        }
+    }
+}
+
+fn same(rise: &WatermarkRise, message: &Flying) -> bool {
+    let mark = &rise.watermark;
+    mark.conversation == message.conversation && mark.origin == message.sender.server
+}
+
+fn new_rise(message: &Flying, reader: &AccountId, seen: Seen, now: Timestamp) -> WatermarkRise {
+    let conversation: ConversationId = message.conversation;
+    WatermarkRise {
+        watermark: Watermark {
+            conversation,
+            reader: reader.clone(),
+            origin: message.sender.server.clone(),
+            seen,
+            through: message.origin_number,
+            except: Vec::new(),
+            at: now,
+        },
+        tell: vec![message.sender.uuid],
+    }
+}

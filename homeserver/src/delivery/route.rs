@@ -1,0 +1,98 @@
+//! Step 4: who gets what. Pure.
+
+use bytes::Bytes;
+use posthouse_protocol::id::{ConversationId, ServerName};
+use posthouse_storage::{
+    bodies::BodyId,
+    inbox::StoredMessage,
+    ledger::{Accept, Accepted},
+};
+
+use super::accept::Admitted;
+
+/// A message with its recipients worked out, ready to be committed. Only [`route`] makes one.
+#[derive(Debug)]
+pub struct Plan {
+    accept: Accept,
+    body: Bytes,
+}
+
+impl Plan {
+    /// What the ledger is asked to accept.
+    pub fn accept(&self) -> &Accept {
+        &self.accept
+    }
+
+    /// The body, under the id that [`Plan::accept`] names.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// The message as an inbox holds it once it is accepted.
+    pub fn stored(&self, accepted: &Accepted) -> StoredMessage {
+        let accept = &self.accept;
+        StoredMessage {
+            sender: accept.sender.clone(),
+            device: Some(accept.device),
+            id: accept.id,
+            to: accept.to.clone(),
+            conversation: accept.conversation,
+            stamp: accepted.stamp,
+            origin_number: accepted.origin_number,
+            class: accept.class,
+            collapse: accept.collapse.clone(),
+            expires: accept.expires,
+            epoch: accept.epoch,
+            client_timestamp: accept.client_timestamp,
+            accepted_at: accepted.at,
+            body: accept.body,
+        }
+    }
+}
+
+/// Works out the recipients: a pointer in each local inbox, at most one each; the sender's own if
+/// other devices of it need a copy, or if it writes to itself.
+pub fn route(admitted: &Admitted, own: &ServerName, body: BodyId) -> Plan {
+    let (submission, sender) = (admitted.submission(), &admitted.sender().account);
+    let (recipient, at) = (admitted.recipient(), admitted.at());
+    let mut recipients = Vec::with_capacity(2);
+    if recipient.server == *own {
+        recipients.push(recipient.uuid);
+    }
+    if admitted.own_copy() && sender != recipient {
+        recipients.push(sender.uuid);
+    }
+    let accept = Accept {
+        sender: sender.clone(),
+        device: admitted.sender().device,
+        id: submission.id,
+        conversation: ConversationId::direct(sender, recipient),
+        side: side(&sender.to_string(), &recipient.to_string()),
+        prev: submission.prev,
+        after: submission.after,
+        recipients,
+        destinations: Vec::new(),
+        to: recipient.to_string(),
+        class: submission.class,
+        collapse: submission.collapse.clone(),
+        expires: submission.expires,
+        epoch: submission.epoch,
+        device_list_version: submission.device_list_version,
+        client_timestamp: submission.timestamp.unwrap_or(at),
+        now: at,
+        body,
+    };
+    Plan { accept, body: submission.content.to_stored().into() }
+}
+
+/// The bit of the sender's side: who writes to themselves speaks for both.
+fn side(sender: &str, recipient: &str) -> u8 {
+    match sender.cmp(recipient) {
+        core::cmp::Ordering::Less => 1,
+        core::cmp::Ordering::Equal => 3,
+        core::cmp::Ordering::Greater => 2,
+    }
+}
+
+#[cfg(test)]
+mod tests;

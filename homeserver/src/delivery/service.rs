@@ -1,0 +1,185 @@
+//! The messaging port of the client API.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use posthouse_client_api::{
+    mailbox::Mailbox,
+    ports::{Answer, Caller, Feed as FeedPort, Messaging},
+};
+use posthouse_protocol::{
+    cursor::{Cursor, Since},
+    frame::{Ack, Class, Submission},
+    id::ConversationId,
+    limits,
+    problem::{Code, Rejection},
+    rest::SyncPage,
+    time::{Clock, Stamp},
+};
+use posthouse_storage::{bodies::BodyId, inbox::StoredMessage, message_store::MessageStore};
+
+use super::{
+    Committer, Connections, Progress,
+    accept::{Admitted, Gate},
+    commit::refuse,
+    feed::Feed,
+    local::Line,
+    receipts::Receipts,
+    route::route,
+    sync,
+    window::Window,
+};
+use crate::{
+    accounts::Directory,
+    presence::{Acquaintance, Watchers},
+    random::Random,
+};
+
+/// Messages of one region.
+pub struct MessagingService {
+    /// Policy.
+    pub gate: Gate,
+    /// The commit queue.
+    pub committer: Committer,
+    /// What is kept.
+    pub store: MessageStore,
+    /// Connected devices.
+    pub connections: Arc<Connections>,
+    /// Positions on their way to the store.
+    pub progress: Arc<Progress>,
+    /// Handles and devices.
+    pub directory: Arc<Directory>,
+    /// Who watches whose presence.
+    pub watchers: Arc<Watchers>,
+    /// Who has exchanged messages.
+    pub acquaintance: Arc<Acquaintance>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Random numbers.
+    pub random: Arc<Random>,
+}
+
+#[async_trait]
+impl Messaging for MessagingService {
+    async fn submit(&self, caller: &Caller, submission: Submission, answer: Answer) {
+        let id = submission.id;
+        let now = self.clock.now();
+        let admitted = match self.gate.admit(caller, submission, now).await {
+            Ok(admitted) => admitted,
+            Err(rejection) => return refuse(answer, id, rejection),
+        };
+        if admitted.submission().class == Class::Ephemeral {
+            return self.pass_on(&admitted, answer).await;
+        }
+        let body = BodyId::new(now, self.random.bytes());
+        let plan = route(&admitted, self.directory.server(), body);
+        self.committer.commit(plan, answer).await;
+    }
+
+    async fn connect(
+        &self,
+        caller: &Caller,
+        mailbox: Arc<Mailbox>,
+    ) -> Result<Box<dyn FeedPort>, Rejection> {
+        let account = caller.account.uuid;
+        // The line first: what is committed after the inbox is read is on it.
+        let line = Arc::new(Line::new(caller.clone(), mailbox));
+        self.connections.open(account, Arc::clone(&line));
+        self.watchers.changed(account);
+        let mut feed = Feed {
+            caller: caller.clone(),
+            line,
+            window: Window::new(Cursor::START),
+            store: self.store.clone(),
+            receipts: self.receipts(),
+            watchers: Arc::clone(&self.watchers),
+            clock: Arc::clone(&self.clock),
+            behind: true,
+            told_caught_up: false,
+            held_back: false,
+        };
+        // From here on dropping the feed takes the line back.
+        feed.window = Window::new(self.position(caller).await?);
+        Ok(Box::new(feed))
+    }
+
+    async fn sync(
+        &self,
+        caller: &Caller,
+        since: Option<Since>,
+        limit: usize,
+    ) -> Result<SyncPage, Rejection> {
+        let position = self.position(caller).await?;
+        let limit = limit.clamp(1, limits::MAX_SYNC_PAGE);
+        sync::page(&self.store, caller, since, position, (limit, self.clock.now())).await
+    }
+
+    async fn acknowledge(&self, caller: &Caller, ack: Ack) -> Result<(), Rejection> {
+        let position = self.position(caller).await?;
+        let parameters = (ack, position, self.clock.now());
+        sync::acknowledge(&self.store, &self.receipts(), caller, parameters).await
+    }
+}
+
+impl MessagingService {
+    /// Where the device is: what it acknowledged last may not be in the store yet.
+    async fn position(&self, caller: &Caller) -> Result<Cursor, Rejection> {
+        let account = caller.account.uuid;
+        // Asked before the store is, so that no write in between hides it from both.
+        let reached = self.progress.reached(caller.device);
+        let devices = self.directory.current_devices(account, self.clock.now()).await?;
+        let device = devices.iter().find(|device| device.id == caller.device);
+        let device =
+            device.ok_or_else(|| Rejection::new(Code::Unauthorized, "the device was removed"))?;
+        Ok(device.position.max(reached.unwrap_or_default()))
+    }
+
+    fn receipts(&self) -> Receipts {
+        Receipts {
+            server: self.directory.server().clone(),
+            connections: Arc::clone(&self.connections),
+            progress: Arc::clone(&self.progress),
+        }
+    }
+
+    /// An ephemeral message: to devices that are connected now, of people who know the sender.
+    /// Nothing is stored, and only a refusal is answered on a socket.
+    async fn pass_on(&self, admitted: &Admitted, answer: Answer) {
+        let submission = admitted.submission();
+        let (sender, recipient) = (&admitted.sender().account, admitted.recipient());
+        let at = admitted.at();
+        let conversation = ConversationId::direct(sender, recipient);
+        match self.acquaintance.all(&[conversation]).await {
+            Err(rejection) => return refuse(answer, submission.id, rejection),
+            Ok(known) if known.first() == Some(&true) => {
+                let message = StoredMessage {
+                    sender: sender.clone(),
+                    device: Some(admitted.sender().device),
+                    id: submission.id,
+                    to: recipient.to_string(),
+                    conversation,
+                    stamp: Stamp::default(),
+                    origin_number: 0,
+                    class: Class::Ephemeral,
+                    collapse: submission.collapse.clone(),
+                    expires: submission.expires,
+                    epoch: submission.epoch,
+                    client_timestamp: submission.timestamp.unwrap_or(at),
+                    accepted_at: at,
+                    body: BodyId::floor(at),
+                };
+                let body = submission.content.to_stored();
+                self.connections.pass_on(recipient.uuid, &message, &body);
+            }
+            // Strangers are told nothing, not even that they are strangers.
+            Ok(_) => {}
+        }
+        match answer {
+            Answer::Socket(mailbox) => mailbox.release(),
+            Answer::Request(waiting) => {
+                let detail = "ephemeral messages are for the socket";
+                drop(waiting.send(Err(Rejection::new(Code::BadRequest, detail))));
+            }
+        }
+    }
+}

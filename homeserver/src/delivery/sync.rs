@@ -1,0 +1,189 @@
+//! The inbox without a socket: pages, acknowledgements over REST, and looking messages up.
+
+use bytes::Bytes;
+use posthouse_client_api::ports::Caller;
+use posthouse_protocol::{
+    cursor::{Cursor, Since},
+    frame::{Ack, AckTarget},
+    id::{AccountId, ConversationId, MessageId},
+    problem::{Code, Rejection},
+    rest::SyncPage,
+    status::Seen,
+    time::Timestamp,
+};
+use posthouse_storage::{
+    inbox::{Entry, EntryKind, StoredMessage},
+    message_store::MessageStore,
+};
+use serde_json::value::RawValue;
+
+use super::{
+    entry,
+    receipts::Receipts,
+    window::{Flying, Progressed, Window},
+};
+use crate::accounts::store_failed;
+
+/// A page ends early once its bodies exceed this, so that a request cannot hold much memory.
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// Entries whose bodies are read at a time.
+const BODIES: usize = 32;
+
+/// Entries that an acknowledgement over REST looks through at a time, and how often.
+const ACK_PAGE: usize = 1_000;
+const ACK_PAGES: usize = 10;
+
+/// The bodies of a page's entries, in their order; `None` where there is none.
+pub(super) async fn bodies(
+    store: &MessageStore,
+    entries: &[Entry],
+) -> Result<Vec<Option<Bytes>>, Rejection> {
+    let ids: Vec<_> = entries
+        .iter()
+        .filter_map(|entry| match &entry.kind {
+            EntryKind::Message(message) => Some(message.body),
+            _ => None,
+        })
+        .collect();
+    let mut found = store.bodies(&ids).await.map_err(|err| store_failed(&err))?.into_iter();
+    let body = |entry: &Entry| match entry.kind {
+        EntryKind::Message(_) => found.next().flatten(),
+        _ => None,
+    };
+    Ok(entries.iter().map(body).collect())
+}
+
+/// A page of the caller's inbox from `since`, or from `position`.
+pub(super) async fn page(
+    store: &MessageStore,
+    caller: &Caller,
+    since: Option<Since>,
+    position: Cursor,
+    (limit, now): (usize, Timestamp),
+) -> Result<SyncPage, Rejection> {
+    let account = caller.account.uuid;
+    let after = match since {
+        None => position,
+        Some(Since::Cursor(cursor)) => cursor,
+        Some(Since::Time(at)) => {
+            store.ledger().cursor_at(account, at).await.map_err(|err| store_failed(&err))?
+        }
+    };
+    let page = store.ledger().page(account, after, limit).await;
+    let page = page.map_err(|err| store_failed(&err))?;
+    if after > page.head {
+        let detail = format!("the inbox ends at {}; synchronise from there or from c0", page.head);
+        return Err(Rejection::new(Code::CursorReset, detail));
+    }
+    let (mut messages, mut events) = (Vec::new(), Vec::new());
+    let (mut bytes, mut through) = (0, page.through);
+    for some in page.entries.chunks(BODIES) {
+        if bytes > PAGE_BYTES {
+            break;
+        }
+        let bodies = bodies(store, some).await?;
+        bytes += bodies.iter().flatten().map(Bytes::len).sum::<usize>();
+        for (entry, body) in some.iter().zip(&bodies) {
+            match &entry.kind {
+                EntryKind::Message(message) => {
+                    let expired = message.expires.is_some_and(|expires| expires <= now);
+                    let body = body.as_deref().filter(|_| !expired);
+                    let cursor = Some(entry.cursor);
+                    let frame = body.and_then(|body| entry::message(message, body, cursor, caller));
+                    messages.extend(frame.and_then(raw));
+                }
+                EntryKind::Status(mark) => events.extend(raw(entry::watermark(mark, entry.cursor))),
+                _ => {}
+            }
+        }
+        through = some.last().map_or(through, |entry| entry.cursor);
+    }
+    let complete = page.entries.last().is_none_or(|last| last.cursor == through);
+    let next_cursor = if complete { page.through } else { through };
+    Ok(SyncPage { messages, events, has_more: next_cursor < page.head, next_cursor })
+}
+
+fn raw(json: String) -> Option<Box<RawValue>> {
+    RawValue::from_string(json).ok()
+}
+
+/// An acknowledgement over REST. The device has no window here, so one is made of what lies after
+/// its position: acknowledgements of one call count together, those of different calls do not.
+pub(super) async fn acknowledge(
+    store: &MessageStore,
+    receipts: &Receipts,
+    caller: &Caller,
+    (ack, position, now): (Ack, Cursor, Timestamp),
+) -> Result<(), Rejection> {
+    let mut window = Window::new(position);
+    for _ in 0..ACK_PAGES {
+        let after = window.sent();
+        let page = store.ledger().page(caller.account.uuid, after, ACK_PAGE).await;
+        let page = page.map_err(|err| store_failed(&err))?;
+        for entry in &page.entries {
+            match &entry.kind {
+                EntryKind::Message(message) => {
+                    window.send(entry.cursor, Flying::from(message.as_ref()));
+                }
+                _ => window.advance(entry.cursor),
+            }
+        }
+        let beyond = matches!(ack.target, AckTarget::Through(through) if through <= window.sent());
+        window.advance(page.through);
+        if page.through >= page.head || beyond {
+            break;
+        }
+    }
+    let progressed = match &ack.target {
+        AckTarget::Through(cursor) => window.acknowledge_through(*cursor),
+        AckTarget::Messages { ids, from } => window.acknowledge(ids, from.as_ref()),
+    };
+    receipts.progressed(caller, &progressed, now);
+    if ack.seen == Seen::Read {
+        let read = read_messages(store, caller, &ack.target, progressed).await?;
+        receipts.read(caller, &read, now);
+    }
+    Ok(())
+}
+
+async fn read_messages(
+    store: &MessageStore,
+    caller: &Caller,
+    target: &AckTarget,
+    progressed: Progressed,
+) -> Result<Vec<Flying>, Rejection> {
+    match target {
+        AckTarget::Through(_) => Ok(progressed.newly),
+        AckTarget::Messages { ids, from } => {
+            Lookup { store, reader: caller }.messages(ids, from.as_ref()).await
+        }
+    }
+}
+
+/// Finds messages by id for a reader who claims to have them.
+pub(super) struct Lookup<'a> {
+    pub(super) store: &'a MessageStore,
+    pub(super) reader: &'a Caller,
+}
+
+impl Lookup<'_> {
+    /// Those of `ids` that someone else sent to the reader. Ids of other people's messages find
+    /// nothing: the conversation of a direct message follows from its two accounts.
+    pub(super) async fn messages(
+        &self,
+        ids: &[MessageId],
+        from: Option<&AccountId>,
+    ) -> Result<Vec<Flying>, Rejection> {
+        let found = self.store.ledger().messages(ids).await.map_err(|err| store_failed(&err))?;
+        let mine = found.iter().filter(|message| self.was_sent_to_reader(message));
+        let wanted = |message: &&StoredMessage| from.is_none_or(|from| message.sender == *from);
+        Ok(mine.filter(wanted).map(Flying::from).collect())
+    }
+
+    fn was_sent_to_reader(&self, message: &StoredMessage) -> bool {
+        let reader = &self.reader.account;
+        message.sender != *reader
+            && message.conversation == ConversationId::direct(&message.sender, reader)
+    }
+}

@@ -1,0 +1,106 @@
+//! The window: examples, and properties of any order of acknowledgements.
+
+use posthouse_protocol::id::ServerName;
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::*;
+
+fn message(n: u64) -> Flying {
+    let server = ServerName::parse("eu.example").unwrap();
+    Flying {
+        id: id(n),
+        sender: AccountId { uuid: Uuid::from_u128(1), server },
+        conversation: ConversationId([0; 16]),
+        origin_number: n,
+    }
+}
+
+fn id(n: u64) -> MessageId {
+    MessageId(Uuid::from_u128(u128::from(n)))
+}
+
+#[test]
+fn the_position_moves_over_a_contiguous_prefix_only() {
+    let mut window = Window::new(Cursor(10));
+    for n in 11..=13 {
+        window.send(Cursor(n), message(n));
+    }
+    let second = window.acknowledge(&[id(12)], None);
+    assert_eq!(second.position, None);
+    assert_eq!(second.newly, vec![message(12)]);
+    let first = window.acknowledge(&[id(11)], None);
+    assert_eq!(first.position, Some(Cursor(12)));
+    assert_eq!(first.passed, vec![(message(11), true), (message(12), true)]);
+    assert_eq!(window.acknowledge(&[id(11)], None).unknown, vec![id(11)]);
+}
+
+#[test]
+fn other_entries_are_passed_with_the_next_message_or_by_through() {
+    let mut window = Window::new(Cursor(0));
+    window.advance(Cursor(1));
+    window.send(Cursor(2), message(2));
+    window.advance(Cursor(3));
+    assert_eq!(window.acknowledge(&[id(2)], None).position, Some(Cursor(2)));
+    assert_eq!(window.acknowledge_through(Cursor(3)).position, Some(Cursor(3)));
+}
+
+#[test]
+fn what_was_not_sent_cannot_be_acknowledged() {
+    let mut window = Window::new(Cursor(5));
+    window.send(Cursor(6), message(6));
+    assert_eq!(window.acknowledge_through(Cursor(99)).position, Some(Cursor(6)));
+    assert_eq!(window.acknowledge_through(Cursor(4)).position, None);
+}
+
+#[test]
+fn skipped_messages_are_passed_unseen() {
+    let mut window = Window::new(Cursor(0));
+    window.skip(Cursor(1), message(1));
+    window.send(Cursor(2), message(2));
+    let progressed = window.acknowledge(&[id(2)], None);
+    assert_eq!(progressed.passed, vec![(message(1), false), (message(2), true)]);
+}
+
+#[test]
+fn a_full_window_has_no_room() {
+    let mut window = Window::new(Cursor(0));
+    let all = limits::WINDOW as u64;
+    for n in 1..=all {
+        window.send(Cursor(n), message(n));
+    }
+    assert_eq!(window.room(), 0);
+    window.acknowledge_through(Cursor(all));
+    assert_eq!(window.room(), limits::WINDOW);
+}
+
+proptest! {
+    /// Whatever is acknowledged in whatever order: the position never passes a message that the
+    /// device does not hold, and every message is told as new exactly once.
+    #[test]
+    fn nothing_unacknowledged_is_passed(order in prop::collection::vec(1_u64..60, 0..200), through in 0_u64..80) {
+        let mut window = Window::new(Cursor(0));
+        for n in 1..60 {
+            if n % 7 == 0 { window.skip(Cursor(n), message(n)) } else { window.send(Cursor(n), message(n)) }
+        }
+        let (mut held, mut told, mut position) = (std::collections::HashSet::new(), 0, Cursor(0));
+        let mut check = |progressed: Progressed, held: &std::collections::HashSet<u64>| {
+            told += progressed.newly.len();
+            if let Some(moved) = progressed.position {
+                assert!(moved > position);
+                position = moved;
+            }
+            for n in (1..=position.0).filter(|n| n % 7 != 0) {
+                assert!(held.contains(&n), "passed {n}");
+            }
+            assert!(progressed.passed.iter().all(|(m, seen)| *seen == (m.origin_number % 7 != 0)));
+        };
+        for n in order {
+            if n % 7 != 0 { held.insert(n); }
+            check(window.acknowledge(&[id(n)], None), &held);
+        }
+        held.extend((1..=through.min(59)).filter(|n| n % 7 != 0));
+        check(window.acknowledge_through(Cursor(through)), &held);
+        prop_assert_eq!(told, held.len());
+    }
+}

@@ -1,0 +1,187 @@
+//! The presence port of the client API.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use posthouse_client_api::{
+    mailbox::Mailbox,
+    ports::{Caller, Presence as PresencePort},
+};
+use posthouse_protocol::{
+    frame::{Presence, PresenceFrame, PresenceUpdate},
+    id::{Address, ConversationId},
+    limits,
+    problem::{Code, Rejection},
+    time::{Clock, Timestamp},
+};
+use uuid::Uuid;
+
+use super::{Acquaintance, Watchers, watchers};
+use crate::{
+    accounts::Directory,
+    delivery::{Attendance, Connections},
+};
+
+/// Typing notices that say the same as one before are dropped for this long, in milliseconds.
+const TYPING_REPEAT_MS: u64 = 1_000;
+
+/// Most typing notices that are remembered for that; a full memory is emptied.
+const MAX_TYPING: usize = 10_000;
+
+/// Presence and typing of one region.
+pub struct PresenceService {
+    /// Connected devices.
+    pub connections: Arc<Connections>,
+    /// Who watches whom.
+    pub watchers: Arc<Watchers>,
+    /// Who may.
+    pub acquaintance: Arc<Acquaintance>,
+    /// Handles.
+    pub directory: Arc<Directory>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Who typed to whom last, started or stopped.
+    pub typing: Mutex<HashMap<(Uuid, Uuid), (bool, Timestamp)>>,
+}
+
+#[async_trait]
+impl PresencePort for PresenceService {
+    async fn update(&self, caller: &Caller, update: PresenceUpdate) -> Result<(), Rejection> {
+        let account = caller.account.uuid;
+        match update {
+            PresenceUpdate::Online => self.connections.set_away(account, caller.device, false),
+            PresenceUpdate::Away => self.connections.set_away(account, caller.device, true),
+            PresenceUpdate::Typing { to, started } => {
+                return self.type_to(caller, &to, started).await;
+            }
+        }
+        self.watchers.changed(account);
+        Ok(())
+    }
+
+    async fn subscribe(
+        &self,
+        caller: &Caller,
+        mailbox: &Arc<Mailbox>,
+        users: Vec<Address>,
+    ) -> Result<(), Rejection> {
+        let visible = self.visible(caller, &users).await?;
+        self.watchers.watch(mailbox, &visible)?;
+        for account in visible {
+            mailbox.push(self.frame(account).await?.to_json().into());
+        }
+        Ok(())
+    }
+
+    async fn unsubscribe(
+        &self,
+        _caller: &Caller,
+        mailbox: &Arc<Mailbox>,
+        users: Vec<Address>,
+    ) -> Result<(), Rejection> {
+        let accounts = self.accounts(&users).await?;
+        self.watchers.unwatch(mailbox, &accounts);
+        Ok(())
+    }
+
+    async fn query(
+        &self,
+        caller: &Caller,
+        users: Vec<Address>,
+    ) -> Result<Vec<PresenceFrame>, Rejection> {
+        let mut frames = Vec::new();
+        for account in self.visible(caller, &users).await? {
+            frames.push(self.frame(account).await?);
+        }
+        Ok(frames)
+    }
+
+    fn is_watched(&self, caller: &Caller) -> bool {
+        self.watchers.is_watched(caller.account.uuid)
+    }
+}
+
+impl PresenceService {
+    /// Those of `users` whose presence the caller may see: itself, and whoever it has exchanged
+    /// messages with. Others, known or not, are left out alike.
+    async fn visible(&self, caller: &Caller, users: &[Address]) -> Result<Vec<Uuid>, Rejection> {
+        let accounts = self.accounts(users).await?;
+        let server = self.directory.server();
+        let conversation = |account: &Uuid| {
+            let other =
+                posthouse_protocol::id::AccountId { uuid: *account, server: server.clone() };
+            ConversationId::direct(&caller.account, &other)
+        };
+        let conversations: Vec<_> = accounts.iter().map(conversation).collect();
+        let known = self.acquaintance.all(&conversations).await?;
+        let visible = accounts.into_iter().zip(known);
+        let own = caller.account.uuid;
+        Ok(visible.filter(|(account, known)| *known || *account == own).map(|(a, _)| a).collect())
+    }
+
+    async fn accounts(&self, users: &[Address]) -> Result<Vec<Uuid>, Rejection> {
+        let mut accounts = Vec::new();
+        for user in users {
+            match self.directory.resolve(user).await {
+                Ok(account) => accounts.push(account.uuid),
+                Err(rejection)
+                    if matches!(
+                        rejection.code,
+                        Code::UnknownUser | Code::NotFound | Code::RegionUnreachable
+                    ) => {}
+                Err(rejection) => return Err(rejection),
+            }
+        }
+        Ok(accounts)
+    }
+
+    async fn frame(&self, account: Uuid) -> Result<PresenceFrame, Rejection> {
+        let now = self.clock.now();
+        let attendance = self.connections.attendance(account);
+        let mut last_seen = self.watchers.last_seen(account);
+        if last_seen.is_none() && attendance == Attendance::Offline {
+            let devices = self.directory.devices(account, now).await?;
+            last_seen = devices.iter().map(|device| device.active_at).max();
+        }
+        let server = self.directory.server();
+        Ok(watchers::frame(server, account, attendance, last_seen, now))
+    }
+
+    async fn type_to(&self, caller: &Caller, to: &Address, started: bool) -> Result<(), Rejection> {
+        let to = self.directory.resolve(to).await?;
+        let conversation = ConversationId::direct(&caller.account, &to);
+        let known = self.acquaintance.all(&[conversation]).await?;
+        let now = self.clock.now();
+        // Strangers are told nothing, not even that they are strangers.
+        if known.first() != Some(&true)
+            || self.is_repeated(caller.account.uuid, to.uuid, started, now)
+        {
+            return Ok(());
+        }
+        let status = if started { Presence::Typing } else { Presence::StoppedTyping };
+        let expires_in = started.then_some(limits::TYPING_SECONDS);
+        let user_id = caller.account.clone();
+        let frame = PresenceFrame { user_id, status, last_seen: None, expires_in };
+        let except = (to == caller.account).then_some(caller.device);
+        self.connections.push(to.uuid, &frame.to_json().into(), except);
+        Ok(())
+    }
+
+    fn is_repeated(&self, from: Uuid, to: Uuid, started: bool, now: Timestamp) -> bool {
+        let mut typing = self.typing.lock().unwrap_or_else(PoisonError::into_inner);
+        if typing.len() >= MAX_TYPING {
+            typing.clear();
+        }
+        let before = typing.insert((from, to), (started, now));
+        let Some((same, at)) = before else { return false };
+        let repeated = same == started && now < at.plus_millis(TYPING_REPEAT_MS);
+        if repeated {
+            // The first of a row counts, so that a steady typist is told of every second.
+            typing.insert((from, to), (same, at));
+        }
+        repeated
+    }
+}

@@ -1,0 +1,214 @@
+//! Who watches whom, and telling them: at most a few times a second for each person watched, and
+//! only when something has changed.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use posthouse_client_api::mailbox::Mailbox;
+use posthouse_protocol::{
+    frame::{Presence, PresenceFrame},
+    id::{AccountId, ServerName},
+    limits,
+    problem::{Code, Rejection},
+    time::{Clock, Timestamp},
+};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::delivery::{Attendance, Connections};
+
+/// For how long changes are collected before they are told: who reconnects within it was never
+/// away.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// Most accounts whose last activity is remembered in memory; the store knows the rest.
+const MAX_LAST_SEEN: usize = 100_000;
+
+/// The watchers of this process.
+pub struct Watchers {
+    server: ServerName,
+    connections: Arc<Connections>,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    targets: HashMap<Uuid, Target>,
+    watching: HashMap<Key, HashSet<Uuid>>,
+    dirty: HashSet<Uuid>,
+    last_seen: HashMap<Uuid, Timestamp>,
+}
+
+struct Target {
+    watchers: HashMap<Key, Arc<Mailbox>>,
+    told: Attendance,
+}
+
+/// A mailbox by its address: it is held as long as the key is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Key(usize);
+
+impl Key {
+    fn of(mailbox: &Arc<Mailbox>) -> Self {
+        Self(Arc::as_ptr(mailbox).addr())
+    }
+}
+
+impl Watchers {
+    /// Nobody watches.
+    pub fn new(server: ServerName, connections: Arc<Connections>) -> Self {
+        Self { server, connections, state: Mutex::default(), changed: Notify::new() }
+    }
+
+    /// `mailbox` watches `accounts` from now on.
+    ///
+    /// # Errors
+    /// [`Code::TooMany`] if it would watch more than [`limits::MAX_SUBSCRIPTIONS`]: then it watches
+    /// none of `accounts` in addition.
+    pub(super) fn watch(&self, mailbox: &Arc<Mailbox>, accounts: &[Uuid]) -> Result<(), Rejection> {
+        let key = Key::of(mailbox);
+        let mut state = self.state();
+        let state = &mut *state;
+        let watched = state.watching.entry(key).or_default();
+        let new = accounts.iter().filter(|account| !watched.contains(*account)).count();
+        if watched.len() + new > limits::MAX_SUBSCRIPTIONS {
+            let detail = format!("at most {} users are watched", limits::MAX_SUBSCRIPTIONS);
+            return Err(Rejection::new(Code::TooMany, detail));
+        }
+        for account in accounts {
+            watched.insert(*account);
+            let told = self.connections.attendance(*account);
+            let target = state
+                .targets
+                .entry(*account)
+                .or_insert_with(|| Target { watchers: HashMap::new(), told });
+            target.watchers.insert(key, Arc::clone(mailbox));
+        }
+        Ok(())
+    }
+
+    /// `mailbox` watches `accounts` no longer.
+    pub(super) fn unwatch(&self, mailbox: &Arc<Mailbox>, accounts: &[Uuid]) {
+        let key = Key::of(mailbox);
+        let mut state = self.state();
+        for account in accounts {
+            state.remove(key, *account);
+        }
+    }
+
+    /// The connection is gone.
+    pub(crate) fn forget(&self, mailbox: &Arc<Mailbox>) {
+        let key = Key::of(mailbox);
+        let mut state = self.state();
+        for account in state.watching.remove(&key).unwrap_or_default() {
+            state.remove(key, account);
+        }
+    }
+
+    /// Something may have changed with this account.
+    pub(crate) fn changed(&self, account: Uuid) {
+        let mut state = self.state();
+        if state.targets.contains_key(&account) && state.dirty.insert(account) {
+            drop(state);
+            self.changed.notify_one();
+        }
+    }
+
+    /// The account's last device has left.
+    pub(crate) fn left(&self, account: Uuid, now: Timestamp) {
+        let mut state = self.state();
+        if state.last_seen.len() >= MAX_LAST_SEEN {
+            state.last_seen.clear();
+        }
+        state.last_seen.insert(account, now);
+        drop(state);
+        self.changed(account);
+    }
+
+    /// Whether anyone watches this account.
+    pub(super) fn is_watched(&self, account: Uuid) -> bool {
+        self.state().targets.contains_key(&account)
+    }
+
+    /// When the account was last there, if this process saw it leave.
+    pub(super) fn last_seen(&self, account: Uuid) -> Option<Timestamp> {
+        self.state().last_seen.get(&account).copied()
+    }
+
+    /// Tells watchers of changes, until `shutdown`.
+    pub async fn run(self: Arc<Self>, clock: Arc<dyn Clock>, shutdown: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = self.changed.notified() => {}
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(INTERVAL) => {}
+            }
+            self.tell(clock.now());
+        }
+    }
+
+    fn tell(&self, now: Timestamp) {
+        let mut state = self.state();
+        let state = &mut *state;
+        for account in state.dirty.drain() {
+            let Some(target) = state.targets.get_mut(&account) else { continue };
+            let attendance = self.connections.attendance(account);
+            if target.told == attendance {
+                continue;
+            }
+            target.told = attendance;
+            let last_seen = state.last_seen.get(&account).copied();
+            let frame = frame(&self.server, account, attendance, last_seen, now);
+            let frame: posthouse_client_api::mailbox::Frame = frame.to_json().into();
+            for mailbox in target.watchers.values() {
+                mailbox.push(frame.clone());
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn remove(&mut self, key: Key, account: Uuid) {
+        if let Some(watched) = self.watching.get_mut(&key) {
+            watched.remove(&account);
+            if watched.is_empty() {
+                self.watching.remove(&key);
+            }
+        }
+        let Some(target) = self.targets.get_mut(&account) else { return };
+        target.watchers.remove(&key);
+        if target.watchers.is_empty() {
+            self.targets.remove(&account);
+        }
+    }
+}
+
+/// The frame that tells an account's presence.
+pub(super) fn frame(
+    server: &ServerName,
+    account: Uuid,
+    attendance: Attendance,
+    last_seen: Option<Timestamp>,
+    now: Timestamp,
+) -> PresenceFrame {
+    let status = match attendance {
+        Attendance::Online => Presence::Online,
+        Attendance::Away => Presence::Away,
+        Attendance::Offline => Presence::Offline,
+    };
+    let last_seen = if attendance == Attendance::Online { Some(now) } else { last_seen };
+    let user_id = AccountId { uuid: account, server: server.clone() };
+    PresenceFrame { user_id, status, last_seen, expires_in: None }
+}

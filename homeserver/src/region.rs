@@ -1,0 +1,203 @@
+//! One region, put together: the decisions behind the client API's ports, and the tasks that they
+//! need. It may be one of several processes of its region.
+
+use std::sync::{Arc, Mutex};
+
+use posthouse_client_api::ports::{Accounts, Messaging, Presence};
+use posthouse_crypto::sign::SigningKey;
+use posthouse_protocol::{id::ServerName, problem::Rejection, time::Clock};
+use posthouse_storage::{
+    accounts::Accounts as AccountsStore,
+    message_store::MessageStore,
+    sessions::Sessions as SessionsStore,
+    wakes::{Wake, Wakes},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    accounts::{AccountsService, Directory, Passwords, Registration, Tokens},
+    delivery::{
+        CommitConfig, CommitCounters, Committer, Connections, MessagingService, Progress,
+        accept::{Gate, Policy},
+        run_retention, run_session_retention,
+    },
+    presence::{Acquaintance, PresenceService, Watchers},
+    random::Random,
+};
+
+/// How a region behaves.
+#[derive(Debug, Clone)]
+pub struct RegionConfig {
+    /// Its name.
+    pub server: ServerName,
+    /// Who may register.
+    pub registration: Registration,
+    /// What it takes.
+    pub policy: Policy,
+    /// How commits are grouped.
+    pub commit: CommitConfig,
+    /// Password hashes computed at a time.
+    pub password_workers: usize,
+}
+
+/// What a region keeps.
+#[derive(Clone)]
+pub struct Stores {
+    /// Accounts and devices.
+    pub accounts: Arc<dyn AccountsStore>,
+    /// Sessions.
+    pub sessions: Arc<dyn SessionsStore>,
+    /// Messages.
+    pub messages: MessageStore,
+    /// Hints between the region's processes.
+    pub wakes: Arc<dyn Wakes>,
+}
+
+/// What a region needs of its surroundings.
+pub struct Surroundings {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Random numbers.
+    pub random: Arc<Random>,
+    /// Ends the region's tasks. Cancel it once no request can come any more.
+    pub shutdown: CancellationToken,
+}
+
+/// A running region.
+pub struct Region {
+    accounts: Arc<AccountsService>,
+    messaging: Arc<MessagingService>,
+    presence: Arc<PresenceService>,
+    tasks: TaskTracker,
+}
+
+impl Region {
+    /// Puts a region together and starts its tasks; needs a tokio runtime.
+    ///
+    /// # Errors
+    /// [`Rejection`] if the signing key or the password hasher cannot be used.
+    pub fn start(
+        config: &RegionConfig,
+        stores: Stores,
+        key: &SigningKey,
+        surroundings: Surroundings,
+    ) -> Result<Self, Rejection> {
+        let Surroundings { clock, random, shutdown } = surroundings;
+        let tokens = Tokens::new(config.server.clone(), key).map_err(|err| {
+            Rejection::new(posthouse_protocol::problem::Code::Internal, err.to_string())
+        })?;
+        let passwords = Passwords::new(config.password_workers, random.bytes());
+        let tasks = TaskTracker::new();
+        let connections = Arc::new(Connections::new());
+        let directory =
+            Arc::new(Directory::new(config.server.clone(), Arc::clone(&stores.accounts)));
+        let watchers = Arc::new(Watchers::new(config.server.clone(), Arc::clone(&connections)));
+        let acquaintance = Arc::new(Acquaintance::new(stores.messages.clone()));
+        let progress = Arc::new(Progress::new());
+        let (committer, committing) = Committer::start(
+            config.commit,
+            stores.messages.clone(),
+            Arc::clone(&connections),
+            shutdown.clone(),
+        );
+        let accounts = Arc::new(AccountsService {
+            registration: config.registration,
+            accounts: Arc::clone(&stores.accounts),
+            sessions: Arc::clone(&stores.sessions),
+            wakes: Arc::clone(&stores.wakes),
+            directory: Arc::clone(&directory),
+            passwords,
+            tokens,
+            connections: Arc::clone(&connections),
+            clock: Arc::clone(&clock),
+            random: Arc::clone(&random),
+        });
+        let messaging = Arc::new(MessagingService {
+            gate: Gate::new(config.policy, Arc::clone(&directory)),
+            committer,
+            store: stores.messages.clone(),
+            connections: Arc::clone(&connections),
+            progress: Arc::clone(&progress),
+            directory: Arc::clone(&directory),
+            watchers: Arc::clone(&watchers),
+            acquaintance: Arc::clone(&acquaintance),
+            clock: Arc::clone(&clock),
+            random,
+        });
+        let presence = Arc::new(PresenceService {
+            connections: Arc::clone(&connections),
+            watchers: Arc::clone(&watchers),
+            acquaintance,
+            directory,
+            clock: Arc::clone(&clock),
+            typing: Mutex::default(),
+        });
+        tasks.spawn(committing);
+        tasks.spawn(progress.run(stores.messages.clone(), connections, shutdown.clone()));
+        tasks.spawn(watchers.run(Arc::clone(&clock), shutdown.clone()));
+        tasks.spawn(run_retention(stores.messages, Arc::clone(&clock), shutdown.clone()));
+        tasks.spawn(run_session_retention(stores.sessions, clock, shutdown.clone()));
+        tasks.spawn(listen(stores.wakes, Arc::clone(&accounts), shutdown));
+        tasks.close();
+        Ok(Self { accounts, messaging, presence, tasks })
+    }
+
+    /// The accounts port.
+    pub fn accounts(&self) -> Arc<dyn Accounts> {
+        Arc::<AccountsService>::clone(&self.accounts)
+    }
+
+    /// The messaging port.
+    pub fn messaging(&self) -> Arc<dyn Messaging> {
+        Arc::<MessagingService>::clone(&self.messaging)
+    }
+
+    /// The presence port.
+    pub fn presence(&self) -> Arc<dyn Presence> {
+        Arc::<PresenceService>::clone(&self.presence)
+    }
+
+    /// What was committed since the start.
+    pub fn counters(&self) -> &CommitCounters {
+        self.messaging.committer.counters()
+    }
+
+    /// Waits until the region's tasks have ended: after the shutdown token is cancelled, and what
+    /// was handed in before is durable and told.
+    pub async fn stopped(&self) {
+        self.tasks.wait().await;
+    }
+}
+
+/// Hints from the region's other processes.
+async fn listen(
+    wakes: Arc<dyn Wakes>,
+    accounts: Arc<AccountsService>,
+    shutdown: CancellationToken,
+) {
+    loop {
+        let wake = tokio::select! {
+            () = shutdown.cancelled() => return,
+            wake = wakes.next() => wake,
+        };
+        match wake {
+            Ok(Wake::Inboxes(grown)) => {
+                for account in grown {
+                    accounts.connections.inbox_grew(account);
+                }
+            }
+            Ok(Wake::Ended(sessions)) => accounts.sessions_ended(&sessions),
+            Ok(Wake::Missed) => {
+                accounts.connections.inboxes_may_have_grown();
+                accounts.check_connected_sessions().await;
+            }
+            Err(err) => {
+                tracing::warn!(error = %err, "hints of other processes cannot be had");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+/// The pause before hints are asked for again after a failure.
+const RETRY: std::time::Duration = std::time::Duration::from_secs(1);

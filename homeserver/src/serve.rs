@@ -1,0 +1,261 @@
+//! `posthouse serve`: puts the region together, serves it, and stops it in good order. Together with
+//! `cli` this is the composition root.
+
+mod certificate;
+mod listen;
+mod metrics;
+mod operator;
+mod signals;
+
+use std::{sync::Arc, thread};
+
+use posthouse_client_api::{
+    self as client_api, Edge, Ports, Tls,
+    config::{Registration as Shown, RequestRates},
+    rate::Rate,
+};
+use posthouse_protocol::time::Clock;
+use posthouse_storage_sql::SqlStore;
+use rand::{SeedableRng, rngs::StdRng};
+use tokio::{net::TcpListener, runtime::Runtime, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    accounts::Registration,
+    clock::{SystemClock, system_random},
+    config::Config,
+    console::Console,
+    database,
+    delivery::CommitConfig,
+    failure::{Exit, Failure},
+    keys, logging,
+    random::Random,
+    region::{Region, RegionConfig, Stores, Surroundings},
+    tls::{self, CurrentCertificate},
+};
+use signals::Signals;
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+/// A [`Failure`]: before the first client, or a stop at once by a second signal.
+pub fn run(config: Config, console: Console) -> Result<(), Failure> {
+    logging::start(&config)?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    raise_descriptor_limit(&config);
+    let runtime = Runtime::new().map_err(|err| {
+        Failure::new(
+            Exit::Other,
+            format!("The threads of the server cannot be started: {err}."),
+            "Check the limits of the process (ulimit -u) and the memory of the machine.",
+        )
+    })?;
+    let outcome = runtime.block_on(serve(config, console));
+    // Whatever still runs after an orderly stop is not worth waiting for.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(config: Config, console: Console) -> Result<(), Failure> {
+    let Signals { mut stop, hang_up } = Signals::listen()?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let random = Arc::new(Random::from_seed(system_random()?));
+    let key = keys::load_signing_key(&config.signing_key)?;
+    let certificate = match &config.client.tls {
+        Some(files) => {
+            let domain = config.domain.clone();
+            Some(Arc::new(CurrentCertificate::open(files.clone(), domain, clock.now())?))
+        }
+        None => None,
+    };
+    let database = database::open(&config.database, random.uuid()).await?;
+    let store = &database.store;
+    let clients = listen::clients(&config).await?;
+    let operators = listen::operator(&config).await?;
+
+    let draining = CancellationToken::new();
+    let stop_tasks = CancellationToken::new();
+    let surroundings = Surroundings {
+        clock: Arc::clone(&clock),
+        random: Arc::clone(&random),
+        shutdown: stop_tasks.clone(),
+    };
+    let region = Arc::new(start_region(&config, store, &key, surroundings)?);
+    let edge = Edge::new(
+        ports(&region, store),
+        edge_config(&config),
+        Arc::clone(&clock),
+        StdRng::from_seed(system_random()?),
+    );
+    let facts = Arc::new(metrics::Facts {
+        edge: edge.clone(),
+        store: store.clone(),
+        region: Arc::clone(&region),
+        certificate: certificate.clone(),
+        domain: config.domain.clone(),
+        draining: draining.clone(),
+    });
+
+    let mut tasks = JoinSet::new();
+    let stop_operator = CancellationToken::new();
+    announce(console, &clients, operators.as_ref(), &config);
+    if let Some(listener) = operators {
+        tasks.spawn(operator::serve(listener, facts, stop_operator.clone()));
+    }
+    if let Some(certificate) = certificate.clone() {
+        tasks.spawn(certificate::watch(certificate, clock, hang_up, stop_operator.clone()));
+    }
+    let mut serving = serve_clients(clients, &edge, certificate)?;
+    console.line(format_args!("ready {}", config.domain));
+    tracing::info!(domain = %config.domain, version = env!("CARGO_PKG_VERSION"), "ready");
+
+    let signal = stop.next().await;
+    tracing::info!(signal, "stopping: clients are told to reconnect");
+    draining.cancel();
+    edge.drain();
+    let orderly = async {
+        while serving.join_next().await.is_some() {}
+        stop_tasks.cancel();
+        region.stopped().await;
+        stop_operator.cancel();
+        while tasks.join_next().await.is_some() {}
+        store.close().await;
+    };
+    tokio::select! {
+        () = orderly => {
+            tracing::info!("stopped");
+            Ok(())
+        }
+        second = stop.next() => Err(Failure::new(
+            Exit::Other,
+            format!("Stopped at once by a second signal ({second})."),
+            "Nothing that was acknowledged is lost; clients reconnect.",
+        )),
+    }
+}
+
+fn start_region(
+    config: &Config,
+    store: &SqlStore,
+    key: &posthouse_crypto::sign::SigningKey,
+    surroundings: Surroundings,
+) -> Result<Region, Failure> {
+    let settings = RegionConfig {
+        server: config.domain.clone(),
+        registration: config.registration,
+        policy: config.policy,
+        commit: CommitConfig::default(),
+        password_workers: thread::available_parallelism().map_or(1, usize::from),
+    };
+    let store = Arc::new(store.clone());
+    let stores = Stores {
+        accounts: Arc::<SqlStore>::clone(&store),
+        sessions: Arc::<SqlStore>::clone(&store),
+        messages: store.message_store(),
+        wakes: store,
+    };
+    Region::start(&settings, stores, key, surroundings).map_err(|err| {
+        Failure::new(
+            Exit::Other,
+            format!("The region cannot be started: {}.", err.detail),
+            "This is a defect of the program: please report it.",
+        )
+    })
+}
+
+fn ports(region: &Region, store: &SqlStore) -> Ports {
+    Ports {
+        accounts: region.accounts(),
+        messaging: region.messaging(),
+        presence: region.presence(),
+        health: Arc::new(operator::StoreHealth(store.clone())),
+    }
+}
+
+fn edge_config(config: &Config) -> client_api::Config {
+    let mut edge = client_api::Config::new(config.domain.clone());
+    edge.registration = match config.registration {
+        Registration::Open => Shown::Open,
+        Registration::Closed => Shown::Closed,
+    };
+    edge.allow_unencrypted = config.policy.allow_unencrypted;
+    edge.trusted_proxies.clone_from(&config.client.trusted_proxies);
+    edge.exempt.clone_from(&config.client.exempt);
+    edge.max_connections = config.client.max_connections;
+    edge.max_connections_per_address = config.client.max_connections_per_address;
+    edge.drain_timeout = config.drain;
+    if !config.client.rate_limits {
+        let off = Rate::UNLIMITED;
+        edge.frames = off;
+        edge.requests = RequestRates {
+            register: off,
+            log_in: off,
+            refresh: off,
+            account: off,
+            messages: off,
+            lookup: off,
+        };
+    }
+    edge
+}
+
+/// Starts a server for each client listener.
+fn serve_clients(
+    listeners: Vec<TcpListener>,
+    edge: &Edge,
+    certificate: Option<Arc<CurrentCertificate>>,
+) -> Result<JoinSet<()>, Failure> {
+    let tls = match certificate {
+        Some(certificate) => Some(Arc::new(Tls::new(Arc::new(tls::server_config(certificate)?)))),
+        None => None,
+    };
+    let mut serving = JoinSet::new();
+    for tcp in listeners {
+        let listener = match &tls {
+            Some(tls) => client_api::Listener::tls(tcp, Arc::clone(tls)),
+            None => client_api::Listener::plain(tcp),
+        };
+        // The edge's own drain ends it.
+        serving.spawn(client_api::serve(listener, edge.clone(), core::future::pending()));
+    }
+    Ok(serving)
+}
+
+/// One line for each listener, with the port that is really open.
+fn announce(
+    console: Console,
+    clients: &[TcpListener],
+    operator: Option<&TcpListener>,
+    config: &Config,
+) {
+    let scheme = if config.client.tls.is_some() { "https" } else { "http" };
+    for address in clients.iter().filter_map(|listener| listener.local_addr().ok()) {
+        console.line(format_args!("listening client {scheme}://{address}"));
+    }
+    if let Some(address) = operator.and_then(|listener| listener.local_addr().ok()) {
+        console.line(format_args!("listening operator http://{address}"));
+    }
+}
+
+/// Connections are file descriptors: takes as many as the system lets this process have.
+fn raise_descriptor_limit(config: &Config) {
+    // What files, the database and the operator's listener need beside connections.
+    const OTHERS: u64 = 256;
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) => {
+            tracing::info!(limit, "file descriptors");
+            let wanted = config.client.max_connections as u64 + OTHERS;
+            if limit < wanted {
+                tracing::warn!(
+                    limit,
+                    wanted,
+                    "fewer file descriptors than client.max_connections needs: raise the hard \
+                     limit (LimitNOFILE in systemd, ulimit -Hn)"
+                );
+            }
+        }
+        Err(err) => tracing::warn!(error = %err, "the limit of file descriptors is not known"),
+    }
+}

@@ -1,0 +1,131 @@
+//! The operator's listener: `/healthz`, `/readyz` and `/metrics` in plain HTTP.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use http_body_util::Full;
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::{Bytes, Incoming},
+    header::{CONTENT_TYPE, HeaderValue},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use posthouse_client_api::{config::READY_TIMEOUT, ports::Health};
+use posthouse_protocol::problem::{Code, Rejection};
+use posthouse_storage::accounts::Accounts;
+use posthouse_storage_sql::SqlStore;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
+
+use super::metrics::{self, Facts};
+
+/// Most connections at a time; further ones wait.
+const MAX_CONNECTIONS: usize = 64;
+/// How long the head of a request may take, and the wait for the next one.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may last in all.
+const CONNECTION_TIMEOUT: Duration = Duration::from_mins(10);
+
+/// Whether the store answers.
+pub(super) struct StoreHealth(pub(super) SqlStore);
+
+#[async_trait]
+impl Health for StoreHealth {
+    async fn ready(&self) -> Result<(), Rejection> {
+        match self.0.account(Uuid::nil()).await {
+            Ok(_) => Ok(()),
+            Err(err) => {
+                tracing::warn!(error = %err, "not ready: the store does not answer");
+                Err(Rejection::new(Code::Unavailable, "the store does not answer"))
+            }
+        }
+    }
+}
+
+/// Serves until `stop`.
+pub(super) async fn serve(listener: TcpListener, facts: Arc<Facts>, stop: CancellationToken) {
+    let tasks = TaskTracker::new();
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let (facts, stop) = (Arc::clone(&facts), stop.clone());
+                tasks.spawn(async move {
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        _ = timeout(CONNECTION_TIMEOUT, connection(stream, facts)) => {}
+                    }
+                    drop(place);
+                });
+            }
+            Err(err) => {
+                tracing::warn!(error = %err, "the operator's listener cannot accept");
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+    tasks.close();
+    tasks.wait().await;
+}
+
+async fn connection(stream: TcpStream, facts: Arc<Facts>) {
+    let service = service_fn(|request| {
+        let facts = Arc::clone(&facts);
+        async move { Ok::<_, Infallible>(answer(&request, &facts).await) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(err) = served {
+        tracing::debug!(error = %err, "a connection of the operator's listener ended early");
+    }
+}
+
+async fn answer(request: &Request<Incoming>, facts: &Facts) -> Response<Full<Bytes>> {
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here\n");
+    }
+    match request.uri().path() {
+        "/healthz" => text(StatusCode::OK, "alive\n"),
+        "/readyz" => ready(facts).await,
+        "/metrics" => {
+            let mut response = text(StatusCode::OK, metrics::exposition(facts));
+            let form = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+            response.headers_mut().insert(CONTENT_TYPE, form);
+            response
+        }
+        _ => text(StatusCode::NOT_FOUND, "/healthz, /readyz and /metrics are served here\n"),
+    }
+}
+
+async fn ready(facts: &Facts) -> Response<Full<Bytes>> {
+    if facts.draining.is_cancelled() {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
+    }
+    match timeout(READY_TIMEOUT, StoreHealth(facts.store.clone()).ready()).await {
+        Ok(Ok(())) => text(StatusCode::OK, "ready\n"),
+        _ => text(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n"),
+    }
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let form = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, form);
+    response
+}

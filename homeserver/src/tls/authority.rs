@@ -1,0 +1,141 @@
+//! A private certificate authority for one region: made by `init` for those who have no public one.
+//! Clients trust it by its file `ca.pem`. It can vouch for the region's own domain only.
+
+use std::{path::PathBuf, time::Duration};
+
+use posthouse_protocol::{id::ServerName, time::Timestamp};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, SerialNumber,
+};
+use zeroize::Zeroizing;
+
+use crate::{
+    config::TlsFiles,
+    failure::{Exit, Failure},
+};
+
+/// How long the authority's own certificate is valid.
+const AUTHORITY_DAYS: u64 = 3_650;
+/// How long a server certificate is valid: what the platforms of clients accept at most.
+pub const SERVER_DAYS: u64 = 397;
+/// How long before now certificates begin: clients' clocks are late at times.
+const EARLIER: Duration = Duration::from_hours(1);
+/// Length of a serial number, in bytes (RFC 5280 §4.1.2.2 allows 20).
+pub const SERIAL_LEN: usize = 16;
+
+/// A private key and what belongs to it, both as PEM.
+pub struct Pair {
+    /// The certificate or request.
+    pub public: String,
+    /// The private key (PKCS #8).
+    pub private: Zeroizing<String>,
+}
+
+/// Makes an authority for `domain`.
+///
+/// # Errors
+/// The cryptographic library failed.
+pub fn create(
+    domain: &ServerName,
+    now: Timestamp,
+    serial: [u8; SERIAL_LEN],
+) -> Result<Pair, Failure> {
+    let key = KeyPair::generate().map_err(|err| failed(&err))?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = name(&format!("Private authority of {domain}"));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.name_constraints = Some(NameConstraints {
+        permitted_subtrees: vec![GeneralSubtree::DnsName(domain.as_str().into())],
+        excluded_subtrees: Vec::new(),
+    });
+    valid(&mut params, now, AUTHORITY_DAYS);
+    params.serial_number = Some(SerialNumber::from(positive(serial)));
+    let certificate = params.self_signed(&key).map_err(|err| failed(&err))?;
+    Ok(Pair { public: certificate.pem(), private: Zeroizing::new(key.serialize_pem()) })
+}
+
+/// Makes a private key for a server, as PEM.
+///
+/// # Errors
+/// The cryptographic library failed.
+pub fn server_key() -> Result<Zeroizing<String>, Failure> {
+    let key = KeyPair::generate().map_err(|err| failed(&err))?;
+    Ok(Zeroizing::new(key.serialize_pem()))
+}
+
+/// Issues a certificate for `domain` and the key `server_key`; the answer is its PEM.
+///
+/// # Errors
+/// One of the PEM texts is damaged, or the cryptographic library failed.
+pub fn issue(
+    authority: &Pair,
+    domain: &ServerName,
+    server_key: &str,
+    now: Timestamp,
+    serial: [u8; SERIAL_LEN],
+) -> Result<String, Failure> {
+    let key = KeyPair::from_pem(&authority.private).map_err(|err| failed(&err))?;
+    let issuer = Issuer::from_ca_cert_pem(&authority.public, key).map_err(|err| failed(&err))?;
+    let server_key = KeyPair::from_pem(server_key).map_err(|err| failed(&err))?;
+    let mut params = for_server(domain)?;
+    params.use_authority_key_identifier_extension = true;
+    valid(&mut params, now, SERVER_DAYS);
+    params.serial_number = Some(SerialNumber::from(positive(serial)));
+    let certificate = params.signed_by(&server_key, &issuer).map_err(|err| failed(&err))?;
+    Ok(certificate.pem())
+}
+
+/// A request (PKCS #10) for a certificate for `domain` and the key `server_key`, as PEM.
+///
+/// # Errors
+/// The key is damaged, or the cryptographic library failed.
+pub fn request(domain: &ServerName, server_key: &str) -> Result<String, Failure> {
+    let server_key = KeyPair::from_pem(server_key).map_err(|err| failed(&err))?;
+    let request = for_server(domain)?.serialize_request(&server_key).map_err(|err| failed(&err))?;
+    request.pem().map_err(|err| failed(&err))
+}
+
+/// Where the authority of a certificate has its private key, if it is one of `init`'s.
+pub fn beside(files: &TlsFiles) -> PathBuf {
+    files.certificate.with_file_name("ca.key")
+}
+
+fn for_server(domain: &ServerName) -> Result<CertificateParams, Failure> {
+    let mut params =
+        CertificateParams::new([domain.as_str().to_owned()]).map_err(|err| failed(&err))?;
+    params.distinguished_name = name(domain.as_str());
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    Ok(params)
+}
+
+/// The common name is cut at the 64 characters it may have; what counts is the alternative name.
+fn name(common: &str) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, common.chars().take(64).collect::<String>());
+    name
+}
+
+fn valid(params: &mut CertificateParams, now: Timestamp, days: u64) {
+    let start = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(now.0 / 1000);
+    params.not_before = start - EARLIER;
+    params.not_after = start + Duration::from_hours(24 * days);
+}
+
+/// A serial number is a positive integer (RFC 5280 §4.1.2.2).
+fn positive(mut serial: [u8; SERIAL_LEN]) -> Vec<u8> {
+    if let Some(first) = serial.first_mut() {
+        *first = (*first & 0x7f) | 0x40;
+    }
+    serial.to_vec()
+}
+
+fn failed(err: &rcgen::Error) -> Failure {
+    Failure::new(
+        Exit::Keys,
+        format!("The certificate cannot be made: {err}."),
+        "If a file in the keys directory is damaged, restore it from a copy.",
+    )
+}

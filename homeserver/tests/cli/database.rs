@@ -1,0 +1,59 @@
+//! Databases that do not do.
+
+use std::fs;
+
+use super::harness::Region;
+
+/// A database that holds one row only: the version of a schema of the far future. It was made with
+/// the sqlite3 of Python: the table `_sqlx_migrations` as sqlx makes it, a page size of 512, and the
+/// version 99999999.
+const NEWER: &[u8] = include_bytes!("newer.db");
+
+#[test]
+fn a_missing_database_is_not_made_again() {
+    let region = Region::new();
+    let path = region.path("data/posthouse.db");
+    fs::remove_file(&path).unwrap();
+    let said = region.serve_fails(&[]);
+    said.failed(4, &[&region.shown("data/posthouse.db"), "is missing", "backup"]);
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_database_of_a_newer_program_is_left_alone() {
+    let region = Region::new();
+    let path = region.path("data/posthouse.db");
+    fs::write(&path, NEWER).unwrap();
+    region.serve_fails(&[]).failed(4, &["99999999", "newer"]);
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused() {
+    let region = Region::new();
+    let path = region.path("data/posthouse.db");
+    fs::write(&path, "not a database, but long enough to be looked at as one".repeat(100)).unwrap();
+    region.serve_fails(&[]).failed(4, &["cannot be opened", "not a database"]);
+}
+
+#[test]
+fn a_second_server_on_one_file_is_refused() {
+    let region = Region::new();
+    let first = region.serve(&[]);
+    let said = region.serve_fails(&[]);
+    said.failed(4, &["Another posthouse process (process ", "uses the database", "Stop that one"]);
+    assert_eq!(first.operator("/readyz").0, 200);
+    drop(first);
+    // A server that was killed leaves no lock behind.
+    region.serve(&[]);
+}
+
+#[test]
+fn a_postgresql_that_is_not_there_is_named_without_its_password() {
+    let region = Region::new();
+    let said = region.serve_fails(&["--database", "postgres://ph:geheim@127.0.0.1:1/posthouse"]);
+    said.failed(
+        4,
+        &["postgres://ph@127.0.0.1:1/posthouse", "refused", "Check that PostgreSQL runs"],
+    );
+    assert!(!said.err.contains("geheim"), "{}", said.err);
+}

@@ -1,0 +1,97 @@
+//! Keys and certificates that do not do. None of them is ever replaced by the server.
+
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+use super::harness::{Region, set_mode};
+
+/// Puts a self-signed certificate for `name`, valid between two years, in the region's place.
+fn put_certificate(region: &Region, name: &str, from: i32, until: i32) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+    params.not_before = date_time_ymd(from, 1, 1);
+    params.not_after = date_time_ymd(until, 1, 1);
+    let certificate = params.self_signed(&key).unwrap();
+    fs::write(region.path("keys/server.pem"), certificate.pem()).unwrap();
+    fs::write(region.path("keys/server.key"), key.serialize_pem()).unwrap();
+}
+
+#[test]
+fn a_missing_signing_key_is_not_made_again() {
+    let region = Region::new();
+    let path = region.path("keys/signing.key");
+    fs::remove_file(&path).unwrap();
+    region.serve_fails(&[]).failed(3, &[&region.shown("keys/signing.key"), "missing", "Restore"]);
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_damaged_signing_key_is_noticed() {
+    let region = Region::new();
+    let path = region.path("keys/signing.key");
+    let text = fs::read_to_string(&path).unwrap();
+    // One bit of the secret, as a failing disk would have it.
+    let at = text.find("secret ").unwrap() + 10;
+    let mut bytes = text.into_bytes();
+    bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+    fs::write(&path, &bytes).unwrap();
+    let said = region.serve_fails(&[]);
+    said.failed(3, &["signing.key is damaged", "do not belong together", "Restore"]);
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+    fs::write(&path, "").unwrap();
+    region.serve_fails(&[]).failed(3, &["signing.key is damaged"]);
+}
+
+#[test]
+fn keys_that_others_can_read_are_refused() {
+    for name in ["signing.key", "server.key"] {
+        let region = Region::new();
+        let path = region.path("keys").join(name);
+        for mode in [0o640, 0o604] {
+            set_mode(&path, mode);
+            let advice = format!("chmod 600 {}", path.display());
+            region.serve_fails(&[]).failed(3, &["can be read by other users", &advice]);
+        }
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o604);
+    }
+}
+
+#[test]
+fn a_certificate_for_another_name_is_refused() {
+    let region = Region::new();
+    put_certificate(&region, "us.example", 2020, 2100);
+    let said = region.serve_fails(&[]);
+    said.failed(3, &["is for us.example, not for eu.example", "subject alternative names"]);
+    put_certificate(&region, "eu.example", 2020, 2100);
+    region.serve(&[]);
+}
+
+#[test]
+fn a_certificate_out_of_its_time_is_refused() {
+    let region = Region::new();
+    put_certificate(&region, "eu.example", 2020, 2021);
+    region.serve_fails(&[]).failed(3, &["expired on", "posthouse certificate renew", "clock"]);
+    put_certificate(&region, "eu.example", 2090, 2100);
+    region.serve_fails(&[]).failed(3, &["valid only from", "clock"]);
+}
+
+#[test]
+fn a_key_of_another_certificate_is_refused() {
+    let (region, other) = (Region::new(), Region::new());
+    fs::copy(other.path("keys/server.key"), region.path("keys/server.key")).unwrap();
+    let said = region.serve_fails(&[]);
+    said.failed(3, &["does not belong to the certificate", &region.shown("keys/server.key")]);
+}
+
+#[test]
+fn certificates_that_are_none_are_refused() {
+    let region = Region::new();
+    let path = region.path("keys/server.pem");
+    fs::write(&path, "").unwrap();
+    region.serve_fails(&[]).failed(3, &["holds no certificate", "BEGIN CERTIFICATE"]);
+    fs::write(&path, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
+    region.serve_fails(&[]).failed(3, &["server.pem is damaged"]);
+    fs::remove_file(&path).unwrap();
+    region.serve_fails(&[]).failed(3, &["server.pem is missing", "client.certificate"]);
+}

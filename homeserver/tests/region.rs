@@ -1,0 +1,23 @@
+//! One region over real sockets and a real SQLite database: what a client can rely on.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails there and then"
+)]
+
+#[path = "region/accounts.rs"]
+mod accounts;
+#[path = "region/delivery.rs"]
+mod delivery;
+#[path = "region/device.rs"]
+mod device;
+#[path = "region/devices.rs"]
+mod devices;
+#[path = "region/home.rs"]
+mod home;
+#[path = "region/presence.rs"]
+mod presence;
+#[path = "region/sync.rs"]
+mod sync;

@@ -1,0 +1,192 @@
+//! A region in this process: store, decisions and edge, on a port of loopback.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use posthouse_client::{Api, Connector, Endpoint, Trust};
+use posthouse_client_api::{
+    Edge, Listener, Ports, config::RequestRates, ports::Health, rate::Rate, serve,
+};
+use posthouse_crypto::sign::SigningKey;
+use posthouse_homeserver::{
+    accounts::Registration,
+    clock::SystemClock,
+    delivery::{CommitConfig, accept::Policy},
+    random::Random,
+    region::{Region, RegionConfig, Stores, Surroundings},
+};
+use posthouse_protocol::{
+    id::ServerName,
+    problem::Rejection,
+    time::{Clock, Timestamp},
+};
+use posthouse_storage_sql::SqlStore;
+use rand::{SeedableRng, rngs::StdRng};
+use tempfile::TempDir;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// The system's clock, and what a test adds to it.
+#[derive(Default)]
+pub(crate) struct ShiftedClock(AtomicU64);
+
+impl ShiftedClock {
+    /// Lets time pass.
+    pub(crate) fn pass(&self, millis: u64) {
+        self.0.fetch_add(millis, Ordering::SeqCst);
+    }
+}
+
+impl Clock for ShiftedClock {
+    fn now(&self) -> Timestamp {
+        SystemClock.now().plus_millis(self.0.load(Ordering::SeqCst))
+    }
+}
+
+struct AlwaysReady;
+
+#[async_trait]
+impl Health for AlwaysReady {
+    async fn ready(&self) -> Result<(), Rejection> {
+        Ok(())
+    }
+}
+
+/// A region that can be stopped and started again on its data.
+pub(crate) struct Home {
+    dir: TempDir,
+    pub(crate) clock: Arc<ShiftedClock>,
+    pub(crate) settings: Settings,
+    running: Option<Running>,
+}
+
+/// What a test may want to be otherwise.
+#[derive(Clone, Copy)]
+pub(crate) struct Settings {
+    pub(crate) registration: Registration,
+    pub(crate) policy: Policy,
+}
+
+struct Running {
+    store: SqlStore,
+    edge: Edge,
+    region: Region,
+    stop: CancellationToken,
+    serving: JoinHandle<()>,
+    address: SocketAddr,
+}
+
+impl Home {
+    pub(crate) async fn start() -> Self {
+        let policy = Policy {
+            allow_unencrypted: true,
+            messages_per_second: 100_000,
+            message_burst: 100_000,
+        };
+        Self::start_with(Settings { registration: Registration::Open, policy }).await
+    }
+
+    pub(crate) async fn start_with(settings: Settings) -> Self {
+        let dir = TempDir::new().unwrap();
+        let mut home = Self { dir, clock: Arc::default(), settings, running: None };
+        home.run().await;
+        home
+    }
+
+    /// Starts again after [`Home::stop`].
+    pub(crate) async fn run(&mut self) {
+        let path = self.dir.path().join("posthouse.db");
+        let store = SqlStore::open(path.to_str().unwrap(), Uuid::from_u128(7)).await.unwrap();
+        let shared = Arc::new(store.clone());
+        let stores = Stores {
+            accounts: Arc::<SqlStore>::clone(&shared),
+            sessions: Arc::<SqlStore>::clone(&shared),
+            messages: store.message_store(),
+            wakes: shared,
+        };
+        let server = server();
+        let config = RegionConfig {
+            server: server.clone(),
+            registration: self.settings.registration,
+            policy: self.settings.policy,
+            commit: CommitConfig::default(),
+            password_workers: 2,
+        };
+        let stop = CancellationToken::new();
+        let clock: Arc<dyn Clock> = Arc::<ShiftedClock>::clone(&self.clock);
+        let surroundings = Surroundings {
+            clock: Arc::clone(&clock),
+            random: Arc::new(Random::from_seed(system_seed())),
+            shutdown: stop.clone(),
+        };
+        let key = SigningKey::from_seed(&[7; 32]);
+        let region = Region::start(&config, stores, &key, surroundings).unwrap();
+        let ports = Ports {
+            accounts: region.accounts(),
+            messaging: region.messaging(),
+            presence: region.presence(),
+            health: Arc::new(AlwaysReady),
+        };
+        let mut edge_config = posthouse_client_api::Config::new(server);
+        edge_config.requests = unlimited();
+        let edge = Edge::new(ports, edge_config, clock, StdRng::from_seed(system_seed()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving =
+            tokio::spawn(serve(Listener::plain(listener), edge.clone(), core::future::pending()));
+        self.running = Some(Running { store, edge, region, stop, serving, address });
+    }
+
+    /// Stops in good order, as SIGTERM does.
+    pub(crate) async fn stop(&mut self) {
+        let running = self.running.take().unwrap();
+        running.edge.drain();
+        running.serving.await.unwrap();
+        running.stop.cancel();
+        running.region.stopped().await;
+        running.store.close().await;
+    }
+
+    pub(crate) fn store(&self) -> &SqlStore {
+        &self.running.as_ref().unwrap().store
+    }
+
+    pub(crate) fn connector(&self) -> Connector {
+        let address = self.running.as_ref().unwrap().address;
+        let endpoint = Endpoint::parse(&format!("http://{address}")).unwrap();
+        Connector::new(endpoint, Trust::System).unwrap()
+    }
+
+    pub(crate) fn api(&self) -> Api {
+        Api::new(self.connector())
+    }
+}
+
+pub(crate) fn server() -> ServerName {
+    ServerName::parse("eu.example").unwrap()
+}
+
+fn system_seed() -> [u8; 32] {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).unwrap();
+    seed
+}
+
+fn unlimited() -> RequestRates {
+    let off = Rate::UNLIMITED;
+    RequestRates {
+        register: off,
+        log_in: off,
+        refresh: off,
+        account: off,
+        messages: off,
+        lookup: off,
+    }
+}

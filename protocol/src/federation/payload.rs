@@ -1,0 +1,178 @@
+//! What the server itself says inside an event's body (docs/spec/federation-envelopes.md,
+//! "Payloads"): watermarks, presence, typing.
+
+use super::{
+    cbor::{CborError, Fields, Reader},
+    limits,
+};
+use crate::{status::Seen, time::Timestamp};
+
+/// How far the event's sender has read in the event's conversation, counting in the numbers of the
+/// destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watermark {
+    /// Delivered or read.
+    pub seen: Seen,
+    /// The highest number.
+    pub through: u64,
+    /// Lower numbers that are not covered, rising, at most [`limits::MAX_EXCEPT`].
+    pub except: Vec<u64>,
+}
+
+impl Watermark {
+    /// The bytes of the body.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut fields = Fields::default();
+        fields.key(1).uint(match self.seen {
+            Seen::Delivered => 1,
+            Seen::Read => 2,
+        });
+        fields.key(2).uint(self.through);
+        let except = fields.key(3).array(self.except.len());
+        for number in &self.except {
+            except.uint(*number);
+        }
+        fields.finish()
+    }
+
+    /// Parses the bytes of a body.
+    ///
+    /// # Errors
+    /// [`CborError`] with the place and the rule that is broken.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CborError> {
+        let (mut seen, mut through, mut except) = (None, None, None);
+        let mut reader = Reader::new(bytes);
+        reader.map(|reader, key| {
+            match key {
+                1 => {
+                    seen = Some(match reader.uint()? {
+                        1 => Seen::Delivered,
+                        2 => Seen::Read,
+                        _ => return Err(reader.invalid("delivered (1) or read (2)")),
+                    });
+                }
+                2 => through = Some(reader.uint()?),
+                3 => except = Some(reader.list(limits::MAX_EXCEPT, Reader::uint)?),
+                other => reader.unknown(other)?,
+            }
+            Ok(())
+        })?;
+        let through = reader.require(through, "through")?;
+        let except: Vec<u64> = reader.require(except, "except")?;
+        let rising = except.windows(2).all(|pair| pair.first() < pair.last());
+        if !rising || except.last().is_some_and(|last| *last >= through) {
+            return Err(reader.invalid("`except` rises and stays below `through`"));
+        }
+        let watermark = Self { seen: reader.require(seen, "seen")?, through, except };
+        reader.finish()?;
+        Ok(watermark)
+    }
+}
+
+/// Whether the event's sender is online.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Presence {
+    /// At least one device is connected.
+    pub online: bool,
+    /// When the last one was, if the person shows that.
+    pub last_seen: Option<Timestamp>,
+}
+
+impl Presence {
+    /// The bytes of the body.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut fields = Fields::default();
+        fields.key(1).bool(self.online);
+        if let Some(at) = self.last_seen {
+            fields.key(2).uint(at.0);
+        }
+        fields.finish()
+    }
+
+    /// Parses the bytes of a body.
+    ///
+    /// # Errors
+    /// [`CborError`] with the place and the rule that is broken.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CborError> {
+        let (mut online, mut last_seen) = (None, None);
+        let mut reader = Reader::new(bytes);
+        reader.map(|reader, key| {
+            match key {
+                1 => online = Some(reader.bool()?),
+                2 => last_seen = Some(Timestamp(reader.uint()?)),
+                other => reader.unknown(other)?,
+            }
+            Ok(())
+        })?;
+        let presence = Self { online: reader.require(online, "online")?, last_seen };
+        reader.finish()?;
+        Ok(presence)
+    }
+}
+
+/// Whether the event's sender types in the event's conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Typing {
+    /// Started or stopped.
+    pub active: bool,
+}
+
+impl Typing {
+    /// The bytes of the body.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut fields = Fields::default();
+        fields.key(1).bool(self.active);
+        fields.finish()
+    }
+
+    /// Parses the bytes of a body.
+    ///
+    /// # Errors
+    /// [`CborError`] with the place and the rule that is broken.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CborError> {
+        let mut active = None;
+        let mut reader = Reader::new(bytes);
+        reader.map(|reader, key| match key {
+            1 => reader.bool().map(|value| active = Some(value)),
+            other => reader.unknown(other),
+        })?;
+        let typing = Self { active: reader.require(active, "active")? };
+        reader.finish()?;
+        Ok(typing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::btree_set, prelude::*};
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn round_trips(except in btree_set(0_u64..1_000, 0..20), read: bool, online: bool, at: u64) {
+            let seen = if read { Seen::Read } else { Seen::Delivered };
+            let watermark = Watermark { seen, through: 1_000, except: except.into_iter().collect() };
+            prop_assert_eq!(Watermark::decode(&watermark.encode()), Ok(watermark));
+            let presence = Presence { online, last_seen: read.then_some(Timestamp(at)) };
+            prop_assert_eq!(Presence::decode(&presence.encode()), Ok(presence));
+            let typing = Typing { active: online };
+            prop_assert_eq!(Typing::decode(&typing.encode()), Ok(typing));
+        }
+
+        #[test]
+        fn noise_never_panics(noise: Vec<u8>) {
+            let _ = Watermark::decode(&noise);
+            let _ = Presence::decode(&noise);
+            let _ = Typing::decode(&noise);
+        }
+    }
+
+    #[test]
+    fn exceptions_rise_below_the_mark() {
+        for except in [vec![2, 1], vec![1, 1], vec![10], vec![11]] {
+            let watermark = Watermark { seen: Seen::Read, through: 10, except };
+            assert!(Watermark::decode(&watermark.encode()).is_err());
+        }
+    }
+}

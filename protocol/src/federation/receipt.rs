@@ -1,0 +1,316 @@
+//! A signed receipt: the destination's answer to an envelope (docs/spec/federation-streams.md,
+//! "Receipts").
+//!
+//! ```text
+//! signed receipt = [ receipt: bstr, signature: bstr (64) ]
+//! signature      = Ed25519 over "posthouse receipt v1" ‖ 00 ‖ receipt
+//! ```
+
+use posthouse_crypto::sign::{KeyError, SIGNATURE_LEN, SigningKey, VerifyingKey};
+use uuid::Uuid;
+
+use super::{
+    cbor::{CborError, Fault, Fields, Reader, Writer},
+    envelope::EnvelopeDigest,
+    header::{read_server, read_version},
+    keys::KeyId,
+    limits,
+    stream::{Incarnation, PerLane, Position, Standing, read_lanes, write_lanes},
+    version,
+};
+use crate::{id::ServerName, time::Timestamp};
+
+const LABEL: &[u8] = b"posthouse receipt v1\0";
+
+/// What a destination signs for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// Who signs: the destination of the envelope.
+    pub from: ServerName,
+    /// For whom: the origin of the envelope.
+    pub to: ServerName,
+    /// The signer's clock.
+    pub created: Timestamp,
+    /// The signer's key.
+    pub signing_key: KeyId,
+    /// The envelope that is answered.
+    pub answers: EnvelopeDigest,
+    /// How it was taken.
+    pub outcome: Outcome,
+    /// Where the signer stands in the origin's stream; `None` if it has never taken anything.
+    pub standing: Option<Standing>,
+    /// Events of the answered envelope that will never be taken, now or since an earlier time; at
+    /// most [`limits::MAX_REJECTIONS`].
+    pub rejections: Vec<Rejection>,
+}
+
+/// How an envelope was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Outcome {
+    /// All of it is durable here, now or since an earlier time. Also the answer to a question for
+    /// the position that found both sides agreeing.
+    Accepted,
+    /// Something before it is missing.
+    Gap,
+    /// The running hash before it is another one here.
+    Diverged,
+    /// A higher incarnation has been seen; this one is refused for ever.
+    Stale,
+    /// The same incarnation number has been seen with another random part: two servers hold the
+    /// origin's identity.
+    Conflict,
+    /// The incarnation resumes a position that was not reached here.
+    Behind,
+    /// Incarnations follow each other too fast; this one may come again a minute later.
+    TooSoon,
+}
+
+impl Outcome {
+    const ALL: [Self; 7] = [
+        Self::Accepted,
+        Self::Gap,
+        Self::Diverged,
+        Self::Stale,
+        Self::Conflict,
+        Self::Behind,
+        Self::TooSoon,
+    ];
+
+    fn number(self) -> u64 {
+        match self {
+            Self::Accepted => 0,
+            Self::Gap => 1,
+            Self::Diverged => 2,
+            Self::Stale => 3,
+            Self::Conflict => 4,
+            Self::Behind => 5,
+            Self::TooSoon => 6,
+        }
+    }
+}
+
+/// An event that will never be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// Its sequence.
+    pub sequence: u64,
+    /// Its id.
+    pub id: Uuid,
+    /// Why.
+    pub reason: RejectionReason,
+}
+
+/// Why an event will never be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum RejectionReason {
+    /// It expired before it came.
+    Expired,
+    /// It cannot be read.
+    Malformed,
+    /// The recipient does not take it: blocked, or against the region's rules.
+    Refused,
+    /// It is larger than the region takes.
+    TooLarge,
+    /// The recipient does not exist.
+    UnknownRecipient,
+    /// Its kind or payload version is not known here.
+    Unsupported,
+    /// A reason that this version does not know.
+    Other(u8),
+}
+
+impl RejectionReason {
+    fn number(self) -> u8 {
+        match self {
+            Self::Expired => 1,
+            Self::Malformed => 2,
+            Self::Refused => 3,
+            Self::TooLarge => 4,
+            Self::UnknownRecipient => 5,
+            Self::Unsupported => 6,
+            Self::Other(number) => number,
+        }
+    }
+
+    fn from_number(number: u8) -> Self {
+        match number {
+            1 => Self::Expired,
+            2 => Self::Malformed,
+            3 => Self::Refused,
+            4 => Self::TooLarge,
+            5 => Self::UnknownRecipient,
+            6 => Self::Unsupported,
+            other => Self::Other(other),
+        }
+    }
+}
+
+impl Receipt {
+    fn encode(&self) -> Vec<u8> {
+        let mut fields = Fields::default();
+        fields.key(1).uint(version::ENVELOPE.into());
+        fields.key(2).text(self.from.as_str());
+        fields.key(3).text(self.to.as_str());
+        fields.key(4).uint(self.created.0);
+        fields.key(5).bytes(&self.signing_key.0);
+        fields.key(6).bytes(&self.answers.0);
+        fields.key(7).uint(self.outcome.number());
+        if let Some(standing) = &self.standing {
+            standing.incarnation.write(fields.key(8));
+            write_lanes(&standing.lanes, fields.key(9));
+        }
+        let rejections = fields.key(10).array(self.rejections.len());
+        for one in &self.rejections {
+            rejections.array(3).uint(one.sequence).bytes(one.id.as_bytes());
+            rejections.uint(one.reason.number().into());
+        }
+        fields.finish()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, CborError> {
+        let mut reader = Reader::new(bytes);
+        let mut raw = Raw::default();
+        reader.map(|reader, key| raw.field(reader, key))?;
+        let receipt = raw.check(&reader)?;
+        reader.finish()?;
+        Ok(receipt)
+    }
+}
+
+/// A receipt as it came: its signature has not been checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedReceipt {
+    receipt: Receipt,
+    bytes: Vec<u8>,
+    signature: [u8; SIGNATURE_LEN],
+}
+
+impl SignedReceipt {
+    /// Signs a receipt; `signing_key` is set to the key's id.
+    pub fn sign(mut receipt: Receipt, key: &SigningKey) -> Self {
+        receipt.signing_key = KeyId::of_signing(&key.verifying_key());
+        let bytes = receipt.encode();
+        let signature = key.sign(&signed_text(&bytes));
+        Self { receipt, bytes, signature }
+    }
+
+    /// The bytes on the wire.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut writer = Writer::default();
+        writer.array(2).bytes(&self.bytes).bytes(&self.signature);
+        writer.finish()
+    }
+
+    /// Parses a receipt of at most [`limits::MAX_RECEIPT`] bytes.
+    ///
+    /// # Errors
+    /// [`CborError`] with the place and the rule that is broken.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CborError> {
+        let mut reader = Reader::new(bytes);
+        if bytes.len() > limits::MAX_RECEIPT {
+            return Err(reader.fault(Fault::TooLong));
+        }
+        reader.array_of(2)?;
+        let inner = reader.bytes(limits::MAX_RECEIPT)?;
+        let signature = reader.fixed()?;
+        reader.finish()?;
+        Ok(Self { receipt: Receipt::decode(inner)?, bytes: inner.to_vec(), signature })
+    }
+
+    /// Whose key is said to have signed.
+    pub fn claimed_signer(&self) -> (&ServerName, KeyId) {
+        (&self.receipt.from, self.receipt.signing_key)
+    }
+
+    /// Checks the signature and gives the receipt.
+    ///
+    /// # Errors
+    /// [`KeyError::BadSignature`].
+    pub fn verify(self, key: &VerifyingKey) -> Result<VerifiedReceipt, KeyError> {
+        key.verify(&signed_text(&self.bytes), &self.signature)?;
+        Ok(VerifiedReceipt(self.receipt))
+    }
+}
+
+/// A receipt whose signature was checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedReceipt(Receipt);
+
+impl VerifiedReceipt {
+    /// What was signed.
+    pub fn receipt(&self) -> &Receipt {
+        &self.0
+    }
+}
+
+#[derive(Default)]
+struct Raw {
+    version: Option<u8>,
+    from: Option<ServerName>,
+    to: Option<ServerName>,
+    created: Option<u64>,
+    signing_key: Option<KeyId>,
+    answers: Option<EnvelopeDigest>,
+    outcome: Option<Outcome>,
+    incarnation: Option<Incarnation>,
+    lanes: Option<PerLane<Position>>,
+    rejections: Option<Vec<Rejection>>,
+}
+
+impl Raw {
+    fn field(&mut self, reader: &mut Reader<'_>, key: u64) -> Result<(), CborError> {
+        match key {
+            1 => self.version = Some(read_version(reader)?),
+            2 => self.from = Some(read_server(reader)?),
+            3 => self.to = Some(read_server(reader)?),
+            4 => self.created = Some(reader.uint()?),
+            5 => self.signing_key = Some(KeyId(reader.fixed()?)),
+            6 => self.answers = Some(EnvelopeDigest(reader.fixed()?)),
+            7 => {
+                let number = reader.uint()?;
+                let outcome = Outcome::ALL.into_iter().find(|known| known.number() == number);
+                self.outcome = Some(outcome.ok_or_else(|| reader.invalid("an unknown outcome"))?);
+            }
+            8 => self.incarnation = Some(Incarnation::read(reader)?),
+            9 => self.lanes = Some(read_lanes(reader)?),
+            10 => self.rejections = Some(reader.list(limits::MAX_REJECTIONS, read_rejection)?),
+            other => reader.unknown(other)?,
+        }
+        Ok(())
+    }
+
+    fn check(self, reader: &Reader<'_>) -> Result<Receipt, CborError> {
+        reader.require(self.version, "version")?;
+        let standing = match (self.incarnation, self.lanes) {
+            (None, None) => None,
+            (Some(incarnation), Some(lanes)) => Some(Standing { incarnation, lanes }),
+            _ => return Err(reader.invalid("incarnation and lanes come together")),
+        };
+        Ok(Receipt {
+            from: reader.require(self.from, "from")?,
+            to: reader.require(self.to, "to")?,
+            created: Timestamp(reader.require(self.created, "created")?),
+            signing_key: reader.require(self.signing_key, "signing key")?,
+            answers: reader.require(self.answers, "answers")?,
+            outcome: reader.require(self.outcome, "outcome")?,
+            standing,
+            rejections: reader.require(self.rejections, "rejections")?,
+        })
+    }
+}
+
+fn read_rejection(reader: &mut Reader<'_>) -> Result<Rejection, CborError> {
+    reader.array_of(3)?;
+    let sequence = reader.uint()?;
+    let id = Uuid::from_bytes(reader.fixed()?);
+    let reason = u8::try_from(reader.uint()?).map_err(|_| reader.fault(Fault::TooLong))?;
+    Ok(Rejection { sequence, id, reason: RejectionReason::from_number(reason) })
+}
+
+fn signed_text(receipt: &[u8]) -> Vec<u8> {
+    [LABEL, receipt].concat()
+}
+
+#[cfg(test)]
+mod tests;

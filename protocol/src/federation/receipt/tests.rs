@@ -1,0 +1,67 @@
+//! Tests of receipts.
+
+use proptest::{collection::vec, option, prelude::*};
+
+use super::*;
+use crate::federation::stream::RunningHash;
+
+prop_compose! {
+    fn receipts()(
+        outcome in prop::sample::select(Outcome::ALL.to_vec()),
+        standing in option::of((1_u64.., any::<[u8; 16]>(), any::<[(u64, [u8; 32]); 4]>())),
+        rejections in vec((any::<u64>(), any::<[u8; 16]>(), any::<u8>()), 0..5),
+        answers: [u8; 32],
+    ) -> Receipt {
+        let standing = standing.map(|(number, random, lanes)| {
+            let mut lanes = lanes.into_iter();
+            let lanes = PerLane::from_fn(|_| {
+                let (through, hash) = lanes.next().unwrap();
+                Position { through, hash: RunningHash(hash) }
+            });
+            Standing { incarnation: Incarnation { number, random }, lanes }
+        });
+        let rejections = rejections.into_iter().map(|(sequence, id, reason)| Rejection {
+            sequence,
+            id: Uuid::from_bytes(id),
+            reason: RejectionReason::from_number(reason),
+        });
+        Receipt {
+            from: ServerName::parse("south.test").unwrap(),
+            to: ServerName::parse("north.test").unwrap(),
+            created: Timestamp(5),
+            signing_key: KeyId([0; 8]),
+            answers: EnvelopeDigest(answers),
+            outcome,
+            standing,
+            rejections: rejections.collect(),
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn round_trips_and_notices_a_changed_bit(
+        receipt in receipts(),
+        at: prop::sample::Index,
+        bit in 0_u8..8,
+    ) {
+        let key = SigningKey::from_seed(&[3; 32]);
+        let signed = SignedReceipt::sign(receipt, &key);
+        let mut bytes = signed.encode();
+        let decoded = SignedReceipt::decode(&bytes).unwrap();
+        prop_assert_eq!(&decoded, &signed);
+        let verified = decoded.verify(&key.verifying_key()).unwrap();
+        prop_assert_eq!(verified.receipt(), &signed.receipt);
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        if let Ok(changed) = SignedReceipt::decode(&bytes) {
+            prop_assert!(changed.verify(&key.verifying_key()).is_err());
+        }
+    }
+
+    #[test]
+    fn noise_never_panics(noise: Vec<u8>) {
+        let _ = SignedReceipt::decode(&noise);
+        let _ = Receipt::decode(&noise);
+    }
+}

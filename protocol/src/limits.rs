@@ -1,0 +1,53 @@
+//! Limits (docs/spec/limits.md). `GET /v1/capabilities` advertises those a client can run into.
+
+/// Largest inline body, in bytes of its text; larger contents go through media.
+pub const MAX_BODY: usize = 64 * 1024;
+/// Largest sum of the ciphertexts of one message, in bytes of their text.
+pub const MAX_CIPHERTEXTS_TOTAL: usize = 256 * 1024;
+/// Most ciphertexts in one message: 8 devices of the recipient and 8 of the sender.
+pub const MAX_CIPHERTEXTS: usize = 16;
+/// Largest socket frame from a client, in bytes: ciphertexts plus the frame's other fields.
+pub const MAX_FRAME: usize = 320 * 1024;
+/// Largest REST request body, in bytes, where the endpoint states no other.
+pub const MAX_REQUEST: usize = MAX_FRAME;
+/// Most messages in flight to a device: sent and not yet acknowledged.
+pub const WINDOW: usize = 256;
+/// Most submissions of one connection that wait for their answer; beyond it the socket is not read.
+pub const MAX_SUBMISSIONS_IN_FLIGHT: usize = 256;
+/// Most message ids in one `ack`.
+pub const MAX_ACK_IDS: usize = 1_000;
+/// Most users in one `subscribe` or `unsubscribe`, and of one connection's subscriptions.
+pub const MAX_SUBSCRIPTIONS: usize = 1_024;
+/// Longest content type, collapse key and frame reference, in bytes.
+pub const MAX_LABEL: usize = 64;
+/// Longest name of a device, in bytes.
+pub const MAX_DEVICE_NAME: usize = 64;
+/// Shortest password, in bytes.
+pub const MIN_PASSWORD: usize = 8;
+/// Longest password, in bytes: hashing cost must not depend on a stranger's generosity.
+pub const MAX_PASSWORD: usize = 1_024;
+/// Most devices of an account.
+pub const MAX_DEVICES: usize = 8;
+/// Most entries of one page of `GET /v1/messages/sync`.
+pub const MAX_SYNC_PAGE: usize = 1_000;
+/// Entries of a page if the request states no limit.
+pub const DEFAULT_SYNC_PAGE: usize = 100;
+/// Most members of a group.
+pub const MAX_GROUP_MEMBERS: usize = 1_024;
+/// Life of an access token, in seconds.
+pub const ACCESS_TOKEN_SECONDS: u64 = 15 * 60;
+/// Life of an unused refresh token, in seconds (60 days).
+pub const REFRESH_TOKEN_SECONDS: u64 = 60 * 24 * 3600;
+/// Life of a connect ticket, in seconds.
+pub const TICKET_SECONDS: u64 = 30;
+/// How long a typing notice is valid, in seconds.
+pub const TYPING_SECONDS: u64 = 10;
+/// How long a message waits for a device, in milliseconds (30 days).
+pub const RETENTION_MS: u64 = 30 * 24 * 3_600_000;
+/// How long acknowledged entries are kept nevertheless, in milliseconds (7 days): the grace that
+/// restores from a backup need.
+pub const GRACE_MS: u64 = 7 * 24 * 3_600_000;
+/// How much longer than its content a message id is remembered, in milliseconds (30 days).
+pub const ID_MEMORY_MS: u64 = 30 * 24 * 3_600_000;
+/// How far in the future a message may expire at most, in milliseconds.
+pub const MAX_EXPIRES_MS: u64 = RETENTION_MS;

@@ -1,0 +1,340 @@
+//! The port `Accounts`.
+
+use std::collections::HashSet;
+
+use async_trait::async_trait;
+use posthouse_protocol::{
+    cursor::Cursor,
+    id::{DeviceId, DeviceNumber, HandleName, RegistrationId},
+    time::Timestamp,
+};
+use posthouse_storage::{
+    accounts::{
+        Account, AccountState, Accounts, AddDevice, CreateAccount, Device, NUMBER_REST_MS,
+        NewAccount, NewDevice,
+    },
+    error::StoreError,
+    sessions::NewSession,
+};
+use uuid::Uuid;
+
+use crate::{
+    db::{Row, Script, Tx},
+    failure::{Failure, Tries},
+    sessions,
+    statement::{Statement, statements},
+    store::SqlStore,
+};
+
+statements! {
+    /// Claims a handle. Nothing is inserted if it was ever given out.
+    CLAIM_HANDLE = Statement::new(
+        "INSERT INTO handles (handle, account) VALUES (?, ?) ON CONFLICT (handle) DO NOTHING",
+    );
+    CREATE_ACCOUNT = Statement::new(
+        "INSERT INTO accounts (id, handle, password_hash, state, created_at, device_list_version)
+        VALUES (?, ?, ?, 0, ?, 1)",
+    );
+    CREATE_INBOX = Statement::new(
+        "INSERT INTO inboxes (account, head) VALUES (?, 0) ON CONFLICT (account) DO NOTHING",
+    );
+    CREATE_DEVICE = Statement::new(
+        "INSERT INTO devices (id, account, number, registration_id, name, created_at, active_at,
+            position)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    );
+    BY_ID = Statement::new(
+        "SELECT id, handle, password_hash, state, device_list_version FROM accounts WHERE id = ?",
+    );
+    BY_HANDLE = Statement::new(
+        "SELECT id, handle, password_hash, state, device_list_version FROM accounts
+        WHERE handle = ?",
+    );
+    EXISTING = Statement::rows(
+        "b",
+        "WITH v(id) AS ({rows})
+        SELECT a.id FROM v CROSS JOIN accounts a WHERE a.id = v.id",
+    );
+    /// Devices of one account are added one after the other: the row is locked until the commit.
+    RAISE_DEVICE_LIST = Statement::new(
+        "UPDATE accounts SET device_list_version = device_list_version + 1 WHERE id = ?",
+    );
+    /// Numbers in use, or resting since a removal.
+    NUMBERS = Statement::new(
+        "SELECT number, removed_at FROM devices
+        WHERE account = ? AND (removed_at IS NULL OR removed_at > ?)",
+    );
+    HEAD = Statement::new("SELECT head FROM inboxes WHERE account = ?");
+    DEVICES = Statement::new(
+        "SELECT id, account, number, registration_id, name, created_at, position, active_at
+        FROM devices
+        WHERE account = ? AND removed_at IS NULL ORDER BY number",
+    );
+    REMOVE_DEVICE = Statement::new(
+        "UPDATE devices SET removed_at = ? WHERE id = ? AND account = ? AND removed_at IS NULL",
+    );
+}
+
+#[async_trait]
+impl Accounts for SqlStore {
+    async fn create_account(
+        &self,
+        account: &NewAccount,
+        device: &NewDevice,
+        session: &NewSession,
+    ) -> Result<CreateAccount, StoreError> {
+        let mut tries = Tries::new(self.counters());
+        loop {
+            match self.try_create(account, device, session).await {
+                Ok(created) => return Ok(created),
+                Err(failure) => tries.again(failure)?,
+            }
+        }
+    }
+
+    async fn account(&self, id: Uuid) -> Result<Option<Account>, StoreError> {
+        let rows = self.db().rows(&BY_ID, |args| {
+            args.uuid(id);
+        });
+        Ok(rows.await?.first().map(read_account).transpose()?)
+    }
+
+    async fn account_by_handle(&self, handle: &HandleName) -> Result<Option<Account>, StoreError> {
+        let rows = self.db().rows(&BY_HANDLE, |args| {
+            args.text(handle.as_str());
+        });
+        Ok(rows.await?.first().map(read_account).transpose()?)
+    }
+
+    async fn existing(&self, ids: &[Uuid]) -> Result<Vec<bool>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut script = Script::new(self.db().dialect());
+        let slot = script.rows(&EXISTING, ids, |args, id| {
+            args.uuid(*id);
+        });
+        let mut found = HashSet::with_capacity(ids.len());
+        for row in self.db().read(script).await?.take(slot) {
+            found.insert(row.fields("accounts").uuid("id")?);
+        }
+        Ok(ids.iter().map(|id| found.contains(id)).collect())
+    }
+
+    async fn add_device(
+        &self,
+        device: &NewDevice,
+        session: &NewSession,
+        most: usize,
+    ) -> Result<AddDevice, StoreError> {
+        let mut tries = Tries::new(self.counters());
+        loop {
+            match self.try_add(device, session, most).await {
+                Ok(added) => return Ok(added),
+                Err(failure) => tries.again(failure)?,
+            }
+        }
+    }
+
+    async fn devices(&self, account: Uuid) -> Result<Vec<Device>, StoreError> {
+        let rows = self.db().rows(&DEVICES, |args| {
+            args.uuid(account);
+        });
+        rows.await?.iter().map(read_device).collect()
+    }
+
+    async fn remove_device(
+        &self,
+        account: Uuid,
+        device: DeviceId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        Ok(self.try_remove(account, device, now).await?)
+    }
+}
+
+impl SqlStore {
+    async fn try_create(
+        &self,
+        account: &NewAccount,
+        device: &NewDevice,
+        session: &NewSession,
+    ) -> Result<CreateAccount, Failure> {
+        let mut tx = self.db().begin().await?;
+        let mut script = tx.script();
+        let claim = script.one(&CLAIM_HANDLE, |args| {
+            args.text(account.handle.as_str()).uuid(account.id);
+        });
+        if tx.run(script).await?.changed(&claim) == 0 {
+            tx.cancel().await?;
+            return Ok(CreateAccount::HandleTaken);
+        }
+        let mut script = tx.script();
+        script.one(&CREATE_ACCOUNT, |args| {
+            args.uuid(account.id)
+                .text(account.handle.as_str())
+                .text(&account.password_hash)
+                .number(account.created_at.0);
+        });
+        script.one(&CREATE_INBOX, |args| {
+            args.uuid(account.id);
+        });
+        let device = put_device(&mut script, device, DeviceNumber::FIRST, 0);
+        sessions::put(&mut script, session);
+        tx.finish(script).await?;
+        Ok(CreateAccount::Created(device))
+    }
+
+    async fn try_add(
+        &self,
+        device: &NewDevice,
+        session: &NewSession,
+        most: usize,
+    ) -> Result<AddDevice, Failure> {
+        let mut tx = self.db().begin().await?;
+        let mut script = tx.script();
+        script.one(&RAISE_DEVICE_LIST, |args| {
+            args.uuid(device.account);
+        });
+        let numbers = script.one(&NUMBERS, |args| {
+            args.uuid(device.account).number(device.created_at.minus_millis(NUMBER_REST_MS).0);
+        });
+        let head = script.one(&HEAD, |args| {
+            args.uuid(device.account);
+        });
+        let mut answers = tx.run(script).await?;
+        let (taken, live) = read_numbers(&answers.take(numbers))?;
+        let free = (1..=DeviceNumber::LAST.get())
+            .filter_map(|number| DeviceNumber::try_from(number).ok())
+            .find(|number| !taken.contains(number));
+        let (Some(number), true) = (free, live < most) else {
+            tx.cancel().await?;
+            return Ok(AddDevice::TooMany);
+        };
+        let head = answers.take(head);
+        let head = head.first().map(|row| row.fields("inboxes").number("head")).transpose()?;
+        let mut script = tx.script();
+        let device = put_device(&mut script, device, number, head.unwrap_or_default());
+        sessions::put(&mut script, session);
+        tx.finish(script).await?;
+        Ok(AddDevice::Added(device))
+    }
+
+    async fn try_remove(
+        &self,
+        account: Uuid,
+        device: DeviceId,
+        now: Timestamp,
+    ) -> Result<bool, Failure> {
+        let mut tx = self.db().begin().await?;
+        let mut script = tx.script();
+        script.one(&RAISE_DEVICE_LIST, |args| {
+            args.uuid(account);
+        });
+        let removed = script.one(&REMOVE_DEVICE, |args| {
+            args.number(now.0).uuid(device.0).uuid(account);
+        });
+        if tx.run(script).await?.changed(&removed) == 0 {
+            tx.cancel().await?;
+            return Ok(false);
+        }
+        end_sessions(tx, device, now).await?;
+        Ok(true)
+    }
+}
+
+async fn end_sessions(mut tx: Tx<'_>, device: DeviceId, now: Timestamp) -> Result<(), Failure> {
+    let mut script = tx.script();
+    sessions::end_of_device(&mut script, device, now);
+    tx.finish(script).await?;
+    Ok(())
+}
+
+fn put_device(
+    script: &mut Script,
+    device: &NewDevice,
+    number: DeviceNumber,
+    position: u64,
+) -> Device {
+    script.one(&CREATE_DEVICE, |args| {
+        args.uuid(device.id.0)
+            .uuid(device.account)
+            .integer(number.get().into())
+            .integer(device.registration_id.get().into())
+            .text(&device.name)
+            .number(device.created_at.0)
+            .number(device.created_at.0)
+            .number(position);
+    });
+    Device {
+        id: device.id,
+        account: device.account,
+        number,
+        registration_id: device.registration_id,
+        name: device.name.clone(),
+        created_at: device.created_at,
+        position: Cursor(position),
+        active_at: device.created_at,
+    }
+}
+
+/// The numbers that are taken, and how many devices there are.
+fn read_numbers(rows: &[Row]) -> Result<(HashSet<DeviceNumber>, usize), StoreError> {
+    let mut taken = HashSet::new();
+    let mut live = 0;
+    for row in rows {
+        let mut fields = row.fields("devices");
+        let number = fields.integer("number")?;
+        taken.insert(fields.parse("number", number, device_number)?);
+        live += usize::from(fields.maybe_integer("removed_at")?.is_none());
+    }
+    Ok((taken, live))
+}
+
+fn device_number(number: i64) -> Result<DeviceNumber, String> {
+    let number = u8::try_from(number).map_err(|error| error.to_string())?;
+    DeviceNumber::try_from(number).map_err(|error| error.to_string())
+}
+
+fn registration_id(id: i64) -> Result<RegistrationId, String> {
+    let id = u32::try_from(id).map_err(|error| error.to_string())?;
+    RegistrationId::try_from(id).map_err(|error| error.to_string())
+}
+
+fn read_account(row: &Row) -> Result<Account, StoreError> {
+    let mut fields = row.fields("accounts");
+    Ok(Account {
+        id: fields.uuid("id")?,
+        handle: {
+            let handle = fields.text("handle")?;
+            fields.parse("handle", handle, HandleName::parse)?
+        },
+        password_hash: fields.text("password_hash")?.to_owned(),
+        state: match fields.integer("state")? {
+            0 => AccountState::Active,
+            1 => AccountState::Suspended,
+            state => return Err(fields.corrupt("state", format_args!("{state} is no state"))),
+        },
+        device_list_version: fields.number("device_list_version")?,
+    })
+}
+
+fn read_device(row: &Row) -> Result<Device, StoreError> {
+    let mut fields = row.fields("devices");
+    Ok(Device {
+        id: DeviceId(fields.uuid("id")?),
+        account: fields.uuid("account")?,
+        number: {
+            let number = fields.integer("number")?;
+            fields.parse("number", number, device_number)?
+        },
+        registration_id: {
+            let id = fields.integer("registration_id")?;
+            fields.parse("registration_id", id, registration_id)?
+        },
+        name: fields.text("name")?.to_owned(),
+        created_at: fields.time("created_at")?,
+        position: fields.cursor("position")?,
+        active_at: fields.time("active_at")?,
+    })
+}

@@ -1,0 +1,238 @@
+//! The decisions of acceptance, without a database: from what is known and a batch of submissions to
+//! their outcomes and the rows to be written.
+
+use std::collections::HashMap;
+
+use posthouse_protocol::{
+    cursor::Cursor,
+    id::{ConversationId, DeviceId, MessageId, ServerName},
+    time::Stamp,
+};
+use posthouse_storage::ledger::{Accept, Accepted, Arrival, Outcome, Refusal};
+use uuid::Uuid;
+
+/// What the database knows of everything that the batch names. What is missing is new.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Known {
+    /// Acceptances by id and sender, without arrivals.
+    pub(crate) accepted: HashMap<(MessageId, Uuid), Accepted>,
+    pub(crate) conversations: HashMap<ConversationId, Conversation>,
+    /// The last accepted message of a device in a conversation.
+    pub(crate) marks: HashMap<(DeviceId, ConversationId), MessageId>,
+    /// The highest arrival number of each inbox.
+    pub(crate) inboxes: HashMap<Uuid, Head>,
+    /// The highest number of the intents for each region.
+    pub(crate) outboxes: HashMap<ServerName, Head>,
+}
+
+/// The highest number given out in a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Head {
+    pub(crate) last: u64,
+    /// Whether the database has it: a row that does not exist yet could not be locked.
+    pub(crate) stored: bool,
+}
+
+/// What is known of a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Conversation {
+    /// The highest stamp; `None` before the first message.
+    pub(crate) highest: Option<Stamp>,
+    /// The highest origin number given out by this region.
+    pub(crate) last_number: u64,
+    /// The sides that have spoken, as bits.
+    pub(crate) spoken: u8,
+    /// Whether the database has it: a row that does not exist yet could not be locked.
+    pub(crate) stored: bool,
+}
+
+/// What is to be written, and what to answer.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    /// One for each submission, in order.
+    pub(crate) outcomes: Vec<Outcome>,
+    pub(crate) messages: Vec<NewMessage>,
+    pub(crate) entries: Vec<NewEntry>,
+    pub(crate) intents: Vec<NewIntent>,
+    /// The states after the batch of everything that changed, in the order of their keys: rows are
+    /// locked in that order by everyone.
+    pub(crate) conversations: Vec<(ConversationId, Conversation)>,
+    pub(crate) marks: Vec<((DeviceId, ConversationId), MessageId)>,
+    pub(crate) inboxes: Vec<(Uuid, Head)>,
+    pub(crate) outboxes: Vec<(ServerName, Head)>,
+}
+
+/// A message to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NewMessage {
+    /// Its submission, as an index into the batch.
+    pub(crate) submission: usize,
+    pub(crate) stamp: Stamp,
+    pub(crate) origin_number: u64,
+    /// How many entries and intents refer to it.
+    pub(crate) pointers: i64,
+}
+
+/// An inbox entry to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NewEntry {
+    pub(crate) account: Uuid,
+    pub(crate) cursor: Cursor,
+    /// Its message, as an index into [`Plan::messages`].
+    pub(crate) message: usize,
+    /// Whether it replaces the entry with the same sender, conversation and collapse key.
+    pub(crate) collapses: bool,
+}
+
+/// An outbox intent to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NewIntent {
+    /// Its message, as an index into [`Plan::messages`].
+    pub(crate) message: usize,
+    /// Its destination, as an index into the submission's.
+    pub(crate) destination: usize,
+    pub(crate) number: u64,
+}
+
+/// Decides on a batch, in order: a later submission sees the effects of an earlier one.
+pub(crate) fn plan(known: Known, batch: &[Accept]) -> Plan {
+    let mut planner = Planner { known, plan: Plan::default(), touched: Touched::default() };
+    for (submission, accept) in batch.iter().enumerate() {
+        let outcome = planner.submit(submission, accept);
+        planner.plan.outcomes.push(outcome);
+    }
+    planner.finish()
+}
+
+struct Planner {
+    known: Known,
+    plan: Plan,
+    touched: Touched,
+}
+
+/// What has changed, each once: the keys' last states are written at the end.
+#[derive(Default)]
+struct Touched {
+    conversations: Vec<ConversationId>,
+    marks: Vec<(DeviceId, ConversationId)>,
+    inboxes: Vec<Uuid>,
+    outboxes: Vec<ServerName>,
+    /// Entries of this batch that a later one of it may replace, as indices into the entries.
+    collapsible: HashMap<(Uuid, Slot), usize>,
+}
+
+/// What entries must share to replace each other.
+type Slot = (Uuid, ConversationId, String);
+
+impl Planner {
+    fn submit(&mut self, submission: usize, accept: &Accept) -> Outcome {
+        let key = (accept.id, accept.sender.uuid);
+        if let Some(first) = self.known.accepted.get(&key) {
+            return Outcome::Repeated(first.clone());
+        }
+        let mark = (accept.device, accept.conversation);
+        if accept.prev.is_some() && self.known.marks.get(&mark) != accept.prev.as_ref() {
+            return Outcome::Refused(Refusal::OutOfOrder);
+        }
+        let state = self.known.conversations.entry(accept.conversation).or_default();
+        if accept.after > state.highest {
+            return Outcome::Refused(Refusal::AfterUnknown);
+        }
+        let stamp = Stamp::next(accept.now, accept.after, state.highest);
+        state.highest = Some(stamp);
+        state.last_number += 1;
+        state.spoken |= accept.side;
+        let origin_number = state.last_number;
+        self.touched.conversations.push(accept.conversation);
+        self.known.marks.insert(mark, accept.id);
+        self.touched.marks.push(mark);
+
+        let message = self.plan.messages.len();
+        self.plan.messages.push(NewMessage { submission, stamp, origin_number, pointers: 0 });
+        let arrivals =
+            accept.recipients.iter().map(|&to| self.deliver(message, accept, to)).collect();
+        for destination in 0..accept.destinations.len() {
+            self.enqueue(message, accept, destination);
+        }
+        let mut accepted = Accepted {
+            conversation: accept.conversation,
+            stamp,
+            origin_number,
+            at: accept.now,
+            arrivals: Vec::new(),
+        };
+        self.known.accepted.insert(key, accepted.clone());
+        accepted.arrivals = arrivals;
+        Outcome::Accepted(accepted)
+    }
+
+    fn deliver(&mut self, message: usize, accept: &Accept, account: Uuid) -> Arrival {
+        let head = self.known.inboxes.entry(account).or_default();
+        let previous = Cursor(head.last);
+        head.last += 1;
+        let cursor = Cursor(head.last);
+        self.touched.inboxes.push(account);
+        let entry = self.plan.entries.len();
+        self.plan.entries.push(NewEntry {
+            account,
+            cursor,
+            message,
+            collapses: accept.collapse.is_some(),
+        });
+        self.point(message, 1);
+        if let Some(collapse) = &accept.collapse {
+            let slot = (accept.sender.uuid, accept.conversation, collapse.clone());
+            if let Some(earlier) = self.touched.collapsible.insert((account, slot), entry) {
+                self.withdraw(earlier);
+            }
+        }
+        Arrival { account, previous, cursor }
+    }
+
+    /// An entry of this batch is replaced by a later one: it is never written.
+    fn withdraw(&mut self, entry: usize) {
+        if let Some(entry) = self.plan.entries.get_mut(entry) {
+            let message = entry.message;
+            // Cursors start at 1: 0 marks the entry as withdrawn until `finish` drops it.
+            entry.cursor = Cursor::START;
+            self.point(message, -1);
+        }
+    }
+
+    fn enqueue(&mut self, message: usize, accept: &Accept, destination: usize) {
+        let Some(to) = accept.destinations.get(destination) else { return };
+        let head = self.known.outboxes.entry(to.server.clone()).or_default();
+        head.last += 1;
+        self.plan.intents.push(NewIntent { message, destination, number: head.last });
+        self.touched.outboxes.push(to.server.clone());
+        self.point(message, 1);
+    }
+
+    fn point(&mut self, message: usize, by: i64) {
+        if let Some(message) = self.plan.messages.get_mut(message) {
+            message.pointers += by;
+        }
+    }
+
+    fn finish(self) -> Plan {
+        let Self { known, mut plan, touched } = self;
+        plan.entries.retain(|entry| entry.cursor != Cursor::START);
+        plan.conversations = last_states(touched.conversations, &known.conversations);
+        plan.marks = last_states(touched.marks, &known.marks);
+        plan.inboxes = last_states(touched.inboxes, &known.inboxes);
+        plan.outboxes = last_states(touched.outboxes, &known.outboxes);
+        plan
+    }
+}
+
+fn last_states<K: Ord + std::hash::Hash, V: Copy>(
+    mut keys: Vec<K>,
+    states: &HashMap<K, V>,
+) -> Vec<(K, V)> {
+    keys.sort_unstable();
+    keys.dedup();
+    keys.into_iter().filter_map(|key| states.get(&key).copied().map(|state| (key, state))).collect()
+}
+
+#[cfg(test)]
+mod tests;

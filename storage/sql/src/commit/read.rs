@@ -1,0 +1,197 @@
+//! What a commit has to know before it can decide.
+
+use std::hash::Hash;
+
+use posthouse_protocol::{
+    id::{ConversationId, DeviceId, MessageId, ServerName},
+    time::Stamp,
+};
+use posthouse_storage::ledger::{Accept, Accepted};
+
+use super::plan::{Conversation, Head, Known};
+use crate::{
+    db::{Row, Tx},
+    failure::Failure,
+    statement::{Dialect, Statement, statements},
+    store::SqlStore,
+};
+
+statements! {
+    LOCK_CONVERSATIONS = Statement::rows(
+        "b",
+        "WITH v(id) AS ({rows})
+        SELECT c.id, c.highest_stamp, c.last_number, c.spoken
+        FROM v CROSS JOIN conversations c WHERE c.id = v.id
+        /*pg:ORDER BY c.id FOR UPDATE OF c*/",
+    );
+    KNOWN_IDS = Statement::rows(
+        "bbi",
+        "WITH v(id, sender, server) AS ({rows})
+        SELECT m.id, m.sender, m.conversation, m.stamp, m.origin_number, m.accepted_at
+        FROM v CROSS JOIN messages m
+        WHERE m.id = v.id AND m.sender = v.sender AND m.server = v.server",
+    );
+    MARKS = Statement::rows(
+        "bb",
+        "WITH v(device, conversation) AS ({rows})
+        SELECT d.device, d.conversation, d.last_message
+        FROM v CROSS JOIN device_marks d
+        WHERE d.device = v.device AND d.conversation = v.conversation",
+    );
+    LOCK_INBOXES = Statement::rows(
+        "b",
+        "WITH v(account) AS ({rows})
+        SELECT i.account, i.head FROM v CROSS JOIN inboxes i WHERE i.account = v.account
+        /*pg:ORDER BY i.account FOR UPDATE OF i*/",
+    );
+    LOCK_OUTBOXES = Statement::rows(
+        "i",
+        "WITH v(destination) AS ({rows})
+        SELECT o.destination, o.head
+        FROM v CROSS JOIN outbox_heads o WHERE o.destination = v.destination
+        /*pg:ORDER BY o.destination FOR UPDATE OF o*/",
+    );
+    /// Where the numbers of new messages start. SQLite has one writer, which counts on from the
+    /// highest; PostgreSQL gives out blocks, see its migration.
+    NEXT_REFS = Statement::of_each(
+        "SELECT COALESCE((SELECT ref FROM messages ORDER BY ref DESC LIMIT 1), 0) + 1 WHERE ? > 0",
+        "SELECT nextval('message_refs') FROM generate_series(1, ?)",
+    );
+}
+
+/// Numbers for new messages.
+pub(crate) struct Refs {
+    starts: Vec<i64>,
+    block: usize,
+}
+
+/// How many numbers a value of PostgreSQL's sequence stands for.
+const REF_BLOCK: usize = 256;
+
+impl Refs {
+    /// The number of the `index`th new message.
+    pub(crate) fn get(&self, index: usize) -> i64 {
+        let start = self.starts.get(index / self.block).copied().unwrap_or_default();
+        start.saturating_add_unsigned((index % self.block) as u64)
+    }
+}
+
+/// Reads and locks everything that `batch` names.
+pub(crate) async fn known(
+    store: &SqlStore,
+    tx: &mut Tx<'_>,
+    batch: &[Accept],
+) -> Result<(Known, Refs), Failure> {
+    let block = if store.db().dialect() == Dialect::Postgres { REF_BLOCK } else { usize::MAX };
+    let outboxes = outboxes(store, batch);
+    let mut script = tx.script().sized(batch.len());
+    let conversations = distinct(batch.iter().map(|accept| accept.conversation));
+    let conversations = script.rows(&LOCK_CONVERSATIONS, &conversations, |args, id| {
+        args.bytes(&id.0);
+    });
+    // Only after the lock: what another process accepts in these conversations is visible now.
+    let ids = script.rows(&KNOWN_IDS, batch, |args, accept| {
+        let server = store.inner.servers.id(&accept.sender.server).unwrap_or_default();
+        args.uuid(accept.id.0).uuid(accept.sender.uuid).integer(server);
+    });
+    let marks = batch.iter().filter(|accept| accept.prev.is_some());
+    let marks = distinct(marks.map(|accept| (accept.device, accept.conversation)));
+    let marks = script.rows(&MARKS, &marks, |args, (device, conversation)| {
+        args.uuid(device.0).bytes(&conversation.0);
+    });
+    let inboxes = distinct(batch.iter().flat_map(|accept| accept.recipients.iter().copied()));
+    let inboxes = script.rows(&LOCK_INBOXES, &inboxes, |args, account| {
+        args.uuid(*account);
+    });
+    let heads = script.rows(&LOCK_OUTBOXES, &outboxes, |args, (id, _)| {
+        args.integer(*id);
+    });
+    let refs = script.one(&NEXT_REFS, |args| {
+        args.limit(batch.len().div_ceil(block));
+    });
+
+    let mut answers = tx.run(script).await?;
+    let mut known = Known::default();
+    read_conversations(&mut known, &answers.take(conversations))?;
+    read_ids(&mut known, &answers.take(ids))?;
+    read_marks(&mut known, &answers.take(marks))?;
+    for row in answers.take(inboxes) {
+        let mut fields = row.fields("inboxes");
+        let account = fields.uuid("account")?;
+        known.inboxes.insert(account, Head { last: fields.number("head")?, stored: true });
+    }
+    for row in answers.take(heads) {
+        let mut fields = row.fields("outbox_heads");
+        let id = fields.integer("destination")?;
+        let head = Head { last: fields.number("head")?, stored: true };
+        if let Ok(at) = outboxes.binary_search_by_key(&id, |(id, _)| *id)
+            && let Some((_, name)) = outboxes.get(at)
+        {
+            known.outboxes.insert(name.clone(), head);
+        }
+    }
+    let mut starts = Vec::new();
+    for row in answers.take(refs) {
+        starts.push(row.fields("messages").integer("ref")?);
+    }
+    Ok((known, Refs { starts, block }))
+}
+
+/// The destinations with their numbers, sorted by number.
+fn outboxes(store: &SqlStore, batch: &[Accept]) -> Vec<(i64, ServerName)> {
+    let names = batch.iter().flat_map(|accept| accept.destinations.iter().map(|to| &to.server));
+    let ids = names.map(|name| (store.inner.servers.id(name).unwrap_or_default(), name.clone()));
+    distinct(ids)
+}
+
+fn distinct<T: Ord + Hash>(items: impl Iterator<Item = T>) -> Vec<T> {
+    let mut items: Vec<T> = items.collect();
+    items.sort_unstable();
+    items.dedup();
+    items
+}
+
+fn read_conversations(known: &mut Known, rows: &[Row]) -> Result<(), Failure> {
+    for row in rows {
+        let mut fields = row.fields("conversations");
+        let id = ConversationId(fields.array("id")?);
+        let state = Conversation {
+            highest: Some(Stamp(fields.number("highest_stamp")?)),
+            last_number: fields.number("last_number")?,
+            spoken: {
+                let spoken = fields.integer("spoken")?;
+                fields.parse("spoken", spoken, u8::try_from)?
+            },
+            stored: true,
+        };
+        known.conversations.insert(id, state);
+    }
+    Ok(())
+}
+
+fn read_ids(known: &mut Known, rows: &[Row]) -> Result<(), Failure> {
+    for row in rows {
+        let mut fields = row.fields("messages");
+        let id = MessageId(fields.uuid("id")?);
+        let sender = fields.uuid("sender")?;
+        let accepted = Accepted {
+            conversation: ConversationId(fields.array("conversation")?),
+            stamp: Stamp(fields.number("stamp")?),
+            origin_number: fields.number("origin_number")?,
+            at: fields.time("accepted_at")?,
+            arrivals: Vec::new(),
+        };
+        known.accepted.insert((id, sender), accepted);
+    }
+    Ok(())
+}
+
+fn read_marks(known: &mut Known, rows: &[Row]) -> Result<(), Failure> {
+    for row in rows {
+        let mut fields = row.fields("device_marks");
+        let key: (DeviceId, ConversationId) =
+            (DeviceId(fields.uuid("device")?), ConversationId(fields.array("conversation")?));
+        known.marks.insert(key, MessageId(fields.uuid("last_message")?));
+    }
+    Ok(())
+}

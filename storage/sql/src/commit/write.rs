@@ -1,0 +1,274 @@
+//! Writes what was decided, and commits.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use posthouse_protocol::id::{ConversationId, ServerName};
+use posthouse_storage::{
+    bodies::BodyId,
+    ledger::{Accept, Destination},
+};
+use uuid::Uuid;
+
+use super::{
+    plan::{Conversation, Head, NewEntry, NewIntent, NewMessage, Plan},
+    read::Refs,
+};
+use crate::{
+    bodies, columns,
+    db::{Args, Script, Tx},
+    failure::Failure,
+    statement::{Dialect, Statement, statements},
+    store::SqlStore,
+    wakes,
+};
+
+statements! {
+    MESSAGES = Statement::rows(
+        "ibbibtbiiitiiiiibi",
+        "INSERT INTO messages (ref, id, sender, server, device, addressed_to, conversation,
+            stamp, origin_number, class, collapse, expires, epoch, device_list_version, client_timestamp,
+            accepted_at, body, pointers)
+        {new}",
+    );
+    /// Entries about to be replaced no longer refer to their messages.
+    RELEASE_SLOTS = Statement::rows(
+        "bb",
+        "WITH v(account, slot) AS ({rows})
+        UPDATE messages SET pointers = pointers - gone.n
+        FROM (
+            SELECT i.message AS ref, COUNT(*) AS n FROM v CROSS JOIN inbox i
+            WHERE i.account = v.account AND i.slot = v.slot AND i.slot IS NOT NULL
+                AND i.message IS NOT NULL
+            GROUP BY i.message
+        ) AS gone
+        WHERE messages.ref = gone.ref",
+    );
+    CLEAR_SLOTS = Statement::rows(
+        "bb",
+        "DELETE FROM inbox WHERE (account, arrival) IN (
+            WITH v(account, slot) AS ({rows})
+            SELECT i.account, i.arrival FROM v CROSS JOIN inbox i
+            WHERE i.account = v.account AND i.slot = v.slot AND i.slot IS NOT NULL)",
+    );
+    ENTRIES = Statement::rows(
+        "biibi",
+        "INSERT INTO inbox (account, arrival, message, slot, arrived_at) {new}",
+    );
+    NEW_CONVERSATIONS = Statement::rows(
+        "biii",
+        "INSERT INTO conversations (id, highest_stamp, last_number, spoken) {new}",
+    );
+    CONVERSATIONS = Statement::rows(
+        "biii",
+        "INSERT INTO conversations (id, highest_stamp, last_number, spoken) {new}
+        ON CONFLICT (id) DO UPDATE SET highest_stamp = excluded.highest_stamp,
+            last_number = excluded.last_number, spoken = excluded.spoken",
+    );
+    MARKS = Statement::rows(
+        "bbb",
+        "INSERT INTO device_marks (device, conversation, last_message) {new}
+        ON CONFLICT (device, conversation) DO UPDATE SET last_message = excluded.last_message",
+    );
+    NEW_INBOXES = Statement::rows("bi", "INSERT INTO inboxes (account, head) {new}");
+    INBOXES = Statement::rows(
+        "bi",
+        "INSERT INTO inboxes (account, head) {new}
+        ON CONFLICT (account) DO UPDATE SET head = excluded.head",
+    );
+    INTENTS = Statement::rows(
+        "iiibii",
+        "INSERT INTO outbox (destination, number, lane, recipients, enqueued_at, message)
+        {new}",
+    );
+    NEW_OUTBOXES = Statement::rows(
+        "ii",
+        "INSERT INTO outbox_heads (destination, head) {new}",
+    );
+    OUTBOXES = Statement::rows(
+        "ii",
+        "INSERT INTO outbox_heads (destination, head) {new}
+        ON CONFLICT (destination) DO UPDATE SET head = excluded.head",
+    );
+}
+
+/// Writes `plan` and commits.
+pub(super) async fn write(
+    store: &SqlStore,
+    mut tx: Tx<'_>,
+    plan: &Plan,
+    batch: &[Accept],
+    bodies: &HashMap<BodyId, &Bytes>,
+    refs: &Refs,
+) -> Result<(), Failure> {
+    let mut script = tx.script().sized(batch.len());
+    put_bodies(&mut script, plan, batch, bodies);
+    put_messages(store, &mut script, plan, batch, refs);
+    put_entries(&mut script, plan, batch, refs);
+    put_states(store, &mut script, plan);
+    put_intents(store, &mut script, plan, batch, refs);
+    wakes::tell_inboxes(store, &mut script, plan.inboxes.iter().map(|(account, _)| *account));
+    tx.finish(script).await?;
+    Ok(())
+}
+
+fn submission<'a>(batch: &'a [Accept], message: &NewMessage) -> Option<&'a Accept> {
+    batch.get(message.submission)
+}
+
+fn put_bodies(
+    script: &mut Script,
+    plan: &Plan,
+    batch: &[Accept],
+    bodies: &HashMap<BodyId, &Bytes>,
+) {
+    let accepted = plan.messages.iter().filter_map(|message| submission(batch, message));
+    let named: Vec<(BodyId, &Bytes)> = accepted
+        .filter_map(|accept| bodies.get(&accept.body).map(|body| (accept.body, *body)))
+        .collect();
+    bodies::put(script, &named);
+}
+
+fn put_messages(store: &SqlStore, script: &mut Script, plan: &Plan, batch: &[Accept], refs: &Refs) {
+    let rows: Vec<(i64, &NewMessage, &Accept)> = plan
+        .messages
+        .iter()
+        .enumerate()
+        .filter_map(|(n, message)| Some((refs.get(n), message, submission(batch, message)?)))
+        .collect();
+    script.rows(&MESSAGES, &rows, |args, (number, message, accept)| {
+        args.integer(*number)
+            .uuid(accept.id.0)
+            .uuid(accept.sender.uuid)
+            .integer(server(store, &accept.sender.server))
+            .uuid(accept.device.0)
+            .text(&accept.to)
+            .bytes(&accept.conversation.0)
+            .number(message.stamp.0)
+            .number(message.origin_number)
+            .integer(columns::class_code(accept.class))
+            .maybe_text(accept.collapse.as_deref())
+            .bits(accept.expires.map(|expires| expires.0))
+            .bits(accept.epoch)
+            .bits(accept.device_list_version)
+            .bits(Some(accept.client_timestamp.0))
+            .number(accept.now.0)
+            .bytes(&accept.body.0)
+            .integer(message.pointers);
+    });
+}
+
+fn put_entries(script: &mut Script, plan: &Plan, batch: &[Accept], refs: &Refs) {
+    let accept = |entry: &NewEntry| {
+        plan.messages.get(entry.message).and_then(|message| submission(batch, message))
+    };
+    let rows: Vec<(&NewEntry, u64, Option<Vec<u8>>)> = plan
+        .entries
+        .iter()
+        .filter_map(|entry| {
+            let accept = accept(entry)?;
+            let slot = entry.collapses.then(|| slot(accept));
+            Some((entry, accept.now.0, slot))
+        })
+        .collect();
+    let slots: Vec<(Uuid, &[u8])> = rows
+        .iter()
+        .filter_map(|(entry, _, slot)| Some((entry.account, slot.as_deref()?)))
+        .collect();
+    clear_slots(script, &slots);
+    script.rows(&ENTRIES, &rows, |args, (entry, now, slot)| {
+        args.uuid(entry.account)
+            .number(entry.cursor.0)
+            .integer(refs.get(entry.message))
+            .maybe_bytes(slot.as_deref())
+            .number(*now);
+    });
+}
+
+/// Removes the entries that are about to be replaced.
+pub(crate) fn clear_slots(script: &mut Script, slots: &[(Uuid, &[u8])]) {
+    let bind = |args: &mut Args, (account, slot): &(Uuid, &[u8])| {
+        args.uuid(*account).bytes(slot);
+    };
+    script.rows(&RELEASE_SLOTS, slots, bind);
+    script.rows(&CLEAR_SLOTS, slots, bind);
+}
+
+/// What entries share that replace each other: sender (of this region), conversation, collapse key.
+/// The slots of watermarks begin with another byte.
+fn slot(accept: &Accept) -> Vec<u8> {
+    let collapse = accept.collapse.as_deref().unwrap_or_default();
+    let sender = accept.sender.uuid;
+    [&[SLOT_MESSAGE][..], sender.as_bytes(), &accept.conversation.0, collapse.as_bytes()].concat()
+}
+
+/// First byte of the slots of messages.
+const SLOT_MESSAGE: u8 = b'm';
+
+/// The new states of what was read. On SQLite one statement inserts or updates. On PostgreSQL a row
+/// that did not exist could not be locked, so that it is inserted plainly: if another process was
+/// quicker, that is a conflict, and the transaction begins again with what the other one wrote.
+fn put_states(store: &SqlStore, script: &mut Script, plan: &Plan) {
+    let dialect = store.db().dialect();
+    let split = |stored: bool| dialect == Dialect::Sqlite || stored;
+
+    let conversations = |args: &mut Args, (id, state): &(ConversationId, Conversation)| {
+        args.bytes(&id.0)
+            .number(state.highest.unwrap_or_default().0)
+            .number(state.last_number)
+            .integer(i64::from(state.spoken));
+    };
+    let (known, new): (Vec<_>, Vec<_>) =
+        plan.conversations.iter().copied().partition(|(_, state)| split(state.stored));
+    script.rows(&CONVERSATIONS, &known, conversations);
+    script.rows(&NEW_CONVERSATIONS, &new, conversations);
+
+    script.rows(&MARKS, &plan.marks, |args, ((device, conversation), message)| {
+        args.uuid(device.0).bytes(&conversation.0).uuid(message.0);
+    });
+    put_inboxes(store, script, &plan.inboxes);
+
+    let outboxes = |args: &mut Args, (name, head): &&(ServerName, Head)| {
+        args.integer(server(store, name)).number(head.last);
+    };
+    let (known, new): (Vec<_>, Vec<_>) =
+        plan.outboxes.iter().partition(|(_, head)| split(head.stored));
+    script.rows(&OUTBOXES, &known, outboxes);
+    script.rows(&NEW_OUTBOXES, &new, outboxes);
+}
+
+/// Raises the heads of inboxes, which are sorted by account.
+pub(crate) fn put_inboxes(store: &SqlStore, script: &mut Script, heads: &[(Uuid, Head)]) {
+    let sqlite = store.db().dialect() == Dialect::Sqlite;
+    let bind = |args: &mut Args, (account, head): &(Uuid, Head)| {
+        args.uuid(*account).number(head.last);
+    };
+    let (known, new): (Vec<_>, Vec<_>) =
+        heads.iter().copied().partition(|(_, head)| sqlite || head.stored);
+    script.rows(&INBOXES, &known, bind);
+    script.rows(&NEW_INBOXES, &new, bind);
+}
+
+fn put_intents(store: &SqlStore, script: &mut Script, plan: &Plan, batch: &[Accept], refs: &Refs) {
+    let rows: Vec<(&NewIntent, &Accept, &Destination)> = plan
+        .intents
+        .iter()
+        .filter_map(|intent| {
+            let accept = submission(batch, plan.messages.get(intent.message)?)?;
+            Some((intent, accept, accept.destinations.get(intent.destination)?))
+        })
+        .collect();
+    script.rows(&INTENTS, &rows, |args, (intent, accept, to)| {
+        args.integer(server(store, &to.server))
+            .number(intent.number)
+            .integer(columns::lane_code(columns::lane_of(accept.class)))
+            .bytes(&to.recipients)
+            .number(accept.now.0)
+            .integer(refs.get(intent.message));
+    });
+}
+
+/// The number of a region whose name was interned before the transaction began.
+fn server(store: &SqlStore, name: &ServerName) -> i64 {
+    store.inner.servers.id(name).unwrap_or_default()
+}

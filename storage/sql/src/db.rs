@@ -1,0 +1,187 @@
+//! The two databases behind one small surface: scripts of statements, rows, transactions.
+
+mod args;
+mod migrate;
+mod postgres;
+mod row;
+mod script;
+pub(crate) mod sqlite;
+
+pub(crate) use args::Args;
+pub(crate) use row::{Fields, Row};
+pub(crate) use script::{Answers, Script};
+
+use std::sync::Arc;
+
+use posthouse_storage::error::StoreError;
+
+use crate::{
+    counters::Counters,
+    failure::Failure,
+    statement::{Dialect, Statement},
+};
+
+/// An open database.
+pub(crate) struct Db {
+    kind: Kind,
+    pub(crate) counters: Arc<Counters>,
+}
+
+enum Kind {
+    Sqlite(sqlite::Sqlite),
+    Postgres(postgres::Postgres),
+}
+
+impl Db {
+    /// Opens the database, creating it where that is possible, and brings its schema up to date.
+    pub(crate) async fn open(url_or_path: &str) -> Result<Self, StoreError> {
+        let is_postgres =
+            ["postgres://", "postgresql://"].iter().any(|p| url_or_path.starts_with(p));
+        let kind = if is_postgres {
+            Kind::Postgres(postgres::Postgres::open(url_or_path).await?)
+        } else {
+            let path = ["sqlite://", "sqlite:"].iter().find_map(|p| url_or_path.strip_prefix(p));
+            Kind::Sqlite(sqlite::Sqlite::open(path.unwrap_or(url_or_path).as_ref()).await?)
+        };
+        Ok(Self { kind, counters: Arc::new(Counters::default()) })
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        match &self.kind {
+            Kind::Sqlite(_) => Dialect::Sqlite,
+            Kind::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    /// The pool that a listener for notifications uses; `None` where there are none.
+    pub(crate) fn notifications(&self) -> Option<&sqlx::PgPool> {
+        match &self.kind {
+            Kind::Sqlite(_) => None,
+            Kind::Postgres(postgres) => Some(postgres.pool()),
+        }
+    }
+
+    /// Waits until running statements are done and closes every connection.
+    pub(crate) async fn close(&self) {
+        match &self.kind {
+            Kind::Sqlite(sqlite) => sqlite.close().await,
+            Kind::Postgres(postgres) => postgres.pool().close().await,
+        }
+    }
+
+    /// A connection to SQLite that reads, for tests that look at statements.
+    #[cfg(test)]
+    pub(crate) async fn reader(&self) -> sqlx::pool::PoolConnection<sqlx::Sqlite> {
+        match &self.kind {
+            Kind::Sqlite(sqlite) => sqlite.reader().await,
+            Kind::Postgres(_) => panic!("not SQLite"),
+        }
+    }
+
+    /// Reads outside a transaction: each statement sees one moment.
+    pub(crate) async fn read(&self, script: Script) -> Result<Answers, Failure> {
+        self.count(&script);
+        match &self.kind {
+            Kind::Sqlite(sqlite) => sqlite.read(script).await,
+            Kind::Postgres(postgres) => postgres.run(script).await,
+        }
+    }
+
+    /// [`Self::read`] for one statement.
+    pub(crate) async fn rows(
+        &self,
+        statement: &'static Statement,
+        bind: impl FnOnce(&mut Args),
+    ) -> Result<Vec<Row>, Failure> {
+        let mut script = Script::new(self.dialect());
+        let slot = script.one(statement, bind);
+        Ok(self.read(script).await?.take(slot))
+    }
+
+    /// Begins a transaction that writes.
+    pub(crate) async fn begin(&self) -> Result<Tx<'_>, Failure> {
+        let kind = match &self.kind {
+            Kind::Sqlite(sqlite) => TxKind::Sqlite(sqlite.begin().await?),
+            Kind::Postgres(postgres) => TxKind::Postgres(postgres.begin().await?),
+        };
+        Ok(Tx { db: self, kind, begun: false })
+    }
+
+    fn count(&self, script: &Script) {
+        for statements in script.sizes().filter(|&statements| statements > 0) {
+            self.counters.round_trip(statements);
+        }
+    }
+}
+
+/// A transaction that writes. Dropped without [`Tx::finish`], it is rolled back.
+pub(crate) struct Tx<'a> {
+    db: &'a Db,
+    kind: TxKind<'a>,
+    /// On SQLite the first script begins the transaction, so that BEGIN costs no round trip.
+    begun: bool,
+}
+
+enum TxKind<'a> {
+    Sqlite(sqlite::Transaction<'a>),
+    Postgres(sqlx::Transaction<'static, sqlx::Postgres>),
+}
+
+impl Tx<'_> {
+    /// An empty script for this transaction.
+    pub(crate) fn script(&mut self) -> Script {
+        let mut script = Script::new(self.db.dialect());
+        if !self.begun && self.db.dialect() == Dialect::Sqlite {
+            script.one(&sqlite::BEGIN, |_| {});
+        }
+        self.begun = true;
+        script
+    }
+
+    /// Runs a script.
+    pub(crate) async fn run(&mut self, script: Script) -> Result<Answers, Failure> {
+        self.db.count(&script);
+        match &mut self.kind {
+            TxKind::Sqlite(tx) => tx.run(script).await,
+            TxKind::Postgres(tx) => postgres::run(tx, script).await,
+        }
+    }
+
+    /// Runs one statement.
+    pub(crate) async fn rows(
+        &mut self,
+        statement: &'static Statement,
+        bind: impl FnOnce(&mut Args),
+    ) -> Result<Vec<Row>, Failure> {
+        let mut script = self.script();
+        let slot = script.one(statement, bind);
+        Ok(self.run(script).await?.take(slot))
+    }
+
+    /// Runs a last script and commits: everything is durable when this returns `Ok`.
+    pub(crate) async fn finish(self, mut script: Script) -> Result<Answers, Failure> {
+        if matches!(self.kind, TxKind::Sqlite(_)) {
+            script.one(&sqlite::COMMIT, |_| {});
+        }
+        self.db.count(&script);
+        let answers = match self.kind {
+            TxKind::Sqlite(tx) => tx.finish(script).await?,
+            TxKind::Postgres(mut tx) => {
+                let answers = postgres::run(&mut tx, script).await?;
+                self.db.counters.round_trip(2);
+                tx.commit().await?;
+                answers
+            }
+        };
+        self.db.counters.transaction();
+        Ok(answers)
+    }
+
+    /// Gives up: nothing was written.
+    pub(crate) async fn cancel(self) -> Result<(), Failure> {
+        match self.kind {
+            TxKind::Sqlite(tx) => tx.cancel().await,
+            TxKind::Postgres(tx) => Ok(tx.rollback().await?),
+        }
+    }
+}

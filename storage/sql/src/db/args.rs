@@ -1,0 +1,114 @@
+//! Parameters of a statement, encoded for the dialect at once.
+
+use sqlx::{
+    Arguments as _, Encode, Postgres, Sqlite, Type, error::BoxDynError, postgres::PgArguments,
+    sqlite::SqliteArguments,
+};
+use uuid::Uuid;
+
+use crate::statement::Dialect;
+
+/// Parameters in the order of the statement's `?`.
+pub(crate) struct Args {
+    pub(super) kind: ArgsKind,
+    /// The first value that could not be encoded.
+    pub(super) error: Option<BoxDynError>,
+}
+
+pub(super) enum ArgsKind {
+    Sqlite(SqliteArguments),
+    Postgres(Box<PgArguments>),
+}
+
+impl Args {
+    pub(super) fn new(dialect: Dialect) -> Self {
+        let kind = match dialect {
+            Dialect::Sqlite => ArgsKind::Sqlite(SqliteArguments::default()),
+            Dialect::Postgres => ArgsKind::Postgres(Box::default()),
+        };
+        Self { kind, error: None }
+    }
+
+    pub(super) fn reserve(&mut self, more: usize) {
+        match &mut self.kind {
+            ArgsKind::Sqlite(args) => args.reserve(more, 0),
+            ArgsKind::Postgres(args) => args.reserve(more, more * 16),
+        }
+    }
+
+    fn add<'t, T>(&mut self, value: T)
+    where
+        T: Encode<'t, Sqlite> + Type<Sqlite> + Encode<'t, Postgres> + Type<Postgres>,
+    {
+        let added = match &mut self.kind {
+            ArgsKind::Sqlite(args) => args.add(value),
+            ArgsKind::Postgres(args) => args.add(value),
+        };
+        if let Err(error) = added {
+            self.error.get_or_insert(error);
+        }
+    }
+
+    /// A number that no comparison in SQL reads as negative: one beyond the range becomes the
+    /// highest.
+    pub(crate) fn number(&mut self, value: u64) -> &mut Self {
+        self.integer(i64::try_from(value).unwrap_or(i64::MAX))
+    }
+
+    /// A number that is only stored and read back: all 64 bits survive.
+    pub(crate) fn bits(&mut self, value: Option<u64>) -> &mut Self {
+        self.add(value.map(u64::cast_signed));
+        self
+    }
+
+    /// An integer.
+    pub(crate) fn integer(&mut self, value: i64) -> &mut Self {
+        self.add(value);
+        self
+    }
+
+    /// How many rows to return at most.
+    pub(crate) fn limit(&mut self, value: usize) -> &mut Self {
+        self.number(value as u64)
+    }
+
+    /// A row of NULLs of these types.
+    pub(super) fn nulls(&mut self, row: &str) {
+        for kind in row.chars() {
+            match kind {
+                'b' => self.add(None::<&[u8]>),
+                'i' => self.add(None::<i64>),
+                _ => self.add(None::<&str>),
+            }
+        }
+    }
+
+    /// Bytes.
+    pub(crate) fn bytes(&mut self, value: &[u8]) -> &mut Self {
+        self.add(value);
+        self
+    }
+
+    /// Bytes or NULL.
+    pub(crate) fn maybe_bytes(&mut self, value: Option<&[u8]>) -> &mut Self {
+        self.add(value);
+        self
+    }
+
+    /// An id.
+    pub(crate) fn uuid(&mut self, value: Uuid) -> &mut Self {
+        self.bytes(value.as_bytes())
+    }
+
+    /// Text.
+    pub(crate) fn text(&mut self, value: &str) -> &mut Self {
+        self.add(value);
+        self
+    }
+
+    /// Text or NULL.
+    pub(crate) fn maybe_text(&mut self, value: Option<&str>) -> &mut Self {
+        self.add(value);
+        self
+    }
+}

@@ -1,0 +1,158 @@
+//! Reads of inboxes and messages.
+
+use std::collections::HashSet;
+
+use posthouse_protocol::{
+    cursor::Cursor,
+    id::{ConversationId, MessageId},
+    time::Timestamp,
+};
+use posthouse_storage::inbox::{Entry, EntryKind, Page, StoredMessage};
+use uuid::Uuid;
+
+use crate::{
+    columns::{MessageRow, message_columns},
+    db::Script,
+    failure::Failure,
+    receipts::Key,
+    statement::{Statement, statements},
+    store::SqlStore,
+};
+
+statements! {
+    /// The head and the entries in one statement: they are of one moment. An entry between a head
+    /// that was read first and a page that was read later would seem to lie beyond the end.
+    PAGE = Statement::new(concat!(
+        "SELECT x.head, i.arrival, i.arrived_at, i.slot, ", message_columns!(), "
+        FROM inboxes x
+        LEFT JOIN inbox i ON i.account = x.account AND i.arrival > ?
+        LEFT JOIN messages m ON m.ref = i.message
+        WHERE x.account = ?
+        ORDER BY i.arrival LIMIT 0 + ?",
+    ));
+    CURSOR_AT = Statement::new(
+        "SELECT x.head, (
+            SELECT i.arrival FROM inbox i WHERE i.account = x.account AND i.arrived_at >= ?
+            ORDER BY i.arrival LIMIT 1)
+        FROM inboxes x WHERE x.account = ?",
+    );
+    /// At most 16 of each id.
+    MESSAGES = Statement::rows("b", concat!(
+        "WITH v(id) AS ({rows})
+        SELECT ", message_columns!(), " FROM (
+            SELECT x.ref, ROW_NUMBER() OVER (PARTITION BY x.id ORDER BY x.sender, x.server) AS place
+            FROM v CROSS JOIN messages x WHERE x.id = v.id
+        ) AS found CROSS JOIN messages m WHERE m.ref = found.ref AND found.place <= 16",
+    ));
+    MUTUAL = Statement::rows(
+        "b",
+        "WITH v(id) AS ({rows})
+        SELECT c.id FROM v CROSS JOIN conversations c WHERE c.id = v.id AND c.spoken = 3",
+    );
+}
+
+impl SqlStore {
+    pub(crate) async fn read_page(
+        &self,
+        account: Uuid,
+        after: Cursor,
+        limit: usize,
+    ) -> Result<Page, Failure> {
+        let rows = self.db().rows(&PAGE, |args| {
+            // At least one row, which has the head.
+            args.number(after.0).uuid(account).limit(limit.max(1));
+        });
+        let rows = rows.await?;
+        let entries = Vec::with_capacity(rows.len());
+        let mut page = Page { entries, through: Cursor::START, head: Cursor::START };
+        let mut found = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let mut fields = row.fields("inboxes");
+            page.head = fields.cursor("head")?;
+            let fields = fields.of("inbox");
+            let Some(arrival) = fields.maybe_number("arrival")? else { continue };
+            let arrived_at = fields.maybe_number("arrived_at")?.unwrap_or_default();
+            let slot = fields.maybe_bytes("slot")?;
+            let message = MessageRow::read(fields)?;
+            let key = match (&message, slot) {
+                (None, Some(slot)) => Some(Key::parse(fields.of("inbox"), slot)?),
+                _ => None,
+            };
+            found.push((Cursor(arrival), Timestamp(arrived_at), message, key));
+        }
+        found.truncate(limit);
+        let last = found.last().map_or(after, |(cursor, ..)| *cursor);
+        page.through = if found.len() < limit { page.head } else { last };
+        let keys: Vec<Key> = found.iter().filter_map(|(.., key)| *key).collect();
+        let watermarks = self.read_watermarks(&keys).await?;
+        for (cursor, arrived_at, message, key) in found {
+            let kind = match message {
+                Some(message) => EntryKind::Message(Box::new(message.resolve(self).await?)),
+                None => match key.and_then(|key| watermarks.get(&key)) {
+                    Some(watermark) => EntryKind::Status(Box::new(watermark.clone())),
+                    // Its message or watermark has been forgotten since.
+                    None => continue,
+                },
+            };
+            page.entries.push(Entry { cursor, arrived_at, kind });
+        }
+        Ok(page)
+    }
+
+    pub(crate) async fn read_cursor_at(
+        &self,
+        account: Uuid,
+        at: Timestamp,
+    ) -> Result<Cursor, Failure> {
+        let rows = self.db().rows(&CURSOR_AT, |args| {
+            args.number(at.0).uuid(account);
+        });
+        let rows = rows.await?;
+        let Some(row) = rows.first() else { return Ok(Cursor::START) };
+        let mut fields = row.fields("inboxes");
+        let head = fields.cursor("head")?;
+        let first = fields.of("inbox").maybe_number("arrival")?;
+        Ok(first.map_or(head, |arrival| Cursor(arrival.saturating_sub(1))))
+    }
+
+    pub(crate) async fn read_messages(
+        &self,
+        ids: &[MessageId],
+    ) -> Result<Vec<StoredMessage>, Failure> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut ids = ids.to_vec();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut script = Script::new(self.db().dialect());
+        let slot = script.rows(&MESSAGES, &ids, |args, id| {
+            args.uuid(id.0);
+        });
+        let mut messages = Vec::new();
+        for row in self.db().read(script).await?.take(slot) {
+            if let Some(message) = MessageRow::read(&mut row.fields("messages"))? {
+                messages.push(message.resolve(self).await?);
+            }
+        }
+        Ok(messages)
+    }
+
+    pub(crate) async fn read_mutual(
+        &self,
+        conversations: &[ConversationId],
+    ) -> Result<Vec<bool>, Failure> {
+        if conversations.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut script = Script::new(self.db().dialect());
+        let slot = script.rows(&MUTUAL, conversations, |args, id| {
+            args.bytes(&id.0);
+        });
+        let mut mutual = HashSet::new();
+        for row in self.db().read(script).await?.take(slot) {
+            mutual.insert(ConversationId(row.fields("conversations").array("id")?));
+        }
+        Ok(conversations.iter().map(|id| mutual.contains(id)).collect())
+    }
+}

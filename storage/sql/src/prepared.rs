@@ -1,0 +1,130 @@
+//! Every statement is prepared on both databases: the texts are only checked when they run.
+
+use std::collections::HashSet;
+
+use sqlx::{Executor, SqlSafeStr};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use crate::{
+    SqlStore, accounts, bodies, commit, db, leases, outbox, pages, receipts, retention, servers,
+    sessions,
+    statement::{Dialect, MAX_ROWS, Statement},
+    wakes,
+};
+
+/// Every statement there is, with its place.
+pub(crate) fn all() -> Vec<(String, &'static Statement)> {
+    let lists = [
+        ("accounts", accounts::ALL),
+        ("bodies", bodies::ALL),
+        ("commit::read", commit::read::ALL),
+        ("commit::write", commit::write::ALL),
+        ("leases", leases::ALL),
+        ("outbox", outbox::ALL),
+        ("pages", pages::ALL),
+        ("receipts", receipts::ALL),
+        ("retention", retention::ALL),
+        ("servers", servers::ALL),
+        ("sessions", sessions::ALL),
+        ("sqlite", db::sqlite::ALL),
+        ("wakes", wakes::ALL),
+    ];
+    let name = |list: &str, name: &str| format!("{list}::{name}");
+    lists
+        .into_iter()
+        .flat_map(|(list, all)| all.iter().map(move |(item, text)| (name(list, item), *text)))
+        .collect()
+}
+
+/// The numbers of rows that a statement is prepared with.
+fn sizes(statement: &Statement) -> &'static [usize] {
+    if statement.row().is_empty() { &[1] } else { &[1, 2, MAX_ROWS] }
+}
+
+async fn sqlite() -> (TempDir, SqlStore) {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("posthouse.db").display().to_string();
+    let store = SqlStore::open(&path, Uuid::nil()).await.unwrap();
+    (directory, store)
+}
+
+#[tokio::test]
+async fn on_sqlite() {
+    let (_directory, store) = sqlite().await;
+    let mut connection = store.db().reader().await;
+    for (name, statement) in all() {
+        for rows in sizes(statement) {
+            let text = statement.text(Dialect::Sqlite, *rows);
+            let prepared = connection.prepare(text).await;
+            assert!(prepared.is_ok(), "{name} with {rows} rows: {:?}", prepared.err());
+        }
+    }
+}
+
+#[cfg(feature = "postgres-tests")]
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "the script that starts the server tells us so")]
+async fn on_postgres() {
+    let url = std::env::var("POSTHOUSE_TEST_POSTGRES").expect("run by tests/postgres.sh");
+    let schema = format!("prepared_{}", std::process::id());
+    let mut connection = <sqlx::PgConnection as sqlx::Connection>::connect(&url).await.unwrap();
+    let create = format!("CREATE SCHEMA {schema}");
+    connection.execute(sqlx::AssertSqlSafe(create)).await.unwrap();
+    let url = format!("{url}&options=-c%20search_path%3D{schema}");
+    let store = SqlStore::open(&url, Uuid::nil()).await.unwrap();
+    let mut connection = store.db().notifications().unwrap().acquire().await.unwrap();
+    for (name, statement) in all().into_iter().filter(|(name, _)| !name.starts_with("sqlite::")) {
+        for rows in sizes(statement) {
+            let text = statement.text(Dialect::Postgres, *rows);
+            let prepared = connection.prepare(text).await;
+            assert!(prepared.is_ok(), "{name} with {rows} rows: {:?}", prepared.err());
+        }
+    }
+}
+
+/// No statement of the message path walks over a whole table or builds an index of its own.
+#[tokio::test]
+async fn with_indices_on_sqlite() {
+    /// Small by nature, walked in order up to a limit, or an index of nothing but what is sought.
+    const MAY_SCAN: [&str; 4] =
+        ["outbox::WAITING", "sessions::FORGET", "commit::read::NEXT_REFS", "retention::HAND_OVER"];
+    /// What a statement itself makes: VALUES lists and subqueries.
+    const OWN: [&str; 6] = ["v", "CONSTANT ROW", "(subquery", "chosen", "gone", "found"];
+    let (_directory, store) = sqlite().await;
+    let mut connection = store.db().reader().await;
+    let mut found = Vec::new();
+    for (name, statement) in all() {
+        if MAY_SCAN.iter().any(|prefix| name.starts_with(prefix)) {
+            continue;
+        }
+        let text = statement.text(Dialect::Sqlite, 1);
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", text.as_str()));
+        let rows = sqlx::query(explain.into_sql_str()).fetch_all(&mut *connection).await.unwrap();
+        for row in rows {
+            let detail: String = sqlx::Row::get(&row, "detail");
+            let scans = detail.starts_with("SCAN ")
+                && !OWN.iter().any(|own| detail.starts_with(&format!("SCAN {own}")));
+            if scans || detail.contains("AUTOMATIC") {
+                found.push(format!("{name}: {detail}"));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+/// See the notes in `statement`.
+#[test]
+fn no_limit_is_planned_anew() {
+    for (name, statement) in all() {
+        let text = statement.text(Dialect::Sqlite, 1);
+        assert!(!text.as_str().contains("LIMIT ?"), "{name}");
+    }
+}
+
+#[test]
+fn names_are_unique() {
+    let names: Vec<String> = all().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len());
+    assert!(names.len() > 60, "{}", names.len());
+}

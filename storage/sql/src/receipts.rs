@@ -1,0 +1,324 @@
+//! `Ledger::record`: positions of devices and watermarks, in one transaction.
+
+use std::collections::{HashMap, HashSet};
+
+use posthouse_protocol::{
+    cursor::Cursor,
+    id::{AccountId, ConversationId},
+    status::Seen,
+    time::Timestamp,
+};
+use posthouse_storage::{
+    error::StoreError,
+    ledger::Arrival,
+    receipts::{PositionAdvance, Risen, Watermark, WatermarkRise},
+};
+use uuid::Uuid;
+
+use crate::{
+    columns,
+    commit::{plan::Head, write},
+    db::{Fields, Row, Script, Tx},
+    failure::{Failure, Tries},
+    statement::{Statement, statements},
+    store::SqlStore,
+    wakes,
+};
+
+mod coverage;
+mod key;
+
+pub(crate) use coverage::Coverage;
+pub(crate) use key::Key;
+
+statements! {
+    POSITIONS = Statement::rows(
+        "bii",
+        "WITH v(device, position, active_at) AS ({rows})
+        UPDATE devices SET
+            position = CASE WHEN v.position > devices.position
+                THEN v.position ELSE devices.position END,
+            active_at = CASE WHEN v.active_at > devices.active_at
+                THEN v.active_at ELSE devices.active_at END
+        FROM v
+        WHERE devices.id = v.device
+            AND (devices.position < v.position OR devices.active_at < v.active_at)",
+    );
+    WATERMARKS = Statement::rows(
+        "bbiii",
+        "WITH v(conversation, reader, reader_server, origin, seen) AS ({rows})
+        SELECT w.conversation, w.reader, w.reader_server, w.origin, w.seen,
+            w.through, w.excepts, w.at
+        FROM v CROSS JOIN watermarks w
+        WHERE w.conversation = v.conversation AND w.reader = v.reader
+            AND w.reader_server = v.reader_server AND w.origin = v.origin AND w.seen = v.seen",
+    );
+    LOCK_WATERMARKS = Statement::rows(
+        "bbiii",
+        "WITH v(conversation, reader, reader_server, origin, seen) AS ({rows})
+        SELECT w.conversation, w.reader, w.reader_server, w.origin, w.seen,
+            w.through, w.excepts, w.at
+        FROM v CROSS JOIN watermarks w
+        WHERE w.conversation = v.conversation AND w.reader = v.reader
+            AND w.reader_server = v.reader_server AND w.origin = v.origin AND w.seen = v.seen
+        /*pg:ORDER BY w.conversation, w.reader, w.reader_server, w.origin, w.seen
+        FOR UPDATE OF w*/",
+    );
+    LOCK_INBOXES = Statement::rows(
+        "b",
+        "WITH v(account) AS ({rows})
+        SELECT i.account, i.head FROM v CROSS JOIN inboxes i WHERE i.account = v.account
+        /*pg:ORDER BY i.account FOR UPDATE OF i*/",
+    );
+    /// A new watermark is inserted plainly: it could not be locked, and another process that was
+    /// quicker is a conflict.
+    NEW_WATERMARKS = Statement::rows(
+        "bbiiiibi",
+        "INSERT INTO watermarks
+            (conversation, reader, reader_server, origin, seen, through, excepts, at)
+        {new}",
+    );
+    RAISE_WATERMARKS = Statement::rows(
+        "bbiiiibi",
+        "INSERT INTO watermarks
+            (conversation, reader, reader_server, origin, seen, through, excepts, at)
+        {new}
+        ON CONFLICT (conversation, reader, reader_server, origin, seen) DO UPDATE
+        SET through = excluded.through, excepts = excluded.excepts, at = excluded.at",
+    );
+    ENTRIES = Statement::rows(
+        "bibi",
+        "INSERT INTO inbox (account, arrival, slot, arrived_at) {new}",
+    );
+}
+
+/// A watermark as the database holds it.
+#[derive(Debug, Clone)]
+struct Stored {
+    coverage: Coverage,
+    at: Timestamp,
+    /// Whether the row existed before this transaction.
+    is_old: bool,
+}
+
+impl SqlStore {
+    pub(crate) async fn record_receipts(
+        &self,
+        positions: &[PositionAdvance],
+        rises: &[WatermarkRise],
+    ) -> Result<Vec<Risen>, StoreError> {
+        if positions.is_empty() && rises.is_empty() {
+            return Ok(Vec::new());
+        }
+        let positions = highest(positions);
+        let mut tries = Tries::new(self.counters());
+        loop {
+            match self.try_record(&positions, rises).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => tries.again(failure)?,
+            }
+        }
+    }
+
+    async fn try_record(
+        &self,
+        positions: &[PositionAdvance],
+        rises: &[WatermarkRise],
+    ) -> Result<Vec<Risen>, Failure> {
+        let names =
+            rises.iter().flat_map(|rise| [&rise.watermark.reader.server, &rise.watermark.origin]);
+        let missing = self.inner.servers.missing(names);
+        self.inner.servers.intern(self.db(), &missing).await?;
+        let keys: Vec<Key> = rises.iter().map(|rise| Key::of(self, &rise.watermark)).collect();
+        let mut tx = self.db().begin().await?;
+        let mut state = self.read_state(&mut tx, positions, rises, &keys).await?;
+        let answer = rises.iter().zip(&keys).filter_map(|(rise, key)| state.raise(rise, *key));
+        let answer = answer.collect();
+        let mut script = tx.script();
+        state.write(self, &mut script);
+        tx.finish(script).await?;
+        Ok(answer)
+    }
+
+    /// Writes the positions, then reads and locks what the rises name.
+    async fn read_state(
+        &self,
+        tx: &mut Tx<'_>,
+        positions: &[PositionAdvance],
+        rises: &[WatermarkRise],
+        keys: &[Key],
+    ) -> Result<State, Failure> {
+        let mut script = tx.script();
+        script.rows(&POSITIONS, positions, |args, advance| {
+            args.uuid(advance.device.0).number(advance.position.0).number(advance.active_at.0);
+        });
+        let mut sorted = keys.to_vec();
+        sorted.sort_unstable();
+        sorted.dedup();
+        let watermarks = script.rows(&LOCK_WATERMARKS, &sorted, |args, key| key.bind(args));
+        let mut accounts: Vec<Uuid> = rises.iter().flat_map(|rise| rise.tell.clone()).collect();
+        accounts.sort_unstable();
+        accounts.dedup();
+        let inboxes = script.rows(&LOCK_INBOXES, &accounts, |args, account| {
+            args.uuid(*account);
+        });
+        let mut answers = tx.run(script).await?;
+        let mut state = State::default();
+        for row in answers.take(watermarks) {
+            let (key, stored) = read_watermark(&row)?;
+            state.watermarks.insert(key, stored);
+        }
+        for row in answers.take(inboxes) {
+            let mut fields = row.fields("inboxes");
+            let account = fields.uuid("account")?;
+            state.heads.insert(account, Head { last: fields.number("head")?, stored: true });
+        }
+        Ok(state)
+    }
+
+    /// The watermarks of `keys`, as they are now.
+    pub(crate) async fn read_watermarks(
+        &self,
+        keys: &[Key],
+    ) -> Result<HashMap<Key, Watermark>, Failure> {
+        let mut found = HashMap::new();
+        if keys.is_empty() {
+            return Ok(found);
+        }
+        let mut script = Script::new(self.db().dialect());
+        let slot = script.rows(&WATERMARKS, keys, |args, key| key.bind(args));
+        for row in self.db().read(script).await?.take(slot) {
+            let (key, stored) = read_watermark(&row)?;
+            let reader = self.inner.servers.name(self.db(), key.reader_server).await?;
+            let watermark = Watermark {
+                conversation: ConversationId(key.conversation),
+                reader: AccountId { uuid: key.reader, server: reader },
+                origin: self.inner.servers.name(self.db(), key.origin).await?,
+                seen: if key.read { Seen::Read } else { Seen::Delivered },
+                through: stored.coverage.through(),
+                except: stored.coverage.except().to_vec(),
+                at: stored.at,
+            };
+            found.insert(key, watermark);
+        }
+        Ok(found)
+    }
+}
+
+/// What the rises change, decided in memory and written at once.
+#[derive(Default)]
+struct State {
+    watermarks: HashMap<Key, Stored>,
+    heads: HashMap<Uuid, Head>,
+    risen: HashSet<Key>,
+    /// The newest entry of each inbox for each watermark.
+    entries: HashMap<(Uuid, Key), (Cursor, Timestamp)>,
+}
+
+impl State {
+    fn raise(&mut self, rise: &WatermarkRise, key: Key) -> Option<Risen> {
+        let new = Coverage::new(rise.watermark.through, &rise.watermark.except);
+        let at = rise.watermark.at;
+        let known = self.watermarks.entry(key).or_insert_with(|| Stored {
+            coverage: Coverage::default(),
+            at,
+            is_old: false,
+        });
+        let merged = known.coverage.merged(&new);
+        if merged == known.coverage {
+            return None;
+        }
+        known.coverage = merged;
+        known.at = at.max(known.at);
+        let watermark = Watermark {
+            through: known.coverage.through(),
+            except: known.coverage.except().to_vec(),
+            at: known.at,
+            ..rise.watermark.clone()
+        };
+        self.risen.insert(key);
+        let mut arrivals = Vec::with_capacity(rise.tell.len());
+        for &account in &rise.tell {
+            let head = self.heads.entry(account).or_default();
+            let previous = Cursor(head.last);
+            head.last += 1;
+            let cursor = Cursor(head.last);
+            self.entries.insert((account, key), (cursor, at));
+            arrivals.push(Arrival { account, previous, cursor });
+        }
+        Some(Risen { watermark, arrivals })
+    }
+
+    fn write(&self, store: &SqlStore, script: &mut Script) {
+        let mut risen: Vec<(&Key, &Stored)> =
+            self.watermarks.iter().filter(|(key, _)| self.risen.contains(key)).collect();
+        risen.sort_unstable_by_key(|(key, _)| **key);
+        let (old, new): (Vec<_>, Vec<_>) = risen.into_iter().partition(|(_, mark)| mark.is_old);
+        for (statement, rows) in [(&RAISE_WATERMARKS, old), (&NEW_WATERMARKS, new)] {
+            script.rows(statement, &rows, |args, (key, mark)| {
+                key.bind(args);
+                args.number(mark.coverage.through())
+                    .bytes(&mark.coverage.except_bytes())
+                    .number(mark.at.0);
+            });
+        }
+        let mut entries: Vec<_> = self
+            .entries
+            .iter()
+            .map(|((account, key), (cursor, at))| (*account, key.slot(), *cursor, *at))
+            .collect();
+        entries.sort_unstable_by_key(|(account, _, cursor, _)| (*account, *cursor));
+        let slots: Vec<(Uuid, &[u8])> =
+            entries.iter().map(|(account, slot, ..)| (*account, slot.as_slice())).collect();
+        write::clear_slots(script, &slots);
+        script.rows(&ENTRIES, &entries, |args, (account, slot, cursor, at)| {
+            args.uuid(*account).number(cursor.0).bytes(slot).number(at.0);
+        });
+        let told: HashSet<Uuid> = entries.iter().map(|(account, ..)| *account).collect();
+        let mut heads: Vec<(Uuid, Head)> = self
+            .heads
+            .iter()
+            .filter(|(account, _)| told.contains(account))
+            .map(|(account, head)| (*account, *head))
+            .collect();
+        heads.sort_unstable_by_key(|(account, _)| *account);
+        write::put_inboxes(store, script, &heads);
+        wakes::tell_inboxes(store, script, heads.iter().map(|(account, _)| *account));
+    }
+}
+
+/// The highest position and last activity of each device, sorted by device: each row is updated once, and everyone
+/// locks in the same order.
+fn highest(positions: &[PositionAdvance]) -> Vec<PositionAdvance> {
+    let mut positions = positions.to_vec();
+    positions.sort_unstable_by_key(|advance| advance.device);
+    positions.dedup_by(|next, kept| {
+        let same = next.device == kept.device;
+        if same {
+            kept.position = kept.position.max(next.position);
+            kept.active_at = kept.active_at.max(next.active_at);
+        }
+        same
+    });
+    positions
+}
+
+fn read_watermark(row: &Row) -> Result<(Key, Stored), StoreError> {
+    let mut fields = row.fields("watermarks");
+    let key = read_key(&mut fields)?;
+    let through = fields.number("through")?;
+    let excepts = fields.bytes("excepts")?;
+    let coverage = Coverage::from_columns(through, excepts)
+        .ok_or_else(|| fields.corrupt("excepts", "not ascending numbers below through"))?;
+    Ok((key, Stored { coverage, at: fields.time("at")?, is_old: true }))
+}
+
+fn read_key(fields: &mut Fields<'_>) -> Result<Key, StoreError> {
+    Ok(Key {
+        conversation: fields.array("conversation")?,
+        reader: fields.uuid("reader")?,
+        reader_server: fields.integer("reader_server")?,
+        origin: fields.integer("origin")?,
+        read: columns::seen(fields)? == Seen::Read,
+    })
+}

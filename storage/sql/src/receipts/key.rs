@@ -1,0 +1,89 @@
+//! What identifies a watermark, in columns and in the slot of an inbox entry.
+
+use posthouse_protocol::status::Seen;
+use posthouse_storage::{error::StoreError, receipts::Watermark};
+use uuid::Uuid;
+
+use crate::{
+    columns,
+    db::{Args, Fields},
+    store::SqlStore,
+};
+
+/// The primary key of `watermarks`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub(super) conversation: [u8; 16],
+    pub(super) reader: Uuid,
+    pub(super) reader_server: i64,
+    pub(super) origin: i64,
+    /// Read, not only delivered.
+    pub(super) read: bool,
+}
+
+/// First byte of the slots of watermarks.
+const SLOT_WATERMARK: u8 = b'w';
+
+/// Length of such a slot.
+const SLOT_LEN: usize = 1 + 16 + 16 + 8 + 8 + 1;
+
+impl Key {
+    /// The key of a watermark whose regions are interned.
+    pub(super) fn of(store: &SqlStore, watermark: &Watermark) -> Self {
+        let id = |name| store.inner.servers.id(name).unwrap_or_default();
+        Self {
+            conversation: watermark.conversation.0,
+            reader: watermark.reader.uuid,
+            reader_server: id(&watermark.reader.server),
+            origin: id(&watermark.origin),
+            read: watermark.seen == Seen::Read,
+        }
+    }
+
+    /// Adds the five columns of the key.
+    pub(super) fn bind(&self, args: &mut Args) {
+        let seen = if self.read { Seen::Read } else { Seen::Delivered };
+        args.bytes(&self.conversation)
+            .uuid(self.reader)
+            .integer(self.reader_server)
+            .integer(self.origin)
+            .integer(columns::seen_code(seen));
+    }
+
+    /// `'w' ‖ conversation (16) ‖ reader (16) ‖ reader's region (8) ‖ origin (8) ‖ read (1)`, the
+    /// numbers big-endian.
+    pub(super) fn slot(&self) -> Vec<u8> {
+        [
+            &[SLOT_WATERMARK][..],
+            &self.conversation,
+            self.reader.as_bytes(),
+            &self.reader_server.to_be_bytes(),
+            &self.origin.to_be_bytes(),
+            &[u8::from(self.read)],
+        ]
+        .concat()
+    }
+
+    /// Reads what [`Self::slot`] wrote.
+    pub(crate) fn parse(fields: &Fields<'_>, slot: &[u8]) -> Result<Self, StoreError> {
+        let wrong = || fields.corrupt("slot", "neither a message nor the key of a watermark");
+        let slot: &[u8; SLOT_LEN] = slot.try_into().map_err(|_| wrong())?;
+        let (kind, rest) = slot.split_first_chunk::<1>().ok_or_else(wrong)?;
+        let (conversation, rest) = rest.split_first_chunk::<16>().ok_or_else(wrong)?;
+        let (reader, rest) = rest.split_first_chunk::<16>().ok_or_else(wrong)?;
+        let (reader_server, rest) = rest.split_first_chunk::<8>().ok_or_else(wrong)?;
+        let (origin, rest) = rest.split_first_chunk::<8>().ok_or_else(wrong)?;
+        let read = match (kind, rest) {
+            (&[SLOT_WATERMARK], [0]) => false,
+            (&[SLOT_WATERMARK], [1]) => true,
+            _ => return Err(wrong()),
+        };
+        Ok(Self {
+            conversation: *conversation,
+            reader: Uuid::from_bytes(*reader),
+            reader_server: i64::from_be_bytes(*reader_server),
+            origin: i64::from_be_bytes(*origin),
+            read,
+        })
+    }
+}

@@ -1,0 +1,64 @@
+//! The store: opening, closing, and what its ports share.
+
+use std::sync::Arc;
+
+use posthouse_storage::{error::StoreError, message_store::MessageStore};
+use uuid::Uuid;
+
+use crate::{counters::Counters, db::Db, retention::TrimPlace, servers::Servers, wakes::Listener};
+
+/// The store on SQLite or PostgreSQL. Implements every port; cheap to clone.
+#[derive(Clone)]
+pub struct SqlStore {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) db: Db,
+    /// This process, as others see it in notifications.
+    pub(crate) node: Uuid,
+    pub(crate) servers: Servers,
+    pub(crate) trim_place: TrimPlace,
+    pub(crate) listener: Listener,
+}
+
+impl SqlStore {
+    /// Opens `sqlite://path`, a plain path, or `postgres://user@host/database`, creates the file
+    /// where it is missing (readable by its owner only) and brings the schema up to date. `node`
+    /// tells this process's notifications from those of others: a new one for every start.
+    ///
+    /// # Errors
+    /// [`StoreError::Newer`] if a newer binary wrote the schema, [`StoreError::Unavailable`] if the
+    /// database cannot be opened.
+    pub async fn open(url_or_path: &str, node: Uuid) -> Result<Self, StoreError> {
+        let inner = Inner {
+            db: Db::open(url_or_path).await?,
+            node,
+            servers: Servers::default(),
+            trim_place: TrimPlace::default(),
+            listener: Listener::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Ledger and bodies together: one transaction holds both.
+    pub fn message_store(&self) -> MessageStore {
+        MessageStore::together(Arc::new(self.clone()), Arc::new(self.clone()))
+    }
+
+    /// What the store has done since it was opened.
+    pub fn counters(&self) -> &Counters {
+        &self.inner.db.counters
+    }
+
+    /// Waits until what runs is done, and closes every connection. Later calls fail with
+    /// [`StoreError::Unavailable`].
+    pub async fn close(&self) {
+        self.inner.listener.close();
+        self.inner.db.close().await;
+    }
+
+    pub(crate) fn db(&self) -> &Db {
+        &self.inner.db
+    }
+}

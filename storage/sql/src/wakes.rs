@@ -1,0 +1,161 @@
+//! The port `Wakes`: LISTEN and NOTIFY between the processes of one PostgreSQL.
+//!
+//! A payload is the sending node's id (32 hex digits), a letter (`i` inboxes, `e` ended sessions)
+//! and the ids, 32 hex digits each. A commit's notifications are sent by the transaction itself,
+//! so that they arrive if and only if it committed.
+
+use async_trait::async_trait;
+use posthouse_protocol::id::SessionId;
+use posthouse_storage::{
+    error::StoreError,
+    wakes::{Wake, Wakes},
+};
+use sqlx::postgres::PgListener;
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use crate::{
+    db::Script,
+    failure::unavailable,
+    statement::{Dialect, Statement, statements},
+    store::SqlStore,
+};
+
+statements! {
+    /// Only PostgreSQL notifies; the text for SQLite never runs.
+    NOTIFY = Statement::of_each("SELECT ?", "SELECT pg_notify('posthouse_wake', ?)");
+}
+
+const CHANNEL: &str = "posthouse_wake";
+
+/// Ids in one notification: PostgreSQL's payloads have less than 8,000 bytes.
+const MAX_IDS: usize = 240;
+
+const INBOXES: char = 'i';
+const ENDED: char = 'e';
+
+/// The connection that listens; opened by the first to wait.
+#[derive(Default)]
+pub(crate) struct Listener {
+    listener: Mutex<Option<PgListener>>,
+}
+
+impl Listener {
+    pub(crate) fn close(&self) {
+        // Whoever waits holds the lock, and is told by the pool's closing.
+        if let Ok(mut listener) = self.listener.try_lock() {
+            listener.take();
+        }
+    }
+}
+
+/// Adds notifications that these inboxes have grown.
+pub(crate) fn tell_inboxes(
+    store: &SqlStore,
+    script: &mut Script,
+    accounts: impl Iterator<Item = Uuid>,
+) {
+    if store.db().dialect() == Dialect::Postgres {
+        let accounts: Vec<Uuid> = accounts.collect();
+        notify(script, store.inner.node, INBOXES, &accounts);
+    }
+}
+
+fn notify(script: &mut Script, node: Uuid, kind: char, ids: &[Uuid]) {
+    for ids in ids.chunks(MAX_IDS) {
+        let mut payload = format!("{}{kind}", node.as_simple());
+        for id in ids {
+            payload.push_str(id.as_simple().encode_lower(&mut [0; 32]));
+        }
+        script.one(&NOTIFY, |args| {
+            args.text(&payload);
+        });
+    }
+}
+
+/// What a payload says; `None` if `node` sent it itself.
+fn parse(payload: &str, node: Uuid) -> Option<Wake> {
+    let (sender, rest) = payload.split_at_checked(32)?;
+    if Uuid::try_parse(sender) == Ok(node) {
+        return None;
+    }
+    let (kind, ids) = rest.split_at_checked(1)?;
+    let ids: Option<Vec<Uuid>> =
+        ids.as_bytes().chunks(32).map(|id| Uuid::try_parse_ascii(id).ok()).collect();
+    Some(match (kind.chars().next(), ids) {
+        (Some(INBOXES), Some(ids)) => Wake::Inboxes(ids),
+        (Some(ENDED), Some(ids)) => Wake::Ended(ids.into_iter().map(SessionId).collect()),
+        // A newer version's, perhaps.
+        _ => Wake::Missed,
+    })
+}
+
+#[async_trait]
+impl Wakes for SqlStore {
+    async fn next(&self) -> Result<Wake, StoreError> {
+        let Some(pool) = self.db().notifications() else {
+            return core::future::pending().await;
+        };
+        let mut slot = self.inner.listener.listener.lock().await;
+        let listener = match &mut *slot {
+            Some(listener) => listener,
+            empty => {
+                let mut listener = PgListener::connect_with(pool).await.map_err(unavailable)?;
+                listener.eager_reconnect(false);
+                listener.listen(CHANNEL).await.map_err(unavailable)?;
+                *empty = Some(listener);
+                // What was sent before this moment has not been heard.
+                return Ok(Wake::Missed);
+            }
+        };
+        loop {
+            match listener.try_recv().await {
+                Ok(Some(notification)) => {
+                    if let Some(wake) = parse(notification.payload(), self.inner.node) {
+                        return Ok(wake);
+                    }
+                }
+                // The connection was lost; the next call opens another.
+                Ok(None) => {
+                    *slot = None;
+                    return Ok(Wake::Missed);
+                }
+                Err(error) => {
+                    *slot = None;
+                    return Err(unavailable(error));
+                }
+            }
+        }
+    }
+
+    async fn ended(&self, sessions: &[SessionId]) -> Result<(), StoreError> {
+        if self.db().dialect() == Dialect::Sqlite || sessions.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<Uuid> = sessions.iter().map(|session| session.0).collect();
+        let mut script = Script::new(Dialect::Postgres);
+        notify(&mut script, self.inner.node, ENDED, &ids);
+        self.db().read(script).await?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payloads_round_trip_and_own_ones_are_skipped() {
+        let (own, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let ids: Vec<Uuid> = (0..3).map(Uuid::from_u128).collect();
+        let mut payload = format!("{}i", other.as_simple());
+        for id in &ids {
+            payload.push_str(&id.as_simple().to_string());
+        }
+        assert_eq!(parse(&payload, own), Some(Wake::Inboxes(ids)));
+        assert_eq!(parse(&payload, other), None);
+        assert_eq!(parse(&format!("{}x", other.as_simple()), own), Some(Wake::Missed));
+        let longest = 32 + 1 + MAX_IDS * 32;
+        assert!(longest < 8_000);
+    }
+}

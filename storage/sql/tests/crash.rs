@@ -1,0 +1,247 @@
+//! kill -9 in the middle of commits: whatever was acknowledged is there afterwards, and nothing is
+//! there by half.
+//!
+//! The test starts itself as a child (the ignored test `child`), which commits as fast as it can and
+//! prints each acknowledgement; kills it after a random number of them, at whatever moment that is;
+//! opens the database again and looks. The seed is printed.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::format_push_string,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails there and then"
+)]
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    io::{BufRead, BufReader, Write},
+    process::{Child, Command, Stdio},
+};
+
+use bytes::Bytes;
+use posthouse_protocol::{cursor::Cursor, id::MessageId, time::Stamp};
+use posthouse_storage::{
+    contract::{
+        Subject,
+        world::{Person, START, World, message},
+    },
+    ledger::{Accept, Ledger, Outcome},
+};
+use posthouse_storage_sql::SqlStore;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// How often the process is killed.
+const ROUNDS: u64 = 12;
+
+/// A database at a path, without a subject's fresh start.
+struct At(String);
+
+#[async_trait::async_trait]
+impl Subject for At {
+    type Store = SqlStore;
+    async fn open(&self) -> SqlStore {
+        SqlStore::open(&self.0, Uuid::nil()).await.unwrap()
+    }
+    async fn close(&self, store: SqlStore) {
+        store.close().await;
+    }
+    fn shared(&self) -> bool {
+        false
+    }
+}
+
+/// Small random numbers from a seed (xorshift).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % n
+    }
+}
+
+/// What the child prints for each accepted message.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+struct Acknowledged {
+    id: MessageId,
+    stamp: Stamp,
+    number: u64,
+}
+
+/// The people are made by the parent; the child is told who they are.
+struct People {
+    alice: Person,
+    bob: Person,
+    carol: Person,
+}
+
+/// Started by [`killed_in_the_middle_of_commits`]. Reads `path`, a seed and a first id from its
+/// input, and commits until it is killed.
+#[tokio::test]
+#[ignore = "started by killed_in_the_middle_of_commits"]
+async fn child() {
+    let mut lines = std::io::stdin().lines();
+    let mut line = || lines.next().unwrap().unwrap();
+    let subject = At(line());
+    let mut random = Random(line().parse().unwrap());
+    let world = World::beside(&subject, line().parse().unwrap()).await;
+    let people = people(&world).await;
+    loop {
+        let size = 1 + random.below(40);
+        let batch: Vec<Accept> = (0..size).map(|_| submission(&world, &people)).collect();
+        let bodies: Vec<_> = batch
+            .iter()
+            .map(|accept| (accept.body, Bytes::copy_from_slice(accept.id.0.as_bytes())))
+            .collect();
+        let outcomes = world.store.commit(&batch, &bodies).await.unwrap();
+        let mut told = String::new();
+        for (accept, outcome) in batch.iter().zip(outcomes) {
+            let Outcome::Accepted(accepted) = outcome else { panic!("{outcome:?}") };
+            told.push_str(&format!(
+                "{} {} {}\n",
+                accept.id, accepted.stamp, accepted.origin_number
+            ));
+        }
+        // One write: a line is whole, or the batch counts as not acknowledged from there on.
+        std::io::stdout().write_all(told.as_bytes()).unwrap();
+    }
+}
+
+/// From Alice to Bob and Carol.
+fn submission(world: &World<SqlStore>, people: &People) -> Accept {
+    Accept {
+        recipients: vec![people.carol.uuid(), people.bob.uuid()],
+        ..world.message(&people.alice, &people.bob, START)
+    }
+}
+
+/// Looks the people up by their handles; makes them in a new database.
+async fn people(world: &World<SqlStore>) -> People {
+    use posthouse_storage::accounts::Accounts;
+    let find = async |handle: &str| {
+        let name = posthouse_protocol::id::HandleName::parse(handle).unwrap();
+        let Some(account) = world.store.account_by_handle(&name).await.unwrap() else {
+            return world.person(handle).await;
+        };
+        let device = world.store.devices(account.id).await.unwrap().remove(0);
+        let server = posthouse_storage::contract::world::server();
+        let account = posthouse_protocol::id::AccountId { uuid: account.id, server };
+        Person { account, device }
+    };
+    People { alice: find("alice").await, bob: find("bob").await, carol: find("carol").await }
+}
+
+fn start_child(path: &str, seed: u64, first: u64) -> Child {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "child", "--nocapture", "--quiet"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let input = child.stdin.as_mut().unwrap();
+    write!(input, "{path}\n{seed}\n{first}\n").unwrap();
+    child
+}
+
+/// Reads acknowledgements, kills the child after `many`, and reads what it had still written.
+fn acknowledged(mut child: Child, many: usize) -> Vec<Acknowledged> {
+    let mut read = Vec::new();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = Vec::new();
+    let mut killed = false;
+    loop {
+        line.clear();
+        if output.read_until(b'\n', &mut line).unwrap() == 0 {
+            break;
+        }
+        let text = String::from_utf8_lossy(&line);
+        // The test runner's own lines are passed over, and a line that was cut.
+        let fields: Vec<&str> = text.strip_suffix('\n').unwrap_or_default().split(' ').collect();
+        if let [id, stamp, number] = fields[..]
+            && let (Ok(id), Ok(stamp), Ok(number)) =
+                (MessageId::parse(id), Stamp::parse(stamp), number.parse())
+        {
+            read.push(Acknowledged { id, stamp, number });
+        }
+        if read.len() >= many && !killed {
+            child.kill().unwrap();
+            killed = true;
+        }
+    }
+    assert!(!child.wait().unwrap().success(), "it ends only by being killed");
+    read
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_in_the_middle_of_commits() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("posthouse.db").display().to_string();
+    let seed = u64::from(std::process::id()) << 20 | 1;
+    println!("seed {seed}");
+    let mut random = Random(seed);
+    let subject = At(path.clone());
+    let world = World::beside(&subject, 1).await;
+    people(&world).await;
+    subject.close(world.store).await;
+
+    let mut told: HashMap<MessageId, Acknowledged> = HashMap::new();
+    for round in 1..=ROUNDS {
+        let many = usize::try_from(1 + random.below(800)).unwrap();
+        let child = start_child(&path, random.below(u64::MAX >> 1) | 1, round * 1_000_000);
+        let read = tokio::task::spawn_blocking(move || acknowledged(child, many)).await.unwrap();
+        assert!(read.len() >= many, "round {round}: {} of {many}", read.len());
+        told.extend(read.into_iter().map(|one| (one.id, one)));
+        check(&subject, &told).await;
+    }
+}
+
+/// Everything that was told is there, once and as it was told; everything that is there is whole.
+async fn check(subject: &At, told: &HashMap<MessageId, Acknowledged>) {
+    let world = World::beside(subject, 1).await;
+    let people = people(&world).await;
+    let mut inboxes = Vec::new();
+    for person in [&people.bob, &people.carol] {
+        inboxes.push(read(&world.store, person).await);
+    }
+    assert_eq!(inboxes[0], inboxes[1], "a message is in both inboxes or in none");
+    let found = &inboxes[0];
+    for acknowledged in told.values() {
+        assert_eq!(found.get(&acknowledged.number), Some(acknowledged));
+    }
+    // Dense: what was not acknowledged is there wholly or not at all, and numbers go on.
+    let numbers: Vec<u64> = found.keys().copied().collect();
+    assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
+    subject.close(world.store).await;
+}
+
+/// An inbox by origin number; every entry has its body, and cursors have no gap.
+async fn read(store: &SqlStore, person: &Person) -> BTreeMap<u64, Acknowledged> {
+    use posthouse_storage::bodies::Bodies;
+    let (mut found, mut ids, mut cursor) = (BTreeMap::new(), HashSet::new(), Cursor::START);
+    loop {
+        let page = store.page(person.uuid(), cursor, 500).await.unwrap();
+        if page.entries.is_empty() {
+            assert_eq!(page.head, cursor, "the head is the last entry");
+            return found;
+        }
+        let messages: Vec<_> = page.entries.iter().map(|entry| message(entry).unwrap()).collect();
+        let bodies: Vec<_> = messages.iter().map(|message| message.body).collect();
+        for (message, body) in messages.iter().zip(store.get(&bodies).await.unwrap()) {
+            assert_eq!(body.as_deref(), Some(&message.id.0.as_bytes()[..]));
+            assert!(ids.insert(message.id), "twice");
+            let one = Acknowledged {
+                id: message.id,
+                stamp: message.stamp,
+                number: message.origin_number,
+            };
+            assert_eq!(found.insert(one.number, one), None);
+        }
+        for entry in &page.entries {
+            assert_eq!(entry.cursor.0, cursor.0 + 1);
+            cursor = entry.cursor;
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What every adapter must do, as cases that run on any of them.
+//!
+//! An adapter's tests implement [`Subject`] and name it in [`contract_tests!`](crate::contract_tests),
+//! which makes one test of every case below. A case gets a fresh, empty subject. Times are arguments,
+//! so that 60 days pass at once; ids are counted, so that a failure repeats.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    reason = "test code: a case fails by panicking"
+)]
+
+pub mod accounts;
+
+pub mod sessions;
+
+pub mod acceptance;
+
+pub mod inboxes;
+
+pub mod collapse;
+
+pub mod receipts;
+
+pub mod concurrency;
+
+pub mod outbox;
+
+pub mod leases;
+
+pub mod retention;
+
+pub mod bodies;
+
+pub mod memory;
+
+pub mod world;
+
+use async_trait::async_trait;
+
+use crate::{
+    accounts::Accounts, bodies::Bodies, leases::Leases, ledger::Ledger, outbox::Outbox,
+    sessions::Sessions, wakes::Wakes,
+};
+
+/// Everything that an adapter of the ledger's database implements.
+pub trait Store:
+    Accounts + Sessions + Bodies + Ledger + Outbox + Leases + Wakes + Clone + 'static
+{
+}
+
+impl<T> Store for T where
+    T: Accounts + Sessions + Bodies + Ledger + Outbox + Leases + Wakes + Clone + 'static
+{
+}
+
+/// A fresh database of the adapter under test, which goes when this is dropped.
+#[async_trait]
+pub trait Subject: Send + Sync {
+    /// The adapter.
+    type Store: Store;
+
+    /// Opens the database: as another process would, if [`Self::shared`], else after a restart.
+    async fn open(&self) -> Self::Store;
+
+    /// Closes a store, as a process does that ends.
+    async fn close(&self, store: Self::Store);
+
+    /// Whether several processes may have the database open.
+    fn shared(&self) -> bool;
+}
+
+/// Makes a `#[tokio::test]` of every case. `$subject` is an async function without arguments that
+/// returns a fresh [`Subject`].
+#[macro_export]
+macro_rules! contract_tests {
+    ($subject:ident) => {
+        $crate::contract_tests! { @ $subject;
+            accounts {
+                a_handle_is_given_out_once
+                an_account_is_found_by_id_and_handle
+                numbers_of_removed_devices_rest
+                an_account_has_so_many_devices_and_no_more
+                a_new_device_starts_at_the_end_of_the_inbox
+                devices_added_at_once_get_different_numbers
+            }
+            sessions {
+                a_refresh_token_is_used_once
+                a_token_used_twice_ends_its_session
+                of_two_rotations_at_once_one_succeeds
+                a_new_session_ends_the_devices_earlier_ones
+                expired_and_ended_sessions_are_gone
+                removing_a_device_ends_its_sessions
+            }
+            acceptance {
+                a_message_is_stored_with_all_its_facts
+                a_repetition_is_answered_with_the_first_acceptance
+                a_repetition_is_known_after_reopening
+                a_refusal_reserves_nothing
+                prev_must_be_the_last_accepted_message
+                after_must_be_known
+                origin_numbers_are_dense_and_stamps_rise
+                ids_belong_to_their_senders
+                a_batch_of_any_size_is_accepted
+                both_sides_must_have_spoken
+            }
+            inboxes {
+                pages_follow_each_other_without_a_gap
+                every_arrival_names_the_head_before_it
+                a_time_becomes_a_cursor
+                own_devices_get_a_copy
+                an_unknown_inbox_is_empty
+            }
+            collapse {
+                a_newer_entry_replaces_the_one_that_waits
+                only_the_same_sender_conversation_and_key_collapse
+                the_last_one_of_a_batch_stays
+                what_was_replaced_loses_its_body
+            }
+            receipts {
+                positions_only_rise
+                watermarks_only_rise
+                exceptions_are_united
+                a_risen_watermark_is_one_entry_at_the_end
+                too_many_exceptions_drop_the_lowest
+            }
+            concurrency {
+                arrivals_become_visible_in_order
+                one_id_is_accepted_once
+                numbers_are_dense_with_two_committers
+                the_first_messages_of_a_conversation_get_different_numbers
+            }
+            outbox {
+                sequences_follow_the_numbers_without_a_gap
+                a_stale_fence_writes_nothing
+                what_is_settled_is_gone
+                waiting_regions_are_listed_by_name
+            }
+            leases {
+                a_lease_has_one_holder
+                an_expired_lease_passes_on_with_a_higher_fence
+                a_released_lease_is_free_at_once
+            }
+            retention {
+                acknowledged_entries_go_after_the_grace
+                waiting_entries_go_after_the_retention
+                ids_are_remembered_for_longer
+                nothing_live_is_trimmed
+                small_rounds_trim_as_much_as_large_ones
+            }
+            bodies {
+                a_body_is_written_once
+                old_bodies_are_deleted_as_a_range
+                only_the_bodies_of_accepted_messages_are_written
+                a_crash_between_body_and_commit_leaves_an_orphan_that_goes
+            }
+        }
+    };
+    (@ $subject:ident; $($area:ident { $($case:ident)* })*) => {
+        $(mod $area {
+            $(#[tokio::test]
+            async fn $case() {
+                let subject = super::$subject().await;
+                $crate::contract::$area::$case(&subject).await;
+            })*
+        })*
+    };
+}

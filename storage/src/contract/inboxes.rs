@@ -1,0 +1,115 @@
+//! Reading inboxes.
+
+use posthouse_protocol::cursor::Cursor;
+
+use super::{
+    Subject,
+    world::{START, World, message},
+};
+use crate::ledger::Ledger;
+use crate::ledger::{Accept, Outcome};
+
+/// Pages of any size read the same.
+pub async fn pages_follow_each_other_without_a_gap<S: Subject>(subject: &S) {
+    let world = World::new(subject).await;
+    let (alice, bob) = (world.person("alice").await, world.person("bob").await);
+    let batch: Vec<Accept> = (0..23).map(|_| world.message(&alice, &bob, START)).collect();
+    world.store.commit(&batch, &[]).await.unwrap();
+    let sent: Vec<_> = batch.iter().map(|accept| accept.id).collect();
+    for limit in [1, 5, 23, 100] {
+        let (mut read, mut cursor) = (Vec::new(), Cursor::START);
+        loop {
+            let page = world.store.page(bob.uuid(), cursor, limit).await.unwrap();
+            assert_eq!(page.head, Cursor(23));
+            assert!(page.entries.len() <= limit);
+            let Some(last) = page.entries.last() else { break };
+            assert!(page.entries[0].cursor > cursor);
+            assert!(page.entries.is_sorted_by_key(|entry| entry.cursor));
+            cursor = last.cursor;
+            read.extend(page.entries.iter().map(|entry| message(entry).unwrap().id));
+        }
+        assert_eq!((read, cursor), (sent.clone(), Cursor(23)), "pages of {limit}");
+    }
+    // A cursor beyond the end is told apart by the head, also the largest that can be written.
+    for beyond in [Cursor(24), Cursor(u64::MAX)] {
+        let page = world.store.page(bob.uuid(), beyond, 5).await.unwrap();
+        assert_eq!((page.entries, page.head), (vec![], Cursor(23)));
+    }
+    subject.close(world.store).await;
+}
+
+/// A connected device that is there has missed nothing in between.
+pub async fn every_arrival_names_the_head_before_it<S: Subject>(subject: &S) {
+    let world = World::new(subject).await;
+    let (alice, bob) = (world.person("alice").await, world.person("bob").await);
+    let carol = world.person("carol").await;
+    let mut heads = std::collections::HashMap::new();
+    for round in 0..3 {
+        let batch: Vec<Accept> = (0..=round)
+            .map(|_| Accept {
+                recipients: vec![carol.uuid(), alice.uuid(), bob.uuid()],
+                ..world.message(&alice, &bob, START)
+            })
+            .collect();
+        for outcome in world.store.commit(&batch, &[]).await.unwrap() {
+            let Outcome::Accepted(accepted) = outcome else { panic!("{outcome:?}") };
+            assert_eq!(accepted.arrivals.len(), 3);
+            for arrival in accepted.arrivals {
+                let head = heads.insert(arrival.account, arrival.cursor).unwrap_or_default();
+                assert_eq!(arrival.previous, head);
+                assert!(arrival.cursor > head);
+            }
+        }
+    }
+    for (account, head) in heads {
+        assert_eq!(world.store.page(account, Cursor::START, 1).await.unwrap().head, head);
+    }
+    subject.close(world.store).await;
+}
+
+/// `since=<milliseconds>` starts before the first entry that arrived then or later.
+pub async fn a_time_becomes_a_cursor<S: Subject>(subject: &S) {
+    let world = World::new(subject).await;
+    let (alice, bob) = (world.person("alice").await, world.person("bob").await);
+    for ms in [0, 10, 10, 20] {
+        world.accept(&world.message(&alice, &bob, START.plus_millis(ms))).await;
+    }
+    let at = async |ms| {
+        let at = START.plus_millis(ms);
+        let cursor = world.store.cursor_at(bob.uuid(), at).await.unwrap();
+        let page = world.store.page(bob.uuid(), cursor, 100).await.unwrap();
+        assert!(page.entries.iter().all(|entry| entry.arrived_at >= at));
+        page.entries.len()
+    };
+    assert_eq!([at(0).await, at(1).await, at(10).await, at(11).await], [4, 3, 3, 1]);
+    assert_eq!([at(20).await, at(21).await, at(u64::MAX).await], [1, 0, 0]);
+    let end = world.store.cursor_at(bob.uuid(), START.plus_millis(21)).await.unwrap();
+    assert_eq!(end, Cursor(4));
+    subject.close(world.store).await;
+}
+
+/// The sender's other devices read the copy from the sender's own inbox.
+pub async fn own_devices_get_a_copy<S: Subject>(subject: &S) {
+    let world = World::new(subject).await;
+    let (alice, bob) = (world.person("alice").await, world.person("bob").await);
+    let accept =
+        Accept { recipients: vec![bob.uuid(), alice.uuid()], ..world.message(&alice, &bob, START) };
+    world.accept(&accept).await;
+    for inbox in [world.inbox(&alice).await, world.inbox(&bob).await] {
+        let [entry] = &inbox[..] else { panic!("one entry each") };
+        let copy = message(entry).unwrap();
+        assert_eq!((copy.id, &copy.to), (accept.id, &bob.account.to_string()));
+        assert_eq!(copy.device, Some(alice.device.id), "so that this device can be passed over");
+    }
+    subject.close(world.store).await;
+}
+
+/// No account, no entries, no error.
+pub async fn an_unknown_inbox_is_empty<S: Subject>(subject: &S) {
+    let world = World::new(subject).await;
+    let nobody = world.id();
+    let page = world.store.page(nobody, Cursor::START, 10).await.unwrap();
+    assert_eq!((page.entries, page.head), (vec![], Cursor::START));
+    assert_eq!(world.store.cursor_at(nobody, START).await.unwrap(), Cursor::START);
+    subject.close(world.store).await;
+}

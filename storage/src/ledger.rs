@@ -1,0 +1,164 @@
+//! The ledger of messages: acceptance, the one commit point.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use posthouse_protocol::{
+    cursor::Cursor,
+    frame::Class,
+    id::{AccountId, ConversationId, DeviceId, MessageId, ServerName},
+    time::{Stamp, Timestamp},
+};
+use uuid::Uuid;
+
+use crate::{
+    bodies::BodyId,
+    error::StoreError,
+    inbox::{Page, StoredMessage},
+    receipts::{PositionAdvance, Risen, WatermarkRise},
+    retention::{Cutoffs, Trimmed},
+};
+
+/// A message of a local sender to be accepted.
+#[derive(Debug, Clone)]
+pub struct Accept {
+    /// The sender; its region is this one.
+    pub sender: AccountId,
+    /// The sending device.
+    pub device: DeviceId,
+    /// The client's id.
+    pub id: MessageId,
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// In a direct conversation the bit (1 or 2) of the sender's side, the lower id's first; 0 in a
+    /// group. It tells who has spoken yet.
+    pub side: u8,
+    /// The device's own last message in the conversation, if the client says.
+    pub prev: Option<MessageId>,
+    /// The highest stamp that the client had seen, if it says.
+    pub after: Option<Stamp>,
+    /// Local accounts whose inbox gets a pointer, each at most once. The sender's own account is
+    /// among them if other devices of it need a copy.
+    pub recipients: Vec<Uuid>,
+    /// Other regions that get one intent each.
+    pub destinations: Vec<Destination>,
+    /// The address that the client wrote, for copies to the sender's own devices.
+    pub to: String,
+    /// The class; never [`Class::Ephemeral`], which is not stored.
+    pub class: Class,
+    /// The collapse key.
+    pub collapse: Option<String>,
+    /// When it need not be delivered any more.
+    pub expires: Option<Timestamp>,
+    /// The group epoch that the client knew.
+    pub epoch: Option<u64>,
+    /// The device-list version that the client knew.
+    pub device_list_version: Option<u64>,
+    /// The client's clock.
+    pub client_timestamp: Timestamp,
+    /// The time of acceptance.
+    pub now: Timestamp,
+    /// Where the body is.
+    pub body: BodyId,
+}
+
+/// A region that a message goes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destination {
+    /// The region.
+    pub server: ServerName,
+    /// Who gets it there, as the federation encodes it.
+    pub recipients: Bytes,
+}
+
+/// How a submission ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Durable. Repeating the submission gives [`Outcome::Repeated`] with the same facts.
+    Accepted(Accepted),
+    /// The id had been accepted before; the first acceptance stands, nothing was written.
+    Repeated(Accepted),
+    /// Nothing was written, nothing is reserved.
+    Refused(Refusal),
+}
+
+/// The facts of an acceptance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// The place in the conversation.
+    pub stamp: Stamp,
+    /// Dense per conversation among what this region accepted; the first is 1.
+    pub origin_number: u64,
+    /// When.
+    pub at: Timestamp,
+    /// The new inbox entries; empty for a repetition.
+    pub arrivals: Vec<Arrival>,
+}
+
+/// A new entry of an inbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// Whose inbox.
+    pub account: Uuid,
+    /// The inbox's head before: who is there has missed nothing in between.
+    pub previous: Cursor,
+    /// The entry, now the head.
+    pub cursor: Cursor,
+}
+
+/// Why a submission was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// `after` lies above the highest stamp that is known in the conversation.
+    AfterUnknown,
+    /// `prev` is not the device's last accepted message in the conversation.
+    OutOfOrder,
+}
+
+/// The ledger of messages.
+#[async_trait]
+pub trait Ledger: Send + Sync {
+    /// Accepts many submissions in one transaction, in order: a later one sees the effects of an
+    /// earlier one. `bodies` are written in the same transaction, but only those that an accepted
+    /// submission names; a caller whose bodies live elsewhere passes none and has put them before.
+    ///
+    /// For each: a known (sender, id) is a repetition; else `prev` and `after` are checked; else
+    /// the stamp is [`Stamp::next`], the origin number the conversation's next, and every
+    /// recipient's inbox gains an entry. Arrival numbers rise and become visible in order, also
+    /// with several committers on one database: a reader that has read up to n never finds a new
+    /// entry at or below n. An entry with the same sender, conversation and collapse key that waits
+    /// in an inbox is replaced.
+    async fn commit(
+        &self,
+        batch: &[Accept],
+        bodies: &[(BodyId, Bytes)],
+    ) -> Result<Vec<Outcome>, StoreError>;
+
+    /// Up to `limit` entries of an inbox after `after`, in order.
+    async fn page(&self, account: Uuid, after: Cursor, limit: usize) -> Result<Page, StoreError>;
+
+    /// The cursor before the first entry that arrived at or after `at`.
+    async fn cursor_at(&self, account: Uuid, at: Timestamp) -> Result<Cursor, StoreError>;
+
+    /// All messages with these ids that are remembered, of whatever sender, in no order; of one id
+    /// at most 16.
+    async fn messages(&self, ids: &[MessageId]) -> Result<Vec<StoredMessage>, StoreError>;
+
+    /// Records positions and watermarks in one transaction. Both only ever rise; what is lower than
+    /// what is known is left out of the answer. Each risen watermark puts one collapsed entry into
+    /// the inboxes named by it. Durable, but callers may delay it: a device whose position is lost
+    /// acknowledges again.
+    async fn record(
+        &self,
+        positions: &[PositionAdvance],
+        rises: &[WatermarkRise],
+    ) -> Result<Vec<Risen>, StoreError>;
+
+    /// For each direct conversation: whether both sides have spoken.
+    async fn mutual(&self, conversations: &[ConversationId]) -> Result<Vec<bool>, StoreError>;
+
+    /// Trims what `cutoffs` allow, at most `limit` entries of each kind; for the background, in
+    /// small pieces.
+    async fn trim(&self, cutoffs: &Cutoffs, limit: u32) -> Result<Trimmed, StoreError>;
+}

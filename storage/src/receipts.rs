@@ -1,0 +1,67 @@
+//! Positions of devices, and watermarks: how far a reader has got in a conversation.
+
+use posthouse_protocol::{
+    cursor::Cursor,
+    id::{AccountId, ConversationId, DeviceId, ServerName},
+    status::Seen,
+    time::Timestamp,
+};
+use uuid::Uuid;
+
+/// A device that has acknowledged its inbox up to `position`, and was last seen at `active_at`. Each
+/// of the two rises on its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PositionAdvance {
+    /// The device.
+    pub device: DeviceId,
+    /// Up to here.
+    pub position: Cursor,
+    /// When the device was last connected.
+    pub active_at: Timestamp,
+}
+
+/// Most numbers in a watermark's `except`.
+pub const MAX_EXCEPT: usize = 64;
+
+/// How far a reader has got: all numbers of `origin` in the conversation up to `through`, except
+/// those listed.
+///
+/// Watermarks merge like this: `through` is the higher one; `except` is the union of both (a number
+/// that was passed over has expired or was refused, for every device and for good), the lowest ones
+/// going first where that exceeds [`MAX_EXCEPT`]. A mark has risen if `through` or `except` grew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watermark {
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// Who reads.
+    pub reader: AccountId,
+    /// Whose numbers: the region that accepted the messages.
+    pub origin: ServerName,
+    /// Delivered to, or read by, the reader.
+    pub seen: Seen,
+    /// The highest number.
+    pub through: u64,
+    /// Numbers below `through` that are not covered; ascending, at most [`MAX_EXCEPT`].
+    pub except: Vec<u64>,
+    /// When it last rose.
+    pub at: Timestamp,
+}
+
+/// A watermark that may have risen, and who is to be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatermarkRise {
+    /// The new watermark.
+    pub watermark: Watermark,
+    /// Local accounts whose inbox gets (or keeps, moved to the end) one entry for this
+    /// conversation, reader, origin and kind.
+    pub tell: Vec<Uuid>,
+}
+
+/// A watermark that did rise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Risen {
+    /// The watermark as it is now.
+    pub watermark: Watermark,
+    /// The entries that tell it.
+    pub arrivals: Vec<crate::ledger::Arrival>,
+}

@@ -1,0 +1,29 @@
+//! Hints between the processes of one region. A lost hint costs latency, never a message: the
+//! inboxes are the truth, and whoever lost the way by which hints come says [`Wake::Missed`].
+
+use async_trait::async_trait;
+use posthouse_protocol::id::SessionId;
+use uuid::Uuid;
+
+use crate::error::StoreError;
+
+/// A hint from another process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wake {
+    /// These accounts' inboxes have grown.
+    Inboxes(Vec<Uuid>),
+    /// These sessions were ended.
+    Ended(Vec<SessionId>),
+    /// Hints may have been lost: look at every inbox that has a connected device.
+    Missed,
+}
+
+/// Hints. An adapter whose database belongs to one process alone never has any.
+#[async_trait]
+pub trait Wakes: Send + Sync {
+    /// Waits for the next hint of another process. Safe to cancel.
+    async fn next(&self) -> Result<Wake, StoreError>;
+
+    /// Tells the others that sessions were ended. (A commit tells of inboxes by itself.)
+    async fn ended(&self, sessions: &[SessionId]) -> Result<(), StoreError>;
+}
