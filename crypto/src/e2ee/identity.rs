@@ -165,6 +165,11 @@ mod tests {
         assert_eq!(known.check("a@south.test", &second), changed);
         let stored = KnownIdentities::from_bytes(&known.to_bytes()).unwrap();
         assert_eq!(stored, known);
+        assert_eq!(known.get("a@south.test"), Some(&first));
+        assert_eq!(known.get("b@south.test"), None);
+        assert!(known.is_verified("a@south.test"));
+        known.accept("a@south.test", first);
+        assert!(known.is_verified("a@south.test"), "the same key once more");
         known.accept("a@south.test", second);
         assert!(!known.is_verified("a@south.test"));
         assert_eq!(KnownIdentities::from_bytes(&[0x82, 2, 0x80]), Err(StateError::Version(2)));

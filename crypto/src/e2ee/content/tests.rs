@@ -72,6 +72,33 @@ fn the_bytes_of_a_text_are_these() {
 }
 
 #[test]
+fn different_contents_are_different() {
+    let mut all = bodies();
+    all.push(Body::ProfileKey(KeyBytes(Secret::new([8; 32]))));
+    all.push(Body::Receipt { status: ReceiptStatus::Delivered, targets: vec![[9; 16], [8; 16]] });
+    all.push(Body::Text { text: "other".to_owned() });
+    all.push(Body::Unknown { kind: 77 });
+    all.push(Body::Unknown { kind: 78 });
+    for (at, one) in all.iter().enumerate() {
+        for (other_at, other) in all.iter().enumerate() {
+            assert_eq!(one == other, at == other_at, "{at} {other_at}");
+        }
+    }
+    let [first, second] = [1, 2].map(|n| KeyBytes(Secret::new([n; 32])));
+    assert!(first == first.clone() && first != second);
+}
+
+#[test]
+fn receipts_have_these_numbers() {
+    for (status, number) in [(ReceiptStatus::Delivered, 0), (ReceiptStatus::Read, 1)] {
+        assert_eq!(status.number(), number);
+        let mut fields = Fields::default();
+        fields.put(16, |w| w.uint(number));
+        assert_eq!(fields.take(16, ReceiptStatus::read_from), Ok(status));
+    }
+}
+
+#[test]
 fn unknown_entries_and_kinds_are_kept() {
     let mut writer = Writer::new();
     writer.map(5);

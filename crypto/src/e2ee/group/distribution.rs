@@ -113,10 +113,19 @@ mod tests {
         assert_eq!(all.failed.len(), 1);
         assert_eq!(all.failed[0].1, EncryptError::NoSession);
         assert_eq!(all.chunks.iter().map(Vec::len).sum::<usize>(), 149);
+        // Each is about 1.9 KB: the number of devices ends a chunk first.
+        assert_eq!(all.chunks.iter().map(Vec::len).collect::<Vec<_>>(), [100, 49]);
         for chunk in &all.chunks {
             let size: usize = chunk.iter().map(|one| one.ciphertext.as_bytes().len()).sum();
             assert!(chunk.len() <= MAX_DEVICES_PER_CHUNK && size <= MAX_BYTES_PER_CHUNK);
         }
+        let large = vec![7; 60_000];
+        let recipients = others.iter().zip(&mut sessions).take(6).map(|(other, session)| {
+            Recipient { address: other.local.address.clone(), known: None, session }
+        });
+        let bulky = encrypt_for_all(&a.local, recipients.collect(), &large, a.now, &mut a.rng);
+        let lens: Vec<usize> = bulky.chunks.iter().map(Vec::len).collect();
+        assert_eq!(lens, [4, 2], "the number of bytes ends a chunk");
         let last = all.chunks.last().unwrap().last().unwrap();
         assert_eq!(receive(&mut others[149], &a, &last.ciphertext), "the key");
     }

@@ -68,6 +68,7 @@ fn an_unanswered_session_ends_after_thirty_days() {
     let bundle = b.bundle(true);
     a.initiate(&b, &bundle, Profile::default());
     let started = a.now;
+    assert_eq!(MAX_UNACKNOWLEDGED, 2_592_000_000);
     a.now = UnixMillis(started.0 + MAX_UNACKNOWLEDGED);
     assert_eq!(send(&mut a, &b, "x").kind(), 3);
     a.now = UnixMillis(started.0 + MAX_UNACKNOWLEDGED + 1);
