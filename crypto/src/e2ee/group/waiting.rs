@@ -134,6 +134,23 @@ mod tests {
     }
 
     #[test]
+    fn bytes_are_bounded_exactly() {
+        let sized = |name: &str, len: usize| {
+            let mut bytes = SenderKeyMessage::unsigned(&[1; 16], 1, 0, &vec![0; len]);
+            bytes.extend_from_slice(&[0; 64]);
+            let message = SenderKeyMessage::from_bytes(&bytes).unwrap();
+            Waiting { message, ..waiting(name, 1, 0) }
+        };
+        let mut all = WaitingMessages::new();
+        for n in 0..64 {
+            all.keep(sized(&n.to_string(), 128 * 1024)).unwrap();
+        }
+        assert_eq!(all.bytes, MAX_WAITING_BYTES);
+        assert!(!all.is_empty());
+        assert_eq!(all.keep(sized("x", 1)), Err(WaitingFull));
+    }
+
+    #[test]
     fn one_sender_cannot_fill_it() {
         let mut all = WaitingMessages::new();
         for _ in 0..MAX_PER_SENDER {
@@ -145,5 +162,6 @@ mod tests {
             let _ = all.keep(waiting(&n.to_string(), 1, 0));
         }
         assert_eq!(all.len(), MAX_WAITING);
+        assert_eq!((MAX_WAITING_BYTES, MAX_WAIT), (8_388_608, 604_800_000));
     }
 }

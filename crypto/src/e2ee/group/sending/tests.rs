@@ -81,6 +81,68 @@ fn a_key_ends_after_a_thousand_messages_or_seven_days() {
 }
 
 #[test]
+fn bounds_are_these() {
+    assert_eq!((MAX_MESSAGES, MAX_AGE), (1_000, 604_800_000));
+    let mut rng = StdRng::seed_from_u64(6);
+    for _ in 0..40 {
+        assert!(OwnSenderKey::generate(UnixMillis(0), &mut rng).chain_id < 1 << 31);
+    }
+}
+
+#[test]
+fn a_jump_of_more_than_25_000_is_refused() {
+    let mut rng = StdRng::seed_from_u64(7);
+    let mut group = SendingGroup::new(ID);
+    assert!(group.distribution_for().is_none());
+    let (first, handed) = send(&mut group, &devices(&["b"]), 0, &mut rng);
+    let mut b = ReceivedSenderKeys::new(ID);
+    b.process(&handed.unwrap().distribution).unwrap();
+    b.decrypt(&first).unwrap();
+    let at = group.distribution_for().unwrap();
+    assert_eq!((at.chain_id(), at.iteration), (first.chain_id(), 1));
+    // From 1, the message at 25,001 is the last one in reach.
+    let key = group.key.as_mut().unwrap();
+    while key.chain.iteration < 25_001 {
+        key.chain.step();
+    }
+    let (allowed, _) = send(&mut group, &devices(&["b"]), 0, &mut rng);
+    let (too_far, _) = send(&mut group, &devices(&["b"]), 0, &mut rng);
+    assert_eq!(b.decrypt(&too_far), Err(GroupDecryptError::TooFarAhead));
+    assert!(b.decrypt(&allowed).is_ok());
+    assert!(b.decrypt(&too_far).is_ok());
+}
+
+#[test]
+fn another_signing_key_for_a_known_chain_replaces_it() {
+    let mut rng = StdRng::seed_from_u64(8);
+    let mut group = SendingGroup::new(ID);
+    let (first, handed) = send(&mut group, &devices(&["b"]), 0, &mut rng);
+    let genuine = handed.unwrap().distribution;
+    let other = KeyPair::generate(&mut rng).public;
+    let false_one = SenderKeyDistribution { signing_key: other, ..genuine.clone() };
+    let mut b = ReceivedSenderKeys::new(ID);
+    b.process(&false_one).unwrap();
+    assert_eq!(b.decrypt(&first), Err(GroupDecryptError::NotAuthentic));
+    b.process(&genuine).unwrap();
+    assert!(b.decrypt(&first).is_ok());
+    let elsewhere = SenderKeyDistribution { distribution_id: [8; 16], ..genuine };
+    assert_eq!(b.process(&elsewhere), Err(GroupDecryptError::OtherDistribution));
+}
+
+#[test]
+fn a_full_list_of_holders_takes_nobody_more() {
+    let mut rng = StdRng::seed_from_u64(9);
+    let mut group = SendingGroup::new(ID);
+    let handed = group.ready(&devices(&["b"]), UnixMillis(0), &mut rng).unwrap_err();
+    let names: Vec<String> = (0..=MAX_RECIPIENTS).map(|n| n.to_string()).collect();
+    for name in &names {
+        let device = Address::new(name, DeviceId::new(1).unwrap()).unwrap();
+        group.mark_distributed(handed.distribution.chain_id(), device);
+    }
+    assert_eq!(group.key.as_ref().unwrap().holders.len(), MAX_RECIPIENTS);
+}
+
+#[test]
 fn a_changed_message_is_refused_and_the_state_kept() {
     let mut rng = StdRng::seed_from_u64(4);
     let mut group = SendingGroup::new(ID);
