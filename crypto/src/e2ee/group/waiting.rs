@@ -129,8 +129,11 @@ mod tests {
         let released = all.release(&sender, &[1; 16], 1);
         assert_eq!(released.iter().map(|one| one.arrived.0).collect::<Vec<_>>(), [1, 4]);
         assert_eq!((all.len(), all.bytes), (2, 32));
-        assert_eq!(all.expire(UnixMillis(MAX_WAIT + 2)).len(), 1);
-        assert_eq!(all.len(), 1);
+        assert!(all.expire(UnixMillis(MAX_WAIT + 1)).is_empty());
+        assert_eq!(all.expire(UnixMillis(MAX_WAIT + 2))[0].arrived, UnixMillis(2));
+        assert!(!all.is_empty());
+        assert_eq!(all.expire(UnixMillis(MAX_WAIT + 3)).len(), 1);
+        assert!(all.is_empty());
     }
 
     #[test]

@@ -37,6 +37,7 @@ fn keys_are_replaced_after_a_week_and_kept_for_what_is_on_its_way() {
     let mut rng = StdRng::seed_from_u64(1);
     let identity = KeyPair::generate(&mut rng);
     let mut keys = PreKeys::new(&identity, UnixMillis(0), &mut rng);
+    assert_eq!((ROTATE_AFTER, KEEP_REPLACED), (604_800_000, 3_801_600_000));
     let first = keys.signed_public().unwrap();
     let base = PrivateKey::from_bytes(&[1; 32]).public_key();
     assert!(!keys.rotate(&identity, UnixMillis(ROTATE_AFTER - 1), &mut rng));
