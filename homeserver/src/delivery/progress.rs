@@ -155,6 +155,12 @@ impl Progress {
         Some((positions, rises))
     }
 
+    /// What waits to be written.
+    #[cfg(test)]
+    pub(super) fn waiting_rises(&self) -> Vec<WatermarkRise> {
+        self.state().collected.rises.values().cloned().collect()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -12,6 +12,7 @@ use posthouse_protocol::{
     content::{Content, Payload},
     frame::Class,
     id::{AccountId, ConversationId, DeviceId, DeviceNumber, MessageId, ServerName, SessionId},
+    limits,
     time::Stamp,
 };
 use posthouse_storage::{
@@ -44,15 +45,18 @@ impl Inbox {
     }
 
     fn append(&self) -> Arc<LiveEntry> {
+        self.append_with(|_| {})
+    }
+
+    fn append_with(&self, change: impl FnOnce(&mut StoredMessage)) -> Arc<LiveEntry> {
         let mut state = self.state();
         let previous = Cursor(state.head);
         state.head += 1;
         let cursor = Cursor(state.head);
-        let entry = Entry {
-            cursor,
-            arrived_at: Timestamp(0),
-            kind: EntryKind::Message(Box::new(message(cursor.0))),
-        };
+        let mut message = message(cursor.0);
+        change(&mut message);
+        let kind = EntryKind::Message(Box::new(message));
+        let entry = Entry { cursor, arrived_at: Timestamp(0), kind };
         state.entries.insert(cursor.0, entry.clone());
         Arc::new(LiveEntry { previous, entry, body: Some(body()) })
     }
@@ -279,6 +283,28 @@ async fn play(steps: Vec<Step>) {
     assert!(got.is_sorted_by(|a, b| a < b), "in order, once: {got:?}");
     let got: BTreeSet<u64> = got.into_iter().collect();
     assert!(stay.is_subset(&got), "missing: {:?}", stay.difference(&got));
+}
+
+/// Whoever sends thousands of messages that expire unread must not block the inbox behind them.
+#[tokio::test]
+async fn expired_messages_hold_up_nothing_however_many_they_are() {
+    let inbox = Arc::new(Inbox::default());
+    for _ in 0..limits::WINDOW * 20 {
+        inbox.append_with(|message| message.expires = Some(Timestamp(1)));
+    }
+    let kept = inbox.append().entry.cursor.0;
+    let mut feed = feed(&inbox);
+    let mut got = Vec::new();
+    for _ in 0..limits::WINDOW {
+        pull(&mut feed, &mut got).await;
+        assert!(!feed.is_held_back(), "there is nothing that the device could acknowledge");
+    }
+    assert_eq!(got, [kept]);
+    let skipped: Vec<u64> = (kept - 64..kept).collect();
+    let ack = AckTarget::Messages { ids: vec![message(kept).id], from: None };
+    feed.acknowledge(Ack { target: ack, seen: Seen::Delivered }).await.unwrap();
+    let rise = feed.receipts.progress.waiting_rises().pop().unwrap().watermark;
+    assert_eq!((rise.through, &rise.except[rise.except.len() - 64..]), (kept, &skipped[..]));
 }
 
 proptest! {
