@@ -174,15 +174,17 @@ impl Window {
     fn settle(&mut self, progressed: &mut Progressed, through: Option<Cursor>) {
         let end = self.slots.iter().position(|slot| slot.state == State::Waiting);
         let mut prefix = self.slots.iter().take(end.unwrap_or(self.slots.len()));
-        // A skipped message at the end of the prefix is passed with the next acknowledged one.
         let last = prefix.rfind(|slot| slot.state == State::Acknowledged);
-        let Some(reached) = last.map(|slot| slot.cursor).max(through) else { return };
+        let acknowledged = last.map(|slot| slot.cursor);
+        let Some(reached) = acknowledged.max(through) else { return };
         if reached <= self.position {
             return;
         }
         self.position = reached;
         progressed.position = Some(reached);
-        while let Some(slot) = self.slots.pop_front_if(|slot| slot.cursor <= reached) {
+        // Skipped messages at the end of the prefix are passed with the next acknowledged one, whose
+        // watermark has to name them, even if the position is beyond them already.
+        while let Some(slot) = self.slots.pop_front_if(|slot| Some(slot.cursor) <= acknowledged) {
             progressed.passed.push((slot.message, slot.state == State::Acknowledged));
         }
         self.forget_skipped();

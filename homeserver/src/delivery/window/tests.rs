@@ -63,6 +63,18 @@ fn skipped_messages_are_passed_unseen() {
 }
 
 #[test]
+fn skipped_messages_that_through_covers_are_told_with_the_next_seen_one() {
+    let mut window = Window::new(Cursor(0));
+    window.send(Cursor(1), message(1));
+    window.skip(Cursor(2), message(2));
+    let first = window.acknowledge_through(Cursor(2));
+    assert_eq!((first.position, first.passed), (Some(Cursor(2)), vec![(message(1), true)]));
+    window.send(Cursor(3), message(3));
+    let second = window.acknowledge_through(Cursor(3));
+    assert_eq!(second.passed, vec![(message(2), false), (message(3), true)]);
+}
+
+#[test]
 fn a_full_window_has_no_room() {
     let mut window = Window::new(Cursor(0));
     let all = limits::WINDOW as u64;
