@@ -130,6 +130,10 @@ impl Progress {
                         self.advance(one);
                     }
                     for rise in rises {
+                        // It may be durable all the same, and would then not rise again.
+                        for account in &rise.tell {
+                            connections.inbox_grew(*account);
+                        }
                         self.rise(rise);
                     }
                     return;

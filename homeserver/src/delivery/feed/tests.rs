@@ -7,10 +7,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use posthouse_client_api::mailbox::Mailbox;
+use posthouse_client_api::{mailbox::Mailbox, ports::Answer};
 use posthouse_protocol::{
     content::{Content, Payload},
-    frame::Class,
+    frame::{Class, Submission},
     id::{AccountId, ConversationId, DeviceId, DeviceNumber, MessageId, ServerName, SessionId},
     limits,
     time::Stamp,
@@ -24,10 +24,13 @@ use posthouse_storage::{
     retention::{Cutoffs, Trimmed},
 };
 use proptest::prelude::*;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::*;
-use crate::delivery::{Connections, Progress};
+use crate::delivery::{
+    CommitConfig, Committer, Connections, Progress, accept::Admitted, route::route,
+};
 
 /// An inbox in memory, with the reads that a feed makes.
 #[derive(Default)]
@@ -78,12 +81,16 @@ impl Ledger for Inbox {
         Ok(Page { entries, through, head })
     }
 
+    /// Commits, and breaks before it can say so.
     async fn commit(
         &self,
-        _: &[Accept],
+        batch: &[Accept],
         _: &[(BodyId, Bytes)],
     ) -> Result<Vec<Outcome>, StoreError> {
-        Ok(Vec::new())
+        for _ in batch {
+            self.append();
+        }
+        Err(StoreError::Unavailable("the connection broke".into()))
     }
 
     async fn cursor_at(&self, _: Uuid, _: Timestamp) -> Result<Cursor, StoreError> {
@@ -305,6 +312,35 @@ async fn expired_messages_hold_up_nothing_however_many_they_are() {
     feed.acknowledge(Ack { target: ack, seen: Seen::Delivered }).await.unwrap();
     let rise = feed.receipts.progress.waiting_rises().pop().unwrap().watermark;
     assert_eq!((rise.through, &rise.except[rise.except.len() - 64..]), (kept, &skipped[..]));
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_was_lost_reaches_those_who_are_connected() {
+    let inbox = Arc::new(Inbox::default());
+    let mut feed = feed(&inbox);
+    let mut got = Vec::new();
+    pull(&mut feed, &mut got).await;
+    let (shutdown, connections) = (CancellationToken::new(), &feed.receipts.connections);
+    let (config, store) = (CommitConfig::default(), feed.store.clone());
+    let (committer, run) =
+        Committer::start(config, store, Arc::clone(connections), shutdown.clone());
+    let running = tokio::spawn(run);
+    let (sender, recipient) = (account(2), feed.caller.account.clone());
+    let json = format!(
+        r#"{{"id":"01890a5d-ac96-774b-bcce-b302099a8057","to":"{recipient}",
+            "content":{{"type":"text","body":"x"}}}}"#
+    );
+    let submission = Submission::parse(&json, &recipient.server).unwrap();
+    let caller = Caller { account: sender, ..feed.caller.clone() };
+    let admitted = Admitted::for_test(submission, caller, recipient.clone(), (false, Timestamp(5)));
+    let (answer, outcome) = tokio::sync::oneshot::channel();
+    let plan = route(&admitted, &recipient.server, BodyId([1; 16]));
+    committer.commit(plan, Answer::Request(answer)).await;
+    assert!(outcome.await.unwrap().is_err(), "the sender cannot know");
+    pull(&mut feed, &mut got).await;
+    assert_eq!(got, [1]);
+    shutdown.cancel();
+    running.await.unwrap();
 }
 
 proptest! {
