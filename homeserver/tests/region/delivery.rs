@@ -339,6 +339,11 @@ async fn ephemeral_messages_reach_acquaintances_who_are_there_and_nobody_else() 
     ada.send(ephemeral(&ben, "typing")).await;
     let notice = ben.message().await;
     assert_eq!((text(&notice), notice.place, notice.class), ("typing", None, Class::Ephemeral));
+    let mut by_rest = submission(ben.account(), "refused");
+    by_rest.class = Class::Ephemeral;
+    let refused = ada.api.send(ada.token(), &by_rest).await.unwrap_err();
+    assert_eq!(refused.code(), Some("bad_request"));
+    assert!(!ben.settle().await.iter().any(|event| matches!(event, Event::Message(_))));
     ben.leave().await;
     ada.send(ephemeral(&ben, "lost")).await;
     ada.settle().await;
