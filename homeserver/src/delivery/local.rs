@@ -241,6 +241,15 @@ impl Connections {
         });
     }
 
+    /// Closes the connections of a device that was removed, whatever their sessions.
+    pub fn revoke_device(&self, account: Uuid, device: DeviceId) {
+        self.each(account, |line| {
+            if line.viewer.device == device {
+                line.mailbox.close(Close::Revoked);
+            }
+        });
+    }
+
     /// The sessions that have a connection here.
     pub fn sessions(&self) -> Vec<SessionId> {
         let mut sessions = Vec::new();

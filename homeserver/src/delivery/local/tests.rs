@@ -72,3 +72,16 @@ fn what_is_put_back_counts_and_what_is_taken_does_not() {
     let cursors: Vec<u64> = line.live().entries.iter().map(|e| e.entry.cursor.0).collect();
     assert_eq!(cursors, (2..=11).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_removed_device_is_cut_and_its_siblings_are_not() {
+    let connections = Connections::new();
+    let lines = [2, 3].map(|device| Arc::new(line_of(device)));
+    let account = Uuid::from_u128(1);
+    for line in &lines {
+        connections.open(account, Arc::clone(line));
+    }
+    connections.revoke_device(account, DeviceId(Uuid::from_u128(3)));
+    let closing = lines.map(|line| line.mailbox.closing());
+    assert_eq!(closing, [None, Some(Close::Revoked)]);
+}
