@@ -80,7 +80,8 @@ impl Directory {
     /// As the store.
     pub async fn devices(&self, account: Uuid, now: Timestamp) -> Result<Arc<[Device]>, Rejection> {
         if let Some((read_at, devices)) = self.cache().devices.get(&account)
-            && now < read_at.plus_millis(DEVICES_FRESH_MS)
+            // A clock that was put back must not keep a list for as long as it was ahead.
+            && (*read_at..read_at.plus_millis(DEVICES_FRESH_MS)).contains(&now)
         {
             return Ok(Arc::clone(devices));
         }

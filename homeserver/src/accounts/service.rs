@@ -288,6 +288,8 @@ impl AccountsService {
         let removed = self.accounts.remove_device(account, device, self.clock.now()).await;
         removed.map_err(|err| store_failed(&err))?;
         self.directory.forget_devices(account);
+        // The device may have logged in again since `session` was looked up.
+        self.connections.revoke_device(account, device);
         self.cut(&[session]).await;
         Ok(())
     }

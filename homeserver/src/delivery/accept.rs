@@ -15,6 +15,7 @@ use posthouse_protocol::{
     time::Timestamp,
 };
 use posthouse_storage::accounts::Device;
+use tokio::time::Instant;
 
 use crate::accounts::Directory;
 
@@ -38,6 +39,9 @@ pub struct Gate {
     directory: Arc<Directory>,
     sending: Limiter<uuid::Uuid>,
     unknown: Limiter<uuid::Uuid>,
+    /// What the limiters count from. Not the time of day: were that put back, everyone who had sent
+    /// shortly before would be refused until it had caught up.
+    start: Instant,
 }
 
 /// Unknown users that one account may write to at once, and per second in the long run: enough for
@@ -97,7 +101,8 @@ impl Gate {
     pub fn new(policy: Policy, directory: Arc<Directory>) -> Self {
         let interval = Duration::from_secs(1) / policy.messages_per_second.max(1);
         let sending = Limiter::new(Rate { burst: policy.message_burst, interval });
-        Self { policy, directory, sending, unknown: Limiter::new(UNKNOWN) }
+        let unknown = Limiter::new(UNKNOWN);
+        Self { policy, directory, sending, unknown, start: Instant::now() }
     }
 
     /// Checks a submission. Nothing is reserved by a refusal.
@@ -110,13 +115,13 @@ impl Gate {
         submission: Submission,
         now: Timestamp,
     ) -> Result<Admitted, Rejection> {
-        take(&self.sending, sender, now)?;
+        self.take(&self.sending, sender)?;
         self.check_form(&submission, now)?;
         let recipient = match self.directory.resolve(&submission.to).await {
             Ok(recipient) => recipient,
             Err(rejection) => {
                 if rejection.code == Code::UnknownUser {
-                    take(&self.unknown, sender, now)?;
+                    self.take(&self.unknown, sender)?;
                 }
                 return Err(rejection);
             }
@@ -129,6 +134,13 @@ impl Gate {
             Payload::Ciphertexts(all) => self.check_devices(sender, &recipient, all, now).await?,
         };
         Ok(Admitted { submission, sender: sender.clone(), recipient, own_copy, at: now })
+    }
+
+    /// Takes one of the sender's tokens.
+    fn take(&self, limiter: &Limiter<uuid::Uuid>, sender: &Caller) -> Result<(), Rejection> {
+        limiter.take(sender.account.uuid, self.start.elapsed()).map_err(|wait| {
+            Rejection::new(Code::RateLimited, "too often; wait").retry_after(wait.seconds())
+        })
     }
 
     fn check_form(&self, submission: &Submission, now: Timestamp) -> Result<(), Rejection> {
@@ -181,13 +193,6 @@ impl Gate {
         }
         Ok(!others.is_empty())
     }
-}
-
-/// Takes one of the sender's tokens.
-fn take(limiter: &Limiter<uuid::Uuid>, sender: &Caller, now: Timestamp) -> Result<(), Rejection> {
-    limiter.take(sender.account.uuid, Duration::from_millis(now.0)).map_err(|wait| {
-        Rejection::new(Code::RateLimited, "too often; wait").retry_after(wait.seconds())
-    })
 }
 
 /// The ciphertexts for one account; those without a `user` are for the recipient.

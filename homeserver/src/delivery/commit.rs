@@ -86,7 +86,8 @@ impl Committer {
         // Telling runs beside the next commit, in the commits' order; at most two are behind.
         let (told, to_tell) = mpsc::channel(2);
         let waiting = Waiting { queue: waiting, shutdown, max_batch: config.max_batch.max(1) };
-        let committing = commit_all(waiting, store, told, counters);
+        let commits = Commits { store, told, counters, connections: Arc::clone(&connections) };
+        let committing = commits.run(waiting);
         let telling = tell_all(to_tell, connections);
         let run = async move {
             let telling = tokio::spawn(telling);
@@ -134,32 +135,44 @@ impl Waiting {
     }
 }
 
-async fn commit_all(
-    mut waiting: Waiting,
+/// What commits need.
+struct Commits {
     store: MessageStore,
     told: mpsc::Sender<Committed>,
     counters: Arc<CommitCounters>,
-) {
-    let mut jobs = Vec::new();
-    while waiting.next(&mut jobs).await > 0 {
-        let accepts: Vec<_> = jobs.iter().map(|job| job.plan.accept().clone()).collect();
-        let bodies: Vec<_> =
-            jobs.iter().map(|job| (job.plan.accept().body, job.plan.body().clone())).collect();
-        match store.commit(&accepts, &bodies).await {
-            Ok(outcomes) => {
-                count(&counters, &outcomes);
-                if told.send((core::mem::take(&mut jobs), outcomes)).await.is_err() {
-                    return;
+    connections: Arc<Connections>,
+}
+
+impl Commits {
+    async fn run(self, mut waiting: Waiting) {
+        let mut jobs = Vec::new();
+        while waiting.next(&mut jobs).await > 0 {
+            let accepts: Vec<_> = jobs.iter().map(|job| job.plan.accept().clone()).collect();
+            let bodies: Vec<_> =
+                jobs.iter().map(|job| (job.plan.accept().body, job.plan.body().clone())).collect();
+            match self.store.commit(&accepts, &bodies).await {
+                Ok(outcomes) => {
+                    count(&self.counters, &outcomes);
+                    if self.told.send((core::mem::take(&mut jobs), outcomes)).await.is_err() {
+                        return;
+                    }
                 }
+                Err(err) => self.failed(&mut jobs, &store_failed(&err)),
             }
-            Err(err) => {
-                let failed = u64::try_from(jobs.len()).unwrap_or(u64::MAX);
-                counters.failed.fetch_add(failed, Ordering::Relaxed);
-                let rejection = store_failed(&err);
-                for job in jobs.drain(..) {
-                    refuse(job.answer, job.plan.accept().id, rejection.clone());
-                }
+        }
+    }
+
+    /// Refuses the jobs of a commit that failed. It may be durable all the same, if the connection
+    /// to the database broke before its answer: then the senders' repetitions are told `sent` and
+    /// bring no arrival, so that the recipients have to look into their inboxes now.
+    fn failed(&self, jobs: &mut Vec<Job>, rejection: &Rejection) {
+        let failed = u64::try_from(jobs.len()).unwrap_or(u64::MAX);
+        self.counters.failed.fetch_add(failed, Ordering::Relaxed);
+        for Job { plan, answer } in jobs.drain(..) {
+            for account in &plan.accept().recipients {
+                self.connections.inbox_grew(*account);
             }
+            refuse(answer, plan.accept().id, rejection.clone());
         }
     }
 }

@@ -42,6 +42,10 @@ const PAGE: usize = 64;
 /// is taken. With the largest bodies a page is a few times that.
 const PULL_BYTES: usize = 1024 * 1024;
 
+/// Pages that one pull reads while they give no frame. Then the connection has its turn: it may have
+/// been ordered to close, and its peer wants answers to its pings.
+const EMPTY_PAGES: usize = 16;
+
 /// The feed of one connection.
 pub(super) struct Feed {
     pub(super) caller: Caller,
@@ -63,12 +67,18 @@ impl FeedPort for Feed {
     async fn pull(&mut self, out: &mut Vec<Frame>) -> Result<(), Rejection> {
         let had = out.len();
         self.held_back = false;
+        let mut pages = 0;
         while out.len() == had {
             if self.window.room() == 0 {
                 self.held_back = true;
                 return Ok(());
             }
             if self.behind {
+                if pages == EMPTY_PAGES {
+                    self.line.mailbox.wake();
+                    return Ok(());
+                }
+                pages += 1;
                 self.read_inbox(out).await?;
             } else if !self.take_line(out) {
                 return Ok(());

@@ -28,6 +28,10 @@ use super::entry;
 /// Locks of the registry; accounts are spread over them.
 const SHARDS: usize = 64;
 
+/// Most bytes of bodies that wait on one line. They are shared with the store's commit and with other
+/// lines, but a device that reads nothing is what keeps them.
+const MAX_WAITING_BYTES: usize = 1024 * 1024;
+
 /// A new entry of an inbox, on its way to connected devices.
 #[derive(Debug)]
 pub(super) struct LiveEntry {
@@ -37,6 +41,12 @@ pub(super) struct LiveEntry {
     pub(super) entry: Entry,
     /// The body, if it is a message.
     pub(super) body: Option<Bytes>,
+}
+
+impl LiveEntry {
+    fn bytes(&self) -> usize {
+        self.body.as_ref().map_or(0, Bytes::len)
+    }
 }
 
 /// A connected device's line: its mailbox, and the entries that arrived since its feed last took.
@@ -50,8 +60,18 @@ pub(super) struct Line {
 #[derive(Debug, Default)]
 struct Live {
     entries: VecDeque<Arc<LiveEntry>>,
+    /// Of the bodies of `entries`.
+    bytes: usize,
     overflowed: bool,
     away: bool,
+}
+
+impl Live {
+    fn overflow(&mut self) {
+        self.entries = VecDeque::new();
+        self.bytes = 0;
+        self.overflowed = true;
+    }
 }
 
 /// What a feed takes from its line.
@@ -71,26 +91,30 @@ impl Line {
     pub(super) fn take(&self) -> Taken {
         let mut live = self.live();
         if core::mem::take(&mut live.overflowed) {
-            live.entries.clear();
             return Taken::Overflowed;
         }
+        live.bytes = 0;
         Taken::Entries(core::mem::take(&mut live.entries))
     }
 
     /// Puts back what the window had no room for.
     pub(super) fn put_back(&self, mut rest: VecDeque<Arc<LiveEntry>>) {
         let mut live = self.live();
-        rest.append(&mut live.entries);
-        live.entries = rest;
+        // What overflowed meanwhile is read from the inbox, with all that came before it.
+        if !live.overflowed {
+            live.bytes += rest.iter().map(|entry| entry.bytes()).sum::<usize>();
+            rest.append(&mut live.entries);
+            live.entries = rest;
+        }
     }
 
     fn arrive(&self, entry: &Arc<LiveEntry>) {
         let mut live = self.live();
-        if live.entries.len() >= limits::WINDOW {
-            live.entries.clear();
-            live.overflowed = true;
+        if live.entries.len() >= limits::WINDOW || live.bytes > MAX_WAITING_BYTES {
+            live.overflow();
         }
         if !live.overflowed {
+            live.bytes += entry.bytes();
             live.entries.push_back(Arc::clone(entry));
         }
         drop(live);
@@ -98,10 +122,7 @@ impl Line {
     }
 
     fn overflow(&self) {
-        let mut live = self.live();
-        live.entries.clear();
-        live.overflowed = true;
-        drop(live);
+        self.live().overflow();
         self.mailbox.wake();
     }
 
@@ -220,6 +241,15 @@ impl Connections {
         });
     }
 
+    /// Closes the connections of a device that was removed, whatever their sessions.
+    pub fn revoke_device(&self, account: Uuid, device: DeviceId) {
+        self.each(account, |line| {
+            if line.viewer.device == device {
+                line.mailbox.close(Close::Revoked);
+            }
+        });
+    }
+
     /// The sessions that have a connection here.
     pub fn sessions(&self) -> Vec<SessionId> {
         let mut sessions = Vec::new();
@@ -269,3 +299,6 @@ impl Connections {
         self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -130,6 +130,10 @@ impl Progress {
                         self.advance(one);
                     }
                     for rise in rises {
+                        // It may be durable all the same, and would then not rise again.
+                        for account in &rise.tell {
+                            connections.inbox_grew(*account);
+                        }
                         self.rise(rise);
                     }
                     return;
@@ -153,6 +157,12 @@ impl Progress {
             devices.into_iter().filter_map(|device| collected.positions.remove(&device)).collect();
         state.writing = positions.iter().map(|one| (one.device, *one)).collect();
         Some((positions, rises))
+    }
+
+    /// What waits to be written.
+    #[cfg(test)]
+    pub(super) fn waiting_rises(&self) -> Vec<WatermarkRise> {
+        self.state().collected.rises.values().cloned().collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

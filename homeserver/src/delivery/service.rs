@@ -64,6 +64,10 @@ impl Messaging for MessagingService {
     async fn submit(&self, caller: &Caller, submission: Submission, answer: Answer) {
         let id = submission.id;
         let now = self.clock.now();
+        if submission.class == Class::Ephemeral && matches!(answer, Answer::Request(_)) {
+            let detail = "ephemeral messages are for the socket";
+            return refuse(answer, id, Rejection::new(Code::BadRequest, detail));
+        }
         let admitted = match self.gate.admit(caller, submission, now).await {
             Ok(admitted) => admitted,
             Err(rejection) => return refuse(answer, id, rejection),
@@ -174,12 +178,8 @@ impl MessagingService {
             // Strangers are told nothing, not even that they are strangers.
             Ok(_) => {}
         }
-        match answer {
-            Answer::Socket(mailbox) => mailbox.release(),
-            Answer::Request(waiting) => {
-                let detail = "ephemeral messages are for the socket";
-                drop(waiting.send(Err(Rejection::new(Code::BadRequest, detail))));
-            }
+        if let Answer::Socket(mailbox) = answer {
+            mailbox.release();
         }
     }
 }

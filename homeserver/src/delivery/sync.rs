@@ -1,5 +1,7 @@
 //! The inbox without a socket: pages, acknowledgements over REST, and looking messages up.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use posthouse_client_api::ports::Caller;
 use posthouse_protocol::{
@@ -117,19 +119,39 @@ pub(super) async fn acknowledge(
     (ack, position, now): (Ack, Cursor, Timestamp),
 ) -> Result<(), Rejection> {
     let mut window = Window::new(position);
+    let mut missing: HashSet<MessageId> = match &ack.target {
+        AckTarget::Through(_) => HashSet::new(),
+        AckTarget::Messages { ids, .. } => ids.iter().copied().collect(),
+    };
     for _ in 0..ACK_PAGES {
         let after = window.sent();
         let page = store.ledger().page(caller.account.uuid, after, ACK_PAGE).await;
         let page = page.map_err(|err| store_failed(&err))?;
         for entry in &page.entries {
             match &entry.kind {
+                // What the device sent itself is in no page that it gets.
+                EntryKind::Message(message) if message.device == Some(caller.device) => {
+                    window.advance(entry.cursor);
+                }
                 EntryKind::Message(message) => {
-                    window.send(entry.cursor, Flying::from(message.as_ref()));
+                    let named = missing.remove(&message.id);
+                    let expired = message.expires.is_some_and(|expires| expires <= now);
+                    let message = Flying::from(message.as_ref());
+                    // The device may have got it in time; it says so by its id.
+                    if expired && !named {
+                        window.skip(entry.cursor, message);
+                    } else {
+                        window.send(entry.cursor, message);
+                    }
                 }
                 _ => window.advance(entry.cursor),
             }
         }
-        let beyond = matches!(ack.target, AckTarget::Through(through) if through <= window.sent());
+        // What lies beyond the last entry that is named changes nothing.
+        let beyond = match ack.target {
+            AckTarget::Through(through) => through <= window.sent(),
+            AckTarget::Messages { .. } => missing.is_empty(),
+        };
         window.advance(page.through);
         if page.through >= page.head || beyond {
             break;

@@ -4,7 +4,7 @@
 //! acknowledged prefix only. Entries other than messages need no acknowledgement: the position
 //! passes them when a later message is acknowledged, or by `through`.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use posthouse_protocol::{
     cursor::Cursor,
@@ -50,6 +50,14 @@ enum State {
     Skipped,
 }
 
+/// Most skipped messages that are remembered before the first one in flight. Nothing that the device
+/// acknowledges would make room for them, so that more must not fill the window: the oldest are
+/// forgotten. A watermark names 64 exceptions at most.
+const MAX_SKIPPED: usize = 512;
+
+/// Ids that are looked for one by one; for more, an index is made first.
+const FEW_IDS: usize = 4;
+
 /// The window of one connection.
 #[derive(Debug)]
 pub(super) struct Window {
@@ -85,7 +93,8 @@ impl Window {
 
     /// How many more messages may be sent before the device acknowledges.
     pub(super) fn room(&self) -> usize {
-        // Skipped messages take no room, but a backlog of nothing else must not grow without bound.
+        // Behind a message in flight, what is skipped or acknowledged out of order takes little
+        // room, but must not grow without bound.
         limits::WINDOW.saturating_sub(self.waiting.max(self.slots.len() / 8))
     }
 
@@ -98,6 +107,7 @@ impl Window {
     /// A message was passed over.
     pub(super) fn skip(&mut self, cursor: Cursor, message: Flying) {
         self.push(cursor, message, State::Skipped);
+        self.forget_skipped();
     }
 
     /// Everything up to `cursor` was sent, passed over, or does not exist any more.
@@ -112,11 +122,21 @@ impl Window {
         from: Option<&AccountId>,
     ) -> Progressed {
         let mut progressed = Progressed::default();
+        let is_from = |slot: &Slot| from.is_none_or(|from| slot.message.sender == *from);
+        let mut index = HashMap::new();
+        if ids.len() > FEW_IDS {
+            let slots = self.slots.iter().enumerate().filter(|(_, slot)| is_from(slot));
+            for (at, slot) in slots {
+                index.entry(slot.message.id).or_insert(at);
+            }
+        }
         for id in ids {
-            let wanted = |slot: &&mut Slot| {
-                slot.message.id == *id && from.is_none_or(|from| slot.message.sender == *from)
+            let found = if ids.len() > FEW_IDS {
+                index.get(id).copied()
+            } else {
+                self.slots.iter().position(|slot| slot.message.id == *id && is_from(slot))
             };
-            match self.slots.iter_mut().find(wanted) {
+            match found.and_then(|at| self.slots.get_mut(at)) {
                 Some(slot) if slot.state == State::Waiting => {
                     slot.state = State::Acknowledged;
                     self.waiting -= 1;
@@ -154,17 +174,27 @@ impl Window {
     fn settle(&mut self, progressed: &mut Progressed, through: Option<Cursor>) {
         let end = self.slots.iter().position(|slot| slot.state == State::Waiting);
         let mut prefix = self.slots.iter().take(end.unwrap_or(self.slots.len()));
-        // A skipped message at the end of the prefix is passed with the next acknowledged one.
         let last = prefix.rfind(|slot| slot.state == State::Acknowledged);
-        let Some(reached) = last.map(|slot| slot.cursor).max(through) else { return };
+        let acknowledged = last.map(|slot| slot.cursor);
+        let Some(reached) = acknowledged.max(through) else { return };
         if reached <= self.position {
             return;
         }
         self.position = reached;
         progressed.position = Some(reached);
-        while let Some(slot) = self.slots.pop_front_if(|slot| slot.cursor <= reached) {
+        // Skipped messages at the end of the prefix are passed with the next acknowledged one, whose
+        // watermark has to name them, even if the position is beyond them already.
+        while let Some(slot) = self.slots.pop_front_if(|slot| Some(slot.cursor) <= acknowledged) {
             progressed.passed.push((slot.message, slot.state == State::Acknowledged));
         }
+        self.forget_skipped();
+    }
+
+    /// Forgets the oldest of many skipped messages at the front. The position stays: what was told
+    /// between them may not have arrived.
+    fn forget_skipped(&mut self) {
+        let skipped = self.slots.iter().take_while(|slot| slot.state == State::Skipped).count();
+        self.slots.drain(..skipped.saturating_sub(MAX_SKIPPED));
     }
 }
 

@@ -151,11 +151,15 @@ impl PresenceService {
     }
 
     async fn type_to(&self, caller: &Caller, to: &Address, started: bool) -> Result<(), Rejection> {
-        let to = self.directory.resolve(to).await?;
+        // Strangers are told nothing, not even that they are strangers, or that there is nobody:
+        // typing is not limited as look-ups are.
+        let to = match self.directory.resolve(to).await {
+            Err(rejection) if rejection.code == Code::UnknownUser => return Ok(()),
+            resolved => resolved?,
+        };
         let conversation = ConversationId::direct(&caller.account, &to);
         let known = self.acquaintance.all(&[conversation]).await?;
         let now = self.clock.now();
-        // Strangers are told nothing, not even that they are strangers.
         if known.first() != Some(&true)
             || self.is_repeated(caller.account.uuid, to.uuid, started, now)
         {

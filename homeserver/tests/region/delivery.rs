@@ -273,6 +273,21 @@ async fn a_region_may_insist_on_encryption_and_on_moderation() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_put_back_refuses_nobody() {
+    let policy = Policy { allow_unencrypted: true, messages_per_second: 10, message_burst: 3 };
+    let registration = posthouse_homeserver::accounts::Registration::Open;
+    let home = Home::start_with(Settings { registration, policy }).await;
+    let hour = 3_600_000;
+    home.clock.pass(hour);
+    let mut ada = Device::register(&home, "ada").await;
+    ada.catch_up(&home).await;
+    let own = ada.account().clone();
+    ada.write(&own, "now").await;
+    home.clock.put_back(hour);
+    ada.write(&own, "an hour before").await;
+}
+
+#[tokio::test]
 async fn an_expired_message_is_passed_over_and_never_counted_as_seen() {
     let home = Home::start().await;
     let (mut ada, mut ben) = pair(&home).await;
@@ -324,6 +339,11 @@ async fn ephemeral_messages_reach_acquaintances_who_are_there_and_nobody_else() 
     ada.send(ephemeral(&ben, "typing")).await;
     let notice = ben.message().await;
     assert_eq!((text(&notice), notice.place, notice.class), ("typing", None, Class::Ephemeral));
+    let mut by_rest = submission(ben.account(), "refused");
+    by_rest.class = Class::Ephemeral;
+    let refused = ada.api.send(ada.token(), &by_rest).await.unwrap_err();
+    assert_eq!(refused.code(), Some("bad_request"));
+    assert!(!ben.settle().await.iter().any(|event| matches!(event, Event::Message(_))));
     ben.leave().await;
     ada.send(ephemeral(&ben, "lost")).await;
     ada.settle().await;

@@ -42,6 +42,11 @@ impl ShiftedClock {
     pub(crate) fn pass(&self, millis: u64) {
         self.0.fetch_add(millis, Ordering::SeqCst);
     }
+
+    /// Puts the clock back, by no more than was let pass.
+    pub(crate) fn put_back(&self, millis: u64) {
+        self.0.fetch_sub(millis, Ordering::SeqCst);
+    }
 }
 
 impl Clock for ShiftedClock {

@@ -89,7 +89,9 @@ async fn strangers_see_neither_presence_nor_typing() {
     eve.write(ada.account(), "look at me").await;
     eve.send(watch(&ada)).await;
     eve.send(typing(&ada, true)).await;
-    let nothing = |event: &Event| !matches!(event, Event::Presence(_));
+    let nobody = Address::parse("nobody", &ada.account().server).unwrap();
+    eve.send(ClientFrame::Presence(PresenceUpdate::Typing { to: nobody, started: true })).await;
+    let nothing = |event: &Event| !matches!(event, Event::Presence(_) | Event::Refused(_));
     assert!(eve.settle().await.iter().all(nothing));
     assert!(ada.settle().await.iter().all(nothing));
 }

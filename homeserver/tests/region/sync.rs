@@ -105,6 +105,32 @@ async fn a_client_without_a_socket_acknowledges_too() {
 }
 
 #[tokio::test]
+async fn what_a_client_was_never_given_does_not_hold_its_position() {
+    let home = Home::start().await;
+    let ada = Device::register(&home, "ada").await;
+    let ben = Device::register(&home, "ben").await;
+    Device::log_in(&home, "ben").await;
+    let mut gone = submission(ben.account(), "gone");
+    gone.expires = Some(home.clock.now().plus_millis(60_000));
+    ada.api.send(ada.token(), &gone).await.unwrap();
+    home.clock.pass(61_000);
+    // His other device gets a copy of this one, and this device does not.
+    ben.api.send(ben.token(), &submission(ada.account(), "mine")).await.unwrap();
+    let last = submission(ben.account(), "last");
+    ada.api.send(ada.token(), &last).await.unwrap();
+    let page = ben.api.sync(ben.token(), None, 100).await.unwrap();
+    assert_eq!(ids(&page), [last.id]);
+    let target = AckTarget::Messages { ids: vec![last.id], from: None };
+    ben.api.ack(ben.token(), &Ack { target, seen: Seen::Delivered }).await.unwrap();
+    let after = ben.api.sync(ben.token(), None, 100).await.unwrap();
+    assert!(after.messages.is_empty(), "the position has passed all three");
+    let mut sender = ada.again(&home);
+    sender.connect(&home).await;
+    let mark = sender.watermark(Status::Delivered).await;
+    assert_eq!((mark.through, &mark.except[..]), (3, &[1][..]));
+}
+
+#[tokio::test]
 async fn nobody_acknowledges_other_peoples_messages() {
     let home = Home::start().await;
     let mut ada = Device::register(&home, "ada").await;

@@ -7,11 +7,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use posthouse_client_api::mailbox::Mailbox;
+use posthouse_client_api::{mailbox::Mailbox, ports::Answer};
 use posthouse_protocol::{
     content::{Content, Payload},
-    frame::Class,
+    frame::{Class, Submission},
     id::{AccountId, ConversationId, DeviceId, DeviceNumber, MessageId, ServerName, SessionId},
+    limits,
     time::Stamp,
 };
 use posthouse_storage::{
@@ -23,10 +24,13 @@ use posthouse_storage::{
     retention::{Cutoffs, Trimmed},
 };
 use proptest::prelude::*;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::*;
-use crate::delivery::{Connections, Progress};
+use crate::delivery::{
+    CommitConfig, Committer, Connections, Progress, accept::Admitted, route::route,
+};
 
 /// An inbox in memory, with the reads that a feed makes.
 #[derive(Default)]
@@ -44,15 +48,18 @@ impl Inbox {
     }
 
     fn append(&self) -> Arc<LiveEntry> {
+        self.append_with(|_| {})
+    }
+
+    fn append_with(&self, change: impl FnOnce(&mut StoredMessage)) -> Arc<LiveEntry> {
         let mut state = self.state();
         let previous = Cursor(state.head);
         state.head += 1;
         let cursor = Cursor(state.head);
-        let entry = Entry {
-            cursor,
-            arrived_at: Timestamp(0),
-            kind: EntryKind::Message(Box::new(message(cursor.0))),
-        };
+        let mut message = message(cursor.0);
+        change(&mut message);
+        let kind = EntryKind::Message(Box::new(message));
+        let entry = Entry { cursor, arrived_at: Timestamp(0), kind };
         state.entries.insert(cursor.0, entry.clone());
         Arc::new(LiveEntry { previous, entry, body: Some(body()) })
     }
@@ -74,12 +81,16 @@ impl Ledger for Inbox {
         Ok(Page { entries, through, head })
     }
 
+    /// Commits, and breaks before it can say so.
     async fn commit(
         &self,
-        _: &[Accept],
+        batch: &[Accept],
         _: &[(BodyId, Bytes)],
     ) -> Result<Vec<Outcome>, StoreError> {
-        Ok(Vec::new())
+        for _ in batch {
+            self.append();
+        }
+        Err(StoreError::Unavailable("the connection broke".into()))
     }
 
     async fn cursor_at(&self, _: Uuid, _: Timestamp) -> Result<Cursor, StoreError> {
@@ -279,6 +290,57 @@ async fn play(steps: Vec<Step>) {
     assert!(got.is_sorted_by(|a, b| a < b), "in order, once: {got:?}");
     let got: BTreeSet<u64> = got.into_iter().collect();
     assert!(stay.is_subset(&got), "missing: {:?}", stay.difference(&got));
+}
+
+/// Whoever sends thousands of messages that expire unread must not block the inbox behind them.
+#[tokio::test]
+async fn expired_messages_hold_up_nothing_however_many_they_are() {
+    let inbox = Arc::new(Inbox::default());
+    for _ in 0..limits::WINDOW * 20 {
+        inbox.append_with(|message| message.expires = Some(Timestamp(1)));
+    }
+    let kept = inbox.append().entry.cursor.0;
+    let mut feed = feed(&inbox);
+    let mut got = Vec::new();
+    for _ in 0..limits::WINDOW {
+        pull(&mut feed, &mut got).await;
+        assert!(!feed.is_held_back(), "there is nothing that the device could acknowledge");
+    }
+    assert_eq!(got, [kept]);
+    let skipped: Vec<u64> = (kept - 64..kept).collect();
+    let ack = AckTarget::Messages { ids: vec![message(kept).id], from: None };
+    feed.acknowledge(Ack { target: ack, seen: Seen::Delivered }).await.unwrap();
+    let rise = feed.receipts.progress.waiting_rises().pop().unwrap().watermark;
+    assert_eq!((rise.through, &rise.except[rise.except.len() - 64..]), (kept, &skipped[..]));
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_was_lost_reaches_those_who_are_connected() {
+    let inbox = Arc::new(Inbox::default());
+    let mut feed = feed(&inbox);
+    let mut got = Vec::new();
+    pull(&mut feed, &mut got).await;
+    let (shutdown, connections) = (CancellationToken::new(), &feed.receipts.connections);
+    let (config, store) = (CommitConfig::default(), feed.store.clone());
+    let (committer, run) =
+        Committer::start(config, store, Arc::clone(connections), shutdown.clone());
+    let running = tokio::spawn(run);
+    let (sender, recipient) = (account(2), feed.caller.account.clone());
+    let json = format!(
+        r#"{{"id":"01890a5d-ac96-774b-bcce-b302099a8057","to":"{recipient}",
+            "content":{{"type":"text","body":"x"}}}}"#
+    );
+    let submission = Submission::parse(&json, &recipient.server).unwrap();
+    let caller = Caller { account: sender, ..feed.caller.clone() };
+    let admitted = Admitted::for_test(submission, caller, recipient.clone(), (false, Timestamp(5)));
+    let (answer, outcome) = tokio::sync::oneshot::channel();
+    let plan = route(&admitted, &recipient.server, BodyId([1; 16]));
+    committer.commit(plan, Answer::Request(answer)).await;
+    assert!(outcome.await.unwrap().is_err(), "the sender cannot know");
+    pull(&mut feed, &mut got).await;
+    assert_eq!(got, [1]);
+    shutdown.cancel();
+    running.await.unwrap();
 }
 
 proptest! {

@@ -63,6 +63,18 @@ fn skipped_messages_are_passed_unseen() {
 }
 
 #[test]
+fn skipped_messages_that_through_covers_are_told_with_the_next_seen_one() {
+    let mut window = Window::new(Cursor(0));
+    window.send(Cursor(1), message(1));
+    window.skip(Cursor(2), message(2));
+    let first = window.acknowledge_through(Cursor(2));
+    assert_eq!((first.position, first.passed), (Some(Cursor(2)), vec![(message(1), true)]));
+    window.send(Cursor(3), message(3));
+    let second = window.acknowledge_through(Cursor(3));
+    assert_eq!(second.passed, vec![(message(2), false), (message(3), true)]);
+}
+
+#[test]
 fn a_full_window_has_no_room() {
     let mut window = Window::new(Cursor(0));
     let all = limits::WINDOW as u64;
@@ -72,6 +84,45 @@ fn a_full_window_has_no_room() {
     assert_eq!(window.room(), 0);
     window.acknowledge_through(Cursor(all));
     assert_eq!(window.room(), limits::WINDOW);
+}
+
+#[test]
+fn many_skipped_messages_leave_room_and_the_newest_are_remembered() {
+    let mut window = Window::new(Cursor(0));
+    window.send(Cursor(1), message(1));
+    let bound = limits::WINDOW as u64 * 8;
+    for n in 2..=bound {
+        window.skip(Cursor(n), message(n));
+    }
+    assert_eq!(window.room(), 0, "behind a message in flight they count");
+    window.acknowledge(&[id(1)], None);
+    assert_eq!(window.room(), limits::WINDOW - MAX_SKIPPED / 8);
+    for n in bound + 1..=bound * 3 {
+        window.skip(Cursor(n), message(n));
+    }
+    assert_eq!(window.room(), limits::WINDOW - MAX_SKIPPED / 8);
+    let last = bound * 3 + 1;
+    window.send(Cursor(last), message(last));
+    let progressed = window.acknowledge(&[id(last)], None);
+    assert_eq!(progressed.position, Some(Cursor(last)));
+    assert_eq!(progressed.passed.len(), MAX_SKIPPED + 1);
+    assert_eq!(progressed.passed.first(), Some(&(message(last - MAX_SKIPPED as u64), false)));
+}
+
+#[test]
+fn many_ids_are_found_as_few_are() {
+    let sender = |n| AccountId { uuid: Uuid::from_u128(n), ..message(0).sender };
+    let mut window = Window::new(Cursor(0));
+    for n in 1..=20 {
+        window.send(Cursor(n), Flying { sender: sender(2), ..message(n) });
+    }
+    window.send(Cursor(21), message(5));
+    let ids: Vec<_> = (1..=10).map(id).collect();
+    let theirs = window.acknowledge(&ids, Some(&message(0).sender));
+    assert_eq!(theirs.newly, [message(5)]);
+    assert_eq!(theirs.unknown.len(), 9);
+    let all = window.acknowledge(&ids, Some(&sender(2)));
+    assert_eq!((all.newly.len(), all.position), (10, Some(Cursor(10))));
 }
 
 proptest! {
