@@ -248,6 +248,7 @@ fn sent(answer: Answer, id: MessageId, accepted: &Accepted) {
                 stamp: Some(accepted.stamp),
                 origin_number: Some(accepted.origin_number),
                 reason: None,
+                cursor: None,
             };
             mailbox.answer(frame.to_json().into());
         }

@@ -11,7 +11,7 @@ use std::{
 use posthouse_protocol::{
     cursor::Cursor,
     id::{AccountId, ConversationId, DeviceId, ServerName},
-    status::Seen,
+    status::Reached,
 };
 use posthouse_storage::{
     inbox::{Entry, EntryKind},
@@ -53,7 +53,7 @@ struct Batch {
     rises: HashMap<Key, WatermarkRise>,
 }
 
-type Key = (ConversationId, AccountId, ServerName, Seen);
+type Key = (ConversationId, AccountId, ServerName, Reached);
 
 impl Progress {
     /// Nothing collected.
@@ -77,7 +77,7 @@ impl Progress {
     /// A watermark may have risen.
     pub(super) fn rise(&self, rise: WatermarkRise) {
         let mark = &rise.watermark;
-        let key = (mark.conversation, mark.reader.clone(), mark.origin.clone(), mark.seen);
+        let key = (mark.conversation, mark.reader.clone(), mark.origin.clone(), mark.reached);
         let mut state = self.state();
         let rises = &mut state.collected.rises;
         if let Some(known) = rises.get_mut(&key) {
@@ -152,7 +152,7 @@ impl Progress {
         let keys: Vec<_> = collected.rises.keys().take(MAX_BATCH).cloned().collect();
         let mut rises: Vec<_> = keys.iter().filter_map(|key| collected.rises.remove(key)).collect();
         // Delivered is told before read.
-        rises.sort_by_key(|rise| rise.watermark.seen);
+        rises.sort_by_key(|rise| rise.watermark.reached);
         let positions: Vec<_> =
             devices.into_iter().filter_map(|device| collected.positions.remove(&device)).collect();
         state.writing = positions.iter().map(|one| (one.device, *one)).collect();

@@ -68,6 +68,7 @@ impl Receipts {
                 stamp: None,
                 origin_number: None,
                 reason: None,
+                cursor: None,
             };
             self.connections.push(message.sender.uuid, &frame.to_json().into(), None);
         }
@@ -126,11 +127,12 @@ fn new_rise(message: &Flying, reader: &AccountId, seen: Seen, now: Timestamp) ->
             conversation,
             reader: reader.clone(),
             origin: message.sender.server.clone(),
-            seen,
+            reached: seen.into(),
             through: message.origin_number,
             except: Vec::new(),
             at: now,
         },
         tell: vec![message.sender.uuid],
+        forward: None,
     }
 }

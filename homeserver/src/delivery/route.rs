@@ -34,6 +34,8 @@ impl Plan {
         StoredMessage {
             sender: accept.sender.clone(),
             device: Some(accept.device),
+            device_number: Some(accept.device_number),
+            device_list_version: accept.device_list_version,
             id: accept.id,
             to: accept.to.clone(),
             conversation: accept.conversation,
@@ -65,6 +67,7 @@ pub fn route(admitted: &Admitted, own: &ServerName, body: BodyId) -> Plan {
     let accept = Accept {
         sender: sender.clone(),
         device: admitted.sender().device,
+        device_number: admitted.sender().number,
         id: submission.id,
         conversation: ConversationId::direct(sender, recipient),
         side: side(&sender.to_string(), &recipient.to_string()),

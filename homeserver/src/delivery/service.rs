@@ -159,6 +159,8 @@ impl MessagingService {
                 let message = StoredMessage {
                     sender: sender.clone(),
                     device: Some(admitted.sender().device),
+                    device_number: Some(admitted.sender().number),
+                    device_list_version: None,
                     id: submission.id,
                     to: recipient.to_string(),
                     conversation,

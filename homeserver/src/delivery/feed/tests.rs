@@ -158,6 +158,8 @@ fn message(n: u64) -> StoredMessage {
     StoredMessage {
         sender: account(2),
         device: None,
+        device_number: None,
+        device_list_version: None,
         id: MessageId(Uuid::from_u128(u128::from(n))),
         to: account(1).to_string(),
         conversation: ConversationId([0; 16]),

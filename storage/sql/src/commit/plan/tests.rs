@@ -56,6 +56,7 @@ fn accept(step: &Step, known_stamps: &[Stamp]) -> Accept {
     Accept {
         sender: AccountId { uuid: uuid(2, step.sender), server },
         device: DeviceId(uuid(3, step.device)),
+        device_number: posthouse_protocol::id::DeviceNumber::FIRST,
         id: message_id(step.id),
         conversation: ConversationId([step.conversation; 16]),
         side: 1 + step.sender,
@@ -68,7 +69,7 @@ fn accept(step: &Step, known_stamps: &[Stamp]) -> Accept {
         destinations: step
             .regions
             .iter()
-            .map(|n| Destination { server: region(n), recipients: bytes::Bytes::new() })
+            .map(|n| Destination { server: region(n), recipients: Vec::new() })
             .collect(),
         to: String::new(),
         class: Class::Message,
