@@ -5,7 +5,7 @@ use posthouse_protocol::{
     id::{AccountId, ServerName},
     time::Timestamp,
 };
-use posthouse_storage::{bodies::BodyId, ledger::Destination};
+use posthouse_storage::{bodies::BodyId, ledger::Destination, outbox::lane_of};
 use proptest::{collection::vec, option, prelude::*};
 
 use super::*;
@@ -239,9 +239,9 @@ proptest! {
             for intent in &plan.intents {
                 let accept = &now[plan.messages[intent.message].submission];
                 let region = &accept.destinations[intent.destination].server;
-                let last = numbers.entry(region.clone()).or_default();
+                let last = numbers.entry((region.clone(), lane_of(accept.class))).or_default();
                 *last += 1;
-                prop_assert_eq!(intent.number, *last);
+                prop_assert_eq!(intent.index, *last);
                 pointers[intent.message] += 1;
             }
             let counted: Vec<i64> = plan.messages.iter().map(|m| m.pointers).collect();
