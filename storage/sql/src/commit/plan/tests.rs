@@ -206,7 +206,7 @@ proptest! {
     fn rows_are_what_was_answered(steps in vec(step(), 1..60), sizes in vec(1..9_usize, 1..5)) {
         let (batch, plans) = run(&steps, &sizes);
         let mut heads: HashMap<Uuid, Cursor> = HashMap::new();
-        let mut numbers: HashMap<ServerName, u64> = HashMap::new();
+        let mut numbers: HashMap<(ServerName, Lane), u64> = HashMap::new();
         let mut batch = &batch[..];
         for plan in &plans {
             let (now, later) = batch.split_at(plan.outcomes.len());
