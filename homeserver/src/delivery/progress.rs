@@ -3,25 +3,27 @@
 //! waits for this.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use posthouse_protocol::{
     cursor::Cursor,
+    federation::stream::Lane,
     id::{AccountId, ConversationId, DeviceId, ServerName},
     status::Reached,
 };
 use posthouse_storage::{
     inbox::{Entry, EntryKind},
     message_store::MessageStore,
-    receipts::{MAX_EXCEPT, PositionAdvance, Watermark, WatermarkRise},
+    receipts::{MAX_EXCEPT, PositionAdvance, Risen, Watermark, WatermarkRise},
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{Connections, local::LiveEntry};
+use crate::regions::Regions;
 
 /// How long progress is collected before it is written.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -101,7 +103,7 @@ impl Progress {
     pub async fn run(
         self: Arc<Self>,
         store: MessageStore,
-        connections: Arc<Connections>,
+        (connections, regions): (Arc<Connections>, Arc<dyn Regions>),
         shutdown: CancellationToken,
     ) {
         loop {
@@ -113,17 +115,20 @@ impl Progress {
                 () = shutdown.cancelled() => break,
                 () = tokio::time::sleep(INTERVAL) => {}
             }
-            self.write(&store, &connections).await;
+            self.write(&store, &connections, regions.as_ref()).await;
         }
-        self.write(&store, &connections).await;
+        self.write(&store, &connections, regions.as_ref()).await;
     }
 
-    async fn write(&self, store: &MessageStore, connections: &Connections) {
+    async fn write(&self, store: &MessageStore, connections: &Connections, regions: &dyn Regions) {
         while let Some((positions, rises)) = self.next_batch() {
             let risen = store.ledger().record(&positions, &rises).await;
             self.state().writing.clear();
             match risen {
-                Ok(risen) => announce(risen, connections),
+                Ok(risen) => {
+                    wake(&rises, regions);
+                    announce(risen, connections);
+                }
                 Err(err) => {
                     tracing::warn!(error = %err, "progress could not be written; it is kept");
                     for one in positions {
@@ -133,6 +138,9 @@ impl Progress {
                         // It may be durable all the same, and would then not rise again.
                         for account in &rise.tell {
                             connections.inbox_grew(*account);
+                        }
+                        if rise.forward.is_some() {
+                            regions.wake(&rise.watermark.origin, Lane::Receipts);
                         }
                         self.rise(rise);
                     }
@@ -185,9 +193,29 @@ fn merge(known: &mut WatermarkRise, new: WatermarkRise) {
             known.tell.push(account);
         }
     }
+    match (&mut known.forward, new.forward) {
+        (Some(known), Some(new)) => {
+            for account in new.recipients {
+                if !known.recipients.contains(&account) {
+                    known.recipients.push(account);
+                }
+            }
+        }
+        (forward @ None, new) => *forward = new,
+        (Some(_), None) => {}
+    }
 }
 
-fn announce(risen: Vec<posthouse_storage::receipts::Risen>, connections: &Connections) {
+/// Wakes the queues of receipts to other regions, each once.
+fn wake(rises: &[WatermarkRise], regions: &dyn Regions) {
+    let abroad = rises.iter().filter(|rise| rise.forward.is_some());
+    let origins: HashSet<&ServerName> = abroad.map(|rise| &rise.watermark.origin).collect();
+    for origin in origins {
+        regions.wake(origin, Lane::Receipts);
+    }
+}
+
+pub(crate) fn announce(risen: Vec<Risen>, connections: &Connections) {
     for one in risen {
         for arrival in &one.arrivals {
             let mark: Watermark = one.watermark.clone();

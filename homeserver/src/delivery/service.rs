@@ -143,6 +143,7 @@ impl MessagingService {
             server: self.directory.server().clone(),
             connections: Arc::clone(&self.connections),
             progress: Arc::clone(&self.progress),
+            random: Arc::clone(&self.random),
         }
     }
 
