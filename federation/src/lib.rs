@@ -14,5 +14,7 @@ pub mod outbox;
 
 pub mod peer;
 
+pub mod zone;
+
 #[cfg(test)]
 mod simulator;

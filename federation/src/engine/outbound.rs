@@ -12,7 +12,7 @@
 
 use bytes::Bytes;
 use posthouse_protocol::{
-    federation::stream::{Incarnation, Lane, PerLane, Position, RunningHash, Standing},
+    federation::stream::{Incarnation, PerLane, Position, RunningHash, Standing},
     id::ServerName,
     time::Timestamp,
 };
