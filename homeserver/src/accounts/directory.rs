@@ -10,7 +10,10 @@ use posthouse_protocol::{
     problem::{Code, Rejection},
     time::Timestamp,
 };
-use posthouse_storage::accounts::{Account, AccountState, Accounts, Device};
+use posthouse_storage::{
+    accounts::{Account, AccountState, Accounts, Device},
+    error::StoreError,
+};
 use uuid::Uuid;
 
 use super::store_failed;
@@ -133,7 +136,7 @@ impl Directory {
     }
 
     async fn known_account(&self, uuid: Uuid) -> Result<Option<Uuid>, Rejection> {
-        let known = self.existing(&[uuid]).await?;
+        let known = self.existing(&[uuid]).await.map_err(|err| store_failed(&err))?;
         Ok((known.first() == Some(&true)).then_some(uuid))
     }
 
@@ -141,14 +144,14 @@ impl Directory {
     ///
     /// # Errors
     /// As the store.
-    pub async fn existing(&self, ids: &[Uuid]) -> Result<Vec<bool>, Rejection> {
+    pub async fn existing(&self, ids: &[Uuid]) -> Result<Vec<bool>, StoreError> {
         let unknown: Vec<Uuid> = {
             let cache = self.cache();
             ids.iter().filter(|id| !cache.accounts.contains(id)).copied().collect()
         };
         let mut fresh = HashSet::new();
         if !unknown.is_empty() {
-            let found = self.store.existing(&unknown).await.map_err(|err| store_failed(&err))?;
+            let found = self.store.existing(&unknown).await?;
             fresh.extend(unknown.iter().zip(found).filter(|(_, yes)| *yes).map(|(id, _)| *id));
         }
         let mut cache = self.cache();

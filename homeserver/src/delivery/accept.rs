@@ -19,9 +19,6 @@ use tokio::time::Instant;
 
 use crate::accounts::Directory;
 
-/// The content type that says nothing to the server.
-const ENCRYPTED: &str = "encrypted";
-
 /// What a region takes.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy {
@@ -154,9 +151,7 @@ impl Gate {
     }
 
     fn check_form(&self, submission: &Submission, now: Timestamp) -> Result<(), Rejection> {
-        let Content { kind, encrypted, .. } = &submission.content;
-        let is_encrypted = kind == ENCRYPTED && *encrypted;
-        if !is_encrypted && !self.policy.allow_unencrypted {
+        if !submission.content.is_encrypted() && !self.policy.allow_unencrypted {
             let detail = "this region takes contents of the type `encrypted` only";
             return Err(Rejection::new(Code::UnencryptedRefused, detail));
         }

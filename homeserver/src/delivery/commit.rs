@@ -25,7 +25,7 @@ use posthouse_storage::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{Connections, local::LiveEntry, route::Plan};
+use super::{Connections, route::Plan};
 use crate::{accounts::store_failed, regions::Regions};
 
 /// How commits are grouped.
@@ -258,16 +258,11 @@ fn rejection(refusal: Refusal) -> Rejection {
 
 /// Hands the new entries to connected devices.
 fn arrive(plan: &Plan, accepted: &Accepted, connections: &Connections) {
-    for arrival in &accepted.arrivals {
-        if !connections.is_connected(arrival.account) {
-            continue;
-        }
+    let entry = |cursor| {
         let kind = EntryKind::Message(Box::new(plan.stored(accepted)));
-        let entry = Entry { cursor: arrival.cursor, arrived_at: accepted.at, kind };
-        let body = Some(plan.body().clone());
-        let live = LiveEntry { previous: arrival.previous, entry, body };
-        connections.arrive(arrival.account, &Arc::new(live));
-    }
+        Entry { cursor, arrived_at: accepted.at, kind }
+    };
+    connections.hand_over(&accepted.arrivals, entry, Some(plan.body()));
 }
 
 /// Tells the sender's connected devices that the message waits for a region that does not answer.

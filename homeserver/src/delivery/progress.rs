@@ -22,7 +22,7 @@ use posthouse_storage::{
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{Connections, local::LiveEntry};
+use super::Connections;
 use crate::regions::Regions;
 
 /// How long progress is collected before it is written.
@@ -215,15 +215,14 @@ fn wake(rises: &[WatermarkRise], regions: &dyn Regions) {
     }
 }
 
+/// Hands watermarks that rose to connected devices.
 pub(crate) fn announce(risen: Vec<Risen>, connections: &Connections) {
     for one in risen {
-        for arrival in &one.arrivals {
-            let mark: Watermark = one.watermark.clone();
-            let arrived_at = mark.at;
-            let kind = EntryKind::Status(Box::new(mark));
-            let entry = Entry { cursor: arrival.cursor, arrived_at, kind };
-            let live = LiveEntry { previous: arrival.previous, entry, body: None };
-            connections.arrive(arrival.account, &Arc::new(live));
-        }
+        let entry = |cursor| {
+            let arrived_at = one.watermark.at;
+            let kind = EntryKind::Status(Box::new(one.watermark.clone()));
+            Entry { cursor, arrived_at, kind }
+        };
+        connections.hand_over(&one.arrivals, entry, None);
     }
 }

@@ -175,23 +175,29 @@ impl PresenceService {
             self.directory.regions().whisper(&to.server, whisper);
             return Ok(());
         }
-        self.typing_frame(&caller.account, &to, started, caller.device);
+        let except = (to == caller.account).then_some(caller.device);
+        self.push_typing(&caller.account, &to, started, except);
         Ok(())
     }
 
-    /// Tells devices here that somebody types to them.
-    pub(crate) fn typing_frame(
+    /// Tells devices here that somebody of another region types to them, or has stopped.
+    pub(crate) fn show_typing(&self, from: &AccountId, to: &AccountId, started: bool) {
+        if !self.is_repeated(from.uuid, to.uuid, started, self.clock.now()) {
+            self.push_typing(from, to, started, None);
+        }
+    }
+
+    fn push_typing(
         &self,
         from: &AccountId,
         to: &AccountId,
         started: bool,
-        device: DeviceId,
+        except: Option<DeviceId>,
     ) {
         let status = if started { Presence::Typing } else { Presence::StoppedTyping };
         let expires_in = started.then_some(limits::TYPING_SECONDS);
         let user_id = from.clone();
         let frame = PresenceFrame { user_id, status, last_seen: None, expires_in };
-        let except = (to == from).then_some(device);
         self.connections.push(to.uuid, &frame.to_json().into(), except);
     }
 
