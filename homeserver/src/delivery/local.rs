@@ -198,7 +198,7 @@ impl Connections {
     }
 
     /// Hands an arrival to the account's connected devices.
-    fn arrive(&self, account: Uuid, entry: &Arc<LiveEntry>) {
+    pub(super) fn arrive(&self, account: Uuid, entry: &Arc<LiveEntry>) {
         self.each(account, |line| line.arrive(entry));
     }
 
