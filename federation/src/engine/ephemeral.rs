@@ -1,6 +1,6 @@
 //! Presence and typing: unsequenced, coalesced, droppable, and never in the way of a message.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use posthouse_protocol::{
@@ -14,9 +14,12 @@ use uuid::Uuid;
 pub const MAX_WAITING: usize = 256;
 /// How long an ephemeral is worth sending, in milliseconds (10 s).
 pub const WORTH_MS: u64 = 10_000;
+/// How far an ephemeral envelope may lie behind the newest of its origin, by the origin's clock, in
+/// milliseconds (10 s): what is older is refused, so that it need not be remembered.
+pub const BEHIND_MS: u64 = 10_000;
 /// Most ephemeral envelopes that are remembered per origin, to refuse their repetition. An origin
-/// that sends more within the freshness window is refused, not forgotten.
-pub const MAX_REMEMBERED: usize = 4_096;
+/// that sends more within [`BEHIND_MS`] is refused, not forgotten.
+pub const MAX_REMEMBERED: usize = 16_384;
 
 /// What a newer ephemeral replaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -103,13 +106,15 @@ pub enum EphemeralRefusal {
 /// Remembers the ephemeral envelopes of one origin.
 #[derive(Debug, Default)]
 pub struct EphemeralGuard {
-    /// In the order of arrival, with the time after which each would not be fresh any more.
-    order: VecDeque<(Timestamp, EnvelopeDigest)>,
-    known: HashSet<EnvelopeDigest>,
+    /// The newest `created` that passed.
+    newest: Timestamp,
+    /// Those that passed and are not refused for their age yet.
+    known: BTreeSet<(Timestamp, EnvelopeDigest)>,
 }
 
 impl EphemeralGuard {
-    /// Lets an envelope pass once, if `created` lies within [`FRESHNESS_MS`] of `now`.
+    /// Lets an envelope pass once, if `created` lies within [`FRESHNESS_MS`] of `now` and less than
+    /// [`BEHIND_MS`] behind the newest one.
     ///
     /// # Errors
     /// [`EphemeralRefusal`].
@@ -119,39 +124,46 @@ impl EphemeralGuard {
         created: Timestamp,
         now: Timestamp,
     ) -> Result<(), EphemeralRefusal> {
-        if created.0.abs_diff(now.0) > FRESHNESS_MS {
+        let fresh = created.0.abs_diff(now.0) <= FRESHNESS_MS;
+        if !fresh || created.plus_millis(BEHIND_MS) <= self.newest {
             return Err(EphemeralRefusal::NotFresh);
         }
-        // The front is only forgotten once it would be refused as stale, whatever follows it.
-        while self.order.front().is_some_and(|(until, _)| *until < now) {
-            if let Some((_, old)) = self.order.pop_front() {
-                self.known.remove(&old);
-            }
-        }
-        if self.known.contains(&digest) {
+        if self.known.contains(&(created, digest)) {
             return Err(EphemeralRefusal::Replayed);
         }
-        if self.order.len() >= MAX_REMEMBERED {
+        // Only what would be refused for its age is forgotten.
+        let newest = self.newest.max(created);
+        while self.known.first().is_some_and(|(at, _)| at.plus_millis(BEHIND_MS) <= newest) {
+            self.known.pop_first();
+        }
+        self.newest = newest;
+        if self.known.len() >= MAX_REMEMBERED {
             return Err(EphemeralRefusal::TooMany);
         }
-        self.known.insert(digest);
-        self.order.push_back((created.plus_millis(FRESHNESS_MS), digest));
+        self.known.insert((created, digest));
         Ok(())
+    }
+
+    /// Whether nothing that it remembers could pass at `now` without it.
+    pub fn is_spent(&self, now: Timestamp) -> bool {
+        self.newest.plus_millis(FRESHNESS_MS) < now
     }
 
     /// How many are remembered.
     pub fn len(&self) -> usize {
-        self.order.len()
+        self.known.len()
     }
 
     /// Whether none is remembered.
     pub fn is_empty(&self) -> bool {
-        self.order.is_empty()
+        self.known.is_empty()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -204,7 +216,7 @@ mod tests {
                 if guard.admit(name, created, now).is_ok() {
                     prop_assert!(passed.insert(name));
                 }
-                prop_assert!(guard.len() <= MAX_REMEMBERED && guard.known.len() == guard.len());
+                prop_assert!(guard.len() <= MAX_REMEMBERED && guard.known.len() <= MAX_REMEMBERED);
             }
         }
     }

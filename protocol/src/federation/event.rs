@@ -90,6 +90,8 @@ pub enum EventKind {
     Presence,
     /// Somebody types; [`super::payload::Typing`].
     Typing,
+    /// A reader has acknowledged messages just now; [`super::payload::Acknowledged`].
+    Acknowledged,
     /// Something that this version does not know: rejected by itself.
     Other(u16),
 }
@@ -102,6 +104,7 @@ impl EventKind {
             Self::Watermark => 2,
             Self::Presence => 3,
             Self::Typing => 4,
+            Self::Acknowledged => 5,
             Self::Other(number) => number,
         }
     }
@@ -112,6 +115,7 @@ impl EventKind {
             2 => Self::Watermark,
             3 => Self::Presence,
             4 => Self::Typing,
+            5 => Self::Acknowledged,
             other => Self::Other(other),
         }
     }
