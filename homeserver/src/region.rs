@@ -17,7 +17,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     accounts::{AccountsService, Directory, Passwords, Registration, Tokens},
     delivery::{
-        CommitConfig, CommitCounters, Committer, Connections, MessagingService, Progress,
+        CommitConfig, CommitCounters, Committer, Connections, MessagingService, Progress, Recent,
+        Told,
         accept::{Gate, Policy},
         run_retention, run_session_retention,
     },
@@ -101,10 +102,15 @@ impl Region {
         let watchers = Arc::new(Watchers::new(config.server.clone(), Arc::clone(&connections)));
         let acquaintance = Arc::new(Acquaintance::new(stores.messages.clone()));
         let progress = Arc::new(Progress::new());
+        let recent = Arc::new(Recent::default());
         let (committer, committing) = Committer::start(
             config.commit,
             stores.messages.clone(),
-            (Arc::clone(&connections), Arc::clone(&regions)),
+            Told {
+                connections: Arc::clone(&connections),
+                regions: Arc::clone(&regions),
+                recent: Arc::clone(&recent),
+            },
             shutdown.clone(),
         );
         let accounts = Arc::new(AccountsService {

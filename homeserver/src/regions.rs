@@ -4,9 +4,10 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use posthouse_federation::engine::ephemeral::EphemeralKey;
 use posthouse_protocol::{
     federation::stream::Lane,
-    id::{AccountId, ConversationId, Handle, ServerName},
+    id::{AccountId, Handle, ServerName},
     problem::{Code, Rejection},
     time::Timestamp,
 };
@@ -15,13 +16,10 @@ use uuid::Uuid;
 /// Something for people of another region that is worth nothing later: it is sent at once or dropped.
 #[derive(Debug, Clone)]
 pub struct Whisper {
-    /// The number of its kind in the federation protocol; a newer one of the same kind, sender and
-    /// conversation replaces one that waits.
-    pub kind: u16,
+    /// A newer one of the same key replaces one that waits.
+    pub key: EphemeralKey,
     /// The sender, an account here.
     pub sender: Uuid,
-    /// The conversation.
-    pub conversation: ConversationId,
     /// Its id.
     pub id: Uuid,
     /// The event, encoded.

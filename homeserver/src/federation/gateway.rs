@@ -8,7 +8,6 @@ use std::{
 
 use async_trait::async_trait;
 use posthouse_federation::{
-    engine::ephemeral::EphemeralKey,
     outbox::Supervisor,
     peer::PeerClient,
     policy::PolicyStore,
@@ -171,9 +170,7 @@ impl Regions for Gateway {
     }
 
     fn whisper(&self, destination: &ServerName, whisper: Whisper) {
-        let Whisper { kind, sender, conversation, id, event } = whisper;
-        let key = EphemeralKey { kind, sender, conversation: Some(conversation) };
-        self.parts.supervisor.push_ephemeral(destination, key, id, event);
+        self.parts.supervisor.push_ephemeral(destination, whisper);
     }
 }
 

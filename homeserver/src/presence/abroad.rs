@@ -1,6 +1,7 @@
 //! Typing notices to and from other regions: events that are sent at once or never.
 
 use bytes::Bytes;
+use posthouse_federation::engine::ephemeral::EphemeralKey;
 use posthouse_protocol::{
     federation::{
         event::{Event, EventBody, EventClass, EventKind},
@@ -22,9 +23,12 @@ pub(super) fn typing(sender: &AccountId, recipient: &AccountId, active: bool, id
         ..Event::new(EventKind::Typing, EventClass::Ephemeral)
     };
     Whisper {
-        kind: EventKind::Typing.number(),
+        key: EphemeralKey {
+            kind: EventKind::Typing.number(),
+            sender: sender.uuid,
+            conversation: Some(conversation),
+        },
         sender: sender.uuid,
-        conversation,
         id,
         event: Bytes::from(event.encode()),
     }
