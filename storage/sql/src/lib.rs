@@ -15,6 +15,7 @@ mod bodies;
 mod commit;
 mod leases;
 mod ledger;
+mod outbox;
 mod pages;
 mod receipts;
 mod retention;

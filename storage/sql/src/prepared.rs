@@ -7,7 +7,8 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::{
-    SqlStore, accounts, bodies, commit, db, leases, pages, receipts, retention, servers, sessions,
+    SqlStore, accounts, bodies, commit, db, leases, outbox, pages, receipts, retention, servers,
+    sessions,
     statement::{Dialect, MAX_ROWS, Statement},
     wakes,
 };
@@ -20,7 +21,12 @@ pub(crate) fn all() -> Vec<(String, &'static Statement)> {
         ("commit::read", commit::read::ALL),
         ("commit::write", commit::write::ALL),
         ("leases", leases::ALL),
+        ("outbox", outbox::ALL),
+        ("outbox::entries", outbox::ENTRIES_ALL),
+        ("outbox::marks", outbox::MARKS_ALL),
+        ("outbox::settle", outbox::SETTLE_ALL),
         ("pages", pages::ALL),
+        ("receipts::forward", receipts::FORWARD_ALL),
         ("receipts", receipts::ALL),
         ("retention", retention::ALL),
         ("servers", servers::ALL),
