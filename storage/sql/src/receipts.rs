@@ -235,6 +235,13 @@ impl State {
         Ok(state)
     }
 
+    /// The heads of inboxes that this transaction has raised already.
+    pub(crate) fn heads_are(&mut self, heads: &[(Uuid, Head)]) {
+        for (account, head) in heads {
+            self.heads.insert(*account, Head { stored: true, ..*head });
+        }
+    }
+
     /// A new entry of the account's inbox that tells a failure.
     pub(crate) fn fail(&mut self, account: Uuid, slot: Vec<u8>, at: Timestamp) -> Arrival {
         let head = self.heads.entry(account).or_default();
