@@ -28,7 +28,9 @@ statements! {
     HANDLE = Statement::new(
         "SELECT account, until FROM remote_handles WHERE server = ? AND handle = ?",
     );
-    NEWEST = Statement::new("SELECT MIN(number), MAX(number) FROM remote_handles");
+    NEWEST = Statement::new(
+        "SELECT (SELECT MIN(number) FROM remote_handles), (SELECT MAX(number) FROM remote_handles)",
+    );
     PUT_HANDLE = Statement::new(
         "INSERT INTO remote_handles (server, handle, account, until, number)
         VALUES (?, ?, ?, ?, ?)
