@@ -10,6 +10,8 @@ pub mod discovery;
 
 pub mod inbound;
 
+pub mod keys;
+
 pub mod outbox;
 
 pub mod peer;
