@@ -119,6 +119,7 @@ fn message() -> Event {
                 kind: 2,
             }),
         }],
+        encrypted: Some(true),
         ..Event::new(EventKind::Message, EventClass::Message)
     }
 }
