@@ -21,6 +21,8 @@ pub mod event;
 
 pub mod payload;
 
+pub mod signed;
+
 pub mod receipt;
 
 pub mod refusal;
