@@ -6,6 +6,8 @@ pub mod ports;
 
 pub mod tls;
 
+pub mod policy;
+
 pub mod discovery;
 
 pub mod inbound;
@@ -13,6 +15,8 @@ pub mod inbound;
 pub mod outbox;
 
 pub mod peer;
+
+pub mod server;
 
 #[cfg(test)]
 mod simulator;
