@@ -151,6 +151,7 @@ mod tests {
             stamp: None,
             origin_number: None,
             reason: None,
+            cursor: None,
         };
         let text = status.to_json();
         let read = Incoming::read(&text).unwrap();

@@ -18,5 +18,7 @@ pub mod peer;
 
 pub mod server;
 
+pub mod zone;
+
 #[cfg(test)]
 mod simulator;

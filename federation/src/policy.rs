@@ -64,7 +64,7 @@ pub struct Policy {
 
 impl Policy {
     /// Whether the operator federates with `name`.
-    pub fn admits(&self, name: &ServerName) -> bool {
+    pub fn allows(&self, name: &ServerName) -> bool {
         let any = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(name));
         !any(&self.deny) && self.allow.as_deref().is_none_or(any)
     }
@@ -76,7 +76,7 @@ impl Policy {
         if peer.as_slice().iter().any(denied) {
             return None;
         }
-        peer.only(|name| self.admits(name))
+        peer.only(|name| self.allows(name))
     }
 }
 
@@ -141,15 +141,15 @@ mod tests {
             allow: Some(patterns(&["*.example", "north.test"])),
             deny: patterns(&["bad.example"]),
         };
-        assert!(policy.admits(&name("good.example")));
-        assert!(policy.admits(&name("north.test")));
-        assert!(!policy.admits(&name("bad.example")));
-        assert!(!policy.admits(&name("south.test")));
+        assert!(policy.allows(&name("good.example")));
+        assert!(policy.allows(&name("north.test")));
+        assert!(!policy.allows(&name("bad.example")));
+        assert!(!policy.allows(&name("south.test")));
         let names = |list: &[&str]| PeerNames::proved(list.iter().map(|one| name(one)).collect());
         let admitted = policy.admitted(&names(&["north.test", "south.test"])).unwrap();
         assert_eq!(admitted.as_slice(), [name("north.test")]);
         assert_eq!(policy.admitted(&names(&["south.test"])), None);
         assert_eq!(policy.admitted(&names(&["bad.example", "good.example"])), None);
-        assert!(Policy::default().admits(&name("anyone.test")));
+        assert!(Policy::default().allows(&name("anyone.test")));
     }
 }

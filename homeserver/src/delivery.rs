@@ -25,8 +25,10 @@ mod service;
 
 mod sync;
 
+pub(crate) use commit::queued_frame;
 pub use commit::{CommitConfig, CommitCounters, Committer};
 pub use local::{Attendance, Connections};
 pub use progress::Progress;
+pub(crate) use progress::announce;
 pub use retention::{run as run_retention, run_sessions as run_session_retention};
 pub use service::MessagingService;

@@ -50,6 +50,8 @@ pub struct Request {
     pub parsed_database: Database,
     /// Which certificate to make.
     pub certificate: CertificateChoice,
+    /// The directory of a private authority that exists; it issues the certificate.
+    pub authority: Option<PathBuf>,
 }
 
 /// Makes a region.
@@ -175,9 +177,16 @@ fn make_certificate(
         let text = authority::request(&request.domain, &server_key)?;
         return fresh.file(&place.request, text.as_bytes(), 0o644);
     }
-    let ca: Pair = authority::create(&request.domain, now, system_random()?)?;
+    let ca: Pair = match &request.authority {
+        Some(dir) => authority::read(dir)?,
+        None => {
+            let names = core::slice::from_ref(&request.domain);
+            let ca = authority::create(names, now, system_random()?)?;
+            fresh.file(&place.authority_key, ca.private.as_bytes(), 0o600)?;
+            ca
+        }
+    };
     let issued = authority::issue(&ca, &request.domain, &server_key, now, system_random()?)?;
-    fresh.file(&place.authority_key, ca.private.as_bytes(), 0o600)?;
     fresh.file(&place.authority, ca.public.as_bytes(), 0o644)?;
     fresh.file(&place.certificate, issued.as_bytes(), 0o644)
 }
@@ -242,7 +251,9 @@ fn report(request: &Request, place: &Place, console: Console) {
         CertificateChoice::PrivateCa => {
             line(&place.certificate, "the certificate, with its key server.key");
             line(&place.authority, "the authority that issued it: clients must trust it");
-            line(&place.authority_key, "the authority's key, to renew the certificate");
+            if request.authority.is_none() {
+                line(&place.authority_key, "the authority's key, to renew the certificate");
+            }
         }
         CertificateChoice::Request => {
             line(&place.private_key, "the key for the certificate");

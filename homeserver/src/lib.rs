@@ -10,6 +10,8 @@ pub mod random;
 
 pub mod region;
 
+pub mod regions;
+
 pub mod cli;
 
 pub mod serve;

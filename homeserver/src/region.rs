@@ -23,6 +23,7 @@ use crate::{
     },
     presence::{Acquaintance, PresenceService, Watchers},
     random::Random,
+    regions::Regions,
 };
 
 /// How a region behaves.
@@ -59,6 +60,10 @@ pub struct Surroundings {
     pub clock: Arc<dyn Clock>,
     /// Random numbers.
     pub random: Arc<Random>,
+    /// Connected devices.
+    pub connections: Arc<Connections>,
+    /// Other regions.
+    pub regions: Arc<dyn Regions>,
     /// Ends the region's tasks. Cancel it once no request can come any more.
     pub shutdown: CancellationToken,
 }
@@ -82,22 +87,24 @@ impl Region {
         key: &SigningKey,
         surroundings: Surroundings,
     ) -> Result<Self, Rejection> {
-        let Surroundings { clock, random, shutdown } = surroundings;
+        let Surroundings { clock, random, connections, regions, shutdown } = surroundings;
         let tokens = Tokens::new(config.server.clone(), key).map_err(|err| {
             Rejection::new(posthouse_protocol::problem::Code::Internal, err.to_string())
         })?;
         let passwords = Passwords::new(config.password_workers, random.bytes());
         let tasks = TaskTracker::new();
-        let connections = Arc::new(Connections::new());
-        let directory =
-            Arc::new(Directory::new(config.server.clone(), Arc::clone(&stores.accounts)));
+        let directory = Arc::new(Directory::new(
+            config.server.clone(),
+            Arc::clone(&stores.accounts),
+            Arc::clone(&regions),
+        ));
         let watchers = Arc::new(Watchers::new(config.server.clone(), Arc::clone(&connections)));
         let acquaintance = Arc::new(Acquaintance::new(stores.messages.clone()));
         let progress = Arc::new(Progress::new());
         let (committer, committing) = Committer::start(
             config.commit,
             stores.messages.clone(),
-            Arc::clone(&connections),
+            (Arc::clone(&connections), Arc::clone(&regions)),
             shutdown.clone(),
         );
         let accounts = Arc::new(AccountsService {
@@ -122,18 +129,23 @@ impl Region {
             watchers: Arc::clone(&watchers),
             acquaintance: Arc::clone(&acquaintance),
             clock: Arc::clone(&clock),
-            random,
+            random: Arc::clone(&random),
         });
         let presence = Arc::new(PresenceService {
             connections: Arc::clone(&connections),
             watchers: Arc::clone(&watchers),
             acquaintance,
             directory,
+            random,
             clock: Arc::clone(&clock),
             typing: Mutex::default(),
         });
         tasks.spawn(committing);
-        tasks.spawn(progress.run(stores.messages.clone(), connections, shutdown.clone()));
+        tasks.spawn(progress.run(
+            stores.messages.clone(),
+            (connections, regions),
+            shutdown.clone(),
+        ));
         tasks.spawn(watchers.run(Arc::clone(&clock), shutdown.clone()));
         tasks.spawn(run_retention(stores.messages, Arc::clone(&clock), shutdown.clone()));
         tasks.spawn(run_session_retention(stores.sessions, clock, shutdown.clone()));

@@ -31,6 +31,7 @@ use crate::{
     keys, logging,
     random::Random,
     region::{Region, RegionConfig, Stores, Surroundings},
+    regions::Alone,
     tls::{self, CurrentCertificate},
 };
 use signals::Signals;
@@ -80,6 +81,8 @@ async fn serve(config: Config, console: Console) -> Result<(), Failure> {
     let surroundings = Surroundings {
         clock: Arc::clone(&clock),
         random: Arc::clone(&random),
+        connections: Arc::default(),
+        regions: Arc::new(Alone),
         shutdown: stop_tasks.clone(),
     };
     let region = Arc::new(start_region(&config, store, &key, surroundings)?);

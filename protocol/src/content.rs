@@ -126,6 +126,11 @@ struct Stored<'a> {
 }
 
 impl Content {
+    /// Whether the content is of the outer type `encrypted` and says that it is ciphertext.
+    pub fn is_encrypted(&self) -> bool {
+        self.kind == "encrypted" && self.encrypted
+    }
+
     /// The bytes to be stored.
     pub fn to_stored(&self) -> Vec<u8> {
         let (body, ciphertexts) = match &self.payload {

@@ -7,7 +7,7 @@ use posthouse_protocol::{
         limits::FRESHNESS_MS,
         query::{EchoAnswer, EchoQuery, Query, Question, ResolveAnswer, ResolveQuery},
         refusal::{Refusal, RefusalCode},
-        signed::{Signable, Signed},
+        signed::Signed,
     },
     time::Timestamp,
 };

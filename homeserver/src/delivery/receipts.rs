@@ -11,12 +11,13 @@ use posthouse_protocol::{
     status::Seen,
     time::Timestamp,
 };
-use posthouse_storage::receipts::{PositionAdvance, Watermark, WatermarkRise};
+use posthouse_storage::receipts::{Forward, PositionAdvance, Watermark, WatermarkRise};
 
 use super::{
     Connections, Progress,
     window::{Flying, Progressed},
 };
+use crate::random::Random;
 
 /// Tells senders what became of their messages.
 #[derive(Clone)]
@@ -24,6 +25,7 @@ pub(super) struct Receipts {
     pub(super) server: ServerName,
     pub(super) connections: Arc<Connections>,
     pub(super) progress: Arc<Progress>,
+    pub(super) random: Arc<Random>,
 }
 
 impl Receipts {
@@ -68,6 +70,7 @@ impl Receipts {
                 stamp: None,
                 origin_number: None,
                 reason: None,
+                cursor: None,
             };
             self.connections.push(message.sender.uuid, &frame.to_json().into(), None);
         }
@@ -84,7 +87,7 @@ impl Receipts {
             let rise = match found {
                 Some(rise) => rise,
                 None if *was_seen => {
-                    rises.push(new_rise(message, &reader.account, seen, now));
+                    rises.push(self.new_rise(message, &reader.account, seen, now));
                     continue;
                 }
                 // Without anything seen there is no watermark to except it from.
@@ -108,8 +111,43 @@ impl Receipts {
     }
 
     fn tell(&self, rise: &mut WatermarkRise, sender: &AccountId) {
-        if sender.server == self.server && !rise.tell.contains(&sender.uuid) {
-            rise.tell.push(sender.uuid);
+        let told = match &mut rise.forward {
+            Some(forward) => &mut forward.recipients,
+            None => &mut rise.tell,
+        };
+        if !told.contains(&sender.uuid) {
+            told.push(sender.uuid);
+        }
+    }
+
+    /// A rise that tells the message's sender: here, or through its region.
+    fn new_rise(
+        &self,
+        message: &Flying,
+        reader: &AccountId,
+        seen: Seen,
+        now: Timestamp,
+    ) -> WatermarkRise {
+        let sender = &message.sender;
+        let (tell, forward) = if sender.server == self.server {
+            (vec![sender.uuid], None)
+        } else {
+            let id = self.random.uuid_at(now);
+            (Vec::new(), Some(Forward { id, recipients: vec![sender.uuid] }))
+        };
+        let conversation: ConversationId = message.conversation;
+        WatermarkRise {
+            watermark: Watermark {
+                conversation,
+                reader: reader.clone(),
+                origin: sender.server.clone(),
+                reached: seen.into(),
+                through: message.origin_number,
+                except: Vec::new(),
+                at: now,
+            },
+            tell,
+            forward,
         }
     }
 }
@@ -117,20 +155,4 @@ impl Receipts {
 fn same(rise: &WatermarkRise, message: &Flying) -> bool {
     let mark = &rise.watermark;
     mark.conversation == message.conversation && mark.origin == message.sender.server
-}
-
-fn new_rise(message: &Flying, reader: &AccountId, seen: Seen, now: Timestamp) -> WatermarkRise {
-    let conversation: ConversationId = message.conversation;
-    WatermarkRise {
-        watermark: Watermark {
-            conversation,
-            reader: reader.clone(),
-            origin: message.sender.server.clone(),
-            seen,
-            through: message.origin_number,
-            except: Vec::new(),
-            at: now,
-        },
-        tell: vec![message.sender.uuid],
-    }
 }

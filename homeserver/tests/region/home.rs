@@ -20,6 +20,7 @@ use posthouse_homeserver::{
     delivery::{CommitConfig, accept::Policy},
     random::Random,
     region::{Region, RegionConfig, Stores, Surroundings},
+    regions::Alone,
 };
 use posthouse_protocol::{
     id::ServerName,
@@ -129,6 +130,8 @@ impl Home {
         let surroundings = Surroundings {
             clock: Arc::clone(&clock),
             random: Arc::new(Random::from_seed(system_seed())),
+            connections: Arc::default(),
+            regions: Arc::new(Alone),
             shutdown: stop.clone(),
         };
         let key = SigningKey::from_seed(&[7; 32]);

@@ -15,7 +15,6 @@ mod bodies;
 mod commit;
 mod leases;
 mod ledger;
-mod outbox;
 mod pages;
 mod receipts;
 mod retention;

@@ -7,8 +7,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::{
-    SqlStore, accounts, bodies, commit, db, leases, outbox, pages, receipts, retention, servers,
-    sessions,
+    SqlStore, accounts, bodies, commit, db, leases, pages, receipts, retention, servers, sessions,
     statement::{Dialect, MAX_ROWS, Statement},
     wakes,
 };
@@ -21,7 +20,6 @@ pub(crate) fn all() -> Vec<(String, &'static Statement)> {
         ("commit::read", commit::read::ALL),
         ("commit::write", commit::write::ALL),
         ("leases", leases::ALL),
-        ("outbox", outbox::ALL),
         ("pages", pages::ALL),
         ("receipts", receipts::ALL),
         ("retention", retention::ALL),

@@ -5,7 +5,6 @@ use std::collections::{HashMap, HashSet};
 use posthouse_protocol::{
     cursor::Cursor,
     id::{AccountId, ConversationId},
-    status::Seen,
     time::Timestamp,
 };
 use posthouse_storage::{
@@ -194,7 +193,7 @@ impl SqlStore {
                 conversation: ConversationId(key.conversation),
                 reader: AccountId { uuid: key.reader, server: reader },
                 origin: self.inner.servers.name(self.db(), key.origin).await?,
-                seen: if key.read { Seen::Read } else { Seen::Delivered },
+                reached: key.reached,
                 through: stored.coverage.through(),
                 except: stored.coverage.except().to_vec(),
                 at: stored.at,
@@ -319,6 +318,6 @@ fn read_key(fields: &mut Fields<'_>) -> Result<Key, StoreError> {
         reader: fields.uuid("reader")?,
         reader_server: fields.integer("reader_server")?,
         origin: fields.integer("origin")?,
-        read: columns::seen(fields)? == Seen::Read,
+        reached: columns::reached(fields)?,
     })
 }

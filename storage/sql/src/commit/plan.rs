@@ -5,11 +5,18 @@ use std::collections::HashMap;
 
 use posthouse_protocol::{
     cursor::Cursor,
+    federation::stream::Lane,
     id::{ConversationId, DeviceId, MessageId, ServerName},
     time::Stamp,
 };
-use posthouse_storage::ledger::{Accept, Accepted, Arrival, Outcome, Refusal};
+use posthouse_storage::{
+    ledger::{Accept, Accepted, Arrival, Outcome, Refusal},
+    outbox::lane_of,
+};
 use uuid::Uuid;
+
+/// What a region is sent in one lane.
+pub(crate) type Queue = (ServerName, Lane);
 
 /// What the database knows of everything that the batch names. What is missing is new.
 #[derive(Debug, Clone, Default)]
@@ -21,8 +28,8 @@ pub(crate) struct Known {
     pub(crate) marks: HashMap<(DeviceId, ConversationId), MessageId>,
     /// The highest arrival number of each inbox.
     pub(crate) inboxes: HashMap<Uuid, Head>,
-    /// The highest number of the intents for each region.
-    pub(crate) outboxes: HashMap<ServerName, Head>,
+    /// The highest index of each queue to a region.
+    pub(crate) outboxes: HashMap<Queue, Head>,
 }
 
 /// The highest number given out in a queue.
@@ -59,7 +66,7 @@ pub(crate) struct Plan {
     pub(crate) conversations: Vec<(ConversationId, Conversation)>,
     pub(crate) marks: Vec<((DeviceId, ConversationId), MessageId)>,
     pub(crate) inboxes: Vec<(Uuid, Head)>,
-    pub(crate) outboxes: Vec<(ServerName, Head)>,
+    pub(crate) outboxes: Vec<(Queue, Head)>,
 }
 
 /// A message to be written.
@@ -91,7 +98,7 @@ pub(crate) struct NewIntent {
     pub(crate) message: usize,
     /// Its destination, as an index into the submission's.
     pub(crate) destination: usize,
-    pub(crate) number: u64,
+    pub(crate) index: u64,
 }
 
 /// Decides on a batch, in order: a later submission sees the effects of an earlier one.
@@ -116,7 +123,7 @@ struct Touched {
     conversations: Vec<ConversationId>,
     marks: Vec<(DeviceId, ConversationId)>,
     inboxes: Vec<Uuid>,
-    outboxes: Vec<ServerName>,
+    outboxes: Vec<Queue>,
     /// Entries of this batch that a later one of it may replace, as indices into the entries.
     collapsible: HashMap<(Uuid, Slot), usize>,
 }
@@ -201,10 +208,11 @@ impl Planner {
 
     fn enqueue(&mut self, message: usize, accept: &Accept, destination: usize) {
         let Some(to) = accept.destinations.get(destination) else { return };
-        let head = self.known.outboxes.entry(to.server.clone()).or_default();
+        let queue = (to.server.clone(), lane_of(accept.class));
+        let head = self.known.outboxes.entry(queue.clone()).or_default();
         head.last += 1;
-        self.plan.intents.push(NewIntent { message, destination, number: head.last });
-        self.touched.outboxes.push(to.server.clone());
+        self.plan.intents.push(NewIntent { message, destination, index: head.last });
+        self.touched.outboxes.push(queue);
         self.point(message, 1);
     }
 

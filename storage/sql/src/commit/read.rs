@@ -6,10 +6,14 @@ use posthouse_protocol::{
     id::{ConversationId, DeviceId, MessageId, ServerName},
     time::Stamp,
 };
-use posthouse_storage::ledger::{Accept, Accepted};
+use posthouse_storage::{
+    ledger::{Accept, Accepted},
+    outbox::lane_of,
+};
 
-use super::plan::{Conversation, Head, Known};
+use super::plan::{Conversation, Head, Known, Queue};
 use crate::{
+    columns,
     db::{Row, Tx},
     failure::Failure,
     statement::{Dialect, Statement, statements},
@@ -45,11 +49,11 @@ statements! {
         /*pg:ORDER BY i.account FOR UPDATE OF i*/",
     );
     LOCK_OUTBOXES = Statement::rows(
-        "i",
-        "WITH v(destination) AS ({rows})
-        SELECT o.destination, o.head
-        FROM v CROSS JOIN outbox_heads o WHERE o.destination = v.destination
-        /*pg:ORDER BY o.destination FOR UPDATE OF o*/",
+        "ii",
+        "WITH v(destination, lane) AS ({rows})
+        SELECT o.destination, o.lane, o.head FROM v CROSS JOIN outbox_heads o
+        WHERE o.destination = v.destination AND o.lane = v.lane
+        /*pg:ORDER BY o.destination, o.lane FOR UPDATE OF o*/",
     );
     /// Where the numbers of new messages start. SQLite has one writer, which counts on from the
     /// highest; PostgreSQL gives out blocks, see its migration.
@@ -103,8 +107,8 @@ pub(crate) async fn known(
     let inboxes = script.rows(&LOCK_INBOXES, &inboxes, |args, account| {
         args.uuid(*account);
     });
-    let heads = script.rows(&LOCK_OUTBOXES, &outboxes, |args, (id, _)| {
-        args.integer(*id);
+    let heads = script.rows(&LOCK_OUTBOXES, &outboxes, |args, (id, lane, _)| {
+        args.integer(*id).integer(*lane);
     });
     let refs = script.one(&NEXT_REFS, |args| {
         args.limit(batch.len().div_ceil(block));
@@ -123,11 +127,13 @@ pub(crate) async fn known(
     for row in answers.take(heads) {
         let mut fields = row.fields("outbox_heads");
         let id = fields.integer("destination")?;
+        let lane = fields.integer("lane")?;
         let head = Head { last: fields.number("head")?, stored: true };
-        if let Ok(at) = outboxes.binary_search_by_key(&id, |(id, _)| *id)
-            && let Some((_, name)) = outboxes.get(at)
+        let key = (id, lane);
+        if let Ok(at) = outboxes.binary_search_by_key(&key, |(id, lane, _)| (*id, *lane))
+            && let Some((.., queue)) = outboxes.get(at)
         {
-            known.outboxes.insert(name.clone(), head);
+            known.outboxes.insert(queue.clone(), head);
         }
     }
     let mut starts = Vec::new();
@@ -137,11 +143,18 @@ pub(crate) async fn known(
     Ok((known, Refs { starts, block }))
 }
 
-/// The destinations with their numbers, sorted by number.
-fn outboxes(store: &SqlStore, batch: &[Accept]) -> Vec<(i64, ServerName)> {
-    let names = batch.iter().flat_map(|accept| accept.destinations.iter().map(|to| &to.server));
-    let ids = names.map(|name| (store.inner.servers.id(name).unwrap_or_default(), name.clone()));
-    distinct(ids)
+/// The queues to other regions with their numbers, sorted by those.
+fn outboxes(store: &SqlStore, batch: &[Accept]) -> Vec<(i64, i64, Queue)> {
+    let queue = |accept: &Accept, name: &ServerName| {
+        let lane = lane_of(accept.class);
+        let id = store.inner.servers.id(name).unwrap_or_default();
+        (id, columns::lane_code(lane), (name.clone(), lane))
+    };
+    distinct(
+        batch
+            .iter()
+            .flat_map(|accept| accept.destinations.iter().map(move |to| queue(accept, &to.server))),
+    )
 }
 
 fn distinct<T: Ord + Hash>(items: impl Iterator<Item = T>) -> Vec<T> {

@@ -1,0 +1,109 @@
+//! Typing notices and ephemeral messages of other regions: for devices that are connected now, of
+//! people who have exchanged messages both ways. Never stored.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use posthouse_federation::ports::EphemeralSink;
+use posthouse_protocol::{
+    federation::{
+        event::{Event, EventClass, EventKind},
+        payload::Typing,
+        record::EventRecord,
+    },
+    frame::Class,
+    id::{AccountId, MessageId, ServerName},
+    time::{Clock, Stamp},
+};
+use posthouse_storage::{bodies::BodyId, inbox::StoredMessage};
+
+use super::judge::Judge;
+use crate::{
+    delivery::Connections,
+    presence::{Acquaintance, PresenceService},
+};
+
+/// Passes ephemerals on.
+pub struct Ephemerals {
+    /// This region.
+    pub own: ServerName,
+    /// Whether contents are taken that are not end-to-end encrypted.
+    pub allow_unencrypted: bool,
+    /// Who has exchanged messages.
+    pub acquaintance: Arc<Acquaintance>,
+    /// Connected devices.
+    pub connections: Arc<Connections>,
+    /// Typing.
+    pub presence: Arc<PresenceService>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+#[async_trait]
+impl EphemeralSink for Ephemerals {
+    async fn pass(&self, origin: &ServerName, events: &[EventRecord]) {
+        let now = self.clock.now();
+        let judge =
+            Judge { origin, own: &self.own, allow_unencrypted: self.allow_unencrypted, now };
+        for record in events {
+            let Ok(event) = &record.event else { continue };
+            let Ok((sender, recipient, conversation)) = judge.ends(record, event) else { continue };
+            if event.class != EventClass::Ephemeral || !self.connections.is_connected(recipient.uuid)
+            {
+                continue;
+            }
+            // Strangers are told nothing. If the store cannot say, neither.
+            let known = self.acquaintance.all(&[conversation]).await;
+            if known.is_ok_and(|known| known.first() == Some(&true)) {
+                self.hand_over(&judge, record, event, (sender, recipient));
+            }
+        }
+    }
+}
+
+impl Ephemerals {
+    fn hand_over(
+        &self,
+        judge: &Judge<'_>,
+        record: &EventRecord,
+        event: &Event,
+        (sender, recipient): (AccountId, AccountId),
+    ) {
+        match event.kind {
+            EventKind::Typing => {
+                let [body] = event.bodies.as_slice() else { return };
+                if let Ok(typing) = Typing::decode(&body.data) {
+                    self.presence.show_typing(&sender, &recipient, typing.active);
+                }
+            }
+            EventKind::Message => {
+                let Ok(content) = judge.content(event, &recipient) else { return };
+                if event.expires.is_some_and(|expires| expires <= judge.now) {
+                    return;
+                }
+                let message = StoredMessage {
+                    conversation: posthouse_protocol::id::ConversationId::direct(
+                        &sender, &recipient,
+                    ),
+                    to: recipient.to_string(),
+                    sender,
+                    device: None,
+                    device_number: event.sender_device,
+                    device_list_version: None,
+                    id: MessageId(record.id),
+                    stamp: Stamp::default(),
+                    origin_number: 0,
+                    class: Class::Ephemeral,
+                    collapse: event.collapse.clone(),
+                    expires: event.expires,
+                    epoch: event.epoch,
+                    client_timestamp: event.client_timestamp.unwrap_or(judge.now),
+                    accepted_at: event.accepted_at.unwrap_or(judge.now),
+                    body: BodyId::floor(judge.now),
+                };
+                self.connections.pass_on(recipient.uuid, &message, &content.to_stored());
+            }
+            _ => {}
+        }
+    }
+}
