@@ -22,3 +22,6 @@ pub mod zone;
 
 #[cfg(test)]
 mod simulator;
+
+#[cfg(test)]
+mod testing;

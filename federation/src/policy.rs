@@ -10,46 +10,43 @@ use posthouse_protocol::{
 
 use crate::tls::PeerNames;
 
-/// Which names are meant.
+/// Which names are meant: `eu.example` that name alone, `*.example` every name below `example`, at
+/// any depth, and not the name itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Pattern {
-    /// This name alone.
-    Exact(ServerName),
-    /// Every name below this one, at any depth, and not the name itself: `*.example`.
-    Below(ServerName),
+pub struct Pattern {
+    name: Box<str>,
+    below: bool,
 }
 
 impl Pattern {
     /// Whether `name` is meant.
     pub fn matches(&self, name: &ServerName) -> bool {
-        match self {
-            Self::Exact(exact) => exact == name,
-            Self::Below(parent) => {
-                let head = name.as_str().strip_suffix(parent.as_str());
-                head.is_some_and(|head| head.len() > 1 && head.ends_with('.'))
-            }
+        if !self.below {
+            return *self.name == *name.as_str();
         }
+        let head = name.as_str().strip_suffix(&*self.name);
+        head.is_some_and(|head| head.len() > 1 && head.ends_with('.'))
     }
 }
 
 impl FromStr for Pattern {
     type Err = IdError;
 
-    /// A server name, or `*.` and a server name.
+    /// A server name, or `*.` and the end of server names, which may be a single label.
     fn from_str(text: &str) -> Result<Self, IdError> {
-        match text.strip_prefix("*.") {
-            Some(parent) => ServerName::parse(parent).map(Self::Below),
-            None => ServerName::parse(text).map(Self::Exact),
+        if let Some(parent) = text.strip_prefix("*.") {
+            ServerName::parse(&format!("a.{parent}"))?;
+            return Ok(Self { name: parent.into(), below: true });
         }
+        ServerName::parse(text)?;
+        Ok(Self { name: text.into(), below: false })
     }
 }
 
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exact(name) => write!(f, "{name}"),
-            Self::Below(name) => write!(f, "*.{name}"),
-        }
+        let star = if self.below { "*." } else { "" };
+        write!(f, "{star}{}", self.name)
     }
 }
 
@@ -127,7 +124,9 @@ mod tests {
         for other in ["eu.example", "aeu.example", "a.us.example", "eu.example.a.org"] {
             assert!(!wild.matches(&name(other)), "{other}");
         }
-        for text in ["*.eu.example", "eu.example"] {
+        let top: Pattern = "*.example".parse().unwrap();
+        assert!(top.matches(&name("eu.example")) && !top.matches(&name("eu.other")));
+        for text in ["*.eu.example", "*.example", "eu.example"] {
             assert_eq!(text.parse::<Pattern>().unwrap().to_string(), text);
         }
         for bad in ["", "*", "*.", "a.*.example", "*eu.example", "EU.example"] {

@@ -238,7 +238,7 @@ fn admit(tcp: TcpStream, address: SocketAddr, shared: &Arc<Shared>, tasks: &Task
     };
     counters.connections.fetch_add(1, Relaxed);
     let open = counters.enter();
-    let place = Place { _place: place, _from: from, _open: open, handshake };
+    let place = Place { _total: place, _from: from, _open: open, handshake };
     let shared = Arc::clone(shared);
     tasks.spawn(async move {
         let kill = shared.kill.clone();

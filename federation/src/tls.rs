@@ -92,6 +92,20 @@ pub fn client_config(
     Ok(config)
 }
 
+/// What is spoken with servers of the Web, to whom we show no certificate.
+pub(crate) fn web_config(
+    roots: RootCertStore,
+    clock: Arc<dyn TimeProvider>,
+) -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_details(provider, clock)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    Ok(config)
+}
+
 /// The names that a certificate, the first of `chain`, proves at `now`.
 ///
 /// # Errors

@@ -106,7 +106,11 @@ async fn attempt(
         let stream = TlsConnector::from(config)
             .connect(name, socket)
             .await
-            .map_err(|err| Failure::Tls(err.to_string()))?;
+            .map_err(|err| match err.kind() {
+                // What rustls finds wrong; everything else is a connection that broke.
+                io::ErrorKind::InvalidData => Failure::Tls(err.to_string()),
+                _ => Failure::Tcp(err),
+            })?;
         Ok(Dialed { stream, address })
     };
     let late =

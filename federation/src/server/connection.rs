@@ -34,7 +34,7 @@ const RECHECK_MS: u64 = 60_000;
 
 /// A connection's share of what all connections may have.
 pub(super) struct Place {
-    pub(super) _place: OwnedSemaphorePermit,
+    pub(super) _total: OwnedSemaphorePermit,
     pub(super) _from: AddressPlace,
     pub(super) _open: Open,
     pub(super) handshake: OwnedSemaphorePermit,
