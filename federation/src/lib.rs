@@ -6,6 +6,8 @@ pub mod ports;
 
 pub mod tls;
 
+pub mod policy;
+
 pub mod discovery;
 
 pub mod inbound;
@@ -16,7 +18,12 @@ pub mod outbox;
 
 pub mod peer;
 
+pub mod server;
+
 pub mod zone;
 
 #[cfg(test)]
 mod simulator;
+
+#[cfg(test)]
+mod testing;

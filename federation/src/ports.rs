@@ -5,6 +5,10 @@
 
 pub mod memory;
 
+mod serving;
+
+pub use serving::{Contacts, Handles, NoContacts, Published};
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
