@@ -20,6 +20,8 @@ pub mod peer;
 
 pub mod server;
 
+pub mod store;
+
 pub mod zone;
 
 #[cfg(test)]

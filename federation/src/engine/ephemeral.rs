@@ -234,7 +234,10 @@ mod tests {
         outbox.push(ephemeral(1, 0), NOW);
         assert!(outbox.take(true, ROOM, NOW).is_empty(), "one envelope at a time");
         outbox.done();
-        assert!(outbox.take(true, ROOM, NOW.plus_millis(WORTH_MS)).is_empty(), "no longer worth it");
+        assert!(
+            outbox.take(true, ROOM, NOW.plus_millis(WORTH_MS)).is_empty(),
+            "no longer worth it"
+        );
         outbox.push(ephemeral(1, 0), NOW);
         assert!(outbox.take(false, ROOM, NOW).is_empty());
         assert!(outbox.is_empty(), "dropped while the peer is away");

@@ -194,7 +194,8 @@ impl Inbound {
                         // What an earlier incarnation brought has its verdict already.
                         self.rejections(origin, whole).await?
                     } else {
-                        let mut all = self.rejections(origin, Taking { records: old, ..whole }).await?;
+                        let mut all =
+                            self.rejections(origin, Taking { records: old, ..whole }).await?;
                         all.extend(told);
                         all
                     };

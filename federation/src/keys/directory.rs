@@ -188,8 +188,9 @@ impl PeerKeyDirectory {
         let head = verified.head();
         if before.as_ref().map(TrustedHead::hash) != Some(head.hash()) {
             let expected = before.as_ref().map(TrustedHead::encode);
-            let kept = self.store.advance_key_head(name, expected.as_deref(), &head.encode());
-            if !kept.await? {
+            let new = head.encode();
+            let kept = self.store.advance_key_head(name, expected.as_deref(), &new).await?;
+            if !kept {
                 // Another process was quicker; what it kept is looked at by the next question.
                 return Ok(Err(Failure::Unreachable));
             }
@@ -233,8 +234,7 @@ impl PeerKeyDirectory {
             Err(DocumentError::LogNeeded) => {
                 let bytes =
                     self.source.key_log(name).await.map_err(|err| self.not_asked(name, &err))?;
-                let log =
-                    key_log::decode_log(&bytes).map_err(|err| self.nonsense(name, &err))?;
+                let log = key_log::decode_log(&bytes).map_err(|err| self.nonsense(name, &err))?;
                 let head = key_log::follow(name, known, &log)
                     .map_err(|err: KeyLogError| self.not_believed(name, &err))?;
                 document.verify(name, Some(&head)).map_err(|err| self.not_believed(name, &err))
@@ -316,6 +316,3 @@ impl KeyDirectory for PeerKeyDirectory {
         Ok(self.store.key_head(peer).await?.is_some())
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -244,7 +244,9 @@ impl Supervisor {
             () = stop.cancelled() => return Ok(Served::Stopped),
             permit = self.starting.acquire() => permit,
         };
-        if want == Want::Ephemeral && !hints.is_pending() && !parts.keys.is_known(destination).await?
+        if want == Want::Ephemeral
+            && !hints.is_pending()
+            && !parts.keys.is_known(destination).await?
         {
             return Ok(Served::Done);
         }

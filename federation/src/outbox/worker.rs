@@ -10,13 +10,7 @@ use std::{pin::pin, sync::Arc, time::Duration};
 
 use posthouse_crypto::sign::SigningKey;
 use posthouse_protocol::{
-    federation::{
-        cbor::Writer,
-        key_log::TrustedHead,
-        limits, record,
-        stream::PerLane,
-        version,
-    },
+    federation::{cbor::Writer, key_log::TrustedHead, limits, record, stream::PerLane, version},
     id::ServerName,
     status::FailReason,
     time::{Clock, Timestamp},
@@ -363,7 +357,8 @@ impl<R: CryptoRng + Send + Sync> Worker<R> {
         match Sealed::new(&self.parts, &head, None, &records.finish(), &mut self.rng) {
             Some(sealed) => {
                 let (parts, destination) = (self.parts.clone(), self.destination.clone());
-                self.flights.spawn(async move { sealed.post_ephemeral(&parts, &destination).await });
+                self.flights
+                    .spawn(async move { sealed.post_ephemeral(&parts, &destination).await });
             }
             None => self.hints.ephemerals_done(),
         }
@@ -382,8 +377,9 @@ impl<R: CryptoRng + Send + Sync> Worker<R> {
     /// What the peer takes in an envelope.
     fn room(&self) -> Room {
         let facts = self.parts.keys.facts(&self.destination);
-        let (records, bytes) = facts
-            .map_or((limits::MAX_RECORDS, limits::MAX_ENVELOPE), |f| (f.max_records, f.max_envelope));
+        let (records, bytes) = facts.map_or((limits::MAX_RECORDS, limits::MAX_ENVELOPE), |f| {
+            (f.max_records, f.max_envelope)
+        });
         Room { records, bytes: bytes.saturating_sub(ENVELOPE_OVERHEAD) }
     }
 }

@@ -94,14 +94,13 @@ impl Outward {
         let client = Arc::new(client(shared, &identity, &trust, &policy, discovery, &contacts)?);
         let store = Arc::new(shared.store.clone());
         let peers: Arc<dyn Peers> = Arc::<SqlStore>::clone(&store);
-        let directory = Arc::new(PeerKeyDirectory::new(
+        let directory = PeerKeyDirectory::new(
             Arc::<PeerClient>::clone(&client),
             Arc::clone(&peers),
             Arc::clone(clock),
-        ));
+        );
         let outbox: Arc<dyn Outbox> = Arc::<SqlStore>::clone(&store);
-        let observer =
-            Arc::new(Observer::new(Arc::clone(shared.connections), Arc::clone(&outbox)));
+        let observer = Arc::new(Observer::new(Arc::clone(shared.connections), Arc::clone(&outbox)));
         let worker = WorkerParts {
             own: config.domain.clone(),
             signing: shared.signing.clone(),
@@ -171,10 +170,8 @@ impl Outward {
             keys: Arc::<PeerKeyDirectory>::clone(&self.directory),
             ephemerals: region.ephemerals(),
         };
-        let config = server::Config {
-            max_connections: self.max_connections,
-            ..server::Config::default()
-        };
+        let config =
+            server::Config { max_connections: self.max_connections, ..server::Config::default() };
         let parts = server::Parts {
             own: self.domain,
             signing: self.keys.signing().clone(),
