@@ -18,6 +18,8 @@ pub mod peer;
 
 pub mod server;
 
+pub mod doctor;
+
 pub mod zone;
 
 #[cfg(test)]

@@ -103,14 +103,13 @@ async fn attempt(
         socket.set_nodelay(true).map_err(Failure::Tcp)?;
         let name = pki_types::ServerName::try_from(domain.as_str().to_owned())
             .map_err(|err| Failure::Tls(err.to_string()))?;
-        let stream = TlsConnector::from(config)
-            .connect(name, socket)
-            .await
-            .map_err(|err| match err.kind() {
+        let stream = TlsConnector::from(config).connect(name, socket).await.map_err(|err| {
+            match err.kind() {
                 // What rustls finds wrong; everything else is a connection that broke.
                 io::ErrorKind::InvalidData => Failure::Tls(err.to_string()),
                 _ => Failure::Tcp(err),
-            })?;
+            }
+        })?;
         Ok(Dialed { stream, address })
     };
     let late =
