@@ -146,6 +146,7 @@ struct Notes {
 }
 
 impl Notes {
+    #[expect(clippy::needless_pass_by_value, reason = "texts, numbers and addresses alike")]
     fn fact(&mut self, name: impl ToString, value: impl ToString) {
         self.facts.push(Fact { name: name.to_string(), value: value.to_string() });
     }

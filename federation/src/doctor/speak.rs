@@ -50,8 +50,8 @@ impl Line {
         let (sending, driving) = open(stream).await.map_err(|err| err.to_string())?;
         // How it ends shows in the request that is under way.
         let driving = tokio::spawn(async move { drop(driving.await) });
-        let _driving = AbortOnDropHandle::new(driving);
-        Ok(Self { peer: peer.clone(), sending, _driving })
+        let driving = AbortOnDropHandle::new(driving);
+        Ok(Self { peer: peer.clone(), sending, _driving: driving })
     }
 
     async fn request(&mut self, request: &Exchange) -> Result<Bytes, Failure> {
@@ -100,7 +100,7 @@ pub(super) async fn document(
     let before = known.as_ref().map(|head| head.entry().number);
     notes.fact(
         "key_log_entry_known",
-        before.map_or("none, never met".to_owned(), |n| n.to_string()),
+        before.map_or_else(|| "none, never met".to_owned(), |number| number.to_string()),
     );
     notes.fact("keys_changed", before.is_some_and(|known| known != number));
     let verified = match verify(&mut line, peer, signed, known.as_ref()).await {
