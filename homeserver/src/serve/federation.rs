@@ -5,7 +5,7 @@ pub(crate) mod setup;
 
 mod contacts;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use posthouse_crypto::sign::SigningKey;
 use posthouse_federation::{
@@ -57,6 +57,7 @@ pub(crate) struct Outward {
     gateway: Arc<Gateway>,
     doctor: Doctor,
     max_connections: usize,
+    drain: Duration,
 }
 
 /// What both sides of the composition share.
@@ -154,6 +155,7 @@ impl Outward {
             gateway,
             doctor,
             max_connections: settings.max_connections,
+            drain: config.drain,
         })
     }
 
@@ -187,8 +189,11 @@ impl Outward {
             keys: Arc::<PeerKeyDirectory>::clone(&self.directory),
             ephemerals: region.ephemerals(),
         };
-        let config =
-            server::Config { max_connections: self.max_connections, ..server::Config::default() };
+        let config = server::Config {
+            max_connections: self.max_connections,
+            drain_timeout: self.drain,
+            ..server::Config::default()
+        };
         let parts = server::Parts {
             own: self.domain,
             signing: self.keys.signing().clone(),
