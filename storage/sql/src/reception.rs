@@ -134,19 +134,19 @@ impl SqlStore {
         bodies: &HashMap<BodyId, &Bytes>,
     ) -> Result<Taken, Failure> {
         let origin = self.intern_names(reception).await?;
-        let rises = reception.watermarks;
-        let keys: Vec<Key> = rises.iter().map(|rise| Key::of(self, &rise.watermark)).collect();
+        let news = reception.watermarks;
+        let keys: Vec<Key> = news.iter().map(|rise| Key::of(self, &rise.watermark)).collect();
         let mut tx = self.db().begin().await?;
         let Some(found) = read::find(self, &mut tx, origin, reception, &keys).await? else {
             tx.cancel().await?;
             return Ok(Taken::Moved);
         };
-        let mut heads = if rises.is_empty() { HashMap::new() } else { found.known.inboxes.clone() };
+        let mut heads = if news.is_empty() { HashMap::new() } else { found.known.inboxes.clone() };
         let receipt =
             plan::receive(found.known, &found.rejected, reception.messages, reception.rejected);
         heads.extend(receipt.plan.inboxes.iter().copied());
         let mut watermarks = State::of(&found.watermarks, heads)?;
-        let risen = rises.iter().zip(&keys).filter_map(|(rise, key)| {
+        let risen = news.iter().zip(&keys).filter_map(|(rise, key)| {
             watermarks.raise(&read::within(rise, &found.last_numbers)?, *key)
         });
         let risen = risen.collect();

@@ -100,10 +100,7 @@ async fn other_processes_are_told_of_commits_and_ended_sessions() {
     assert_eq!(next(&world.store).await, Wake::Ended(ended[..1].to_vec()));
     // Many recipients are told in several notifications.
     let many: Vec<Uuid> = (0..700).map(|_| world.id()).collect();
-    let group = posthouse_storage::ledger::Accept {
-        recipients: many.clone(),
-        ..world.message(&alice, &bob, START)
-    };
+    let group = Accept { recipients: many.clone(), ..world.message(&alice, &bob, START) };
     world.accept(&group).await;
     let mut told = Vec::new();
     while told.len() < many.len() {
