@@ -23,6 +23,8 @@ pub mod payload;
 
 pub mod message;
 
+pub mod signed;
+
 pub mod receipt;
 
 pub mod refusal;
