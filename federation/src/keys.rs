@@ -2,6 +2,8 @@
 
 pub mod file;
 
+mod directory;
 mod own;
 
+pub use directory::{DirectoryCounters, PeerKeyDirectory};
 pub use own::{OwnKeys, OwnKeysError, Secrets, first_entry};

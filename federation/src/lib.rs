@@ -20,6 +20,10 @@ pub mod peer;
 
 pub mod server;
 
+pub mod store;
+
+pub mod doctor;
+
 pub mod zone;
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ use crate::{
     peer::{PeerClient, PeerParts},
     policy::PolicyStore,
     ports::{
-        Contacts, EphemeralSink, Handles, KeyDirectory, KeysError, Published,
+        Contacts, EphemeralSink, Handles, KeyDirectory, KeysError, PeerFacts, Published,
         memory::MemoryInboundStore,
     },
     server::{self, Counters, Server},
@@ -94,6 +94,14 @@ impl KeyDirectory for Keys {
             known.insert(peer.clone(), Arc::clone(newest));
         }
         known.get(peer).cloned().ok_or(KeysError::Unreachable)
+    }
+
+    fn facts(&self, _: &ServerName) -> Option<Arc<PeerFacts>> {
+        None
+    }
+
+    async fn is_known(&self, peer: &ServerName) -> Result<bool, StoreError> {
+        Ok(self.known.lock().unwrap().contains_key(peer))
     }
 }
 
@@ -312,14 +320,14 @@ impl Region {
             identity: Arc::clone(&self.identity),
             trust: Arc::clone(&self.trust),
             policy: Arc::clone(&self.policy),
-            discovery: Arc::new(self.discovery(peers)),
+            discovery: Arc::new(Self::discovery(peers)),
             clock: Arc::clone(&self.clock) as _,
             contacts: Arc::clone(&self.heard) as _,
         }
     }
 
     /// Discovery by overrides alone; nobody else is found, since no DNS answers.
-    pub(crate) fn discovery(&self, peers: &[(&Region, SocketAddr)]) -> Discovery {
+    pub(crate) fn discovery(peers: &[(&Region, SocketAddr)]) -> Discovery {
         let over = peers.iter().map(|(region, address)| {
             (region.name.clone(), vec![(address.ip().to_string(), address.port())])
         });

@@ -20,7 +20,7 @@ use posthouse_protocol::{
 };
 use posthouse_storage::{error::StoreError, peers::Peers};
 
-use crate::ports::{FetchError, KeyDirectory, KeySource, KeysError, PeerFacts};
+use crate::ports::{FetchError, KeyDirectory, KeySource, KeysError, KnownKeys, PeerFacts};
 
 /// Most peers that are held in memory; those that nobody waits for go when it is full.
 const MAX_PEERS: usize = 10_000;
@@ -161,14 +161,12 @@ impl PeerKeyDirectory {
         }
     }
 
-    async fn stored(&self, name: &ServerName) -> Result<Option<TrustedHead>, KeysError> {
+    async fn stored(&self, name: &ServerName) -> Result<Option<TrustedHead>, StoreError> {
         let Some(bytes) = self.store.key_head(name).await? else { return Ok(None) };
-        TrustedHead::from_storage(&bytes).map(Some).map_err(|err| {
-            KeysError::Store(StoreError::Corrupt {
-                table: "peers",
-                column: "key_head",
-                fact: err.to_string(),
-            })
+        TrustedHead::from_storage(&bytes).map(Some).map_err(|err| StoreError::Corrupt {
+            table: "peers",
+            column: "key_head",
+            fact: err.to_string(),
         })
     }
 
@@ -188,8 +186,9 @@ impl PeerKeyDirectory {
         let head = verified.head();
         if before.as_ref().map(TrustedHead::hash) != Some(head.hash()) {
             let expected = before.as_ref().map(TrustedHead::encode);
-            let kept = self.store.advance_key_head(name, expected.as_deref(), &head.encode());
-            if !kept.await? {
+            let new = head.encode();
+            let kept = self.store.advance_key_head(name, expected.as_deref(), &new).await?;
+            if !kept {
                 // Another process was quicker; what it kept is looked at by the next question.
                 return Ok(Err(Failure::Unreachable));
             }
@@ -233,8 +232,7 @@ impl PeerKeyDirectory {
             Err(DocumentError::LogNeeded) => {
                 let bytes =
                     self.source.key_log(name).await.map_err(|err| self.not_asked(name, &err))?;
-                let log =
-                    key_log::decode_log(&bytes).map_err(|err| self.nonsense(name, &err))?;
+                let log = key_log::decode_log(&bytes).map_err(|err| self.nonsense(name, &err))?;
                 let head = key_log::follow(name, known, &log)
                     .map_err(|err: KeyLogError| self.not_believed(name, &err))?;
                 document.verify(name, Some(&head)).map_err(|err| self.not_believed(name, &err))
@@ -317,5 +315,9 @@ impl KeyDirectory for PeerKeyDirectory {
     }
 }
 
-#[cfg(test)]
-mod tests;
+#[async_trait]
+impl KnownKeys for PeerKeyDirectory {
+    async fn head(&self, peer: &ServerName) -> Result<Option<TrustedHead>, StoreError> {
+        self.stored(peer).await
+    }
+}

@@ -18,7 +18,7 @@ use posthouse_protocol::{
     time::Timestamp,
 };
 
-use crate::inbound::SealingKeys;
+use crate::{inbound::SealingKeys, ports::Published};
 
 /// How long a document holds, in milliseconds (7 days); it is made anew at half of that.
 const LIFE_MS: u64 = limits::MAX_DOCUMENT_LIFE_MS;
@@ -133,20 +133,6 @@ impl OwnKeys {
         *self.document.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// The signed document that holds at `now`, made anew once half of its life is over, or if the
-    /// clock was set back before it was made.
-    pub fn document(&self, now: Timestamp) -> Bytes {
-        let mut kept = self.document.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((issued, bytes)) = kept.as_ref()
-            && (*issued..issued.plus_millis(LIFE_MS / 2)).contains(&now)
-        {
-            return bytes.clone();
-        }
-        let bytes = Bytes::from(self.make_document(now).encode());
-        *kept = Some((now, bytes.clone()));
-        bytes
-    }
-
     fn make_document(&self, now: Timestamp) -> SignedDocument {
         let document = ServerDocument {
             server: self.server.clone(),
@@ -162,9 +148,23 @@ impl OwnKeys {
         };
         SignedDocument::sign(document, self.newest.clone(), &self.secrets.signing)
     }
+}
 
-    /// The key log as it is served.
-    pub fn key_log(&self) -> Bytes {
+impl Published for OwnKeys {
+    /// It is made anew once half of its life is over, or if the clock was set back before it was made.
+    fn document(&self, now: Timestamp) -> Bytes {
+        let mut kept = self.document.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((issued, bytes)) = kept.as_ref()
+            && (*issued..issued.plus_millis(LIFE_MS / 2)).contains(&now)
+        {
+            return bytes.clone();
+        }
+        let bytes = Bytes::from(self.make_document(now).encode());
+        *kept = Some((now, bytes.clone()));
+        bytes
+    }
+
+    fn key_log(&self) -> Bytes {
         self.log.clone()
     }
 }

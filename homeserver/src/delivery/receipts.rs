@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use posthouse_client_api::ports::Caller;
-use posthouse_federation::engine::ephemeral::EphemeralKey;
+use posthouse_federation::engine::ephemeral::{Ephemeral, EphemeralKey};
 use posthouse_protocol::{
     cursor::Cursor,
     federation::{
@@ -24,10 +24,7 @@ use super::{
     Connections, Progress,
     window::{Flying, Progressed},
 };
-use crate::{
-    random::Random,
-    regions::{Regions, Whisper},
-};
+use crate::{random::Random, regions::Regions};
 
 /// Tells senders what became of their messages.
 #[derive(Clone)]
@@ -118,8 +115,8 @@ impl Receipts {
                 conversation: None,
             };
             let sender = reader.account.uuid;
-            let whisper = Whisper { key, sender, id, event: event.encode().into() };
-            self.regions.whisper(&message.sender.server, whisper);
+            let ephemeral = Ephemeral { key, sender, id, event: event.encode().into() };
+            self.regions.whisper(&message.sender.server, ephemeral);
         }
     }
 

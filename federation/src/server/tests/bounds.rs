@@ -98,7 +98,7 @@ async fn what_is_too_large_is_refused_before_and_while_it_is_read() {
     );
     wire.send(head.as_bytes()).await;
     let (mut reading, mut writing) = tokio::io::split(wire.stream);
-    let chunk = [b"10000\r\n".as_slice(), &[0; 0x1_0000], b"\r\n"].concat();
+    let chunk = [b"4000\r\n".as_slice(), &[0; 0x4000], b"\r\n"].concat();
     let flood = async { while writing.write_all(&chunk).await.is_ok() {} };
     let mut said = Vec::new();
     let listening = async {

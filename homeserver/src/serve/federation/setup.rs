@@ -49,8 +49,8 @@ pub(crate) fn own_keys(config: &Config, signing: &SigningKey) -> Result<OwnKeys,
     };
     let sealing = file::parse_sealing(&text).map_err(|fact| damaged(path, fact))?;
     let path = &settings.key_log;
-    let text = fs::read_to_string(path)
-        .map_err(|err| Failure::cannot_read(Exit::Keys, path, &err))?;
+    let text =
+        fs::read_to_string(path).map_err(|err| Failure::cannot_read(Exit::Keys, path, &err))?;
     let log = file::parse_log(&text).map_err(|fact| damaged(path, fact))?;
     let secrets = Secrets { signing: signing.clone(), sealing };
     OwnKeys::new(config.domain.clone(), secrets, &log).map_err(|err| {
@@ -70,9 +70,18 @@ const ADD_KEYS: &str = "Restore it from a copy. A region that was made before th
 /// # Errors
 /// The file of an authority cannot be read, or holds no certificate.
 pub(crate) fn trust(settings: &Federation) -> Result<Trust, Failure> {
-    let public = if settings.web_authorities { web_roots() } else { RootCertStore::empty() };
+    let public = if settings.web_authorities { roots_of_the_web() } else { RootCertStore::empty() };
     let private: Result<Vec<_>, _> = settings.authorities.iter().map(authority).collect();
     Ok(Trust { public, private: private?, ..Trust::default() })
+}
+
+/// What the system trusts for the Web. A system without any, such as a bare container, is no failure:
+/// only private authorities count then.
+fn roots_of_the_web() -> RootCertStore {
+    web_roots(&[]).unwrap_or_else(|err| {
+        tracing::warn!(error = %err, "no authority of the Web is believed");
+        RootCertStore::empty()
+    })
 }
 
 fn authority(authority: &Authority) -> Result<PrivateAuthority, Failure> {
@@ -144,11 +153,12 @@ pub(crate) fn discovery(
     let dns = || Dns::new(&config).map_err(|err| defect(err.to_string()));
     let addresses =
         if settings.private_addresses { AddressPolicy::Any } else { AddressPolicy::PublicOnly };
-    let well_known = WebWellKnown::new(web_roots(), dns()?, addresses, clock)
+    let well_known = WebWellKnown::new(roots_of_the_web(), dns()?, addresses, clock)
         .map_err(|err| defect(err.to_string()))?;
     let found = &settings.discovery_file;
     if let Some(parent) = found.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        fs::create_dir_all(parent).map_err(|err| Failure::cannot_write(Exit::Other, parent, &err))?;
+        fs::create_dir_all(parent)
+            .map_err(|err| Failure::cannot_write(Exit::Other, parent, &err))?;
     }
     let config = discovery::Config { overrides: settings.overrides.clone(), addresses };
     let store = discovery::Store::new(found.clone());
@@ -184,7 +194,6 @@ fn system_servers(text: &str) -> Vec<SocketAddr> {
     let address = |text: &str| text.trim().split('%').next()?.parse::<IpAddr>().ok();
     named.filter_map(address).map(|ip| SocketAddr::new(ip, 53)).take(3).collect()
 }
-
 
 #[cfg(test)]
 mod tests {
