@@ -111,7 +111,7 @@ impl Outward {
         let worker = WorkerParts {
             own: config.domain.clone(),
             signing: shared.signing.clone(),
-            store: Arc::new(StreamStore::new(config.domain.clone(), outbox)),
+            store: Arc::new(StreamStore::new(outbox)),
             keys: Arc::<PeerKeyDirectory>::clone(&directory),
             transport: Arc::<PeerClient>::clone(&client),
             observer: Arc::<Observer>::clone(&observer),
