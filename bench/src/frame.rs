@@ -31,6 +31,9 @@ pub(crate) struct Incoming<'a> {
     pub(crate) reference: Option<Cow<'a, str>>,
     #[serde(default)]
     pub(crate) cursor: Option<Cursor>,
+    /// On watermarks.
+    #[serde(default)]
+    pub(crate) through: Option<u64>,
     #[serde(borrow, default)]
     pub(crate) content: Option<Body<'a>>,
 }

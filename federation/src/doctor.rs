@@ -15,6 +15,7 @@ use posthouse_protocol::{
     id::ServerName,
     time::{Clock, Timestamp},
 };
+use posthouse_storage::peers::Peers;
 use rand::{SeedableRng as _, rngs::StdRng};
 use rand_core::CryptoRng;
 use serde::Serialize;
@@ -23,7 +24,6 @@ use tokio::time::Instant;
 use crate::{
     discovery::Discovery,
     policy::PolicyStore,
-    ports::PeerKeys,
     tls::{IdentityStore, TrustStore},
 };
 
@@ -42,7 +42,7 @@ pub struct DoctorParts {
     /// Where peers are; it is asked anew and remembers nothing.
     pub discovery: Arc<Discovery>,
     /// What is known of peers' keys; it is only read.
-    pub known: Arc<dyn PeerKeys>,
+    pub known: Arc<dyn Peers>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }

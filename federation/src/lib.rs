@@ -12,6 +12,8 @@ pub mod discovery;
 
 pub mod inbound;
 
+pub mod keys;
+
 pub mod outbox;
 
 pub mod peer;
@@ -19,6 +21,8 @@ pub mod peer;
 pub mod server;
 
 pub mod doctor;
+
+pub mod store;
 
 pub mod zone;
 

@@ -42,7 +42,7 @@ use crate::{
     peer::{PeerClient, PeerParts},
     policy::PolicyStore,
     ports::{
-        Contacts, EphemeralSink, Handles, KeyDirectory, KeysError, Published,
+        Contacts, EphemeralSink, Handles, KeyDirectory, KeysError, PeerFacts, Published,
         memory::MemoryInboundStore,
     },
     server::{self, Counters, Server},
@@ -94,6 +94,14 @@ impl KeyDirectory for Keys {
             known.insert(peer.clone(), Arc::clone(newest));
         }
         known.get(peer).cloned().ok_or(KeysError::Unreachable)
+    }
+
+    fn facts(&self, _: &ServerName) -> Option<Arc<PeerFacts>> {
+        None
+    }
+
+    async fn is_known(&self, peer: &ServerName) -> Result<bool, StoreError> {
+        Ok(self.known.lock().unwrap().contains_key(peer))
     }
 }
 

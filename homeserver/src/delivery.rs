@@ -19,6 +19,8 @@ mod progress;
 
 mod receipts;
 
+mod recent;
+
 mod retention;
 
 mod service;
@@ -26,9 +28,10 @@ mod service;
 mod sync;
 
 pub(crate) use commit::queued_frame;
-pub use commit::{CommitConfig, CommitCounters, Committer};
+pub use commit::{CommitConfig, CommitCounters, Committer, Told};
 pub use local::{Attendance, Connections};
 pub use progress::Progress;
 pub(crate) use progress::announce;
+pub use recent::Recent;
 pub use retention::{run as run_retention, run_sessions as run_session_retention};
 pub use service::MessagingService;

@@ -8,6 +8,8 @@ pub mod presence;
 
 pub mod random;
 
+pub mod federation;
+
 pub mod region;
 
 pub mod regions;

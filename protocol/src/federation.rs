@@ -21,6 +21,8 @@ pub mod event;
 
 pub mod payload;
 
+pub mod message;
+
 pub mod signed;
 
 pub mod receipt;

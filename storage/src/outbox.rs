@@ -187,6 +187,9 @@ pub trait Outbox: Send + Sync {
         fresh: &OutboxStream,
     ) -> Result<OutboxStream, StoreError>;
 
+    /// The stream to `destination` as it is stored; `None` if there is none.
+    async fn marks(&self, destination: &ServerName) -> Result<Option<OutboxStream>, StoreError>;
+
     /// Reads entries after `range.after`; those beyond the lane's `offered` that are read become
     /// offered, durably, before they are given back.
     async fn load(

@@ -87,10 +87,10 @@ pub(super) async fn document(
             return notes.failed("Ask the peer's operator which software answers: it is no document of a homeserver.");
         }
     };
-    let known = match parts.known.head(peer).await {
+    let known = match known(parts, peer).await {
         Ok(known) => known,
-        Err(err) => {
-            notes.fact("known_keys", format!("our store does not tell: {err}"));
+        Err(reason) => {
+            notes.fact("known_keys", format!("our store does not tell: {reason}"));
             return notes
                 .failed("Check our own database: without it the peer's keys cannot be compared.");
         }
@@ -118,6 +118,13 @@ pub(super) async fn document(
     }
     let head = verified.head().clone();
     notes.done((line, head))
+}
+
+/// What our store has of the peer's key log.
+async fn known(parts: &DoctorParts, peer: &ServerName) -> Result<Option<TrustedHead>, String> {
+    let stored = parts.known.key_head(peer).await.map_err(|err| err.to_string())?;
+    let head = stored.map(|bytes| TrustedHead::from_storage(&bytes)).transpose();
+    head.map_err(|err| err.to_string())
 }
 
 enum Unbelieved {
@@ -186,8 +193,8 @@ fn unanswered<T>(mut notes: Notes, failure: &Failure) -> Finding<T> {
             notes.fact("refusal", refusal);
             notes.failed(refused(refusal))
         }
-        Failure::Answered(PostError::Unreachable(reason)) => {
-            notes.fact("reason", reason);
+        Failure::Answered(other) => {
+            notes.fact("reason", other);
             notes.failed("Ask the peer's operator what listens there: it does not answer as a homeserver does.")
         }
         // In TLS 1.3 a client learns only now that its certificate was refused.

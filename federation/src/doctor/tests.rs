@@ -1,14 +1,14 @@
 //! Examinations of real listeners, one for each stage that can fail.
 
-use std::{
-    net::SocketAddr,
-    sync::atomic::{AtomicUsize, Ordering::SeqCst},
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
 use async_trait::async_trait;
-use posthouse_protocol::federation::key_log::{SignedEntry, TrustedHead, follow};
-use posthouse_storage::error::StoreError;
+use bytes::Bytes;
+use posthouse_protocol::{
+    federation::key_log::{SignedEntry, TrustedHead, follow},
+    id::HandleName,
+};
+use posthouse_storage::{error::StoreError, peers::RememberedHandle};
 use tokio::net::TcpListener;
 
 use super::*;
@@ -20,22 +20,45 @@ use crate::{
 };
 
 /// What is known of south; whoever tries to change it fails the test.
-#[derive(Default)]
-struct Known(Option<TrustedHead>, AtomicUsize);
+struct Known(Option<TrustedHead>);
 
 #[async_trait]
-impl PeerKeys for Known {
-    async fn head(&self, _: &ServerName) -> Result<Option<TrustedHead>, StoreError> {
-        self.1.fetch_add(1, SeqCst);
-        Ok(self.0.clone())
+impl Peers for Known {
+    async fn key_head(&self, _: &ServerName) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.0.as_ref().map(|head| head.encode().into()))
     }
 
-    async fn advance(
+    async fn advance_key_head(
         &self,
         _: &ServerName,
-        _: Option<&TrustedHead>,
-        _: &TrustedHead,
+        _: Option<&[u8]>,
+        _: &[u8],
     ) -> Result<bool, StoreError> {
+        panic!("an examination changes nothing");
+    }
+
+    async fn known_peers(
+        &self,
+        _: Option<&ServerName>,
+        _: usize,
+    ) -> Result<Vec<ServerName>, StoreError> {
+        panic!("an examination is of one peer");
+    }
+
+    async fn remembered_handle(
+        &self,
+        _: &ServerName,
+        _: &HandleName,
+    ) -> Result<Option<RememberedHandle>, StoreError> {
+        panic!("an examination asks for no handle");
+    }
+
+    async fn remember_handle(
+        &self,
+        _: &ServerName,
+        _: &HandleName,
+        _: RememberedHandle,
+    ) -> Result<(), StoreError> {
         panic!("an examination changes nothing");
     }
 }
@@ -48,7 +71,7 @@ fn doctor(north: &Region, south: &Region, at: SocketAddr, known: Option<TrustedH
         trust: Arc::clone(&north.trust),
         policy: Arc::clone(&north.policy),
         discovery: Arc::new(Region::discovery(&[(south, at)])),
-        known: Arc::new(Known(known, AtomicUsize::new(0))),
+        known: Arc::new(Known(known)),
         clock: Arc::clone(&north.clock) as _,
     };
     Doctor::new(parts, &mut StdRng::seed_from_u64(1))

@@ -33,9 +33,9 @@ use super::{
     request::{Exchange, Failure, exchange},
 };
 use crate::{
-    discovery::Discovery,
+    discovery::{Discovery, DiscoveryError},
     policy::{self, PolicyStore},
-    ports::{Contacts, PostError, Transport},
+    ports::{Contacts, FetchError, KeySource, PostError, Transport},
     tls::{self, IdentityStore, TlsClock, TrustStore},
 };
 
@@ -208,7 +208,7 @@ impl PeerClient {
             Failure::Broken(reason) => PostError::Unreachable(reason),
             Failure::Answered(err) => err,
         });
-        if matches!(answer, Err(PostError::Unreachable(_))) {
+        if matches!(answer, Err(PostError::Unreachable(_) | PostError::NoSuchName)) {
             self.pool.failed(peer);
         }
         answer
@@ -239,7 +239,10 @@ impl PeerClient {
         let connecting = async {
             let mut rng = self.rng();
             let found = self.parts.discovery.find(peer, self.parts.clock.now(), &mut rng).await;
-            let found = found.map_err(|err| unreachable(err.to_string()))?;
+            let found = found.map_err(|err| match err {
+                DiscoveryError::NoSuchName => PostError::NoSuchName,
+                err => unreachable(err.to_string()),
+            })?;
             let dialed = dial(peer, &found.discovered.targets, &self.tls).await;
             dialed.map_err(|err| {
                 self.parts.discovery.doubt(peer);
@@ -272,6 +275,26 @@ impl Transport for PeerClient {
             most: limits::MAX_RECEIPT,
         };
         self.request(peer, exchange, ENVELOPE).await.map(Vec::from)
+    }
+}
+
+#[async_trait]
+impl KeySource for PeerClient {
+    async fn document(&self, peer: &ServerName) -> Result<Vec<u8>, FetchError> {
+        let body = self.get(peer, "/federation/v1/server", limits::MAX_DOCUMENT).await;
+        body.map(Vec::from).map_err(not_fetched)
+    }
+
+    async fn key_log(&self, peer: &ServerName) -> Result<Vec<u8>, FetchError> {
+        let body = self.get(peer, "/federation/v1/keylog", limits::MAX_KEY_LOG_BYTES).await;
+        body.map(Vec::from).map_err(not_fetched)
+    }
+}
+
+fn not_fetched(err: PostError) -> FetchError {
+    match err {
+        PostError::NoSuchName => FetchError::NoSuchName,
+        err => FetchError::Unreachable(err.to_string()),
     }
 }
 

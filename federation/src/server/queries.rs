@@ -78,7 +78,7 @@ async fn check<Q: Question>(
     let keys = |renew| async move {
         parts.keys.keys(origin, renew).await.map_err(|err| match err {
             KeysError::NotBelieved => Refusal::new(RefusalCode::UnknownKey, err.to_string()),
-            KeysError::Store(_) | KeysError::Unreachable => busy(&err),
+            KeysError::Store(_) | KeysError::Unreachable | KeysError::NoSuchName => busy(&err),
         })
     };
     let key = match find(keys(false).await?.as_ref()) {

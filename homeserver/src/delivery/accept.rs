@@ -7,7 +7,7 @@ use posthouse_client_api::{
     rate::{Limiter, Rate},
 };
 use posthouse_protocol::{
-    content::{Ciphertext, Content, Payload},
+    content::{Ciphertext, Payload},
     frame::{Class, Submission},
     id::AccountId,
     limits,

@@ -10,7 +10,7 @@ use posthouse_client_api::ports::Answer;
 use posthouse_protocol::{
     federation::stream::Lane,
     frame::{ServerFrame, StatusFrame},
-    id::{MessageId, ServerName},
+    id::{AccountId, MessageId, ServerName},
     problem::{Code, Rejection},
     rest::Sent,
     status::Status,
@@ -25,7 +25,7 @@ use posthouse_storage::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{Connections, route::Plan};
+use super::{Connections, recent::Recent, route::Plan};
 use crate::{accounts::store_failed, regions::Regions};
 
 /// How commits are grouped.
@@ -58,6 +58,17 @@ pub struct CommitCounters {
     pub failed: AtomicU64,
 }
 
+/// Who is told of what was committed, besides the submitters.
+#[derive(Clone)]
+pub struct Told {
+    /// Connected devices.
+    pub connections: Arc<Connections>,
+    /// Other regions.
+    pub regions: Arc<dyn Regions>,
+    /// What went to them.
+    pub recent: Arc<Recent>,
+}
+
 /// A plan and who waits for it.
 struct Job {
     plan: Plan,
@@ -80,7 +91,7 @@ impl Committer {
     pub fn start(
         config: CommitConfig,
         store: MessageStore,
-        (connections, regions): (Arc<Connections>, Arc<dyn Regions>),
+        listeners: Told,
         shutdown: CancellationToken,
     ) -> (Self, impl Future<Output = ()> + Send) {
         let (queue, waiting) = mpsc::channel(config.queue.max(1));
@@ -89,15 +100,9 @@ impl Committer {
         // Telling runs beside the next commit, in the commits' order; at most two are behind.
         let (told, to_tell) = mpsc::channel(2);
         let waiting = Waiting { queue: waiting, shutdown, max_batch: config.max_batch.max(1) };
-        let commits = Commits {
-            store,
-            told,
-            counters,
-            connections: Arc::clone(&connections),
-            regions: Arc::clone(&regions),
-        };
+        let commits = Commits { store, told, counters, listeners: listeners.clone() };
         let committing = commits.run(waiting);
-        let telling = tell_all(to_tell, connections, regions);
+        let telling = tell_all(to_tell, listeners);
         let run = async move {
             let telling = tokio::spawn(telling);
             committing.await;
@@ -149,8 +154,7 @@ struct Commits {
     store: MessageStore,
     told: mpsc::Sender<Committed>,
     counters: Arc<CommitCounters>,
-    connections: Arc<Connections>,
-    regions: Arc<dyn Regions>,
+    listeners: Told,
 }
 
 impl Commits {
@@ -163,7 +167,7 @@ impl Commits {
             match self.store.commit(&accepts, &bodies).await {
                 Ok(outcomes) => {
                     count(&self.counters, &outcomes);
-                    wake(&jobs, &outcomes, self.regions.as_ref());
+                    wake(&jobs, &outcomes, self.listeners.regions.as_ref(), &self.listeners.recent);
                     if self.told.send((core::mem::take(&mut jobs), outcomes)).await.is_err() {
                         return;
                     }
@@ -181,7 +185,7 @@ impl Commits {
         self.counters.failed.fetch_add(failed, Ordering::Relaxed);
         for Job { plan, answer } in jobs.drain(..) {
             for account in &plan.accept().recipients {
-                self.connections.inbox_grew(*account);
+                self.listeners.connections.inbox_grew(*account);
             }
             refuse(answer, plan.accept().id, rejection.clone());
         }
@@ -200,8 +204,8 @@ fn count(counters: &CommitCounters, outcomes: &[Outcome]) {
     }
 }
 
-/// Wakes the queues to other regions, each lane once.
-fn wake(jobs: &[Job], outcomes: &[Outcome], regions: &dyn Regions) {
+/// Wakes the queues to other regions, each lane once, and remembers what goes there.
+fn wake(jobs: &[Job], outcomes: &[Outcome], regions: &dyn Regions, recent: &Recent) {
     let mut woken: Vec<(&ServerName, Lane)> = Vec::new();
     for (job, outcome) in jobs.iter().zip(outcomes) {
         let accept = job.plan.accept();
@@ -210,6 +214,10 @@ fn wake(jobs: &[Job], outcomes: &[Outcome], regions: &dyn Regions) {
         }
         let lane = lane_of(accept.class);
         for to in &accept.destinations {
+            if let [one] = to.recipients.as_slice() {
+                let recipient = AccountId { uuid: *one, server: to.server.clone() };
+                recent.note(accept.id, accept.sender.uuid, recipient);
+            }
             if !woken.contains(&(&to.server, lane)) {
                 woken.push((&to.server, lane));
                 regions.wake(&to.server, lane);
@@ -218,25 +226,21 @@ fn wake(jobs: &[Job], outcomes: &[Outcome], regions: &dyn Regions) {
     }
 }
 
-async fn tell_all(
-    mut committed: mpsc::Receiver<Committed>,
-    connections: Arc<Connections>,
-    regions: Arc<dyn Regions>,
-) {
+async fn tell_all(mut committed: mpsc::Receiver<Committed>, told: Told) {
     while let Some((jobs, outcomes)) = committed.recv().await {
         for (job, outcome) in jobs.into_iter().zip(outcomes) {
-            tell(job, outcome, &connections, regions.as_ref());
+            tell(job, outcome, &told);
         }
     }
 }
 
-fn tell(job: Job, outcome: Outcome, connections: &Connections, regions: &dyn Regions) {
+fn tell(job: Job, outcome: Outcome, told: &Told) {
     let id = job.plan.accept().id;
     match outcome {
         Outcome::Accepted(accepted) => {
             sent(job.answer, id, &accepted);
-            arrive(&job.plan, &accepted, connections);
-            queued(&job.plan, connections, regions);
+            arrive(&job.plan, &accepted, &told.connections);
+            queued(&job.plan, &told.connections, told.regions.as_ref());
         }
         Outcome::Repeated(accepted) => sent(job.answer, id, &accepted),
         Outcome::Refused(refusal) => refuse(job.answer, id, rejection(refusal)),

@@ -17,7 +17,7 @@ use posthouse_protocol::{
 use posthouse_storage::{
     inbox::{Entry, EntryKind},
     message_store::MessageStore,
-    receipts::{MAX_EXCEPT, PositionAdvance, Risen, Watermark, WatermarkRise},
+    receipts::{MAX_EXCEPT, PositionAdvance, Risen, WatermarkRise},
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;

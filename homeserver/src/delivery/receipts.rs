@@ -4,20 +4,27 @@
 use std::sync::Arc;
 
 use posthouse_client_api::ports::Caller;
+use posthouse_federation::engine::ephemeral::{Ephemeral, EphemeralKey};
 use posthouse_protocol::{
     cursor::Cursor,
+    federation::{
+        event::{Event, EventBody, EventClass, EventKind},
+        limits::MAX_ACKNOWLEDGED,
+        payload::Acknowledged,
+    },
     frame::StatusFrame,
     id::{AccountId, ConversationId, ServerName},
     status::Seen,
     time::Timestamp,
 };
 use posthouse_storage::receipts::{Forward, PositionAdvance, Watermark, WatermarkRise};
+use uuid::Uuid;
 
 use super::{
     Connections, Progress,
     window::{Flying, Progressed},
 };
-use crate::random::Random;
+use crate::{random::Random, regions::Regions};
 
 /// Tells senders what became of their messages.
 #[derive(Clone)]
@@ -26,6 +33,7 @@ pub(super) struct Receipts {
     pub(super) connections: Arc<Connections>,
     pub(super) progress: Arc<Progress>,
     pub(super) random: Arc<Random>,
+    pub(super) regions: Arc<dyn Regions>,
 }
 
 impl Receipts {
@@ -54,6 +62,7 @@ impl Receipts {
 
     /// Tells connected devices of the senders, message by message.
     fn tell_now(&self, reader: &Caller, messages: &[Flying], seen: Seen, now: Timestamp) {
+        self.tell_regions(reader, messages, seen, now);
         for message in messages {
             if message.sender == reader.account
                 || message.sender.server != self.server
@@ -73,6 +82,41 @@ impl Receipts {
                 cursor: None,
             };
             self.connections.push(message.sender.uuid, &frame.to_json().into(), None);
+        }
+    }
+
+    /// Tells the regions of senders elsewhere, sender by sender.
+    fn tell_regions(&self, reader: &Caller, messages: &[Flying], seen: Seen, now: Timestamp) {
+        let mut senders: Vec<(&Flying, Vec<Uuid>)> = Vec::new();
+        for message in messages.iter().filter(|message| message.sender.server != self.server) {
+            let same = |(first, ids): &&mut (&Flying, Vec<Uuid>)| {
+                first.sender == message.sender
+                    && first.conversation == message.conversation
+                    && ids.len() < MAX_ACKNOWLEDGED
+            };
+            match senders.iter_mut().find(same) {
+                Some((_, ids)) => ids.push(message.id.0),
+                None => senders.push((message, vec![message.id.0])),
+            }
+        }
+        for (message, ids) in senders {
+            let body = Acknowledged { seen, ids }.encode();
+            let event = Event {
+                conversation: Some(message.conversation),
+                recipients: vec![message.sender.uuid],
+                bodies: vec![EventBody::for_all(body)],
+                ..Event::new(EventKind::Acknowledged, EventClass::Ephemeral)
+            };
+            let id = self.random.uuid_at(now);
+            // None replaces another: each names messages of its own.
+            let key = EphemeralKey {
+                kind: EventKind::Acknowledged.number(),
+                sender: id,
+                conversation: None,
+            };
+            let sender = reader.account.uuid;
+            let ephemeral = Ephemeral { key, sender, id, event: event.encode().into() };
+            self.regions.whisper(&message.sender.server, ephemeral);
         }
     }
 

@@ -144,6 +144,7 @@ impl MessagingService {
             connections: Arc::clone(&self.connections),
             progress: Arc::clone(&self.progress),
             random: Arc::clone(&self.random),
+            regions: Arc::clone(self.directory.regions()),
         }
     }
 

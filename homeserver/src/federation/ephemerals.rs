@@ -8,18 +8,18 @@ use posthouse_federation::ports::EphemeralSink;
 use posthouse_protocol::{
     federation::{
         event::{Event, EventClass, EventKind},
-        payload::Typing,
+        payload::{Acknowledged, Typing},
         record::EventRecord,
     },
-    frame::Class,
+    frame::{Class, StatusFrame},
     id::{AccountId, MessageId, ServerName},
-    time::{Clock, Stamp},
+    time::{Clock, Stamp, Timestamp},
 };
 use posthouse_storage::{bodies::BodyId, inbox::StoredMessage};
 
 use super::judge::Judge;
 use crate::{
-    delivery::Connections,
+    delivery::{Connections, Recent},
     presence::{Acquaintance, PresenceService},
 };
 
@@ -33,6 +33,8 @@ pub struct Ephemerals {
     pub acquaintance: Arc<Acquaintance>,
     /// Connected devices.
     pub connections: Arc<Connections>,
+    /// What went to other regions a moment ago.
+    pub recent: Arc<Recent>,
     /// Typing.
     pub presence: Arc<PresenceService>,
     /// The time.
@@ -48,8 +50,13 @@ impl EphemeralSink for Ephemerals {
         for record in events {
             let Ok(event) = &record.event else { continue };
             let Ok((sender, recipient, conversation)) = judge.ends(record, event) else { continue };
-            if event.class != EventClass::Ephemeral || !self.connections.is_connected(recipient.uuid)
+            if event.class != EventClass::Ephemeral
+                || !self.connections.is_connected(recipient.uuid)
             {
+                continue;
+            }
+            if event.kind == EventKind::Acknowledged {
+                self.acknowledged(event, &sender, &recipient, now);
                 continue;
             }
             // Strangers are told nothing. If the store cannot say, neither.
@@ -104,6 +111,30 @@ impl Ephemerals {
                 self.connections.pass_on(recipient.uuid, &message, &content.to_stored());
             }
             _ => {}
+        }
+    }
+
+    /// Tells `told` what `reader` has acknowledged, of what is known to have gone there.
+    fn acknowledged(&self, event: &Event, reader: &AccountId, told: &AccountId, now: Timestamp) {
+        let [body] = event.bodies.as_slice() else { return };
+        let Ok(acknowledged) = Acknowledged::decode(&body.data) else { return };
+        for id in &acknowledged.ids {
+            let message_id = MessageId(*id);
+            if !self.recent.knows(message_id, told.uuid, reader) {
+                continue;
+            }
+            let frame = StatusFrame {
+                message_id,
+                status: acknowledged.seen.into(),
+                at: now,
+                user: Some(reader.clone()),
+                conversation_id: None,
+                stamp: None,
+                origin_number: None,
+                reason: None,
+                cursor: None,
+            };
+            self.connections.push(told.uuid, &frame.to_json().into(), None);
         }
     }
 }

@@ -8,10 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use posthouse_federation::{
-    engine::ephemeral::EphemeralKey,
-    outbox::Supervisor,
-    peer::PeerClient,
-    policy::PolicyStore,
+    engine::ephemeral::Ephemeral, outbox::Supervisor, peer::PeerClient, policy::PolicyStore,
 };
 use posthouse_protocol::{
     federation::stream::Lane,
@@ -22,10 +19,7 @@ use posthouse_protocol::{
 use posthouse_storage::peers::{Peers, RememberedHandle};
 
 use super::Observer;
-use crate::{
-    accounts::store_failed,
-    regions::{Regions, Whisper},
-};
+use crate::{accounts::store_failed, regions::Regions};
 
 /// Most handles, and most regions, that are kept in memory; a full memory is emptied.
 const MAX_CACHED: usize = 100_000;
@@ -170,10 +164,8 @@ impl Regions for Gateway {
         self.parts.observer.unreachable_since(destination)
     }
 
-    fn whisper(&self, destination: &ServerName, whisper: Whisper) {
-        let Whisper { kind, sender, conversation, id, event } = whisper;
-        let key = EphemeralKey { kind, sender, conversation: Some(conversation) };
-        self.parts.supervisor.push_ephemeral(destination, key, id, event);
+    fn whisper(&self, destination: &ServerName, ephemeral: Ephemeral) {
+        self.parts.supervisor.push_ephemeral(destination, ephemeral);
     }
 }
 

@@ -5,8 +5,7 @@ use posthouse_protocol::{
     content::Content,
     federation::{
         event::{Event, EventClass, EventKind},
-        message,
-        payload,
+        message, payload,
         receipt::RejectionReason,
         record::EventRecord,
         version,

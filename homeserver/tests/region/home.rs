@@ -115,6 +115,7 @@ impl Home {
             accounts: Arc::<SqlStore>::clone(&shared),
             sessions: Arc::<SqlStore>::clone(&shared),
             messages: store.message_store(),
+            receptions: Arc::<SqlStore>::clone(&shared),
             wakes: shared,
         };
         let server = server();

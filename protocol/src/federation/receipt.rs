@@ -119,7 +119,8 @@ pub enum RejectionReason {
 }
 
 impl RejectionReason {
-    fn number(self) -> u8 {
+    /// The number on the wire.
+    pub fn number(self) -> u8 {
         match self {
             Self::Expired => 1,
             Self::Malformed => 2,
@@ -131,7 +132,8 @@ impl RejectionReason {
         }
     }
 
-    fn from_number(number: u8) -> Self {
+    /// The reason of a number.
+    pub fn from_number(number: u8) -> Self {
         match number {
             1 => Self::Expired,
             2 => Self::Malformed,

@@ -120,6 +120,7 @@ fn message() -> Event {
                 kind: 2,
             }),
         }],
+        encrypted: Some(true),
         ..Event::new(EventKind::Message, EventClass::Message)
     }
 }

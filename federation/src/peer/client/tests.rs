@@ -13,19 +13,19 @@ use posthouse_protocol::{
     },
     time::Timestamp,
 };
-use posthouse_storage::leases::Fence;
+use posthouse_storage::{leases::Fence, outbox::Settled};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
-    sync::{mpsc, oneshot},
+    sync::oneshot,
 };
 use tokio_rustls::TlsAcceptor;
 use uuid::Uuid;
 
 use super::*;
 use crate::{
-    engine::sender::{Alarm, Input},
-    outbox::{Worker, WorkerParts},
+    engine::sender::Alarm,
+    outbox::{Hints, Worker, WorkerParts},
     policy::Policy,
     ports::{
         KeyDirectory, Observer,
@@ -247,6 +247,7 @@ impl Observer for Nobody {
     fn alarm(&self, _: &ServerName, alarm: Alarm) {
         panic!("{alarm:?}");
     }
+    fn settled(&self, _: &ServerName, _: Settled) {}
 }
 
 #[tokio::test]
@@ -268,10 +269,11 @@ async fn a_workers_envelopes_arrive_and_its_receipts_settle() {
     };
     let fence = Fence { name: "south.test".to_owned(), number: 1 };
     let rng = StdRng::seed_from_u64(1);
-    let worker = Worker::new(parts, south.name.clone(), fence, rng).await.unwrap();
-    let (hints, receiver) = mpsc::channel(16);
+    let hints = Arc::new(Hints::default());
+    let worker =
+        Worker::new(parts, south.name.clone(), fence, Arc::clone(&hints), rng).await.unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let delivering = tokio::spawn(worker.run(receiver, async { stopped.await.unwrap_or(()) }));
+    let delivering = tokio::spawn(worker.run(async { stopped.await.unwrap_or(()) }));
     let mut running = None;
     for n in 1..=100_u128 {
         let mut event = Event::new(EventKind::Other(900), EventClass::Control);
@@ -279,7 +281,7 @@ async fn a_workers_envelopes_arrive_and_its_receipts_settle() {
         let event = Bytes::from(event.encode());
         outbox
             .with(&south.name, |own| own.enqueue(Lane::Messages, Uuid::from_u128(n), None, event));
-        hints.send(Input::Wake(Lane::Messages)).await.unwrap();
+        hints.wake(Lane::Messages);
         if n == 50 {
             running = Some(south.serve_at(free, server::Config::default()).await);
         }
@@ -291,7 +293,7 @@ async fn a_workers_envelopes_arrive_and_its_receipts_settle() {
     };
     until("everything settles", || {
         world.clock.advance(Duration::from_millis(200));
-        let _ = hints.try_send(Input::SignOfLife);
+        hints.sign_of_life();
         fates() == (99, 1, 0)
     })
     .await;

@@ -196,6 +196,7 @@ fn feed(inbox: &Arc<Inbox>) -> Feed {
             connections: Arc::clone(&connections),
             progress: Arc::new(Progress::new()),
             random: Arc::new(crate::random::Random::from_seed([1; 32])),
+            regions: Arc::new(crate::regions::Alone),
         },
         watchers: Arc::new(Watchers::new(server, connections)),
         clock: Arc::new(Stopped),
@@ -328,7 +329,11 @@ async fn a_commit_whose_answer_was_lost_reaches_those_who_are_connected() {
     let (committer, run) = Committer::start(
         config,
         store,
-        (Arc::clone(connections), Arc::new(crate::regions::Alone)),
+        crate::delivery::Told {
+            connections: Arc::clone(connections),
+            regions: Arc::new(crate::regions::Alone),
+            recent: Arc::default(),
+        },
         shutdown.clone(),
     );
     let running = tokio::spawn(run);

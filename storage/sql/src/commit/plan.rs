@@ -7,11 +7,12 @@ use posthouse_protocol::{
     cursor::Cursor,
     federation::stream::Lane,
     id::{ConversationId, DeviceId, MessageId, ServerName},
-    time::Stamp,
+    time::{Stamp, Timestamp},
 };
 use posthouse_storage::{
     ledger::{Accept, Accepted, Arrival, Outcome, Refusal},
     outbox::lane_of,
+    reception::Received,
 };
 use uuid::Uuid;
 
@@ -67,6 +68,10 @@ pub(crate) struct Plan {
     pub(crate) marks: Vec<((DeviceId, ConversationId), MessageId)>,
     pub(crate) inboxes: Vec<(Uuid, Head)>,
     pub(crate) outboxes: Vec<(Queue, Head)>,
+    /// Messages of another region that were taken before, by id and sender.
+    pub(crate) taken_before: Vec<(Uuid, Uuid)>,
+    /// When a reception takes place.
+    pub(crate) now: Timestamp,
 }
 
 /// A message to be written.
@@ -109,6 +114,29 @@ pub(crate) fn plan(known: Known, batch: &[Accept]) -> Plan {
         planner.plan.outcomes.push(outcome);
     }
     planner.finish()
+}
+
+/// Decides on what another region sent, in order: what was taken or rejected before has no effect.
+/// Gives each message's new inbox entries.
+pub(crate) fn receive(
+    known: Known,
+    batch: &[Received],
+    now: Timestamp,
+    is_rejected: impl Fn(&Received) -> bool,
+) -> (Plan, Vec<Vec<Arrival>>) {
+    let taken_before = known.accepted.keys().map(|(id, sender)| (id.0, *sender)).collect();
+    let plan = Plan { taken_before, now, ..Plan::default() };
+    let mut planner = Planner { known, plan, touched: Touched::default() };
+    let arrivals = batch
+        .iter()
+        .enumerate()
+        .map(
+            |(place, received)| {
+                if is_rejected(received) { Vec::new() } else { planner.receive(place, received) }
+            },
+        )
+        .collect();
+    (planner.finish(), arrivals)
 }
 
 struct Planner {
@@ -156,8 +184,15 @@ impl Planner {
 
         let message = self.plan.messages.len();
         self.plan.messages.push(NewMessage { submission, stamp, origin_number, pointers: 0 });
-        let arrivals =
-            accept.recipients.iter().map(|&to| self.deliver(message, accept, to)).collect();
+        let collapse = accept
+            .collapse
+            .as_ref()
+            .map(|collapse| (accept.sender.uuid, accept.conversation, collapse.clone()));
+        let arrivals = accept
+            .recipients
+            .iter()
+            .map(|&to| self.deliver(message, collapse.as_ref(), to))
+            .collect();
         for destination in 0..accept.destinations.len() {
             self.enqueue(message, accept, destination);
         }
@@ -173,7 +208,41 @@ impl Planner {
         Outcome::Accepted(accepted)
     }
 
-    fn deliver(&mut self, message: usize, accept: &Accept, account: Uuid) -> Arrival {
+    fn receive(&mut self, place: usize, received: &Received) -> Vec<Arrival> {
+        let message = &received.message;
+        let key = (message.id, message.sender.uuid);
+        if self.known.accepted.contains_key(&key) {
+            return Vec::new();
+        }
+        let (stamp, origin_number) = (message.stamp, message.origin_number);
+        let state = self.known.conversations.entry(message.conversation).or_default();
+        state.highest = state.highest.max(Some(stamp));
+        state.spoken |= received.side;
+        self.touched.conversations.push(message.conversation);
+        let number = self.plan.messages.len();
+        self.plan.messages.push(NewMessage {
+            submission: place,
+            stamp,
+            origin_number,
+            pointers: 0,
+        });
+        let accepted = Accepted {
+            conversation: message.conversation,
+            stamp,
+            origin_number,
+            at: message.accepted_at,
+            arrivals: Vec::new(),
+        };
+        self.known.accepted.insert(key, accepted);
+        let collapse = message
+            .collapse
+            .as_ref()
+            .map(|collapse| (message.sender.uuid, message.conversation, collapse.clone()));
+        let deliver = |&to: &Uuid| self.deliver(number, collapse.as_ref(), to);
+        received.recipients.iter().map(deliver).collect()
+    }
+
+    fn deliver(&mut self, message: usize, collapse: Option<&Slot>, account: Uuid) -> Arrival {
         let head = self.known.inboxes.entry(account).or_default();
         let previous = Cursor(head.last);
         head.last += 1;
@@ -184,12 +253,12 @@ impl Planner {
             account,
             cursor,
             message,
-            collapses: accept.collapse.is_some(),
+            collapses: collapse.is_some(),
         });
         self.point(message, 1);
-        if let Some(collapse) = &accept.collapse {
-            let slot = (accept.sender.uuid, accept.conversation, collapse.clone());
-            if let Some(earlier) = self.touched.collapsible.insert((account, slot), entry) {
+        if let Some(slot) = collapse {
+            let earlier = self.touched.collapsible.insert((account, slot.clone()), entry);
+            if let Some(earlier) = earlier {
                 self.withdraw(earlier);
             }
         }

@@ -174,16 +174,40 @@ fn put_entries(script: &mut Script, plan: &Plan, batch: &[Accept], refs: &Refs) 
         .iter()
         .filter_map(|entry| {
             let accept = accept(entry)?;
-            let slot = entry.collapses.then(|| slot(accept));
+            let slot = accept.collapse.as_deref().map(|collapse| {
+                slot(Origin::Own, accept.sender.uuid, accept.conversation, collapse)
+            });
             Some((entry, accept.now.0, slot))
         })
         .collect();
+    put_rows(script, &rows, refs);
+}
+
+/// Entries of what another region sent; `slot` gives that of a message by its place in the batch.
+pub(crate) fn put_arrivals(
+    script: &mut Script,
+    plan: &Plan,
+    refs: &Refs,
+    slot: impl Fn(usize) -> Option<Option<Vec<u8>>>,
+) {
+    let rows: Vec<(&NewEntry, u64, Option<Vec<u8>>)> = plan
+        .entries
+        .iter()
+        .filter_map(|entry| {
+            let message = plan.messages.get(entry.message)?;
+            Some((entry, plan.now.0, slot(message.submission)?))
+        })
+        .collect();
+    put_rows(script, &rows, refs);
+}
+
+fn put_rows(script: &mut Script, rows: &[(&NewEntry, u64, Option<Vec<u8>>)], refs: &Refs) {
     let slots: Vec<(Uuid, &[u8])> = rows
         .iter()
         .filter_map(|(entry, _, slot)| Some((entry.account, slot.as_deref()?)))
         .collect();
     clear_slots(script, &slots);
-    script.rows(&ENTRIES, &rows, |args, (entry, now, slot)| {
+    script.rows(&ENTRIES, rows, |args, (entry, now, slot)| {
         args.uuid(entry.account)
             .number(entry.cursor.0)
             .integer(refs.get(entry.message))
@@ -201,21 +225,39 @@ pub(crate) fn clear_slots(script: &mut Script, slots: &[(Uuid, &[u8])]) {
     script.rows(&CLEAR_SLOTS, slots, bind);
 }
 
-/// What entries share that replace each other: sender (of this region), conversation, collapse key.
-/// The slots of watermarks begin with another byte.
-fn slot(accept: &Accept) -> Vec<u8> {
-    let collapse = accept.collapse.as_deref().unwrap_or_default();
-    let sender = accept.sender.uuid;
-    [&[SLOT_MESSAGE][..], sender.as_bytes(), &accept.conversation.0, collapse.as_bytes()].concat()
+/// Where a sender belongs.
+pub(crate) enum Origin {
+    /// To this region.
+    Own,
+    /// To the region of this number.
+    Region(i64),
 }
 
-/// First byte of the slots of messages.
+/// What entries share that replace each other: sender, conversation, collapse key. Senders of other
+/// regions have their region's number before them. The slots of watermarks and failures begin with
+/// other bytes.
+pub(crate) fn slot(
+    origin: Origin,
+    sender: Uuid,
+    conversation: ConversationId,
+    collapse: &str,
+) -> Vec<u8> {
+    let start = match origin {
+        Origin::Own => vec![SLOT_MESSAGE],
+        Origin::Region(server) => [&[SLOT_REMOTE][..], &server.to_be_bytes()].concat(),
+    };
+    [&start[..], sender.as_bytes(), &conversation.0, collapse.as_bytes()].concat()
+}
+
+/// First byte of the slots of messages of this region's users.
 const SLOT_MESSAGE: u8 = b'm';
+/// First byte of the slots of messages from other regions.
+const SLOT_REMOTE: u8 = b'r';
 
 /// The new states of what was read. On SQLite one statement inserts or updates. On PostgreSQL a row
 /// that did not exist could not be locked, so that it is inserted plainly: if another process was
 /// quicker, that is a conflict, and the transaction begins again with what the other one wrote.
-fn put_states(store: &SqlStore, script: &mut Script, plan: &Plan) {
+pub(crate) fn put_states(store: &SqlStore, script: &mut Script, plan: &Plan) {
     let dialect = store.db().dialect();
     let split = |stored: bool| dialect == Dialect::Sqlite || stored;
 

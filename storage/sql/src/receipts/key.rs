@@ -28,7 +28,7 @@ const SLOT_LEN: usize = 1 + 16 + 16 + 8 + 8 + 1;
 
 impl Key {
     /// The key of a watermark whose regions are interned.
-    pub(super) fn of(store: &SqlStore, watermark: &Watermark) -> Self {
+    pub(crate) fn of(store: &SqlStore, watermark: &Watermark) -> Self {
         let id = |name| store.inner.servers.id(name).unwrap_or_default();
         Self {
             conversation: watermark.conversation.0,
