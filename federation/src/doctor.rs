@@ -15,15 +15,15 @@ use posthouse_protocol::{
     id::ServerName,
     time::{Clock, Timestamp},
 };
-use posthouse_storage::peers::Peers;
 use rand::{SeedableRng as _, rngs::StdRng};
 use rand_core::CryptoRng;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::{
     discovery::Discovery,
     policy::PolicyStore,
+    ports::KnownKeys,
     tls::{IdentityStore, TrustStore},
 };
 
@@ -42,7 +42,7 @@ pub struct DoctorParts {
     /// Where peers are; it is asked anew and remembers nothing.
     pub discovery: Arc<Discovery>,
     /// What is known of peers' keys; it is only read.
-    pub known: Arc<dyn Peers>,
+    pub known: Arc<dyn KnownKeys>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -54,7 +54,7 @@ pub struct Doctor {
 }
 
 /// A stage of the examination, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StageName {
     /// Our own rules.
@@ -80,7 +80,7 @@ impl StageName {
 }
 
 /// How a stage went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// As it should be.
@@ -92,7 +92,7 @@ pub enum Outcome {
 }
 
 /// Something that was found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fact {
     /// What it is about.
     pub name: String,
@@ -101,7 +101,7 @@ pub struct Fact {
 }
 
 /// One stage's result.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stage {
     /// Which.
     pub name: StageName,
@@ -116,7 +116,7 @@ pub struct Stage {
 }
 
 /// The result of an examination.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Who was examined.
     pub peer: ServerName,

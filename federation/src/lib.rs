@@ -20,9 +20,9 @@ pub mod peer;
 
 pub mod server;
 
-pub mod doctor;
-
 pub mod store;
+
+pub mod doctor;
 
 pub mod zone;
 

@@ -87,10 +87,10 @@ pub(super) async fn document(
             return notes.failed("Ask the peer's operator which software answers: it is no document of a homeserver.");
         }
     };
-    let known = match known(parts, peer).await {
+    let known = match parts.known.head(peer).await {
         Ok(known) => known,
-        Err(reason) => {
-            notes.fact("known_keys", format!("our store does not tell: {reason}"));
+        Err(err) => {
+            notes.fact("known_keys", format!("our store does not tell: {err}"));
             return notes
                 .failed("Check our own database: without it the peer's keys cannot be compared.");
         }
@@ -118,13 +118,6 @@ pub(super) async fn document(
     }
     let head = verified.head().clone();
     notes.done((line, head))
-}
-
-/// What our store has of the peer's key log.
-async fn known(parts: &DoctorParts, peer: &ServerName) -> Result<Option<TrustedHead>, String> {
-    let stored = parts.known.key_head(peer).await.map_err(|err| err.to_string())?;
-    let head = stored.map(|bytes| TrustedHead::from_storage(&bytes)).transpose();
-    head.map_err(|err| err.to_string())
 }
 
 enum Unbelieved {
@@ -193,9 +186,12 @@ fn unanswered<T>(mut notes: Notes, failure: &Failure) -> Finding<T> {
             notes.fact("refusal", refusal);
             notes.failed(refused(refusal))
         }
-        Failure::Answered(other) => {
-            notes.fact("reason", other);
+        Failure::Answered(PostError::Unreachable(reason)) => {
+            notes.fact("reason", reason);
             notes.failed("Ask the peer's operator what listens there: it does not answer as a homeserver does.")
+        }
+        Failure::Answered(PostError::NoSuchName) => {
+            notes.failed("The name has gone from DNS since the examination began: try again.")
         }
         // In TLS 1.3 a client learns only now that its certificate was refused.
         Failure::Broken(reason) if reason.contains("alert") => {

@@ -20,7 +20,7 @@ use posthouse_protocol::{
 };
 use posthouse_storage::{error::StoreError, peers::Peers};
 
-use crate::ports::{FetchError, KeyDirectory, KeySource, KeysError, PeerFacts};
+use crate::ports::{FetchError, KeyDirectory, KeySource, KeysError, KnownKeys, PeerFacts};
 
 /// Most peers that are held in memory; those that nobody waits for go when it is full.
 const MAX_PEERS: usize = 10_000;
@@ -161,14 +161,12 @@ impl PeerKeyDirectory {
         }
     }
 
-    async fn stored(&self, name: &ServerName) -> Result<Option<TrustedHead>, KeysError> {
+    async fn stored(&self, name: &ServerName) -> Result<Option<TrustedHead>, StoreError> {
         let Some(bytes) = self.store.key_head(name).await? else { return Ok(None) };
-        TrustedHead::from_storage(&bytes).map(Some).map_err(|err| {
-            KeysError::Store(StoreError::Corrupt {
-                table: "peers",
-                column: "key_head",
-                fact: err.to_string(),
-            })
+        TrustedHead::from_storage(&bytes).map(Some).map_err(|err| StoreError::Corrupt {
+            table: "peers",
+            column: "key_head",
+            fact: err.to_string(),
         })
     }
 
@@ -314,5 +312,12 @@ impl KeyDirectory for PeerKeyDirectory {
             return Ok(true);
         }
         Ok(self.store.key_head(peer).await?.is_some())
+    }
+}
+
+#[async_trait]
+impl KnownKeys for PeerKeyDirectory {
+    async fn head(&self, peer: &ServerName) -> Result<Option<TrustedHead>, StoreError> {
+        self.stored(peer).await
     }
 }
