@@ -106,6 +106,38 @@ fn a_second_ciphertext_that_was_changed_is_refused() {
 }
 
 #[test]
+fn only_epoch_1_and_index_0_announce_that_there_is_no_key() {
+    assert!(announces_no_key(&[1, 1, 0, 0]));
+    for other in [&[1, 1, 1, 0][..], &[1, 2, 0, 0], &[2, 1, 0, 0], &[1, 0, 0, 0], &[]] {
+        assert!(!announces_no_key(other), "{other:?}");
+    }
+}
+
+#[test]
+fn an_exchange_follows_by_one_epoch_and_only_when_it_can_have_ended() {
+    let nothing = message::Part::None;
+    let (mut a, mut b) = pair();
+    let mut rng = StdRng::seed_from_u64(6);
+    let early = b.braid.clone().receive(2, &nothing).map(drop);
+    assert_eq!(early, Err(BraidError::EpochAhead), "the header has not even come");
+    // Until the second ciphertext is on its way: from here on, a may be in epoch 2.
+    loop {
+        let (bytes, _) = a.send(&mut rng).unwrap();
+        b.receive(&bytes).unwrap();
+        let (bytes, _) = b.send(&mut rng).unwrap();
+        let sent = Message::from_bytes(&bytes).unwrap();
+        if matches!(sent.part, message::Part::Ciphertext2(_)) {
+            break;
+        }
+        a.receive(&bytes).unwrap();
+    }
+    let far = b.braid.clone().receive(3, &nothing).map(drop);
+    assert_eq!(far, Err(BraidError::EpochAhead));
+    b.braid.receive(2, &nothing).unwrap();
+    assert_eq!(b.epoch(), 2);
+}
+
+#[test]
 fn epochs_follow_one_another_and_only_four_are_alive() {
     let (mut a, _) = pair();
     let secret = Secret::new([1; 32]);
