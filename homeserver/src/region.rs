@@ -148,7 +148,7 @@ impl Region {
         let presence = Arc::new(PresenceService {
             connections: Arc::clone(&connections),
             watchers: Arc::clone(&watchers),
-            acquaintance: Arc::clone(&acquaintance),
+            acquaintance,
             directory: Arc::clone(&directory),
             random,
             clock: Arc::clone(&clock),
@@ -162,15 +162,7 @@ impl Region {
             random: Arc::clone(&messaging.random),
             allow_unencrypted: config.policy.allow_unencrypted,
         }));
-        let ephemerals = Arc::new(Ephemerals {
-            own: config.server.clone(),
-            allow_unencrypted: config.policy.allow_unencrypted,
-            acquaintance: Arc::clone(&acquaintance),
-            connections: Arc::clone(&connections),
-            recent,
-            presence: Arc::clone(&presence),
-            clock: Arc::clone(&clock),
-        });
+        let ephemerals = ephemerals(config, &presence, recent, Arc::clone(&clock));
         tasks.spawn(committing);
         tasks.spawn(progress.run(
             stores.messages.clone(),
@@ -225,6 +217,24 @@ impl Region {
     pub async fn stopped(&self) {
         self.tasks.wait().await;
     }
+}
+
+/// What takes ephemerals of other regions.
+fn ephemerals(
+    config: &RegionConfig,
+    presence: &Arc<PresenceService>,
+    recent: Arc<Recent>,
+    clock: Arc<dyn Clock>,
+) -> Arc<Ephemerals> {
+    Arc::new(Ephemerals {
+        own: config.server.clone(),
+        allow_unencrypted: config.policy.allow_unencrypted,
+        acquaintance: Arc::clone(&presence.acquaintance),
+        connections: Arc::clone(&presence.connections),
+        recent,
+        presence: Arc::clone(presence),
+        clock,
+    })
 }
 
 /// Hints from the region's other processes.

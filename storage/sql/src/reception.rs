@@ -283,9 +283,9 @@ impl SqlStore {
         let keys: Vec<Key> = bounded.iter().map(|rise| Key::of(self, &rise.watermark)).collect();
         let mut state = State::read(tx, &bounded, &keys, &[]).await?;
         state.heads_are(&plan.inboxes);
-        let risen =
-            bounded.iter().zip(&keys).filter_map(|(rise, key)| state.raise(rise, *key)).collect();
-        Ok((risen, Some(state)))
+        let raised = bounded.iter().zip(&keys);
+        let raised = raised.filter_map(|(rise, key)| state.raise(rise, *key)).collect();
+        Ok((raised, Some(state)))
     }
 }
 

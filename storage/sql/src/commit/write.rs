@@ -226,6 +226,7 @@ pub(crate) fn clear_slots(script: &mut Script, slots: &[(Uuid, &[u8])]) {
 }
 
 /// Where a sender belongs.
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Origin {
     /// To this region.
     Own,
@@ -316,7 +317,8 @@ fn put_intents(
     script.rows(&INTENTS, &rows, |args, (intent, accept, to)| {
         let recipients: Vec<u8> = to.recipients.iter().flat_map(Uuid::as_bytes).copied().collect();
         let size = bodies.get(&accept.body).map_or(0, |body| body.len());
-        let expires = accept.expires.unwrap_or(accept.now.plus_millis(limits::RETENTION_MS));
+        let expires =
+            accept.expires.unwrap_or_else(|| accept.now.plus_millis(limits::RETENTION_MS));
         args.integer(server(store, &to.server))
             .integer(columns::lane_code(lane_of(accept.class)))
             .number(intent.index)

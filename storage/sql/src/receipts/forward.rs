@@ -113,16 +113,15 @@ impl SqlStore {
             args.integer(destination).integer(lane);
         });
         let mut answers = tx.run(script).await?;
-        let head = match answers.take(head).first() {
-            Some(row) => row.fields("outbox_heads").number("head")?,
-            None => {
-                let mut script = tx.script();
-                script.one(&NEW_HEAD, |args| {
-                    args.integer(destination).integer(lane);
-                });
-                tx.run(script).await?;
-                0
-            }
+        let head = if let Some(row) = answers.take(head).first() {
+            row.fields("outbox_heads").number("head")?
+        } else {
+            let mut script = tx.script();
+            script.one(&NEW_HEAD, |args| {
+                args.integer(destination).integer(lane);
+            });
+            tx.run(script).await?;
+            0
         };
         let offered = match answers.take(offered).first() {
             Some(row) => row.fields("outbox_lanes").number("offered")?,
