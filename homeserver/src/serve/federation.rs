@@ -26,11 +26,12 @@ use posthouse_storage_sql::SqlStore;
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use self::contacts::Relay;
 use crate::{
     clock::{SystemClock, system_random},
-    config::Config,
+    config::{Config, Database},
     delivery::Connections,
     doctor::known_nobody,
     failure::{Exit, Failure},
@@ -117,8 +118,7 @@ impl Outward {
             clock: Arc::clone(clock),
         };
         let parts = SupervisorParts { worker, leases: store, random: generators(shared.random) };
-        let holder = SupervisorConfig::new(shared.random.uuid());
-        let supervisor = Supervisor::start(parts, holder);
+        let supervisor = Supervisor::start(parts, SupervisorConfig::new(holder(shared)));
         contacts.lead_to(&supervisor);
         let parts = DoctorParts {
             own: config.domain.clone(),
@@ -317,6 +317,15 @@ fn client(
     };
     let mut rng = StdRng::from_seed(system_random()?);
     PeerClient::new(parts, &mut rng).map_err(|err| defect(&err.to_string()))
+}
+
+/// Who holds this process's leases. A SQLite file has one process at a time, as its lock ensures: one
+/// that was killed is the same holder when it comes back, and need not wait for its own leases.
+fn holder(shared: &Shared<'_>) -> Uuid {
+    match shared.config.database {
+        Database::Sqlite(_) => Uuid::from_u128(1),
+        Database::Postgres(_) => shared.random.uuid(),
+    }
 }
 
 fn generators(random: &Arc<Random>) -> Randomness {
