@@ -138,7 +138,14 @@ async fn serve(config: Config, console: Console) -> Result<(), Failure> {
         tasks.spawn(operator::serve(listener, facts, stop_operator.clone()));
     }
     if let Some(certificate) = certificate.clone() {
-        tasks.spawn(certificate::watch(certificate, clock, hang_up, stop_operator.clone()));
+        let (clock, stop) = (Arc::clone(&clock), stop_operator.clone());
+        tasks.spawn(certificate::watch(certificate, clock, hang_up, stop, |_| {}));
+    }
+    if let Some(abroad) = abroad.clone() {
+        let (certificate, stop) = (abroad.certificate(), stop_operator.clone());
+        let hang_up = Signals::hang_up()?;
+        let replaced = move |new: &CurrentCertificate| abroad.replaced(new);
+        tasks.spawn(certificate::watch(certificate, Arc::clone(&clock), hang_up, stop, replaced));
     }
     let mut serving = serve_clients(clients, &edge, certificate)?;
     console.line(format_args!("ready {}", config.domain));
