@@ -30,6 +30,8 @@ pub(crate) fn all() -> Vec<(String, &'static Statement)> {
         ("receipts::forward", receipts::FORWARD_ALL),
         ("receipts", receipts::ALL),
         ("reception", reception::ALL),
+        ("reception::read", reception::READ_ALL),
+        ("reception::write", reception::WRITE_ALL),
         ("retention", retention::ALL),
         ("servers", servers::ALL),
         ("sessions", sessions::ALL),

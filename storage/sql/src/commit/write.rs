@@ -183,25 +183,12 @@ fn put_entries(script: &mut Script, plan: &Plan, batch: &[Accept], refs: &Refs) 
     put_rows(script, &rows, refs);
 }
 
-/// Entries of what another region sent; `slot` gives that of a message by its place in the batch.
-pub(crate) fn put_arrivals(
+/// Puts entries, each with its time and slot, in place of those with the same slot.
+pub(crate) fn put_rows(
     script: &mut Script,
-    plan: &Plan,
+    rows: &[(&NewEntry, u64, Option<Vec<u8>>)],
     refs: &Refs,
-    slot: impl Fn(usize) -> Option<Option<Vec<u8>>>,
 ) {
-    let rows: Vec<(&NewEntry, u64, Option<Vec<u8>>)> = plan
-        .entries
-        .iter()
-        .filter_map(|entry| {
-            let message = plan.messages.get(entry.message)?;
-            Some((entry, plan.now.0, slot(message.submission)?))
-        })
-        .collect();
-    put_rows(script, &rows, refs);
-}
-
-fn put_rows(script: &mut Script, rows: &[(&NewEntry, u64, Option<Vec<u8>>)], refs: &Refs) {
     let slots: Vec<(Uuid, &[u8])> = rows
         .iter()
         .filter_map(|(entry, _, slot)| Some((entry.account, slot.as_deref()?)))
@@ -258,21 +245,8 @@ const SLOT_REMOTE: u8 = b'r';
 /// The new states of what was read. On SQLite one statement inserts or updates. On PostgreSQL a row
 /// that did not exist could not be locked, so that it is inserted plainly: if another process was
 /// quicker, that is a conflict, and the transaction begins again with what the other one wrote.
-pub(crate) fn put_states(store: &SqlStore, script: &mut Script, plan: &Plan) {
-    let dialect = store.db().dialect();
-    let split = |stored: bool| dialect == Dialect::Sqlite || stored;
-
-    let conversations = |args: &mut Args, (id, state): &(ConversationId, Conversation)| {
-        args.bytes(&id.0)
-            .number(state.highest.unwrap_or_default().0)
-            .number(state.last_number)
-            .integer(i64::from(state.spoken));
-    };
-    let (known, new): (Vec<_>, Vec<_>) =
-        plan.conversations.iter().copied().partition(|(_, state)| split(state.stored));
-    script.rows(&CONVERSATIONS, &known, conversations);
-    script.rows(&NEW_CONVERSATIONS, &new, conversations);
-
+fn put_states(store: &SqlStore, script: &mut Script, plan: &Plan) {
+    put_conversations(store, script, &plan.conversations);
     script.rows(&MARKS, &plan.marks, |args, ((device, conversation), message)| {
         args.uuid(device.0).bytes(&conversation.0).uuid(message.0);
     });
@@ -281,10 +255,30 @@ pub(crate) fn put_states(store: &SqlStore, script: &mut Script, plan: &Plan) {
     let outboxes = |args: &mut Args, ((name, lane), head): &&(Queue, Head)| {
         args.integer(server(store, name)).integer(columns::lane_code(*lane)).number(head.last);
     };
+    let sqlite = store.db().dialect() == Dialect::Sqlite;
     let (known, new): (Vec<_>, Vec<_>) =
-        plan.outboxes.iter().partition(|(_, head)| split(head.stored));
+        plan.outboxes.iter().partition(|(_, head)| sqlite || head.stored);
     script.rows(&OUTBOXES, &known, outboxes);
     script.rows(&NEW_OUTBOXES, &new, outboxes);
+}
+
+/// The new states of conversations, which are sorted.
+pub(crate) fn put_conversations(
+    store: &SqlStore,
+    script: &mut Script,
+    states: &[(ConversationId, Conversation)],
+) {
+    let sqlite = store.db().dialect() == Dialect::Sqlite;
+    let bind = |args: &mut Args, (id, state): &(ConversationId, Conversation)| {
+        args.bytes(&id.0)
+            .number(state.highest.unwrap_or_default().0)
+            .number(state.last_number)
+            .integer(i64::from(state.spoken));
+    };
+    let (known, new): (Vec<_>, Vec<_>) =
+        states.iter().copied().partition(|(_, state)| sqlite || state.stored);
+    script.rows(&CONVERSATIONS, &known, bind);
+    script.rows(&NEW_CONVERSATIONS, &new, bind);
 }
 
 /// Raises the heads of inboxes, which are sorted by account.
