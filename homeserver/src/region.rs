@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use posthouse_client_api::ports::{Accounts, Messaging, Presence};
 use posthouse_crypto::sign::SigningKey;
-use posthouse_protocol::{id::ServerName, problem::Rejection, time::Clock};
+use posthouse_protocol::{
+    federation::stream::Lane, id::ServerName, problem::Rejection, time::Clock,
+};
 use posthouse_storage::{
     accounts::Accounts as AccountsStore,
     message_store::MessageStore,
@@ -147,6 +149,7 @@ impl Region {
             typing: Mutex::default(),
         });
         tasks.spawn(committing);
+        let hinted = (Arc::clone(&accounts), Arc::clone(&regions));
         tasks.spawn(progress.run(
             stores.messages.clone(),
             (connections, regions),
@@ -155,7 +158,7 @@ impl Region {
         tasks.spawn(watchers.run(Arc::clone(&clock), shutdown.clone()));
         tasks.spawn(run_retention(stores.messages, Arc::clone(&clock), shutdown.clone()));
         tasks.spawn(run_session_retention(stores.sessions, clock, shutdown.clone()));
-        tasks.spawn(listen(stores.wakes, Arc::clone(&accounts), shutdown));
+        tasks.spawn(listen(stores.wakes, hinted, shutdown));
         tasks.close();
         Ok(Self { accounts, messaging, presence, tasks })
     }
@@ -190,7 +193,7 @@ impl Region {
 /// Hints from the region's other processes.
 async fn listen(
     wakes: Arc<dyn Wakes>,
-    accounts: Arc<AccountsService>,
+    (accounts, regions): (Arc<AccountsService>, Arc<dyn Regions>),
     shutdown: CancellationToken,
 ) {
     loop {
@@ -202,6 +205,11 @@ async fn listen(
             Ok(Wake::Inboxes(grown)) => {
                 for account in grown {
                     accounts.connections.inbox_grew(account);
+                }
+            }
+            Ok(Wake::Outboxes(grown)) => {
+                for (region, lane) in grown.iter().flat_map(|r| Lane::ALL.map(|lane| (r, lane))) {
+                    regions.wake(region, lane);
                 }
             }
             Ok(Wake::Ended(sessions)) => accounts.sessions_ended(&sessions),
