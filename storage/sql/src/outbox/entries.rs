@@ -82,14 +82,14 @@ impl SqlStore {
         let Some((through, offered)) = self.reach(fence, queue, range).await? else {
             return Ok(Loaded::default());
         };
+        if through <= range.after {
+            return Ok(Loaded { entries: Vec::new(), offered });
+        }
         if through > offered {
             // Before anything is read that could be sent.
             self.offer(fence, queue, through).await?;
         }
         let offered = offered.max(through);
-        if through <= range.after {
-            return Ok(Loaded { entries: Vec::new(), offered });
-        }
         let rows = self.db().rows(&ENTRIES, |args| {
             args.integer(queue.destination).integer(queue.lane).number(range.after).number(through);
         });
