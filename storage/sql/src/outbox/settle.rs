@@ -70,7 +70,7 @@ statements! {
         WHERE h.destination = ? AND o.destination = h.destination AND o.lane = h.lane
             AND o.idx > COALESCE(l.receipted, 0) AND o.state = 0 AND o.message IS NOT NULL
             AND o.expires < ?
-        LIMIT 0 + ?",
+        ORDER BY h.lane, o.idx LIMIT 0 + ?",
     );
 }
 
