@@ -146,10 +146,10 @@ impl SqlStore {
             plan::receive(found.known, &found.rejected, reception.messages, reception.rejected);
         heads.extend(receipt.plan.inboxes.iter().copied());
         let mut watermarks = State::of(&found.watermarks, heads)?;
-        let risen = rises.iter().zip(&keys).filter_map(|(rise, key)| {
+        let raised = rises.iter().zip(&keys).filter_map(|(rise, key)| {
             watermarks.raise(&read::within(rise, &found.last_numbers)?, *key)
         });
-        let risen = risen.collect();
+        let raised = raised.collect();
 
         let mut script = tx.script().sized(receipt.plan.messages.len());
         write::put_stream(&mut script, origin, reception.next, found.is_stored);
@@ -163,7 +163,7 @@ impl SqlStore {
         };
         effects.put(self, &mut script);
         tx.finish(script).await?;
-        Ok(Taken::Done { arrivals: receipt.arrivals, risen })
+        Ok(Taken::Done { arrivals: receipt.arrivals, risen: raised })
     }
 
     /// Gives numbers to all names; returns the origin's.

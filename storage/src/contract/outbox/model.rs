@@ -243,6 +243,7 @@ impl Model {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm for each operation of the port")]
 async fn run<S: Store>(
     abroad: &Abroad<S>,
     senders: &[Person],
@@ -384,7 +385,7 @@ async fn commit<S: Store>(
             conversation: accept.conversation,
             recipient,
             number: accepted.origin_number,
-            expires: expires.unwrap_or(now.plus_millis(RETENTION_MS)).0 - START.0,
+            expires: expires.unwrap_or_else(|| now.plus_millis(RETENTION_MS)).0 - START.0,
             size: 16,
             body: accept.body,
             state: State::Queued,

@@ -77,13 +77,16 @@ fn rejected(step: &Step) -> Rejected {
     Rejected { sender: Some(uuid(2, step.sender)), id: uuid(1, step.id), reason }
 }
 
+/// A message by id and sender, and the slot that it fills.
+type Held = ((Uuid, Uuid), Option<super::super::Slot>);
+
 /// What the database holds.
 #[derive(Debug, Default)]
 struct Model {
     known: Known,
     rejected: HashSet<(Uuid, Uuid)>,
     /// By account and cursor: the message's (id, sender), and the slot.
-    inboxes: BTreeMap<(Uuid, Cursor), ((Uuid, Uuid), Option<super::super::Slot>)>,
+    inboxes: BTreeMap<(Uuid, Cursor), Held>,
     pointers: HashMap<(Uuid, Uuid), i64>,
 }
 
