@@ -25,6 +25,7 @@ pub(crate) fn all() -> Vec<(String, &'static Statement)> {
         ("outbox::entries", outbox::ENTRIES_ALL),
         ("outbox::marks", outbox::MARKS_ALL),
         ("outbox::settle", outbox::SETTLE_ALL),
+        ("outbox::tell", outbox::TELL_ALL),
         ("pages", pages::ALL),
         ("peers", peers::ALL),
         ("receipts::forward", receipts::FORWARD_ALL),

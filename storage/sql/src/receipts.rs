@@ -138,24 +138,26 @@ impl SqlStore {
         self.inner.servers.intern(self.db(), &missing).await?;
         let keys: Vec<Key> = rises.iter().map(|rise| Key::of(self, &rise.watermark)).collect();
         let mut tx = self.db().begin().await?;
-        if !positions.is_empty() {
-            let mut script = tx.script();
-            script.rows(&POSITIONS, positions, |args, advance| {
-                args.uuid(advance.device.0).number(advance.position.0).number(advance.active_at.0);
-            });
-            if rises.is_empty() {
-                tx.finish(script).await?;
-                return Ok(Vec::new());
-            }
-            tx.run(script).await?;
+        let mut script = tx.script();
+        script.rows(&POSITIONS, positions, |args, advance| {
+            args.uuid(advance.device.0).number(advance.position.0).number(advance.active_at.0);
+        });
+        if rises.is_empty() {
+            tx.finish(script).await?;
+            return Ok(Vec::new());
         }
-        let mut state = State::read(&mut tx, rises, &keys, &[]).await?;
-        let answer = rises.iter().zip(&keys).filter_map(|(rise, key)| state.raise(rise, *key));
-        let answer: Vec<Risen> = answer.collect();
-        let forwarded = self.forward(&mut tx, &mut state, rises, &keys).await?;
+        let mut state = State::read(&mut tx, script, rises, &keys, &[]).await?;
+        let (mut answer, mut forwarding) = (Vec::new(), Vec::new());
+        for (rise, key) in rises.iter().zip(&keys) {
+            if let Some(risen) = state.raise(rise, *key) {
+                answer.push(risen);
+                forwarding.extend(forward::forwarding(rise, *key));
+            }
+        }
+        let forwarded = state.forward(&mut tx, &forwarding).await?;
         let mut script = tx.script();
         state.write(self, &mut script);
-        forwarded.write(&mut script);
+        forwarded.write(self, &mut script);
         tx.finish(script).await?;
         Ok(answer)
     }
@@ -202,14 +204,15 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Reads and locks what the rises name, and the inboxes of `people`.
+    /// Runs what `script` has, then reads and locks what the rises name, and the inboxes of
+    /// `people`.
     pub(crate) async fn read(
         tx: &mut Tx<'_>,
+        mut script: Script,
         rises: &[WatermarkRise],
         keys: &[Key],
         people: &[Uuid],
     ) -> Result<Self, Failure> {
-        let mut script = tx.script();
         let mut sorted = keys.to_vec();
         sorted.sort_unstable();
         sorted.dedup();

@@ -2,7 +2,7 @@
 //!
 //! Like a commit: read and lock what it names, the stream first (`read`); decide without a database
 //! (`commit::plan::receive`, and the merging of watermarks in `receipts`); write (`write`). On SQLite
-//! that is two round trips, whatever the envelope holds.
+//! that is two round trips for up to 128 rows of each kind.
 
 use std::collections::HashMap;
 
@@ -134,22 +134,22 @@ impl SqlStore {
         bodies: &HashMap<BodyId, &Bytes>,
     ) -> Result<Taken, Failure> {
         let origin = self.intern_names(reception).await?;
-        let news = reception.watermarks;
-        let keys: Vec<Key> = news.iter().map(|rise| Key::of(self, &rise.watermark)).collect();
+        let rises = reception.watermarks;
+        let keys: Vec<Key> = rises.iter().map(|rise| Key::of(self, &rise.watermark)).collect();
         let mut tx = self.db().begin().await?;
         let Some(found) = read::find(self, &mut tx, origin, reception, &keys).await? else {
             tx.cancel().await?;
             return Ok(Taken::Moved);
         };
-        let mut heads = if news.is_empty() { HashMap::new() } else { found.known.inboxes.clone() };
+        let mut heads = if rises.is_empty() { HashMap::new() } else { found.known.inboxes.clone() };
         let receipt =
             plan::receive(found.known, &found.rejected, reception.messages, reception.rejected);
         heads.extend(receipt.plan.inboxes.iter().copied());
         let mut watermarks = State::of(&found.watermarks, heads)?;
-        let risen = news.iter().zip(&keys).filter_map(|(rise, key)| {
+        let raised = rises.iter().zip(&keys).filter_map(|(rise, key)| {
             watermarks.raise(&read::within(rise, &found.last_numbers)?, *key)
         });
-        let risen = risen.collect();
+        let raised = raised.collect();
 
         let mut script = tx.script().sized(receipt.plan.messages.len());
         write::put_stream(&mut script, origin, reception.next, found.is_stored);
@@ -163,7 +163,7 @@ impl SqlStore {
         };
         effects.put(self, &mut script);
         tx.finish(script).await?;
-        Ok(Taken::Done { arrivals: receipt.arrivals, risen })
+        Ok(Taken::Done { arrivals: receipt.arrivals, risen: raised })
     }
 
     /// Gives numbers to all names; returns the origin's.

@@ -16,7 +16,7 @@ use posthouse_storage::{
 use uuid::Uuid;
 
 use super::{
-    plan::{Conversation, Head, NewEntry, NewIntent, NewMessage, Plan, Queue},
+    plan::{Conversation, Head, NewEntry, NewIntent, NewMessage, Plan},
     read::Refs,
 };
 use crate::{
@@ -114,6 +114,7 @@ pub(super) async fn write(
     put_states(store, &mut script, plan);
     put_intents(store, &mut script, plan, batch, (bodies, refs));
     wakes::tell_inboxes(store, &mut script, plan.inboxes.iter().map(|(account, _)| *account));
+    wakes::tell_outboxes(store, &mut script, plan.outboxes.iter().map(|((name, _), _)| name));
     tx.finish(script).await?;
     Ok(())
 }
@@ -252,14 +253,24 @@ fn put_states(store: &SqlStore, script: &mut Script, plan: &Plan) {
     });
     put_inboxes(store, script, &plan.inboxes);
 
-    let outboxes = |args: &mut Args, ((name, lane), head): &&(Queue, Head)| {
-        args.integer(server(store, name)).integer(columns::lane_code(*lane)).number(head.last);
-    };
+    let outboxes: Vec<(i64, i64, Head)> = plan
+        .outboxes
+        .iter()
+        .map(|((name, lane), head)| (server(store, name), columns::lane_code(*lane), *head))
+        .collect();
+    put_outboxes(store, script, &outboxes);
+}
+
+/// Raises the heads of queues to other regions: destination, lane, head.
+pub(crate) fn put_outboxes(store: &SqlStore, script: &mut Script, heads: &[(i64, i64, Head)]) {
     let sqlite = store.db().dialect() == Dialect::Sqlite;
+    let bind = |args: &mut Args, (destination, lane, head): &(i64, i64, Head)| {
+        args.integer(*destination).integer(*lane).number(head.last);
+    };
     let (known, new): (Vec<_>, Vec<_>) =
-        plan.outboxes.iter().partition(|(_, head)| sqlite || head.stored);
-    script.rows(&OUTBOXES, &known, outboxes);
-    script.rows(&NEW_OUTBOXES, &new, outboxes);
+        heads.iter().copied().partition(|(.., head)| sqlite || head.stored);
+    script.rows(&OUTBOXES, &known, bind);
+    script.rows(&NEW_OUTBOXES, &new, bind);
 }
 
 /// The new states of conversations, which are sorted.

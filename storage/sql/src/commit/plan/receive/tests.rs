@@ -17,7 +17,7 @@ use posthouse_storage::{
 use proptest::{collection::vec, option, prelude::*};
 
 use super::*;
-use crate::commit::plan::{Conversation, Head, Slot};
+use crate::commit::plan::{Conversation, Head};
 
 /// An event of one origin, in small numbers so that they meet each other.
 #[derive(Debug, Clone)]
@@ -77,8 +77,8 @@ fn rejected(step: &Step) -> Rejected {
     Rejected { sender: Some(uuid(2, step.sender)), id: uuid(1, step.id), reason }
 }
 
-/// The (id, sender) of an entry's message, and what it shares with those that it replaces.
-type Entry = ((Uuid, Uuid), Option<Slot>);
+/// A message by id and sender, and the slot that it fills.
+type Held = ((Uuid, Uuid), Option<super::super::Slot>);
 
 /// What the database holds.
 #[derive(Debug, Default)]
@@ -86,7 +86,7 @@ struct Model {
     known: Known,
     rejected: HashSet<(Uuid, Uuid)>,
     /// By account and cursor: the message's (id, sender), and the slot.
-    inboxes: BTreeMap<(Uuid, Cursor), Entry>,
+    inboxes: BTreeMap<(Uuid, Cursor), Held>,
     pointers: HashMap<(Uuid, Uuid), i64>,
 }
 
