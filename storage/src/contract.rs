@@ -38,23 +38,49 @@ pub mod bodies;
 
 pub mod memory;
 
+pub mod reception;
+
+pub mod peers;
+
+pub mod abroad;
+
 pub mod world;
 
 use async_trait::async_trait;
 
 use crate::{
     accounts::Accounts, bodies::Bodies, leases::Leases, ledger::Ledger, outbox::Outbox,
-    sessions::Sessions, wakes::Wakes,
+    peers::Peers, reception::Receptions, sessions::Sessions, wakes::Wakes,
 };
 
 /// Everything that an adapter of the ledger's database implements.
 pub trait Store:
-    Accounts + Sessions + Bodies + Ledger + Leases + Outbox + Wakes + Clone + 'static
+    Accounts
+    + Sessions
+    + Bodies
+    + Ledger
+    + Leases
+    + Outbox
+    + Receptions
+    + Peers
+    + Wakes
+    + Clone
+    + 'static
 {
 }
 
 impl<T> Store for T where
-    T: Accounts + Sessions + Bodies + Ledger + Leases + Outbox + Wakes + Clone + 'static
+    T: Accounts
+        + Sessions
+        + Bodies
+        + Ledger
+        + Leases
+        + Outbox
+        + Receptions
+        + Peers
+        + Wakes
+        + Clone
+        + 'static
 {
 }
 
@@ -175,6 +201,28 @@ macro_rules! contract_tests {
                 old_bodies_are_deleted_as_a_range
                 only_the_bodies_of_accepted_messages_are_written
                 a_crash_between_body_and_commit_leaves_an_orphan_that_goes
+            }
+            reception {
+                a_message_arrives_with_all_its_facts
+                a_moved_stream_writes_nothing
+                a_repeated_event_has_no_effect
+                ids_belong_to_their_origin_and_sender
+                a_rejected_event_stays_rejected
+                a_taken_event_is_not_rejected_later
+                watermarks_rise_over_numbers_that_were_given
+                a_newer_received_entry_replaces_the_one_that_waits
+                received_stamps_count_in_the_conversation
+                a_thousand_messages_come_in_one_envelope
+                of_two_receptions_at_once_one_is_moved
+                receptions_and_commits_share_inboxes
+                voids_are_listed
+                verdicts_are_forgotten_with_ids
+            }
+            peers {
+                a_key_head_is_replaced_only_as_expected
+                of_two_heads_at_once_one_is_kept
+                known_peers_are_listed_in_order
+                a_handle_is_remembered_as_last_told
             }
         }
     };

@@ -34,6 +34,7 @@ pub(crate) fn all() -> Vec<(String, &'static Statement)> {
         ("reception::read", reception::READ_ALL),
         ("reception::write", reception::WRITE_ALL),
         ("retention", retention::ALL),
+        ("retention::verdicts", retention::VERDICTS_ALL),
         ("servers", servers::ALL),
         ("sessions", sessions::ALL),
         ("sqlite", db::sqlite::ALL),
@@ -96,8 +97,14 @@ async fn on_postgres() {
 #[tokio::test]
 async fn with_indices_on_sqlite() {
     /// Small by nature, walked in order up to a limit, or an index of nothing but what is sought.
-    const MAY_SCAN: [&str; 4] =
-        ["outbox::WAITING", "sessions::FORGET", "commit::read::NEXT_REFS", "retention::HAND_OVER"];
+    const MAY_SCAN: [&str; 6] = [
+        "retention::verdicts::OLDEST",
+        "retention::verdicts::DROP_VOIDS",
+        "outbox::WAITING",
+        "sessions::FORGET",
+        "commit::read::NEXT_REFS",
+        "retention::HAND_OVER",
+    ];
     /// What a statement itself makes: VALUES lists and subqueries.
     const OWN: [&str; 6] = ["v", "CONSTANT ROW", "(subquery", "chosen", "gone", "found"];
     let (_directory, store) = sqlite().await;

@@ -2,7 +2,7 @@
 //!
 //! Like a commit: read and lock what it names, the stream first (`read`); decide without a database
 //! (`commit::plan::receive`, and the merging of watermarks in `receipts`); write (`write`). On SQLite
-//! that is two round trips, whatever the envelope holds.
+//! that is two round trips for up to 128 rows of each kind.
 
 use std::collections::HashMap;
 

@@ -12,13 +12,19 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use async_trait::async_trait;
-use posthouse_protocol::id::SessionId;
+use posthouse_protocol::{
+    id::{ConversationId, MessageId, SessionId},
+    status::Reached,
+};
 use posthouse_storage::{
     contract::{
         Subject,
-        world::{START, World},
+        abroad::{Envelope, Region, received},
+        world::{Person, START, World, server},
     },
     error::StoreError,
+    ledger::{Accept, Ledger},
+    receipts::{Watermark, WatermarkRise},
     wakes::{Wake, Wakes},
 };
 use posthouse_storage_sql::SqlStore;
@@ -48,9 +54,9 @@ impl Subject for Postgres {
     }
 }
 
-/// Where the server is.
+/// Where the database server is.
 #[expect(clippy::disallowed_methods, reason = "the script that starts the server tells us so")]
-fn server() -> String {
+fn address() -> String {
     std::env::var("POSTHOUSE_TEST_POSTGRES").expect("run by storage/sql/tests/postgres.sh")
 }
 
@@ -58,7 +64,7 @@ fn server() -> String {
 async fn fresh() -> Postgres {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let name = format!("case_{}_{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
-    let server = server();
+    let server = address();
     let mut admin = PgConnection::connect(&server).await.unwrap();
     admin.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
     admin.close().await.unwrap();
@@ -94,10 +100,7 @@ async fn other_processes_are_told_of_commits_and_ended_sessions() {
     assert_eq!(next(&world.store).await, Wake::Ended(ended[..1].to_vec()));
     // Many recipients are told in several notifications.
     let many: Vec<Uuid> = (0..700).map(|_| world.id()).collect();
-    let group = posthouse_storage::ledger::Accept {
-        recipients: many.clone(),
-        ..world.message(&alice, &bob, START)
-    };
+    let group = Accept { recipients: many.clone(), ..world.message(&alice, &bob, START) };
     world.accept(&group).await;
     let mut told = Vec::new();
     while told.len() < many.len() {
@@ -128,6 +131,81 @@ async fn committers_wait_and_do_not_collide() {
     for store in [&one.store, &two.store] {
         assert_eq!(store.counters().read().retries, 0);
     }
+}
+
+/// Receptions lock the same rows in the same order as commits and receipts.
+#[tokio::test]
+async fn receptions_wait_and_do_not_collide() {
+    let subject = fresh().await;
+    let one = World::new(&subject).await;
+    let two = World::beside(&subject, 1_000_000).await;
+    let three = World::beside(&subject, 2_000_000).await;
+    let (alice, bob) = (one.person("alice").await, one.person("bob").await);
+    let mut us = Region::new("us.example");
+    let friend = us.account(1);
+    let abroad = one.message_abroad(&alice, &us.name, START);
+    let conversation = ConversationId::direct(&friend, &alice.account);
+    let rise = |through, tell: [&Person; 2]| WatermarkRise {
+        watermark: Watermark {
+            conversation,
+            reader: friend.clone(),
+            origin: server(),
+            reached: Reached::Delivered,
+            through,
+            except: Vec::new(),
+            at: START,
+        },
+        tell: tell.map(Person::uuid).to_vec(),
+        forward: None,
+    };
+    let both = |person: [&Person; 2]| person.map(Person::uuid).to_vec();
+    let mut round = async |n: u64| {
+        let mut hello = received(&one, &friend, &alice, n);
+        hello.recipients = both([&bob, &alice]);
+        let envelope = Envelope {
+            messages: vec![hello],
+            watermarks: vec![rise(n, [&alice, &bob])],
+            ..Envelope::default()
+        };
+        let own = Accept { recipients: both([&alice, &bob]), ..two.message(&bob, &alice, START) };
+        let out = Accept {
+            id: MessageId(two.id()),
+            conversation,
+            recipients: both([&alice, &bob]),
+            body: two.body(START),
+            ..abroad.clone()
+        };
+        let batch = [own, out];
+        let read = [rise(n, [&bob, &alice])];
+        tokio::join!(
+            us.take(&one, &envelope),
+            async { two.store.commit(&batch, &[]).await.unwrap() },
+            async { three.store.record(&[], &read).await.unwrap() },
+        );
+    };
+    // The rows are there from here on.
+    round(1).await;
+    round(2).await;
+    let stores = [&one.store, &two.store, &three.store];
+    let before = stores.map(|store| store.counters().read().retries);
+    for n in 3..100 {
+        round(n).await;
+    }
+    assert_eq!(stores.map(|store| store.counters().read().retries), before);
+}
+
+/// Other processes are told of what came from abroad.
+#[tokio::test]
+async fn receptions_are_told_to_other_processes() {
+    let subject = fresh().await;
+    let world = World::new(&subject).await;
+    let alice = world.person("alice").await;
+    let other = subject.open().await;
+    assert_eq!(next(&other).await, Wake::Missed);
+    let mut us = Region::new("us.example");
+    let one = received(&world, &us.account(1), &alice, 1);
+    us.take(&world, &Envelope::of([one])).await;
+    assert_eq!(next(&other).await, Wake::Inboxes(vec![alice.uuid()]));
 }
 
 #[tokio::test]

@@ -173,6 +173,7 @@ pub async fn the_first_messages_of_a_conversation_get_different_numbers<S: Subje
     close(subject, one, two).await;
 }
 
+/// Closes both.
 pub(super) async fn close<S: Subject>(subject: &S, one: World<S::Store>, two: World<S::Store>) {
     subject.close(one.store).await;
     if subject.shared() {
