@@ -203,7 +203,7 @@ async fn workers_and_committers_do_not_collide() {
         }
     };
     let all = async { tokio::join!(commit, record, work) };
-    tokio::time::timeout(std::time::Duration::from_secs(60), all).await.expect("within 60 s");
+    tokio::time::timeout(std::time::Duration::from_mins(1), all).await.expect("within 60 s");
     // New rows cannot be locked; besides those, nobody begins again.
     assert!(one.store.counters().read().retries <= 2);
     assert!(two.store.counters().read().retries <= 1);
