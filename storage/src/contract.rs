@@ -30,6 +30,8 @@ pub mod leases;
 
 pub mod outbox;
 
+pub mod failures;
+
 pub mod forwarding;
 
 pub mod retention;
@@ -172,17 +174,19 @@ macro_rules! contract_tests {
                 a_load_is_bounded_by_entries_and_bytes
                 a_stale_fence_writes_nothing
                 what_is_settled_again_is_told_once
-                accepted_watermarks_leave_out_what_failed
                 keys_do_not_claim_messages
-                messages_to_several_fail_as_one
-                a_failure_is_final
-                everything_fails_in_small_rounds
-                forgetting_and_failing_release_bodies
                 waiting_bodies_outlive_the_retention
                 overdue_entries_were_receipted_and_still_are
                 opening_keeps_what_was_offered
                 what_waits_is_listed
                 random_operations_follow_the_model
+            }
+            failures {
+                accepted_watermarks_leave_out_what_failed
+                messages_to_several_fail_as_one
+                a_failure_is_final
+                everything_fails_in_small_rounds
+                forgetting_and_failing_release_bodies
             }
             forwarding {
                 a_forwarded_watermark_collapses_while_unsent
