@@ -1,0 +1,7 @@
+//! The federation, judged by a peer that was written from the specification alone.
+
+pub mod cbor;
+pub mod formats;
+pub mod keys;
+pub mod lanes;
+pub mod seal;
