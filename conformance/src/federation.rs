@@ -1,7 +1,11 @@
 //! The federation, judged by a peer that was written from the specification alone.
 
+pub mod caller;
 pub mod cbor;
 pub mod formats;
 pub mod keys;
 pub mod lanes;
+pub mod receiving;
+pub mod refusals;
 pub mod seal;
+pub mod tls;
