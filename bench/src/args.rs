@@ -29,6 +29,10 @@ pub(crate) struct TargetArgs {
     /// With --spawn: clients connect through TLS.
     #[arg(long, global = true)]
     pub(crate) tls: bool,
+    /// With --spawn: start two regions that find and trust each other; senders live in one,
+    /// receivers in the other. CPU and memory are those of both servers.
+    #[arg(long, global = true)]
+    pub(crate) across: bool,
     /// With --spawn: the database's URL instead of a fresh SQLite file.
     #[arg(long, global = true)]
     pub(crate) database: Option<String>,

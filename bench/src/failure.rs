@@ -6,10 +6,12 @@ use std::{io, path::PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error(
-        "say which server to load: --spawn BINARY (with --tls, --database), or --url URL (with \
+        "say which server to load: --spawn BINARY (with --tls, --across, --database), or --url URL (with \
          --ca, --pid, --metrics)"
     )]
     NoTarget,
+    #[error("no port is free: {0}")]
+    Port(io::Error),
     #[error("--pid says which process's memory is measured")]
     NoProcess,
     #[error("the limit of open files cannot be raised: {0}")]

@@ -31,6 +31,9 @@ pub(crate) struct Incoming<'a> {
     pub(crate) reference: Option<Cow<'a, str>>,
     #[serde(default)]
     pub(crate) cursor: Option<Cursor>,
+    /// On watermarks.
+    #[serde(default)]
+    pub(crate) through: Option<u64>,
     #[serde(borrow, default)]
     pub(crate) content: Option<Body<'a>>,
 }
@@ -151,6 +154,7 @@ mod tests {
             stamp: None,
             origin_number: None,
             reason: None,
+            cursor: None,
         };
         let text = status.to_json();
         let read = Incoming::read(&text).unwrap();

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -17,8 +17,8 @@ use tokio::{
 
 use crate::{args::TargetArgs, failure::Failure, process, report::Console};
 
-/// The region of a server that is started.
-const DOMAIN: &str = "bench.example";
+/// The region of a server that is started, and the other one of --across.
+const DOMAINS: [&str; 2] = ["bench.example", "other.example"];
 /// How long a server may take to start.
 const START_SECONDS: u64 = 30;
 
@@ -26,6 +26,8 @@ const START_SECONDS: u64 = 30;
 #[derive(Debug)]
 pub(crate) struct Target {
     connector: Connector,
+    /// The other region's, with --across.
+    other: Option<Connector>,
     /// Its processes, the database's included.
     pub(crate) pids: Vec<u32>,
     /// Its operator's listener.
@@ -35,20 +37,25 @@ pub(crate) struct Target {
     spawned: Option<Spawned>,
 }
 
-/// A process that is ended when this is dropped, and then its files.
+/// Processes that are ended when this is dropped, and then their files.
 #[derive(Debug)]
 struct Spawned {
-    child: Child,
+    /// The regions' servers, in the order of [`DOMAINS`].
+    children: Vec<Child>,
     args: TargetArgs,
     binary: PathBuf,
     files: TempDir,
+    /// The ports of the federation listeners, with --across.
+    ports: Option<[u16; 2]>,
 }
 
 impl Target {
     /// Finds or starts the server.
     pub(crate) async fn prepare(args: &TargetArgs) -> Result<Self, Failure> {
         let target = match (&args.url, &args.spawn) {
-            (Some(url), None) if !args.tls && args.database.is_none() => Self::attach(args, url)?,
+            (Some(url), None) if !args.tls && !args.across && args.database.is_none() => {
+                Self::attach(args, url)?
+            }
             (None, Some(binary)) if args.pid.is_none() && args.metrics.is_none() => {
                 let deadline = Duration::from_secs(START_SECONDS);
                 let late = Failure::TooSlow {
@@ -71,6 +78,7 @@ impl Target {
         let pids: Vec<u32> = args.pid.iter().chain(&args.also_pid).copied().collect();
         Ok(Self {
             connector: Connector::new(endpoint, trust)?,
+            other: None,
             fresh_kib: None,
             pids,
             operator: args.metrics,
@@ -81,22 +89,31 @@ impl Target {
     async fn spawn(args: &TargetArgs, binary: &Path) -> Result<Self, Failure> {
         let wrote = |source| Failure::Write { path: args.dir.clone(), source };
         let files = TempDir::with_prefix_in("posthouse-bench-", &args.dir).map_err(wrote)?;
-        let region = Region { binary, args, dir: files.path() };
-        region.init().await?;
-        let (child, listeners) = region.serve(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
-        let pids: Vec<u32> = child.id().into_iter().chain(args.also_pid.iter().copied()).collect();
-        let spawned = Spawned { child, args: args.clone(), binary: binary.into(), files };
-        let client = listeners.client;
-        let connector = if args.tls {
-            let endpoint = Endpoint::parse(&format!("https://{DOMAIN}:{}", client.port()))?;
-            let ca = read(&spawned.files.path().join("keys/ca.pem"))?;
-            Connector::new(endpoint, Trust::Pem(&ca))?.at(client)
-        } else {
-            Connector::new(Endpoint::parse(&format!("http://{client}"))?, Trust::System)?
+        let ports = if args.across { Some([free_port()?, free_port()?]) } else { None };
+        let mut spawned = Spawned {
+            children: Vec::new(),
+            args: args.clone(),
+            binary: binary.into(),
+            files,
+            ports,
         };
+        let (mut connectors, mut operator) = (Vec::new(), None);
+        if args.across {
+            spawned.region(0).make_authority().await?;
+        }
+        for number in 0..if args.across { 2 } else { 1 } {
+            let region = spawned.region(number);
+            region.init().await?;
+            let (child, listeners) = region.serve(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+            connectors.push(region.connector(listeners.client)?);
+            operator.get_or_insert(listeners.operator);
+            spawned.children.push(child);
+        }
+        let pids = spawned.pids();
         let fresh_kib = Some(process::resident_kib(&pids)?);
-        let operator = Some(listeners.operator);
-        Ok(Self { connector, pids, operator, fresh_kib, spawned: Some(spawned) })
+        let other = if args.across { connectors.pop() } else { None };
+        let connector = connectors.pop().ok_or(Failure::NoTarget)?;
+        Ok(Self { connector, other, pids, operator, fresh_kib, spawned: Some(spawned) })
     }
 
     /// Starts a server anew that was started for this run, at the same address: its memory is then
@@ -105,45 +122,111 @@ impl Target {
         let Some(spawned) = &mut self.spawned else { return Ok(false) };
         let endpoint = self.connector.endpoint();
         let address = SocketAddr::from(([127, 0, 0, 1], endpoint.port()));
-        let ended = spawned.child.kill().await;
-        ended.map_err(|source| Failure::Run { binary: spawned.binary.clone(), source })?;
-        let (args, dir) = (&spawned.args, spawned.files.path());
-        let region = Region { binary: &spawned.binary, args, dir };
-        let (child, listeners) = region.serve(address).await?;
-        self.pids = child.id().into_iter().chain(args.also_pid.iter().copied()).collect();
+        spawned.kill(0).await?;
+        let (child, listeners) = spawned.region(0).serve(address).await?;
+        spawned.children.insert(0, child);
+        self.pids = spawned.pids();
         self.operator = Some(listeners.operator);
         self.fresh_kib = Some(process::resident_kib(&self.pids)?);
-        spawned.child = child;
         Ok(true)
     }
 
     /// A connector for one of many clients. On this machine each one comes from an address of its
-    /// own (127.0.0.0/8), so that the server's limits by address hold as they are.
+    /// own (127.0.0.0/8), so that the server's limits by address hold as they are. With --across odd
+    /// ones are of the other region.
     pub(crate) fn connector(&self, client: u32) -> Connector {
-        let host = self.connector.endpoint().host();
+        let region = match &self.other {
+            Some(other) if client % 2 == 1 => other,
+            _ => &self.connector,
+        };
+        let host = region.endpoint().host();
         let is_local = self.spawned.is_some()
             || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
         if !is_local || host.contains(':') {
-            return self.connector.clone();
+            return region.clone();
         }
         // 127.1.0.1 and on: neither the network's nor the broadcast address.
         let [_, high, middle, low] = (client % (1 << 22)).to_be_bytes();
         let source = Ipv4Addr::new(127, 1 + high, middle, low.max(1));
-        self.connector.from_source(source.into())
+        region.from_source(source.into())
     }
 
     /// What is told of it in the report.
     pub(crate) fn describe(&self) -> String {
         let how = if self.spawned.is_some() { "started for this run" } else { "running" };
-        format!("{} ({how})", self.connector.endpoint())
+        match &self.other {
+            Some(other) => {
+                format!(
+                    "{} and {} (two regions, {how})",
+                    self.connector.endpoint(),
+                    other.endpoint()
+                )
+            }
+            None => format!("{} ({how})", self.connector.endpoint()),
+        }
     }
+}
+
+impl Spawned {
+    fn region(&self, number: usize) -> Region<'_> {
+        let domain = if number == 0 { DOMAINS[0] } else { DOMAINS[1] };
+        Region {
+            binary: &self.binary,
+            args: &self.args,
+            place: self.files.path(),
+            domain,
+            dir: self.files.path().join(domain),
+            federation: self.ports.map(|ports| Federation::of(number, ports)),
+        }
+    }
+
+    fn pids(&self) -> Vec<u32> {
+        let own = self.children.iter().filter_map(Child::id);
+        own.chain(self.args.also_pid.iter().copied()).collect()
+    }
+
+    /// kill -9 of a region's server.
+    async fn kill(&mut self, number: usize) -> Result<(), Failure> {
+        if number < self.children.len() {
+            let ended = self.children.remove(number).kill().await;
+            ended.map_err(|source| Failure::Run { binary: self.binary.clone(), source })?;
+        }
+        Ok(())
+    }
+}
+
+/// How a region meets the other one.
+struct Federation {
+    own_port: u16,
+    peer: &'static str,
+    peer_port: u16,
+}
+
+impl Federation {
+    fn of(number: usize, [first, second]: [u16; 2]) -> Self {
+        if number == 0 {
+            Self { own_port: first, peer: DOMAINS[1], peer_port: second }
+        } else {
+            Self { own_port: second, peer: DOMAINS[0], peer_port: first }
+        }
+    }
+}
+
+/// A port that nobody uses just now.
+fn free_port() -> Result<u16, Failure> {
+    let bound = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
+    bound.map(|address| address.port()).map_err(Failure::Port)
 }
 
 /// A region in a directory of its own.
 struct Region<'a> {
     binary: &'a Path,
     args: &'a TargetArgs,
-    dir: &'a Path,
+    /// The directory of the run; the authority of both regions is in it.
+    place: &'a Path,
+    domain: &'static str,
+    dir: PathBuf,
+    federation: Option<Federation>,
 }
 
 struct Listeners {
@@ -158,21 +241,48 @@ impl Region<'_> {
         command
     }
 
+    async fn make_authority(&self) -> Result<(), Failure> {
+        let mut command = self.command("certificate");
+        self.run(command.args(["authority", "--dir"]).arg(self.place), "made no authority").await
+    }
+
     async fn init(&self) -> Result<(), Failure> {
-        let certificate = if self.args.tls { "private-ca" } else { "none" };
         let mut command = self.command("init");
-        command.args(["--domain", DOMAIN, "--registration", "open", "--certificate", certificate]);
-        command.arg("--dir").arg(self.dir);
+        command.args(["--domain", self.domain, "--registration", "open"]);
+        command.arg("--dir").arg(&self.dir);
+        if self.federation.is_some() {
+            command.arg("--authority").arg(self.place);
+        } else {
+            let certificate = if self.args.tls { "private-ca" } else { "none" };
+            command.args(["--certificate", certificate]);
+        }
         if let Some(url) = &self.args.database {
             command.args(["--database", url]);
         }
+        self.run(&mut command, "init failed").await
+    }
+
+    /// Runs a command to its end.
+    async fn run(&self, command: &mut Command, what: &'static str) -> Result<(), Failure> {
         let output = command.output().await;
         let output = output.map_err(|source| self.not_run(source))?;
         if output.status.success() {
             return Ok(());
         }
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        Err(Failure::Server { binary: self.binary.into(), what: "init failed", said })
+        Err(Failure::Server { binary: self.binary.into(), what, said })
+    }
+
+    /// How clients reach the region at `client`.
+    fn connector(&self, client: SocketAddr) -> Result<Connector, Failure> {
+        if self.args.tls {
+            let endpoint = Endpoint::parse(&format!("https://{}:{}", self.domain, client.port()))?;
+            let ca = read(&self.dir.join("keys/ca.pem"))?;
+            Ok(Connector::new(endpoint, Trust::Pem(&ca))?.at(client))
+        } else {
+            let endpoint = Endpoint::parse(&format!("http://{client}"))?;
+            Ok(Connector::new(endpoint, Trust::System)?)
+        }
     }
 
     async fn serve(&self, address: SocketAddr) -> Result<(Child, Listeners), Failure> {
@@ -186,6 +296,19 @@ impl Region<'_> {
         // One account here stands for many people, so the limits of one are not what is measured.
         command.args(["--set", "client.rate_limits=false"]);
         command.args(["--set", "messages.per_second=1000000", "--set", "messages.burst=1000000"]);
+        let tls = format!("client.tls={}", self.args.tls);
+        command.args(["--set", &tls]);
+        let federation = match &self.federation {
+            None => vec!["federation.listen=off".to_owned()],
+            Some(Federation { own_port, peer, peer_port }) => vec![
+                format!("federation.listen=127.0.0.1:{own_port}"),
+                format!("federation.overrides={peer}=127.0.0.1:{peer_port}"),
+                "federation.private_addresses=true".to_owned(),
+            ],
+        };
+        for setting in &federation {
+            command.args(["--set", setting]);
+        }
         command.stdout(Stdio::piped()).stderr(file);
         let mut child = command.spawn().map_err(|source| self.not_run(source))?;
         let (mut client, mut operator) = (None, None);

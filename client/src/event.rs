@@ -4,7 +4,7 @@ use posthouse_protocol::{
     content::{Ciphertext, Content, Payload},
     cursor::Cursor,
     frame::{Class, MessageFrame, PresenceFrame, StatusFrame, WatermarkFrame},
-    id::{AccountId, ConversationId, MessageId},
+    id::{AccountId, ConversationId, DeviceNumber, MessageId},
     problem::StaleDevices,
     time::{Stamp, Timestamp},
 };
@@ -47,6 +47,8 @@ pub struct Message {
     pub id: MessageId,
     /// The sender.
     pub from: AccountId,
+    /// The sender's device, by its number.
+    pub from_device: Option<DeviceNumber>,
     /// The recipient; only on copies of what another device of this account sent.
     pub to: Option<String>,
     /// The conversation.
@@ -168,6 +170,7 @@ impl Message {
         Ok(Self {
             id: frame.id,
             from: frame.from.into_owned(),
+            from_device: frame.from_device,
             to: frame.to,
             conversation: frame.conversation_id,
             content: content(frame.content.get())?,

@@ -1,5 +1,9 @@
-//! Connections to peers.
+//! Connections to peers, and what is asked over them.
 
+mod client;
 mod dial;
+mod pool;
+mod request;
 
+pub use client::{PeerClient, PeerParts};
 pub use dial::{DialError, Dialed, dial};

@@ -4,19 +4,23 @@
 //! The certificate proves the domain itself, never the host that DNS names for it. No session is
 //! resumed: a resumed one would carry an expired or withdrawn certificate on.
 
+mod clock;
 mod identity;
 mod trust;
 mod verifier;
 
+pub use clock::TlsClock;
 pub use identity::{Identity, IdentityError, IdentityStore};
 pub use trust::{PeerNames, PrivateAuthority, Trust, TrustError, TrustStore, spki_digest};
 
 use std::sync::Arc;
 
+use posthouse_protocol::time::Timestamp;
 use rustls::{
-    ClientConfig, ServerConfig,
+    ClientConfig, RootCertStore, ServerConfig,
     client::Resumption,
     crypto::{CryptoProvider, aws_lc_rs},
+    pki_types::CertificateDer,
     server::NoServerSessionStorage,
     time_provider::TimeProvider,
     version::TLS13,
@@ -88,5 +92,59 @@ pub fn client_config(
     Ok(config)
 }
 
+/// What is spoken with servers of the Web, to whom we show no certificate.
+pub(crate) fn web_config(
+    roots: RootCertStore,
+    clock: Arc<dyn TimeProvider>,
+) -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_details(provider, clock)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    Ok(config)
+}
+
+/// The names that a certificate, the first of `chain`, proves at `now`.
+///
+/// # Errors
+/// [`TrustError`] if it proves none; without a certificate [`TrustError::BadEncoding`].
+pub fn chain_names(
+    chain: &[CertificateDer<'_>],
+    trust: &Trust,
+    now: Timestamp,
+) -> Result<PeerNames, TrustError> {
+    let (leaf, intermediates) = chain.split_first().ok_or(TrustError::BadEncoding)?;
+    let algorithms = provider().signature_verification_algorithms;
+    trust.names(leaf, intermediates, algorithms.all, clock::unix(now))
+}
+
+/// The authorities of the Web as this machine knows them, and `extra` ones.
+///
+/// # Errors
+/// [`RootsError`] if an extra one is no certificate, or if there is none at all.
+pub fn web_roots(extra: &[CertificateDer<'static>]) -> Result<RootCertStore, RootsError> {
+    let mut roots = RootCertStore::empty();
+    // Machines carry some that nothing can read; what counts is that some can be.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    for certificate in extra {
+        roots.add(certificate.clone()).map_err(RootsError::Unusable)?;
+    }
+    if roots.is_empty() { Err(RootsError::None) } else { Ok(roots) }
+}
+
+/// Why there are no roots.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RootsError {
+    /// The machine has no authorities, and none was given.
+    #[error("this machine has no certificates of authorities; install ca-certificates")]
+    None,
+    /// A certificate that was given is none of an authority.
+    #[error("the certificate of an authority cannot be used: {0}")]
+    Unusable(#[source] rustls::Error),
+}
+
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,6 +1,7 @@
 //! The command line of `posthouse`: what it understands, and which part does it. Together with
 //! `serve` this is the composition root; the environment is read here and nowhere else.
 
+mod authority;
 mod certificate;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -87,6 +88,10 @@ struct InitArgs {
     /// Which certificate to make.
     #[arg(long, value_enum, default_value = "private-ca")]
     certificate: CertificateChoice,
+    /// The directory of a private authority (ca.pem, ca.key) that is to issue the certificate,
+    /// instead of a new one.
+    #[arg(long, value_name = "DIR")]
+    authority: Option<PathBuf>,
 }
 
 /// The settings, and what overrides them.
@@ -133,7 +138,22 @@ enum ConfigCommand {
 enum CertificateCommand {
     /// Issue a new certificate with the private authority that `init` made. A running server takes
     /// it within a minute, or on SIGHUP.
-    Renew(ConfigArgs),
+    Renew {
+        /// The directory of the authority, if it is not beside the certificate.
+        #[arg(long, value_name = "DIR")]
+        authority: Option<PathBuf>,
+        #[command(flatten)]
+        settings: ConfigArgs,
+    },
+    /// Make a private authority for a federation of its own: `init --authority` issues with it.
+    Authority {
+        /// The directory for ca.pem and ca.key.
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        /// A name that it may vouch for; may be repeated. Without one it may vouch for any.
+        #[arg(long = "for", value_name = "NAME")]
+        names: Vec<String>,
+    },
 }
 
 /// Runs the command line of this process.
@@ -174,9 +194,14 @@ fn run(command: Command, console: Console) -> Result<(), Failure> {
             console.text(config::reference());
             Ok(())
         }
-        Command::Certificate(CertificateCommand::Renew(args)) => {
-            let (config, _) = args.load()?;
-            certificate::renew(&config, console)
+        Command::Certificate(CertificateCommand::Renew { authority, settings }) => {
+            let (config, _) = settings.load()?;
+            certificate::renew(&config, authority.as_deref(), console)
+        }
+        Command::Certificate(CertificateCommand::Authority { dir, names }) => {
+            let names: Result<Vec<_>, _> =
+                names.iter().map(|name| parsed("--for", &table::DOMAIN, name)).collect();
+            authority::make(&dir, &names?, console)
         }
     }
 }
@@ -193,6 +218,7 @@ impl InitArgs {
             database: self.database,
             parsed_database,
             certificate: self.certificate,
+            authority: self.authority,
         })
     }
 }

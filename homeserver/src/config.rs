@@ -6,6 +6,7 @@ pub mod table;
 pub mod value;
 
 mod database;
+mod federation;
 mod sample;
 mod sources;
 
@@ -22,6 +23,7 @@ use ipnet::IpNet;
 use posthouse_protocol::id::ServerName;
 
 pub use database::{Database, PostgresUrl};
+pub use federation::{Authority, Federation, Override, Peers};
 pub use sample::{Chosen, effective, reference, sample};
 pub use sources::{Origin, Sources};
 
@@ -53,6 +55,8 @@ pub struct Config {
     pub client: ClientListener,
     /// The operator's listener.
     pub operator: Option<SocketAddr>,
+    /// How the region meets other regions.
+    pub federation: Federation,
     /// The database.
     pub database: Database,
     /// The file of the signing key.
@@ -166,6 +170,7 @@ fn build(path: &Path, sources: &mut Sources) -> Option<Config> {
     let drain = sources.read(&table::DRAIN);
     let client = client_listener(base, sources);
     let operator = sources.read(&table::OPERATOR_LISTEN);
+    let federation = Federation::read(base, sources);
     let database = sources.read(&table::DATABASE_URL);
     let signing_key = sources.read(&table::KEYS_SIGNING);
     let registration = sources.read(&table::ACCOUNTS_REGISTRATION);
@@ -178,6 +183,7 @@ fn build(path: &Path, sources: &mut Sources) -> Option<Config> {
         drain: drain?,
         client: client?,
         operator: operator?,
+        federation: federation?,
         database: database?.below(base),
         signing_key: base.join(signing_key?),
         registration: registration?,

@@ -19,14 +19,19 @@ mod progress;
 
 mod receipts;
 
+mod recent;
+
 mod retention;
 
 mod service;
 
 mod sync;
 
-pub use commit::{CommitConfig, CommitCounters, Committer};
+pub(crate) use commit::queued_frame;
+pub use commit::{CommitConfig, CommitCounters, Committer, Told};
 pub use local::{Attendance, Connections};
 pub use progress::Progress;
+pub(crate) use progress::announce;
+pub use recent::Recent;
 pub use retention::{run as run_retention, run_sessions as run_session_retention};
 pub use service::MessagingService;

@@ -8,7 +8,11 @@ pub mod presence;
 
 pub mod random;
 
+pub mod federation;
+
 pub mod region;
+
+pub mod regions;
 
 pub mod cli;
 

@@ -1,5 +1,6 @@
 //! Presence and typing: in memory, scoped to people who have exchanged messages, coalesced.
 
+mod abroad;
 mod acquaintance;
 mod service;
 mod watchers;

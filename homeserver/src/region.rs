@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex};
 
 use posthouse_client_api::ports::{Accounts, Messaging, Presence};
 use posthouse_crypto::sign::SigningKey;
+use posthouse_federation::ports::{EphemeralSink, InboundStore};
 use posthouse_protocol::{id::ServerName, problem::Rejection, time::Clock};
 use posthouse_storage::{
     accounts::Accounts as AccountsStore,
     message_store::MessageStore,
+    reception::Receptions,
     sessions::Sessions as SessionsStore,
     wakes::{Wake, Wakes},
 };
@@ -17,12 +19,15 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     accounts::{AccountsService, Directory, Passwords, Registration, Tokens},
     delivery::{
-        CommitConfig, CommitCounters, Committer, Connections, MessagingService, Progress,
+        CommitConfig, CommitCounters, Committer, Connections, MessagingService, Progress, Recent,
+        Told,
         accept::{Gate, Policy},
         run_retention, run_session_retention,
     },
+    federation::{Ephemerals, Reception, ReceptionParts},
     presence::{Acquaintance, PresenceService, Watchers},
     random::Random,
+    regions::Regions,
 };
 
 /// How a region behaves.
@@ -49,6 +54,8 @@ pub struct Stores {
     pub sessions: Arc<dyn SessionsStore>,
     /// Messages.
     pub messages: MessageStore,
+    /// What other regions send.
+    pub receptions: Arc<dyn Receptions>,
     /// Hints between the region's processes.
     pub wakes: Arc<dyn Wakes>,
 }
@@ -59,6 +66,10 @@ pub struct Surroundings {
     pub clock: Arc<dyn Clock>,
     /// Random numbers.
     pub random: Arc<Random>,
+    /// Connected devices.
+    pub connections: Arc<Connections>,
+    /// Other regions.
+    pub regions: Arc<dyn Regions>,
     /// Ends the region's tasks. Cancel it once no request can come any more.
     pub shutdown: CancellationToken,
 }
@@ -68,6 +79,9 @@ pub struct Region {
     accounts: Arc<AccountsService>,
     messaging: Arc<MessagingService>,
     presence: Arc<PresenceService>,
+    directory: Arc<Directory>,
+    reception: Arc<Reception>,
+    ephemerals: Arc<Ephemerals>,
     tasks: TaskTracker,
 }
 
@@ -82,22 +96,29 @@ impl Region {
         key: &SigningKey,
         surroundings: Surroundings,
     ) -> Result<Self, Rejection> {
-        let Surroundings { clock, random, shutdown } = surroundings;
+        let Surroundings { clock, random, connections, regions, shutdown } = surroundings;
         let tokens = Tokens::new(config.server.clone(), key).map_err(|err| {
             Rejection::new(posthouse_protocol::problem::Code::Internal, err.to_string())
         })?;
         let passwords = Passwords::new(config.password_workers, random.bytes());
         let tasks = TaskTracker::new();
-        let connections = Arc::new(Connections::new());
-        let directory =
-            Arc::new(Directory::new(config.server.clone(), Arc::clone(&stores.accounts)));
+        let directory = Arc::new(Directory::new(
+            config.server.clone(),
+            Arc::clone(&stores.accounts),
+            Arc::clone(&regions),
+        ));
         let watchers = Arc::new(Watchers::new(config.server.clone(), Arc::clone(&connections)));
         let acquaintance = Arc::new(Acquaintance::new(stores.messages.clone()));
         let progress = Arc::new(Progress::new());
+        let recent = Arc::new(Recent::default());
         let (committer, committing) = Committer::start(
             config.commit,
             stores.messages.clone(),
-            Arc::clone(&connections),
+            Told {
+                connections: Arc::clone(&connections),
+                regions: Arc::clone(&regions),
+                recent: Arc::clone(&recent),
+            },
             shutdown.clone(),
         );
         let accounts = Arc::new(AccountsService {
@@ -122,24 +143,46 @@ impl Region {
             watchers: Arc::clone(&watchers),
             acquaintance: Arc::clone(&acquaintance),
             clock: Arc::clone(&clock),
-            random,
+            random: Arc::clone(&random),
         });
         let presence = Arc::new(PresenceService {
             connections: Arc::clone(&connections),
             watchers: Arc::clone(&watchers),
-            acquaintance,
-            directory,
+            acquaintance: Arc::clone(&acquaintance),
+            directory: Arc::clone(&directory),
+            random,
             clock: Arc::clone(&clock),
             typing: Mutex::default(),
         });
+        let reception = Arc::new(Reception::new(ReceptionParts {
+            receptions: stores.receptions,
+            messages: stores.messages.clone(),
+            directory: Arc::clone(&directory),
+            connections: Arc::clone(&connections),
+            random: Arc::clone(&messaging.random),
+            allow_unencrypted: config.policy.allow_unencrypted,
+        }));
+        let ephemerals = Arc::new(Ephemerals {
+            own: config.server.clone(),
+            allow_unencrypted: config.policy.allow_unencrypted,
+            acquaintance: Arc::clone(&acquaintance),
+            connections: Arc::clone(&connections),
+            recent,
+            presence: Arc::clone(&presence),
+            clock: Arc::clone(&clock),
+        });
         tasks.spawn(committing);
-        tasks.spawn(progress.run(stores.messages.clone(), connections, shutdown.clone()));
+        tasks.spawn(progress.run(
+            stores.messages.clone(),
+            (connections, regions),
+            shutdown.clone(),
+        ));
         tasks.spawn(watchers.run(Arc::clone(&clock), shutdown.clone()));
         tasks.spawn(run_retention(stores.messages, Arc::clone(&clock), shutdown.clone()));
         tasks.spawn(run_session_retention(stores.sessions, clock, shutdown.clone()));
         tasks.spawn(listen(stores.wakes, Arc::clone(&accounts), shutdown));
         tasks.close();
-        Ok(Self { accounts, messaging, presence, tasks })
+        Ok(Self { accounts, messaging, presence, directory, reception, ephemerals, tasks })
     }
 
     /// The accounts port.
@@ -155,6 +198,21 @@ impl Region {
     /// The presence port.
     pub fn presence(&self) -> Arc<dyn Presence> {
         Arc::<PresenceService>::clone(&self.presence)
+    }
+
+    /// What takes events of other regions.
+    pub fn reception(&self) -> Arc<dyn InboundStore> {
+        Arc::<Reception>::clone(&self.reception)
+    }
+
+    /// What takes ephemerals of other regions.
+    pub fn ephemerals(&self) -> Arc<dyn EphemeralSink> {
+        Arc::<Ephemerals>::clone(&self.ephemerals)
+    }
+
+    /// Who lives here.
+    pub fn directory(&self) -> Arc<Directory> {
+        Arc::clone(&self.directory)
     }
 
     /// What was committed since the start.

@@ -2,6 +2,7 @@
 //! `cli` this is the composition root.
 
 mod certificate;
+pub(crate) mod federation;
 mod listen;
 mod metrics;
 mod operator;
@@ -26,13 +27,15 @@ use crate::{
     config::Config,
     console::Console,
     database,
-    delivery::CommitConfig,
+    delivery::{CommitConfig, Connections},
     failure::{Exit, Failure},
     keys, logging,
     random::Random,
     region::{Region, RegionConfig, Stores, Surroundings},
+    regions::Alone,
     tls::{self, CurrentCertificate},
 };
+use federation::Outward;
 use signals::Signals;
 
 /// Serves until a signal ends it.
@@ -77,9 +80,29 @@ async fn serve(config: Config, console: Console) -> Result<(), Failure> {
 
     let draining = CancellationToken::new();
     let stop_tasks = CancellationToken::new();
+    let connections: Arc<Connections> = Arc::default();
+    let outward = match listen::federation(&config).await? {
+        Some(listener) => Some(Outward::open(
+            listener,
+            &federation::Shared {
+                config: &config,
+                store,
+                signing: &key,
+                connections: &connections,
+                clock: &clock,
+                random: &random,
+            },
+        )?),
+        None => None,
+    };
     let surroundings = Surroundings {
         clock: Arc::clone(&clock),
         random: Arc::clone(&random),
+        connections,
+        regions: match &outward {
+            Some(outward) => outward.regions(),
+            None => Arc::new(Alone),
+        },
         shutdown: stop_tasks.clone(),
     };
     let region = Arc::new(start_region(&config, store, &key, surroundings)?);
@@ -101,6 +124,14 @@ async fn serve(config: Config, console: Console) -> Result<(), Failure> {
     let mut tasks = JoinSet::new();
     let stop_operator = CancellationToken::new();
     announce(console, &clients, operators.as_ref(), &config);
+    let mut peers = JoinSet::new();
+    let abroad = match outward {
+        Some(outward) => {
+            console.line(format_args!("listening federation {}", outward.address()));
+            Some(outward.serve(&region, draining.clone(), &mut peers)?)
+        }
+        None => None,
+    };
     if let Some(listener) = operators {
         tasks.spawn(operator::serve(listener, facts, stop_operator.clone()));
     }
@@ -117,8 +148,12 @@ async fn serve(config: Config, console: Console) -> Result<(), Failure> {
     edge.drain();
     let orderly = async {
         while serving.join_next().await.is_some() {}
+        while peers.join_next().await.is_some() {}
         stop_tasks.cancel();
         region.stopped().await;
+        if let Some(abroad) = &abroad {
+            abroad.stop().await;
+        }
         stop_operator.cancel();
         while tasks.join_next().await.is_some() {}
         store.close().await;
@@ -154,6 +189,7 @@ fn start_region(
         accounts: Arc::<SqlStore>::clone(&store),
         sessions: Arc::<SqlStore>::clone(&store),
         messages: store.message_store(),
+        receptions: Arc::<SqlStore>::clone(&store),
         wakes: store,
     };
     Region::start(&settings, stores, key, surroundings).map_err(|err| {

@@ -126,6 +126,11 @@ struct Stored<'a> {
 }
 
 impl Content {
+    /// Whether the content is of the outer type `encrypted` and says that it is ciphertext.
+    pub fn is_encrypted(&self) -> bool {
+        self.kind == "encrypted" && self.encrypted
+    }
+
     /// The bytes to be stored.
     pub fn to_stored(&self) -> Vec<u8> {
         let (body, ciphertexts) = match &self.payload {
@@ -136,6 +141,17 @@ impl Content {
         let stored = Stored { kind, encrypted: self.encrypted, body, ciphertexts };
         // Plain data with text keys: serialising to memory has no way to fail.
         serde_json::to_vec(&stored).unwrap_or_default()
+    }
+
+    /// Reads back what [`Content::to_stored`] gave; `None` if the bytes are something else.
+    pub fn from_stored(stored: &[u8]) -> Option<Self> {
+        let stored: Stored<'_> = serde_json::from_slice(stored).ok()?;
+        let payload = match (stored.body, stored.ciphertexts) {
+            (Some(body), None) => Payload::Body(body.into_owned()),
+            (None, Some(all)) => Payload::Ciphertexts(all.into_owned()),
+            _ => return None,
+        };
+        Some(Self { kind: stored.kind.into_owned(), encrypted: stored.encrypted, payload })
     }
 
     /// What of a stored content goes to one device, as JSON text: a body as it is, or the

@@ -26,8 +26,6 @@ pub mod receipts;
 
 pub mod concurrency;
 
-pub mod outbox;
-
 pub mod leases;
 
 pub mod retention;
@@ -41,20 +39,15 @@ pub mod world;
 use async_trait::async_trait;
 
 use crate::{
-    accounts::Accounts, bodies::Bodies, leases::Leases, ledger::Ledger, outbox::Outbox,
-    sessions::Sessions, wakes::Wakes,
+    accounts::Accounts, bodies::Bodies, leases::Leases, ledger::Ledger, sessions::Sessions,
+    wakes::Wakes,
 };
 
 /// Everything that an adapter of the ledger's database implements.
-pub trait Store:
-    Accounts + Sessions + Bodies + Ledger + Outbox + Leases + Wakes + Clone + 'static
-{
-}
+pub trait Store: Accounts + Sessions + Bodies + Ledger + Leases + Wakes + Clone + 'static {}
 
-impl<T> Store for T where
-    T: Accounts + Sessions + Bodies + Ledger + Outbox + Leases + Wakes + Clone + 'static
-{
-}
+impl<T> Store for T where T: Accounts + Sessions + Bodies + Ledger + Leases + Wakes + Clone + 'static
+{}
 
 /// A fresh database of the adapter under test, which goes when this is dropped.
 #[async_trait]
@@ -131,12 +124,6 @@ macro_rules! contract_tests {
                 one_id_is_accepted_once
                 numbers_are_dense_with_two_committers
                 the_first_messages_of_a_conversation_get_different_numbers
-            }
-            outbox {
-                sequences_follow_the_numbers_without_a_gap
-                a_stale_fence_writes_nothing
-                what_is_settled_is_gone
-                waiting_regions_are_listed_by_name
             }
             leases {
                 a_lease_has_one_holder

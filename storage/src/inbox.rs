@@ -3,7 +3,8 @@
 use posthouse_protocol::{
     cursor::Cursor,
     frame::Class,
-    id::{AccountId, ConversationId, DeviceId, MessageId},
+    id::{AccountId, ConversationId, DeviceId, DeviceNumber, MessageId},
+    status::FailReason,
     time::{Stamp, Timestamp},
 };
 
@@ -40,6 +41,21 @@ pub enum EntryKind {
     Message(Box<StoredMessage>),
     /// What became of messages that this account sent; newer ones replace older ones.
     Status(Box<Watermark>),
+    /// A message that this account sent will not arrive.
+    Failed(Failed),
+}
+
+/// A message that will not arrive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// The message.
+    pub id: MessageId,
+    /// The recipient's account, if it failed for one recipient.
+    pub user: Option<AccountId>,
+    /// Why.
+    pub reason: FailReason,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// A message without its body.
@@ -50,6 +66,10 @@ pub struct StoredMessage {
     /// The sending device; `None` if the sender belongs to another region. A device is not sent
     /// its own messages.
     pub device: Option<DeviceId>,
+    /// The sending device's number, by which recipients know it.
+    pub device_number: Option<DeviceNumber>,
+    /// The version of the recipient's device list that the sender knew.
+    pub device_list_version: Option<u64>,
     /// The sender's id for it.
     pub id: MessageId,
     /// The address that the sender wrote.

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use posthouse_protocol::{
     cursor::Cursor,
     frame::Class,
-    id::{AccountId, ConversationId, DeviceId, MessageId, ServerName},
+    id::{AccountId, ConversationId, DeviceId, DeviceNumber, MessageId, ServerName},
     time::{Stamp, Timestamp},
 };
 use uuid::Uuid;
@@ -25,6 +25,8 @@ pub struct Accept {
     pub sender: AccountId,
     /// The sending device.
     pub device: DeviceId,
+    /// Its number, by which recipients know it.
+    pub device_number: DeviceNumber,
     /// The client's id.
     pub id: MessageId,
     /// The conversation.
@@ -66,8 +68,8 @@ pub struct Accept {
 pub struct Destination {
     /// The region.
     pub server: ServerName,
-    /// Who gets it there, as the federation encodes it.
-    pub recipients: Bytes,
+    /// Accounts there that get it.
+    pub recipients: Vec<Uuid>,
 }
 
 /// How a submission ended.

@@ -6,6 +6,7 @@
 //! * [`bodies::Bodies`]: opaque bytes by id;
 //! * the *ledger*, everything else, split by area: [`accounts::Accounts`], [`sessions::Sessions`],
 //!   [`ledger::Ledger`] (acceptance, inboxes, positions, watermarks), [`outbox::Outbox`],
+//!   [`reception::Receptions`], [`peers::Peers`],
 //!   [`leases::Leases`], [`wakes::Wakes`].
 //!
 //! A message's body is put first, then one ledger transaction is the commit point:
@@ -29,6 +30,10 @@ pub mod inbox;
 pub mod receipts;
 
 pub mod outbox;
+
+pub mod reception;
+
+pub mod peers;
 
 pub mod leases;
 

@@ -8,6 +8,7 @@ use crate::{
     bodies::{Bodies, BodyId},
     error::StoreError,
     ledger::{Accept, Ledger, Outcome},
+    reception::{Reception, Receptions, Taken},
     retention::{Cutoffs, Trimmed},
 };
 
@@ -51,6 +52,22 @@ impl MessageStore {
         }
         self.bodies.put(bodies).await?;
         self.ledger.commit(batch, &[]).await
+    }
+
+    /// Receives what another region sent; see [`Receptions::take`].
+    ///
+    /// # Errors
+    /// [`StoreError`]: nothing was taken.
+    pub async fn receive(
+        &self,
+        receptions: &dyn Receptions,
+        reception: Reception<'_>,
+    ) -> Result<Taken, StoreError> {
+        if self.together {
+            return receptions.take(&reception).await;
+        }
+        self.bodies.put(reception.bodies).await?;
+        receptions.take(&Reception { bodies: &[], ..reception }).await
     }
 
     /// The bodies of `ids`, in their order; see [`Bodies::get`].

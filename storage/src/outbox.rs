@@ -1,82 +1,293 @@
-//! Intents to other regions: written by the commit that accepts the message, taken up by the one
-//! worker that holds the destination's lease.
+//! Queues to other regions. The commit that accepts a message puts an entry into the *log* of its
+//! destination and lane; the one worker that holds the destination's lease sends from it.
+//!
+//! ```text
+//! index   1 … floor   floor+1 … receipted    receipted+1 … offered    offered+1 … head
+//!         gone        kept for the grace     may have been sent       never sent
+//! ```
+//! Indices are given by the commit, without a hole, and become visible in order. What an index means
+//! on the wire (incarnations, sequences) is the federation's business, and its state is opaque here.
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use posthouse_protocol::{id::ServerName, time::Timestamp};
+use posthouse_protocol::{
+    federation::stream::{Lane, PerLane, RunningHash},
+    id::{MessageId, ServerName},
+    status::FailReason,
+    time::Timestamp,
+};
+use uuid::Uuid;
 
-use crate::{error::StoreError, inbox::StoredMessage, leases::Fence};
+use crate::{
+    error::StoreError,
+    inbox::{Failed, StoredMessage},
+    leases::Fence,
+    ledger::Arrival,
+    receipts::{Risen, Watermark},
+};
 
-/// A lane of a stream: each is a gap-free sequence of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Lane {
-    /// Keys, devices, group state.
-    Control,
-    /// Messages.
-    Messages,
-    /// Receipts.
-    Receipts,
-    /// Everything large or late.
-    Bulk,
+/// The lane that carries a class: keys go first, receipts do not hold up messages.
+pub fn lane_of(class: posthouse_protocol::frame::Class) -> Lane {
+    use posthouse_protocol::frame::Class;
+    match class {
+        Class::Key => Lane::Control,
+        Class::Receipt => Lane::Receipts,
+        Class::Message | Class::Control | Class::Ephemeral => Lane::Messages,
+    }
 }
 
-/// Something to be sent to a region.
+/// A place in a lane's log with the running hash there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Mark {
+    /// The index.
+    pub index: u64,
+    /// The running hash after it.
+    pub hash: RunningHash,
+}
+
+/// What is kept of the stream to one destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Intent {
-    /// Its number among the destination's intents; rising, visible in order.
-    pub number: u64,
-    /// Its sequence in the lane, once assigned; the first is 1.
-    pub sequence: Option<u64>,
-    /// Who gets it there, as the federation encodes it.
-    pub recipients: Bytes,
-    /// When it was enqueued.
-    pub enqueued_at: Timestamp,
-    /// The message.
-    pub message: StoredMessage,
+pub struct OutboxStream {
+    /// The federation's own state: at most 64 KiB.
+    pub state: Bytes,
+    /// The lanes.
+    pub lanes: PerLane<OutboxLane>,
 }
 
-/// The outbox.
+/// What is kept of one lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OutboxLane {
+    /// Entries up to here are gone.
+    pub floor: Mark,
+    /// The destination has signed for everything up to here.
+    pub receipted: Mark,
+    /// Entries up to here may have been sent.
+    pub offered: u64,
+}
+
+/// An entry of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxEntry {
+    /// Its index.
+    pub index: u64,
+    /// Names it, with `sender`, at the destination: a message's id, or one made for it.
+    pub id: Uuid,
+    /// The account here that it is of; `None` for the server itself.
+    pub sender: Option<Uuid>,
+    /// What it is.
+    pub item: OutboxItem,
+}
+
+/// What an entry is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OutboxItem {
+    /// A message.
+    Message {
+        /// The message.
+        message: Box<StoredMessage>,
+        /// Accounts at the destination.
+        recipients: Vec<Uuid>,
+        /// The stored content.
+        body: Bytes,
+        /// The payload version that was current when it was queued.
+        payload_version: u8,
+    },
+    /// How far a reader here has got with what the destination sent, as it is now: a later rise that
+    /// found the entry still unsent is part of it.
+    Watermark {
+        /// The watermark.
+        watermark: Box<Watermark>,
+        /// The senders there that are told.
+        recipients: Vec<Uuid>,
+        /// The payload version that was current when it was queued.
+        payload_version: u8,
+    },
+    /// It failed (expired, rejected) and its sender was told: id, sender and place stay, the content
+    /// is gone.
+    Failed,
+    /// The destination refused it whenever it came: nothing of it is sent any more.
+    Refused,
+}
+
+/// Entries of a lane's log.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Loaded {
+    /// The entries, in order and without a hole.
+    pub entries: Vec<OutboxEntry>,
+    /// The last index that may have been sent from now on; entries beyond wait unseen.
+    pub offered: u64,
+}
+
+/// What to read of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoadRange {
+    /// After this index.
+    pub after: u64,
+    /// At most so many entries.
+    pub limit: usize,
+    /// At most so many bytes of contents, but at least one entry.
+    pub max_bytes: usize,
+}
+
+/// What a receipt settles in a lane.
+#[derive(Debug, Clone, Copy)]
+pub struct Settlement<'a> {
+    /// The new receipted mark.
+    pub to: Mark,
+    /// Indices up to it that the destination will never take, and why.
+    pub rejected: &'a [(u64, FailReason)],
+    /// When.
+    pub now: Timestamp,
+}
+
+/// What settling told people, for those who are connected.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Settled {
+    /// Watermarks of `accepted` that rose, with the senders' new inbox entries.
+    pub risen: Vec<Risen>,
+    /// Messages that failed, with the senders' new inbox entries.
+    pub failed: Vec<(Arrival, Failed)>,
+}
+
+/// A message that waits for a destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its sender, an account here.
+    pub sender: Uuid,
+    /// Its id.
+    pub id: MessageId,
+}
+
+/// The outbox. Every method with a fence fails with [`StoreError::Fenced`] if the fence is not the
+/// newest of its lease, and then has written nothing. Destinations without a row are empty.
 #[async_trait]
 pub trait Outbox: Send + Sync {
-    /// Regions that something waits for, at most `limit`, in the order of their names after
-    /// `after`.
+    /// Regions with entries that are not receipted, at most `limit`, in the order of their names
+    /// after `after`.
     async fn waiting(
         &self,
         after: Option<&ServerName>,
         limit: usize,
     ) -> Result<Vec<ServerName>, StoreError>;
 
-    /// Gives the next sequences of the lane to intents that have none, in the order of their
-    /// numbers, at most `limit`, durably; returns how many.
-    ///
-    /// # Errors
-    /// [`StoreError::Fenced`] if `fence` is not the newest of its lease: nothing was written.
-    async fn assign(
+    /// Regions for which a stream exists, at most `limit`, in the order of their names after
+    /// `after`.
+    async fn streams(
+        &self,
+        after: Option<&ServerName>,
+        limit: usize,
+    ) -> Result<Vec<ServerName>, StoreError>;
+
+    /// The stream to `destination`; `fresh` is stored and given back if there is none.
+    async fn stream(
+        &self,
+        fence: &Fence,
+        destination: &ServerName,
+        fresh: &OutboxStream,
+    ) -> Result<OutboxStream, StoreError>;
+
+    /// The stream to `destination` as it is stored; `None` if there is none.
+    async fn marks(&self, destination: &ServerName) -> Result<Option<OutboxStream>, StoreError>;
+
+    /// Reads entries after `range.after`; those beyond the lane's `offered` that are read become
+    /// offered, durably, before they are given back.
+    async fn load(
         &self,
         fence: &Fence,
         destination: &ServerName,
         lane: Lane,
-        limit: usize,
-    ) -> Result<usize, StoreError>;
+        range: LoadRange,
+    ) -> Result<Loaded, StoreError>;
 
-    /// Intents of the lane with a sequence above `after`, in order, at most `limit`.
-    async fn sequenced(
-        &self,
-        destination: &ServerName,
-        lane: Lane,
-        after: u64,
-        limit: usize,
-    ) -> Result<Vec<Intent>, StoreError>;
-
-    /// Removes the lane's intents up to sequence `through`: the destination has signed for them.
-    ///
-    /// # Errors
-    /// [`StoreError::Fenced`] if `fence` is not the newest of its lease: nothing was written.
+    /// In one transaction: the receipted mark moves to `to`; of the entries between the old mark and
+    /// the new one, those that are rejected become [`OutboxItem::Failed`] and put an
+    /// [`EntryKind::Failed`](crate::inbox::EntryKind::Failed) into their sender's inbox, unless
+    /// they had failed before; the other messages raise the watermark `accepted` of (conversation,
+    /// recipient, own region), one for each recipient of a direct message, told to the sender. The
+    /// entries stay until [`Outbox::forget`].
     async fn settle(
         &self,
         fence: &Fence,
         destination: &ServerName,
         lane: Lane,
-        through: u64,
+        settlement: Settlement<'_>,
+    ) -> Result<Settled, StoreError>;
+
+    /// The receipted mark goes back to `to`; no status changes.
+    async fn rewind(
+        &self,
+        fence: &Fence,
+        destination: &ServerName,
+        lane: Lane,
+        to: Mark,
     ) -> Result<(), StoreError>;
+
+    /// The entry becomes [`OutboxItem::Refused`]; its sender is told `reason` as in
+    /// [`Outbox::settle`].
+    async fn refuse(
+        &self,
+        fence: &Fence,
+        destination: &ServerName,
+        lane: Lane,
+        index: u64,
+        (reason, now): (FailReason, Timestamp),
+    ) -> Result<Settled, StoreError>;
+
+    /// Messages that are not receipted and whose `expires` (or, without one, the end of retention
+    /// after acceptance) lies before `before` fail with [`FailReason::Expired`], at most `limit`.
+    /// They become [`OutboxItem::Failed`].
+    async fn expire(
+        &self,
+        fence: &Fence,
+        destination: &ServerName,
+        (before, now): (Timestamp, Timestamp),
+        limit: usize,
+    ) -> Result<Settled, StoreError>;
+
+    /// All messages that are not receipted fail with `reason`, at most `limit`; for a destination
+    /// that does not exist.
+    async fn fail_all(
+        &self,
+        fence: &Fence,
+        destination: &ServerName,
+        (reason, now): (FailReason, Timestamp),
+        limit: usize,
+    ) -> Result<Settled, StoreError>;
+
+    /// The lane's oldest entries, without their contents, that were receipted before `before` and
+    /// still are; at most `limit`. Items are given as [`OutboxItem::Failed`] or
+    /// [`OutboxItem::Refused`].
+    async fn overdue(
+        &self,
+        destination: &ServerName,
+        lane: Lane,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<OutboxEntry>, StoreError>;
+
+    /// In one transaction: removes the entries up to `floor`, and stores it as the lane's floor.
+    async fn forget(
+        &self,
+        fence: &Fence,
+        destination: &ServerName,
+        lane: Lane,
+        floor: Mark,
+    ) -> Result<(), StoreError>;
+
+    /// Replaces the stream's state and its lanes' marks. `offered` never goes back.
+    async fn open(
+        &self,
+        fence: &Fence,
+        destination: &ServerName,
+        next: &OutboxStream,
+    ) -> Result<(), StoreError>;
+
+    /// Messages for the destination that are not receipted and have not failed, the oldest first,
+    /// at most `limit`.
+    async fn unreceipted(
+        &self,
+        destination: &ServerName,
+        limit: usize,
+    ) -> Result<Vec<Waiting>, StoreError>;
 }

@@ -3,7 +3,7 @@
 use posthouse_protocol::{
     cursor::Cursor,
     id::{AccountId, ConversationId, DeviceId, ServerName},
-    status::Seen,
+    status::Reached,
     time::Timestamp,
 };
 use uuid::Uuid;
@@ -37,8 +37,8 @@ pub struct Watermark {
     pub reader: AccountId,
     /// Whose numbers: the region that accepted the messages.
     pub origin: ServerName,
-    /// Delivered to, or read by, the reader.
-    pub seen: Seen,
+    /// Accepted by the reader's region, delivered to, or read by the reader.
+    pub reached: Reached,
     /// The highest number.
     pub through: u64,
     /// Numbers below `through` that are not covered; ascending, at most [`MAX_EXCEPT`].
@@ -55,6 +55,19 @@ pub struct WatermarkRise {
     /// Local accounts whose inbox gets (or keeps, moved to the end) one entry for this
     /// conversation, reader, origin and kind.
     pub tell: Vec<Uuid>,
+    /// For a watermark over another region's numbers: what tells that region.
+    pub forward: Option<Forward>,
+}
+
+/// An entry of the outbox, in the lane of receipts, that tells a watermark's `origin` of it. If one
+/// for the same watermark and recipients has not been offered yet, it tells the new one, and no
+/// further entry is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forward {
+    /// Names the entry; never used before.
+    pub id: Uuid,
+    /// The senders there that are told.
+    pub recipients: Vec<Uuid>,
 }
 
 /// A watermark that did rise.

@@ -161,7 +161,13 @@ impl Sender {
             let (code, message) = (said(frame.code.as_deref()), said(frame.message.as_deref()));
             return Err(Failure::Refused { code, message });
         }
-        // A status without a number is a watermark, which only repeats the live ones.
+        if let Some(through) = frame.through {
+            // It repeats the live statuses; between regions those may be lost.
+            if frame.status.as_deref() == Some("delivered") && done == Done::Delivered {
+                self.covered(through, phase);
+            }
+            return Ok(());
+        }
         let Some(number) = frame.number().filter(|_| frame.kind == "status") else {
             return Ok(());
         };
@@ -174,20 +180,35 @@ impl Sender {
         if sent_at == 0 {
             return Ok(());
         }
-        let age = clock::nanos().saturating_sub(sent_at);
-        let measuring = phase == Phase::Measuring;
-        if told == Done::Sent && measuring {
-            self.told.accepted.note(age);
+        if told == Done::Sent && phase == Phase::Measuring {
+            self.told.accepted.note(clock::nanos().saturating_sub(sent_at));
         }
         if told == done {
-            *self.place(number) = 0;
-            self.in_flight -= 1;
-            self.shared.done.fetch_add(1, Ordering::Relaxed);
-            if measuring {
-                self.told.done.note(age);
-            }
+            self.finish(number, phase);
         }
         Ok(())
+    }
+
+    /// The message is done with.
+    fn finish(&mut self, number: u64, phase: Phase) {
+        let sent_at = core::mem::take(self.place(number));
+        if sent_at == 0 {
+            return;
+        }
+        self.in_flight -= 1;
+        self.shared.done.fetch_add(1, Ordering::Relaxed);
+        if phase == Phase::Measuring {
+            self.told.done.note(clock::nanos().saturating_sub(sent_at));
+        }
+    }
+
+    /// A watermark: the sender is alone in its conversation, so that the region's numbers are its
+    /// own, counted from 1.
+    fn covered(&mut self, through: u64, phase: Phase) {
+        let oldest = self.next.saturating_sub(PLACES as u64);
+        for number in oldest..through.min(self.next) {
+            self.finish(number, phase);
+        }
     }
 
     /// A message's place. No two messages in flight share one, since fewer are than there are

@@ -26,6 +26,7 @@ fn a_message_is_read_with_its_content() {
     let text = MessageFrame {
         id: MessageId::parse(ID).unwrap(),
         from: Cow::Borrowed(&from),
+        from_device: None,
         to: None,
         conversation_id: ConversationId([0xab; 16]),
         content,
@@ -58,6 +59,7 @@ fn statuses_and_watermarks_are_told_apart() {
         stamp: Some(Stamp(9)),
         origin_number: Some(4),
         reason: None,
+        cursor: None,
     };
     assert_eq!(Event::parse(&status.to_json()).unwrap(), Event::Status(Box::new(status)));
     let watermark = WatermarkFrame {

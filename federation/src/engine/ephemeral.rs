@@ -1,6 +1,6 @@
 //! Presence and typing: unsequenced, coalesced, droppable, and never in the way of a message.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use posthouse_protocol::{
@@ -10,13 +10,18 @@ use posthouse_protocol::{
 };
 use uuid::Uuid;
 
+use super::outbound::RECORD_OVERHEAD;
+
 /// Most ephemerals that wait for one destination.
 pub const MAX_WAITING: usize = 256;
 /// How long an ephemeral is worth sending, in milliseconds (10 s).
 pub const WORTH_MS: u64 = 10_000;
+/// How far an ephemeral envelope may lie behind the newest of its origin, by the origin's clock, in
+/// milliseconds (10 s): what is older is refused, so that it need not be remembered.
+pub const BEHIND_MS: u64 = 10_000;
 /// Most ephemeral envelopes that are remembered per origin, to refuse their repetition. An origin
-/// that sends more within the freshness window is refused, not forgotten.
-pub const MAX_REMEMBERED: usize = 4_096;
+/// that sends more within [`BEHIND_MS`] is refused, not forgotten.
+pub const MAX_REMEMBERED: usize = 16_384;
 
 /// What a newer ephemeral replaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,30 +34,52 @@ pub struct EphemeralKey {
     pub conversation: Option<ConversationId>,
 }
 
+/// An event that is sent at once or never.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ephemeral {
+    /// A newer one of the same key replaces one that waits.
+    pub key: EphemeralKey,
+    /// The sender's account here.
+    pub sender: Uuid,
+    /// Its id.
+    pub id: Uuid,
+    /// The event, encoded.
+    pub event: Bytes,
+}
+
+/// What an envelope has room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// At most so many records.
+    pub records: usize,
+    /// At most so many bytes of them.
+    pub bytes: usize,
+}
+
 /// Ephemerals on their way to one destination.
 #[derive(Debug, Default)]
 pub struct EphemeralOutbox {
-    waiting: BTreeMap<EphemeralKey, (Timestamp, Uuid, Bytes)>,
+    waiting: BTreeMap<EphemeralKey, (Timestamp, Ephemeral)>,
     in_flight: bool,
 }
 
 impl EphemeralOutbox {
     /// Adds one, replacing an older one of the same key. Gives `false` if it was dropped because
     /// too many wait.
-    pub fn push(&mut self, key: EphemeralKey, id: Uuid, event: Bytes, now: Timestamp) -> bool {
-        if self.waiting.len() >= MAX_WAITING && !self.waiting.contains_key(&key) {
+    pub fn push(&mut self, ephemeral: Ephemeral, now: Timestamp) -> bool {
+        if self.waiting.len() >= MAX_WAITING && !self.waiting.contains_key(&ephemeral.key) {
             self.drop_worthless(now);
             if self.waiting.len() >= MAX_WAITING {
                 return false;
             }
         }
-        self.waiting.insert(key, (now, id, event));
+        self.waiting.insert(ephemeral.key, (now, ephemeral));
         true
     }
 
-    /// Takes what is to be sent now: everything that waits, if nothing is in flight and the
-    /// destination answers; nothing, and what waits is dropped, if it does not.
-    pub fn take(&mut self, reachable: bool, now: Timestamp) -> Vec<(EphemeralKey, Uuid, Bytes)> {
+    /// Takes what is to be sent now: what waits and fits into an envelope of `room`, if nothing is in
+    /// flight and the destination answers; nothing, and what waits is dropped, if it does not.
+    pub fn take(&mut self, reachable: bool, room: Room, now: Timestamp) -> Vec<Ephemeral> {
         if !reachable {
             self.waiting.clear();
             return Vec::new();
@@ -61,9 +88,22 @@ impl EphemeralOutbox {
             return Vec::new();
         }
         self.drop_worthless(now);
-        let taken = core::mem::take(&mut self.waiting);
+        let (mut taken, mut bytes) = (Vec::new(), 0_usize);
+        while let Some((key, (at, ephemeral))) = self.waiting.pop_first() {
+            let size = ephemeral.event.len().saturating_add(RECORD_OVERHEAD);
+            bytes = bytes.saturating_add(size);
+            if size > room.bytes {
+                // It would never fit.
+                bytes -= size;
+            } else if taken.len() < room.records && bytes <= room.bytes {
+                taken.push(ephemeral);
+            } else {
+                self.waiting.insert(key, (at, ephemeral));
+                break;
+            }
+        }
         self.in_flight = !taken.is_empty();
-        taken.into_iter().map(|(key, (_, id, event))| (key, id, event)).collect()
+        taken
     }
 
     /// The last one sent was answered, or was lost; nobody asks which.
@@ -103,13 +143,15 @@ pub enum EphemeralRefusal {
 /// Remembers the ephemeral envelopes of one origin.
 #[derive(Debug, Default)]
 pub struct EphemeralGuard {
-    /// In the order of arrival, with the time after which each would not be fresh any more.
-    order: VecDeque<(Timestamp, EnvelopeDigest)>,
-    known: HashSet<EnvelopeDigest>,
+    /// The newest `created` that passed.
+    newest: Timestamp,
+    /// Those that passed and are not refused for their age yet.
+    known: BTreeSet<(Timestamp, EnvelopeDigest)>,
 }
 
 impl EphemeralGuard {
-    /// Lets an envelope pass once, if `created` lies within [`FRESHNESS_MS`] of `now`.
+    /// Lets an envelope pass once, if `created` lies within [`FRESHNESS_MS`] of `now` and less than
+    /// [`BEHIND_MS`] behind the newest one.
     ///
     /// # Errors
     /// [`EphemeralRefusal`].
@@ -119,44 +161,53 @@ impl EphemeralGuard {
         created: Timestamp,
         now: Timestamp,
     ) -> Result<(), EphemeralRefusal> {
-        if created.0.abs_diff(now.0) > FRESHNESS_MS {
+        let fresh = created.0.abs_diff(now.0) <= FRESHNESS_MS;
+        if !fresh || created.plus_millis(BEHIND_MS) <= self.newest {
             return Err(EphemeralRefusal::NotFresh);
         }
-        // The front is only forgotten once it would be refused as stale, whatever follows it.
-        while self.order.front().is_some_and(|(until, _)| *until < now) {
-            if let Some((_, old)) = self.order.pop_front() {
-                self.known.remove(&old);
-            }
-        }
-        if self.known.contains(&digest) {
+        if self.known.contains(&(created, digest)) {
             return Err(EphemeralRefusal::Replayed);
         }
-        if self.order.len() >= MAX_REMEMBERED {
+        // Only what would be refused for its age is forgotten.
+        let newest = self.newest.max(created);
+        while self.known.first().is_some_and(|(at, _)| at.plus_millis(BEHIND_MS) <= newest) {
+            self.known.pop_first();
+        }
+        self.newest = newest;
+        if self.known.len() >= MAX_REMEMBERED {
             return Err(EphemeralRefusal::TooMany);
         }
-        self.known.insert(digest);
-        self.order.push_back((created.plus_millis(FRESHNESS_MS), digest));
+        self.known.insert((created, digest));
         Ok(())
+    }
+
+    /// Whether nothing that it remembers could pass at `now` without it.
+    pub fn is_spent(&self, now: Timestamp) -> bool {
+        self.newest.plus_millis(FRESHNESS_MS) < now
     }
 
     /// How many are remembered.
     pub fn len(&self) -> usize {
-        self.order.len()
+        self.known.len()
     }
 
     /// Whether none is remembered.
     pub fn is_empty(&self) -> bool {
-        self.order.is_empty()
+        self.known.is_empty()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use proptest::prelude::*;
 
     use super::*;
 
     const NOW: Timestamp = Timestamp(1_700_000_000_000);
+
+    const ROOM: Room = Room { records: 1_000, bytes: 100_000 };
 
     fn digest(n: u64) -> EnvelopeDigest {
         let mut bytes = [0; 32];
@@ -164,27 +215,50 @@ mod tests {
         EnvelopeDigest(bytes)
     }
 
-    fn key(n: u128) -> EphemeralKey {
-        EphemeralKey { kind: 4, sender: Uuid::from_u128(n), conversation: None }
+    fn ephemeral(sender: u128, id: u128) -> Ephemeral {
+        let (sender, id) = (Uuid::from_u128(sender), Uuid::from_u128(id));
+        let key = EphemeralKey { kind: 4, sender, conversation: None };
+        Ephemeral { key, sender, id, event: Bytes::new() }
     }
 
     #[test]
     fn newer_replaces_older_and_the_number_is_bounded() {
         let mut outbox = EphemeralOutbox::default();
         for n in 0..1_000 {
-            outbox.push(key(n % 400), Uuid::from_u128(n), Bytes::new(), NOW);
+            outbox.push(ephemeral(n % 400, n), NOW);
         }
         assert_eq!(outbox.len(), MAX_WAITING);
-        let taken = outbox.take(true, NOW);
+        let taken = outbox.take(true, ROOM, NOW);
         assert_eq!(taken.len(), MAX_WAITING);
-        assert_eq!(taken[0].1, Uuid::from_u128(800), "the newest of its key");
-        outbox.push(key(1), Uuid::nil(), Bytes::new(), NOW);
-        assert!(outbox.take(true, NOW).is_empty(), "one envelope at a time");
+        assert_eq!(taken[0].id, Uuid::from_u128(800), "the newest of its key");
+        outbox.push(ephemeral(1, 0), NOW);
+        assert!(outbox.take(true, ROOM, NOW).is_empty(), "one envelope at a time");
         outbox.done();
-        assert!(outbox.take(true, NOW.plus_millis(WORTH_MS)).is_empty(), "no longer worth it");
-        outbox.push(key(1), Uuid::nil(), Bytes::new(), NOW);
-        assert!(outbox.take(false, NOW).is_empty());
+        assert!(
+            outbox.take(true, ROOM, NOW.plus_millis(WORTH_MS)).is_empty(),
+            "no longer worth it"
+        );
+        outbox.push(ephemeral(1, 0), NOW);
+        assert!(outbox.take(false, ROOM, NOW).is_empty());
         assert!(outbox.is_empty(), "dropped while the peer is away");
+    }
+
+    #[test]
+    fn an_envelope_takes_what_fits() {
+        let mut outbox = EphemeralOutbox::default();
+        let sized = |n, size| Ephemeral { event: Bytes::from(vec![0; size]), ..ephemeral(n, n) };
+        for (n, size) in [(1, 400), (2, 400), (3, 2_000), (4, 400)] {
+            outbox.push(sized(n, size), NOW);
+        }
+        let room = Room { records: 10, bytes: 1_000 };
+        let ids = |taken: Vec<Ephemeral>| taken.iter().map(|e| e.id.as_u128()).collect::<Vec<_>>();
+        assert_eq!(ids(outbox.take(true, room, NOW)), [1, 2]);
+        outbox.done();
+        assert_eq!(ids(outbox.take(true, room, NOW)), [4], "the large one is dropped");
+        outbox.done();
+        outbox.push(sized(1, 0), NOW);
+        outbox.push(sized(2, 0), NOW);
+        assert_eq!(ids(outbox.take(true, Room { records: 1, ..room }, NOW)), [1]);
     }
 
     proptest! {
@@ -204,7 +278,7 @@ mod tests {
                 if guard.admit(name, created, now).is_ok() {
                     prop_assert!(passed.insert(name));
                 }
-                prop_assert!(guard.len() <= MAX_REMEMBERED && guard.known.len() == guard.len());
+                prop_assert!(guard.len() <= MAX_REMEMBERED && guard.known.len() <= MAX_REMEMBERED);
             }
         }
     }

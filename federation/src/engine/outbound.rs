@@ -12,25 +12,21 @@
 
 use bytes::Bytes;
 use posthouse_protocol::{
-    federation::stream::{Incarnation, Lane, PerLane, Position, RunningHash, Standing},
+    federation::stream::{Incarnation, PerLane, Position, RunningHash, Standing},
     id::ServerName,
     time::Timestamp,
 };
 use uuid::Uuid;
 
+/// A place in a lane's log with the running hash there, in the present incarnation.
+pub use posthouse_storage::outbox::Mark;
+
 /// Most earlier incarnations that are remembered: enough for a peer to be led on from an old backup.
 pub const MAX_PAST: usize = 16;
+/// Most bytes that a record has beside its event: its number, id, sender, and heads.
+pub const RECORD_OVERHEAD: usize = 48;
 /// The shortest time between two incarnations of one stream, in milliseconds (1 min).
 pub const INCARNATION_EVERY_MS: u64 = 60_000;
-
-/// A place in a lane's log with the running hash there, in the present incarnation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Mark {
-    /// The index.
-    pub index: u64,
-    /// The running hash after it.
-    pub hash: RunningHash,
-}
 
 /// An entry of a lane's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -289,16 +285,5 @@ impl OutboundLane {
                 Mark { index: entry.index, hash: entry.follow(before, self.sequence(entry.index)) }
             };
         }
-    }
-}
-
-/// The lane that a stored lane is on the wire.
-pub fn wire_lane(lane: posthouse_storage::outbox::Lane) -> Lane {
-    use posthouse_storage::outbox::Lane as Stored;
-    match lane {
-        Stored::Control => Lane::Control,
-        Stored::Messages => Lane::Messages,
-        Stored::Receipts => Lane::Receipts,
-        Stored::Bulk => Lane::Bulk,
     }
 }

@@ -10,10 +10,14 @@ use posthouse_protocol::{
     problem::{Code, Rejection},
     time::Timestamp,
 };
-use posthouse_storage::accounts::{Account, AccountState, Accounts, Device};
+use posthouse_storage::{
+    accounts::{Account, AccountState, Accounts, Device},
+    error::StoreError,
+};
 use uuid::Uuid;
 
 use super::store_failed;
+use crate::regions::Regions;
 
 /// Most entries of each cache; a full one is emptied and fills again.
 const MAX_CACHED: usize = 100_000;
@@ -27,6 +31,7 @@ const DEVICES_FRESH_MS: u64 = 1_000;
 pub struct Directory {
     server: ServerName,
     store: Arc<dyn Accounts>,
+    regions: Arc<dyn Regions>,
     cache: Mutex<Cache>,
 }
 
@@ -39,8 +44,13 @@ struct Cache {
 
 impl Directory {
     /// The directory of the region `server`.
-    pub fn new(server: ServerName, store: Arc<dyn Accounts>) -> Self {
-        Self { server, store, cache: Mutex::default() }
+    pub fn new(server: ServerName, store: Arc<dyn Accounts>, regions: Arc<dyn Regions>) -> Self {
+        Self { server, store, regions, cache: Mutex::default() }
+    }
+
+    /// Other regions.
+    pub fn regions(&self) -> &Arc<dyn Regions> {
+        &self.regions
     }
 
     /// The region.
@@ -48,27 +58,31 @@ impl Directory {
         &self.server
     }
 
-    /// The account that `address` means.
+    /// The account that `address` means. Whether an account of another region exists is for that
+    /// region to say, when something comes for it.
     ///
     /// # Errors
-    /// [`Code::UnknownUser`] if this region has no such account, [`Code::NotFound`] for a group,
-    /// [`Code::RegionUnreachable`] for a handle or account of another region: this version does
-    /// not federate yet.
+    /// [`Code::UnknownUser`] if there is no such account, [`Code::NotFound`] for a group,
+    /// [`Code::RegionUnreachable`] for a region that this one does not speak with, or a handle of
+    /// one that cannot be asked.
     pub async fn resolve(&self, address: &Address) -> Result<AccountId, Rejection> {
-        let (server, uuid) = match address {
-            Address::Account(id) => (&id.server, self.known_account(id).await?),
-            Address::Handle(handle) if handle.server == self.server => {
-                (&handle.server, self.by_handle(&handle.name).await?)
+        let uuid = match address {
+            Address::Account(id) if id.server != self.server => {
+                self.regions.admits(&id.server)?;
+                return Ok(id.clone());
             }
-            Address::Handle(handle) => (&handle.server, None),
+            Address::Account(id) => self.known_account(id.uuid).await?,
+            Address::Handle(handle) if handle.server != self.server => {
+                self.regions.admits(&handle.server)?;
+                return self.regions.resolve(handle).await;
+            }
+            Address::Handle(handle) => {
+                self.by_handle(&handle.name).await.map_err(|err| store_failed(&err))?
+            }
             Address::Group(_) => {
                 return Err(Rejection::new(Code::NotFound, "there is no such group"));
             }
         };
-        if *server != self.server {
-            let detail = format!("this server does not reach {server}: it does not federate yet");
-            return Err(Rejection::new(Code::RegionUnreachable, detail));
-        }
         let uuid =
             uuid.ok_or_else(|| Rejection::new(Code::UnknownUser, "this region has no such user"))?;
         Ok(AccountId { uuid, server: self.server.clone() })
@@ -116,34 +130,51 @@ impl Directory {
     /// As [`Directory::resolve`].
     pub async fn account(&self, address: &Address) -> Result<Account, Rejection> {
         let id = self.resolve(address).await?;
+        if id.server != self.server {
+            return Err(Rejection::new(Code::UnknownUser, "this region has no such user"));
+        }
         let found = self.store.account(id.uuid).await.map_err(|err| store_failed(&err))?;
         found.ok_or_else(|| Rejection::new(Code::UnknownUser, "this region has no such user"))
     }
 
-    async fn known_account(&self, id: &AccountId) -> Result<Option<Uuid>, Rejection> {
-        if id.server != self.server {
-            return Ok(None);
-        }
-        if self.cache().accounts.contains(&id.uuid) {
-            return Ok(Some(id.uuid));
-        }
-        let found = self.store.existing(&[id.uuid]).await.map_err(|err| store_failed(&err))?;
-        if found.first() != Some(&true) {
-            return Ok(None);
-        }
-        let mut cache = self.cache();
-        if cache.accounts.len() >= MAX_CACHED {
-            cache.accounts.clear();
-        }
-        cache.accounts.insert(id.uuid);
-        Ok(Some(id.uuid))
+    async fn known_account(&self, uuid: Uuid) -> Result<Option<Uuid>, Rejection> {
+        let known = self.existing(&[uuid]).await.map_err(|err| store_failed(&err))?;
+        Ok((known.first() == Some(&true)).then_some(uuid))
     }
 
-    async fn by_handle(&self, handle: &HandleName) -> Result<Option<Uuid>, Rejection> {
+    /// Which of `ids` are accounts here, in their order.
+    ///
+    /// # Errors
+    /// As the store.
+    pub async fn existing(&self, ids: &[Uuid]) -> Result<Vec<bool>, StoreError> {
+        let unknown: Vec<Uuid> = {
+            let cache = self.cache();
+            ids.iter().filter(|id| !cache.accounts.contains(id)).copied().collect()
+        };
+        let mut fresh = HashSet::new();
+        if !unknown.is_empty() {
+            let found = self.store.existing(&unknown).await?;
+            fresh.extend(unknown.iter().zip(found).filter(|(_, yes)| *yes).map(|(id, _)| *id));
+        }
+        let mut cache = self.cache();
+        if cache.accounts.len() + fresh.len() > MAX_CACHED {
+            cache.accounts.clear();
+        }
+        let known = |id: &Uuid| fresh.contains(id) || cache.accounts.contains(id);
+        let answer = ids.iter().map(known).collect();
+        cache.accounts.extend(fresh);
+        Ok(answer)
+    }
+
+    /// The account that has a handle here, if one has.
+    ///
+    /// # Errors
+    /// As the store.
+    pub async fn by_handle(&self, handle: &HandleName) -> Result<Option<Uuid>, StoreError> {
         if let Some(uuid) = self.cache().handles.get(handle) {
             return Ok(Some(*uuid));
         }
-        let found = self.store.account_by_handle(handle).await.map_err(|err| store_failed(&err))?;
+        let found = self.store.account_by_handle(handle).await?;
         let Some(account) = found.filter(|account| account.state == AccountState::Active) else {
             return Ok(None);
         };

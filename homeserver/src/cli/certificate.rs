@@ -1,6 +1,6 @@
 //! `posthouse certificate renew`: a new certificate from the region's private authority.
 
-use std::{fs, io};
+use std::{fs, io, path::Path};
 
 use posthouse_protocol::time::Clock;
 
@@ -10,11 +10,15 @@ use crate::{
     console::Console,
     failure::{Exit, Failure},
     keys,
-    tls::authority::{self, Pair, SERVER_DAYS},
+    tls::authority::{self as ca, Pair, SERVER_DAYS},
 };
 
 /// Issues a new certificate for the same key, and puts it in the place of the old one.
-pub(super) fn renew(config: &Config, console: Console) -> Result<(), Failure> {
+pub(super) fn renew(
+    config: &Config,
+    authority: Option<&Path>,
+    console: Console,
+) -> Result<(), Failure> {
     let Some(files) = &config.client.tls else {
         return Err(Failure::new(
             Exit::Config,
@@ -22,12 +26,12 @@ pub(super) fn renew(config: &Config, console: Console) -> Result<(), Failure> {
             "Renew the certificate of the proxy in front of it.",
         ));
     };
-    let authority_key = authority::beside(files);
+    let authority_key = authority.map_or_else(|| ca::beside(files), |dir| dir.join("ca.key"));
     let private = keys::read_secret(
         &authority_key,
         "the private authority's key",
-        "Only certificates of the authority that `init` makes can be renewed here. For others, ask \
-         the authority that issued them.",
+        "Only certificates of a private authority can be renewed here: for one that is elsewhere, \
+         name its directory with --authority. For others, ask the authority that issued them.",
     )?;
     let authority_path = authority_key.with_extension("pem");
     let public = fs::read_to_string(&authority_path)
@@ -39,7 +43,7 @@ pub(super) fn renew(config: &Config, console: Console) -> Result<(), Failure> {
     )?;
     let pair = Pair { public, private };
     let now = SystemClock.now();
-    let issued = authority::issue(&pair, &config.domain, &server_key, now, system_random()?)?;
+    let issued = ca::issue(&pair, &config.domain, &server_key, now, system_random()?)?;
     keys::replace(&files.certificate, issued.as_bytes(), 0o644)
         .map_err(|err: io::Error| Failure::cannot_write(Exit::Keys, &files.certificate, &err))?;
     console.line(format_args!(

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use posthouse_protocol::id::ServerName;
 
 use super::{
-    Database, LogFormat,
+    Authority, Database, LogFormat, Override, Peers,
     setting::{Described, Setting},
 };
 use crate::accounts::Registration;
@@ -16,6 +16,7 @@ use crate::accounts::Registration;
 pub const SECTIONS: &[(&str, &str)] = &[
     ("", ""),
     ("client", "The listener for clients: REST and WebSocket."),
+    ("federation", "The listener for other regions, and how they are found and believed."),
     ("operator", "The listener for the operator: health and metrics, without authentication."),
     ("database", "Where accounts and messages are kept."),
     ("keys", "The keys of the server. Keep a copy of them in a safe place."),
@@ -37,9 +38,23 @@ pub const SETTINGS: &[&dyn Described] = &[
     &CLIENT_MAX_CONNECTIONS,
     &CLIENT_MAX_CONNECTIONS_PER_ADDRESS,
     &CLIENT_RATE_LIMITS,
+    &FEDERATION_LISTEN,
+    &FEDERATION_CERTIFICATE,
+    &FEDERATION_PRIVATE_KEY,
+    &FEDERATION_AUTHORITIES,
+    &FEDERATION_WEB_AUTHORITIES,
+    &FEDERATION_ALLOW,
+    &FEDERATION_DENY,
+    &FEDERATION_OVERRIDES,
+    &FEDERATION_DNS,
+    &FEDERATION_PRIVATE_ADDRESSES,
+    &FEDERATION_DISCOVERY_FILE,
+    &FEDERATION_MAX_CONNECTIONS,
     &OPERATOR_LISTEN,
     &DATABASE_URL,
     &KEYS_SIGNING,
+    &KEYS_SEALING,
+    &KEYS_LOG,
     &ACCOUNTS_REGISTRATION,
     &MESSAGES_ALLOW_UNENCRYPTED,
     &MESSAGES_PER_SECOND,
@@ -143,6 +158,98 @@ pub const CLIENT_RATE_LIMITS: Setting<bool> = Setting::new(
 );
 
 /// See its text.
+pub const FEDERATION_LISTEN: Setting<Option<SocketAddr>> = Setting::new(
+    "federation.listen",
+    Some("\"off\""),
+    "Where other regions connect, with mutual TLS: \"0.0.0.0:7443\" where nothing else names a \
+     port. \"off\" keeps the region to itself.",
+);
+
+/// See its text.
+pub const FEDERATION_CERTIFICATE: Setting<PathBuf> = Setting::new(
+    "federation.certificate",
+    Some("\"keys/server.pem\""),
+    "The certificate that proves the domain to other regions, with its chain (PEM). It may be that \
+     of the client listener. Read again on SIGHUP, and within a minute when the file changes.",
+);
+
+/// See its text.
+pub const FEDERATION_PRIVATE_KEY: Setting<PathBuf> = Setting::new(
+    "federation.private_key",
+    Some("\"keys/server.key\""),
+    "The private key of that certificate (PEM), readable by its owner only.",
+);
+
+/// See its text.
+pub const FEDERATION_AUTHORITIES: Setting<Vec<Authority>> = Setting::new(
+    "federation.authorities",
+    Some("[]"),
+    "Private authorities whose certificates other regions may show, besides those of the Web. \
+     With \"only\" and names an authority may vouch for those names alone.",
+);
+
+/// See its text.
+pub const FEDERATION_WEB_AUTHORITIES: Setting<bool> = Setting::new(
+    "federation.web_authorities",
+    Some("true"),
+    "Whether certificates of the authorities that this system trusts for the Web are believed.",
+);
+
+/// See its text.
+pub const FEDERATION_ALLOW: Setting<Vec<Peers>> = Setting::new(
+    "federation.allow",
+    Some("[\"*\"]"),
+    "The regions that this one speaks with: names, \"*.example\" for every name below example, \
+     or \"*\" for all.",
+);
+
+/// See its text.
+pub const FEDERATION_DENY: Setting<Vec<Peers>> = Setting::new(
+    "federation.deny",
+    Some("[]"),
+    "Regions that this one does not speak with, in the same form. It wins over federation.allow.",
+);
+
+/// See its text.
+pub const FEDERATION_OVERRIDES: Setting<Vec<Override>> = Setting::new(
+    "federation.overrides",
+    Some("[]"),
+    "Where regions are that are not to be looked up in DNS. A domain may stand more than once; \
+     the first host that proves the domain is used.",
+);
+
+/// See its text.
+pub const FEDERATION_DNS: Setting<Vec<SocketAddr>> = Setting::new(
+    "federation.dns",
+    Some("[]"),
+    "The recursive DNS servers to ask. If none is named, those of /etc/resolv.conf.",
+);
+
+/// See its text.
+pub const FEDERATION_PRIVATE_ADDRESSES: Setting<bool> = Setting::new(
+    "federation.private_addresses",
+    Some("false"),
+    "Whether regions may be at private or loopback addresses. Leave it false on the Internet: \
+     other people's DNS could otherwise point this server at your own network.",
+);
+
+/// See its text.
+pub const FEDERATION_DISCOVERY_FILE: Setting<PathBuf> = Setting::new(
+    "federation.discovery_file",
+    Some("\"data/discovery.json\""),
+    "Where the server remembers where other regions are, so that it finds them while DNS is down. \
+     It may be deleted.",
+);
+
+/// See its text.
+pub const FEDERATION_MAX_CONNECTIONS: Setting<usize> = Setting::new(
+    "federation.max_connections",
+    Some("1024"),
+    "Most connections of other regions at a time. 8 to 100000.",
+)
+.checked(|value| between(*value, 8, 100_000));
+
+/// See its text.
 pub const OPERATOR_LISTEN: Setting<Option<SocketAddr>> = Setting::new(
     "operator.listen",
     Some("\"127.0.0.1:8450\""),
@@ -162,8 +269,23 @@ pub const DATABASE_URL: Setting<Database> = Setting::new(
 pub const KEYS_SIGNING: Setting<PathBuf> = Setting::new(
     "keys.signing",
     Some("\"keys/signing.key\""),
-    "The Ed25519 key that signs access tokens. It is made by `posthouse init` and never made \
+    "The Ed25519 key that signs access tokens and what goes to other regions. It is made by `posthouse init` and never made \
      again: if it is lost, restore it from a copy.",
+);
+
+/// See its text.
+pub const KEYS_SEALING: Setting<PathBuf> = Setting::new(
+    "keys.sealing",
+    Some("\"keys/sealing.key\""),
+    "The keys that other regions seal envelopes to. Made by `posthouse init` and never made again.",
+);
+
+/// See its text.
+pub const KEYS_LOG: Setting<PathBuf> = Setting::new(
+    "keys.log",
+    Some("\"keys/keys.log\""),
+    "The region's public key log: every set of keys it ever had, each signed by the one before. \
+     Other regions follow it, so it must never be lost or begun anew.",
 );
 
 /// See its text.

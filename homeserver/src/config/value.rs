@@ -48,7 +48,7 @@ impl Raw {
         }
     }
 
-    fn texts(&self, form: &str) -> Result<Vec<&str>, String> {
+    pub(super) fn texts(&self, form: &str) -> Result<Vec<&str>, String> {
         let texts: Vec<&str> = match self {
             Self::Text(text) => vec![text],
             Self::List(texts) => texts.iter().map(String::as_str).collect(),

@@ -7,7 +7,7 @@ use posthouse_client_api::{
     rate::{Limiter, Rate},
 };
 use posthouse_protocol::{
-    content::{Ciphertext, Content, Payload},
+    content::{Ciphertext, Payload},
     frame::{Class, Submission},
     id::AccountId,
     limits,
@@ -18,9 +18,6 @@ use posthouse_storage::accounts::Device;
 use tokio::time::Instant;
 
 use crate::accounts::Directory;
-
-/// The content type that says nothing to the server.
-const ENCRYPTED: &str = "encrypted";
 
 /// What a region takes.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +36,7 @@ pub struct Gate {
     directory: Arc<Directory>,
     sending: Limiter<uuid::Uuid>,
     unknown: Limiter<uuid::Uuid>,
+    new_regions: Limiter<uuid::Uuid>,
     /// What the limiters count from. Not the time of day: were that put back, everyone who had sent
     /// shortly before would be refused until it had caught up.
     start: Instant,
@@ -47,6 +45,10 @@ pub struct Gate {
 /// Unknown users that one account may write to at once, and per second in the long run: enough for
 /// typing errors, not for trying all names.
 const UNKNOWN: Rate = Rate { burst: 60, interval: Duration::from_secs(1) };
+
+/// Regions that were never spoken with before, to which one account may write at once, and one more
+/// every ten minutes: each costs look-ups and a queue.
+const NEW_REGIONS: Rate = Rate { burst: 20, interval: Duration::from_mins(10) };
 
 /// A submission that the policy lets pass. Only [`Gate::admit`] makes one.
 #[derive(Debug)]
@@ -101,8 +103,8 @@ impl Gate {
     pub fn new(policy: Policy, directory: Arc<Directory>) -> Self {
         let interval = Duration::from_secs(1) / policy.messages_per_second.max(1);
         let sending = Limiter::new(Rate { burst: policy.message_burst, interval });
-        let unknown = Limiter::new(UNKNOWN);
-        Self { policy, directory, sending, unknown, start: Instant::now() }
+        let (unknown, new_regions) = (Limiter::new(UNKNOWN), Limiter::new(NEW_REGIONS));
+        Self { policy, directory, sending, unknown, new_regions, start: Instant::now() }
     }
 
     /// Checks a submission. Nothing is reserved by a refusal.
@@ -126,6 +128,11 @@ impl Gate {
                 return Err(rejection);
             }
         };
+        if recipient.server != sender.account.server
+            && !self.directory.regions().knows(&recipient.server).await?
+        {
+            self.take(&self.new_regions, sender)?;
+        }
         let own_copy = match &submission.content.payload {
             Payload::Body(_) => {
                 let own = self.directory.devices(sender.account.uuid, now).await?;
@@ -144,9 +151,7 @@ impl Gate {
     }
 
     fn check_form(&self, submission: &Submission, now: Timestamp) -> Result<(), Rejection> {
-        let Content { kind, encrypted, .. } = &submission.content;
-        let is_encrypted = kind == ENCRYPTED && *encrypted;
-        if !is_encrypted && !self.policy.allow_unencrypted {
+        if !submission.content.is_encrypted() && !self.policy.allow_unencrypted {
             let detail = "this region takes contents of the type `encrypted` only";
             return Err(Rejection::new(Code::UnencryptedRefused, detail));
         }
@@ -168,7 +173,8 @@ impl Gate {
     }
 
     /// Whether every device has a ciphertext, and no other. The lists are read afresh: for local
-    /// recipients nothing is ever half delivered.
+    /// recipients nothing is ever half delivered. The devices of another region's users are known
+    /// there; that region delivers what fits.
     async fn check_devices(
         &self,
         sender: &Caller,
@@ -179,7 +185,7 @@ impl Gate {
         let own = self.directory.current_devices(sender.account.uuid, now).await?;
         let others: Vec<&Device> = own.iter().filter(|one| one.id != sender.device).collect();
         let to_self = *recipient == sender.account;
-        if !to_self {
+        if !to_self && recipient.server == sender.account.server {
             let theirs = self.directory.current_devices(recipient.uuid, now).await?;
             let devices: Vec<&Device> = theirs.iter().collect();
             compare(recipient, &devices, &addressed_to(ciphertexts, recipient, true))?;

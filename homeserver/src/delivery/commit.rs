@@ -8,22 +8,25 @@ use std::sync::{
 
 use posthouse_client_api::ports::Answer;
 use posthouse_protocol::{
+    federation::stream::Lane,
     frame::{ServerFrame, StatusFrame},
-    id::MessageId,
+    id::{AccountId, MessageId, ServerName},
     problem::{Code, Rejection},
     rest::Sent,
     status::Status,
+    time::Timestamp,
 };
 use posthouse_storage::{
     inbox::{Entry, EntryKind},
     ledger::{Accepted, Outcome, Refusal},
     message_store::MessageStore,
+    outbox::lane_of,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{Connections, local::LiveEntry, route::Plan};
-use crate::accounts::store_failed;
+use super::{Connections, recent::Recent, route::Plan};
+use crate::{accounts::store_failed, regions::Regions};
 
 /// How commits are grouped.
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +58,17 @@ pub struct CommitCounters {
     pub failed: AtomicU64,
 }
 
+/// Who is told of what was committed, besides the submitters.
+#[derive(Clone)]
+pub struct Told {
+    /// Connected devices.
+    pub connections: Arc<Connections>,
+    /// Other regions.
+    pub regions: Arc<dyn Regions>,
+    /// What went to them.
+    pub recent: Arc<Recent>,
+}
+
 /// A plan and who waits for it.
 struct Job {
     plan: Plan,
@@ -77,7 +91,7 @@ impl Committer {
     pub fn start(
         config: CommitConfig,
         store: MessageStore,
-        connections: Arc<Connections>,
+        listeners: Told,
         shutdown: CancellationToken,
     ) -> (Self, impl Future<Output = ()> + Send) {
         let (queue, waiting) = mpsc::channel(config.queue.max(1));
@@ -86,9 +100,9 @@ impl Committer {
         // Telling runs beside the next commit, in the commits' order; at most two are behind.
         let (told, to_tell) = mpsc::channel(2);
         let waiting = Waiting { queue: waiting, shutdown, max_batch: config.max_batch.max(1) };
-        let commits = Commits { store, told, counters, connections: Arc::clone(&connections) };
+        let commits = Commits { store, told, counters, listeners: listeners.clone() };
         let committing = commits.run(waiting);
-        let telling = tell_all(to_tell, connections);
+        let telling = tell_all(to_tell, listeners);
         let run = async move {
             let telling = tokio::spawn(telling);
             committing.await;
@@ -140,7 +154,7 @@ struct Commits {
     store: MessageStore,
     told: mpsc::Sender<Committed>,
     counters: Arc<CommitCounters>,
-    connections: Arc<Connections>,
+    listeners: Told,
 }
 
 impl Commits {
@@ -153,6 +167,7 @@ impl Commits {
             match self.store.commit(&accepts, &bodies).await {
                 Ok(outcomes) => {
                     count(&self.counters, &outcomes);
+                    wake(&jobs, &outcomes, self.listeners.regions.as_ref(), &self.listeners.recent);
                     if self.told.send((core::mem::take(&mut jobs), outcomes)).await.is_err() {
                         return;
                     }
@@ -170,7 +185,7 @@ impl Commits {
         self.counters.failed.fetch_add(failed, Ordering::Relaxed);
         for Job { plan, answer } in jobs.drain(..) {
             for account in &plan.accept().recipients {
-                self.connections.inbox_grew(*account);
+                self.listeners.connections.inbox_grew(*account);
             }
             refuse(answer, plan.accept().id, rejection.clone());
         }
@@ -189,20 +204,43 @@ fn count(counters: &CommitCounters, outcomes: &[Outcome]) {
     }
 }
 
-async fn tell_all(mut committed: mpsc::Receiver<Committed>, connections: Arc<Connections>) {
-    while let Some((jobs, outcomes)) = committed.recv().await {
-        for (job, outcome) in jobs.into_iter().zip(outcomes) {
-            tell(job, outcome, &connections);
+/// Wakes the queues to other regions, each lane once, and remembers what goes there.
+fn wake(jobs: &[Job], outcomes: &[Outcome], regions: &dyn Regions, recent: &Recent) {
+    let mut woken: Vec<(&ServerName, Lane)> = Vec::new();
+    for (job, outcome) in jobs.iter().zip(outcomes) {
+        let accept = job.plan.accept();
+        if accept.destinations.is_empty() || !matches!(outcome, Outcome::Accepted(_)) {
+            continue;
+        }
+        let lane = lane_of(accept.class);
+        for to in &accept.destinations {
+            if let [one] = to.recipients.as_slice() {
+                let recipient = AccountId { uuid: *one, server: to.server.clone() };
+                recent.note(accept.id, accept.sender.uuid, recipient);
+            }
+            if !woken.contains(&(&to.server, lane)) {
+                woken.push((&to.server, lane));
+                regions.wake(&to.server, lane);
+            }
         }
     }
 }
 
-fn tell(job: Job, outcome: Outcome, connections: &Connections) {
+async fn tell_all(mut committed: mpsc::Receiver<Committed>, told: Told) {
+    while let Some((jobs, outcomes)) = committed.recv().await {
+        for (job, outcome) in jobs.into_iter().zip(outcomes) {
+            tell(job, outcome, &told);
+        }
+    }
+}
+
+fn tell(job: Job, outcome: Outcome, told: &Told) {
     let id = job.plan.accept().id;
     match outcome {
         Outcome::Accepted(accepted) => {
             sent(job.answer, id, &accepted);
-            arrive(&job.plan, &accepted, connections);
+            arrive(&job.plan, &accepted, &told.connections);
+            queued(&job.plan, &told.connections, told.regions.as_ref());
         }
         Outcome::Repeated(accepted) => sent(job.answer, id, &accepted),
         Outcome::Refused(refusal) => refuse(job.answer, id, rejection(refusal)),
@@ -224,15 +262,36 @@ fn rejection(refusal: Refusal) -> Rejection {
 
 /// Hands the new entries to connected devices.
 fn arrive(plan: &Plan, accepted: &Accepted, connections: &Connections) {
-    for arrival in &accepted.arrivals {
-        if !connections.is_connected(arrival.account) {
-            continue;
-        }
+    let entry = |cursor| {
         let kind = EntryKind::Message(Box::new(plan.stored(accepted)));
-        let entry = Entry { cursor: arrival.cursor, arrived_at: accepted.at, kind };
-        let body = Some(plan.body().clone());
-        let live = LiveEntry { previous: arrival.previous, entry, body };
-        connections.arrive(arrival.account, &Arc::new(live));
+        Entry { cursor, arrived_at: accepted.at, kind }
+    };
+    connections.hand_over(&accepted.arrivals, entry, Some(plan.body()));
+}
+
+/// Tells the sender's connected devices that the message waits for a region that does not answer.
+fn queued(plan: &Plan, connections: &Connections, regions: &dyn Regions) {
+    let accept = plan.accept();
+    for to in &accept.destinations {
+        if let Some(since) = regions.unreachable_since(&to.server) {
+            let frame = queued_frame(accept.id, since);
+            connections.push(accept.sender.uuid, &frame.to_json().into(), None);
+        }
+    }
+}
+
+/// The status `queued`: since when the recipient's region does not answer.
+pub(crate) fn queued_frame(id: MessageId, since: Timestamp) -> StatusFrame {
+    StatusFrame {
+        message_id: id,
+        status: Status::Queued,
+        at: since,
+        user: None,
+        conversation_id: None,
+        stamp: None,
+        origin_number: None,
+        reason: None,
+        cursor: None,
     }
 }
 
@@ -248,6 +307,7 @@ fn sent(answer: Answer, id: MessageId, accepted: &Accepted) {
                 stamp: Some(accepted.stamp),
                 origin_number: Some(accepted.origin_number),
                 reason: None,
+                cursor: None,
             };
             mailbox.answer(frame.to_json().into());
         }

@@ -6,9 +6,13 @@ use posthouse_client_api::ports::Caller;
 use posthouse_protocol::{
     content::Content,
     cursor::Cursor,
-    frame::{MessageFrame, WatermarkFrame},
+    frame::{MessageFrame, StatusFrame, WatermarkFrame},
+    status::Status,
 };
-use posthouse_storage::{inbox::StoredMessage, receipts::Watermark};
+use posthouse_storage::{
+    inbox::{Failed, StoredMessage},
+    receipts::Watermark,
+};
 use serde_json::value::RawValue;
 
 /// The `message` frame for one device. `None` if the message holds nothing for this device, or if
@@ -29,6 +33,7 @@ pub(super) fn message(
     let frame = MessageFrame {
         id: message.id,
         from: Cow::Borrowed(&message.sender),
+        from_device: message.device_number,
         to: own.then(|| message.to.clone()),
         conversation_id: message.conversation,
         content,
@@ -45,6 +50,22 @@ pub(super) fn message(
     Some(frame.to_json())
 }
 
+/// The `status` frame of a message that will not arrive.
+pub(super) fn failed(failed: &Failed, cursor: Option<Cursor>) -> String {
+    let frame = StatusFrame {
+        message_id: failed.id,
+        status: Status::Failed,
+        at: failed.at,
+        user: failed.user.clone(),
+        conversation_id: None,
+        stamp: None,
+        origin_number: None,
+        reason: Some(failed.reason.as_str().to_owned()),
+        cursor,
+    };
+    frame.to_json()
+}
+
 /// The `status` frame of a watermark.
 pub(super) fn watermark(watermark: &Watermark, cursor: Cursor) -> String {
     let frame = WatermarkFrame {
@@ -52,7 +73,7 @@ pub(super) fn watermark(watermark: &Watermark, cursor: Cursor) -> String {
         origin: watermark.origin.clone(),
         through: watermark.through,
         except: watermark.except.clone(),
-        status: watermark.seen.into(),
+        status: watermark.reached.into(),
         user: watermark.reader.clone(),
         at: watermark.at,
         cursor,

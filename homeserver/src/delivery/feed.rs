@@ -200,6 +200,10 @@ impl Feed {
                 out.push(entry::watermark(mark, cursor).into());
                 self.window.advance(cursor);
             }
+            EntryKind::Failed(failed) => {
+                out.push(entry::failed(failed, Some(cursor)).into());
+                self.window.advance(cursor);
+            }
             // Written by a newer version beside this one; that version's devices ask for it.
             _ => self.window.advance(cursor),
         }

@@ -20,7 +20,10 @@ use posthouse_protocol::{
     id::{DeviceId, SessionId},
     limits,
 };
-use posthouse_storage::inbox::{Entry, StoredMessage};
+use posthouse_storage::{
+    inbox::{Entry, StoredMessage},
+    ledger::Arrival,
+};
 use uuid::Uuid;
 
 use super::entry;
@@ -199,8 +202,25 @@ impl Connections {
         self.each(account, |line| line.arrive(entry));
     }
 
+    /// Hands new entries of inboxes to their accounts' connected devices; `entry` is made only for
+    /// those.
+    pub(crate) fn hand_over(
+        &self,
+        arrivals: &[Arrival],
+        entry: impl Fn(Cursor) -> Entry,
+        body: Option<&Bytes>,
+    ) {
+        for arrival in arrivals {
+            if self.is_connected(arrival.account) {
+                let (previous, entry) = (arrival.previous, entry(arrival.cursor));
+                let live = LiveEntry { previous, entry, body: body.cloned() };
+                self.arrive(arrival.account, &Arc::new(live));
+            }
+        }
+    }
+
     /// Hands an ephemeral message to the account's connected devices.
-    pub(super) fn pass_on(&self, account: Uuid, message: &StoredMessage, body: &[u8]) {
+    pub(crate) fn pass_on(&self, account: Uuid, message: &StoredMessage, body: &[u8]) {
         self.each(account, |line| {
             if let Some(frame) = entry::message(message, body, None, &line.viewer) {
                 line.mailbox.push(frame.into());

@@ -3,25 +3,27 @@
 //! waits for this.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use posthouse_protocol::{
     cursor::Cursor,
+    federation::stream::Lane,
     id::{AccountId, ConversationId, DeviceId, ServerName},
-    status::Seen,
+    status::Reached,
 };
 use posthouse_storage::{
     inbox::{Entry, EntryKind},
     message_store::MessageStore,
-    receipts::{MAX_EXCEPT, PositionAdvance, Watermark, WatermarkRise},
+    receipts::{MAX_EXCEPT, PositionAdvance, Risen, WatermarkRise},
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{Connections, local::LiveEntry};
+use super::Connections;
+use crate::regions::Regions;
 
 /// How long progress is collected before it is written.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -53,7 +55,7 @@ struct Batch {
     rises: HashMap<Key, WatermarkRise>,
 }
 
-type Key = (ConversationId, AccountId, ServerName, Seen);
+type Key = (ConversationId, AccountId, ServerName, Reached);
 
 impl Progress {
     /// Nothing collected.
@@ -77,7 +79,7 @@ impl Progress {
     /// A watermark may have risen.
     pub(super) fn rise(&self, rise: WatermarkRise) {
         let mark = &rise.watermark;
-        let key = (mark.conversation, mark.reader.clone(), mark.origin.clone(), mark.seen);
+        let key = (mark.conversation, mark.reader.clone(), mark.origin.clone(), mark.reached);
         let mut state = self.state();
         let rises = &mut state.collected.rises;
         if let Some(known) = rises.get_mut(&key) {
@@ -101,7 +103,7 @@ impl Progress {
     pub async fn run(
         self: Arc<Self>,
         store: MessageStore,
-        connections: Arc<Connections>,
+        (connections, regions): (Arc<Connections>, Arc<dyn Regions>),
         shutdown: CancellationToken,
     ) {
         loop {
@@ -113,17 +115,20 @@ impl Progress {
                 () = shutdown.cancelled() => break,
                 () = tokio::time::sleep(INTERVAL) => {}
             }
-            self.write(&store, &connections).await;
+            self.write(&store, &connections, regions.as_ref()).await;
         }
-        self.write(&store, &connections).await;
+        self.write(&store, &connections, regions.as_ref()).await;
     }
 
-    async fn write(&self, store: &MessageStore, connections: &Connections) {
+    async fn write(&self, store: &MessageStore, connections: &Connections, regions: &dyn Regions) {
         while let Some((positions, rises)) = self.next_batch() {
             let risen = store.ledger().record(&positions, &rises).await;
             self.state().writing.clear();
             match risen {
-                Ok(risen) => announce(risen, connections),
+                Ok(risen) => {
+                    wake(&rises, regions);
+                    announce(risen, connections);
+                }
                 Err(err) => {
                     tracing::warn!(error = %err, "progress could not be written; it is kept");
                     for one in positions {
@@ -133,6 +138,9 @@ impl Progress {
                         // It may be durable all the same, and would then not rise again.
                         for account in &rise.tell {
                             connections.inbox_grew(*account);
+                        }
+                        if rise.forward.is_some() {
+                            regions.wake(&rise.watermark.origin, Lane::Receipts);
                         }
                         self.rise(rise);
                     }
@@ -152,7 +160,7 @@ impl Progress {
         let keys: Vec<_> = collected.rises.keys().take(MAX_BATCH).cloned().collect();
         let mut rises: Vec<_> = keys.iter().filter_map(|key| collected.rises.remove(key)).collect();
         // Delivered is told before read.
-        rises.sort_by_key(|rise| rise.watermark.seen);
+        rises.sort_by_key(|rise| rise.watermark.reached);
         let positions: Vec<_> =
             devices.into_iter().filter_map(|device| collected.positions.remove(&device)).collect();
         state.writing = positions.iter().map(|one| (one.device, *one)).collect();
@@ -185,17 +193,36 @@ fn merge(known: &mut WatermarkRise, new: WatermarkRise) {
             known.tell.push(account);
         }
     }
+    match (&mut known.forward, new.forward) {
+        (Some(known), Some(new)) => {
+            for account in new.recipients {
+                if !known.recipients.contains(&account) {
+                    known.recipients.push(account);
+                }
+            }
+        }
+        (forward @ None, new) => *forward = new,
+        (Some(_), None) => {}
+    }
 }
 
-fn announce(risen: Vec<posthouse_storage::receipts::Risen>, connections: &Connections) {
+/// Wakes the queues of receipts to other regions, each once.
+fn wake(rises: &[WatermarkRise], regions: &dyn Regions) {
+    let abroad = rises.iter().filter(|rise| rise.forward.is_some());
+    let origins: HashSet<&ServerName> = abroad.map(|rise| &rise.watermark.origin).collect();
+    for origin in origins {
+        regions.wake(origin, Lane::Receipts);
+    }
+}
+
+/// Hands watermarks that rose to connected devices.
+pub(crate) fn announce(risen: Vec<Risen>, connections: &Connections) {
     for one in risen {
-        for arrival in &one.arrivals {
-            let mark: Watermark = one.watermark.clone();
-            let arrived_at = mark.at;
-            let kind = EntryKind::Status(Box::new(mark));
-            let entry = Entry { cursor: arrival.cursor, arrived_at, kind };
-            let live = LiveEntry { previous: arrival.previous, entry, body: None };
-            connections.arrive(arrival.account, &Arc::new(live));
-        }
+        let entry = |cursor| {
+            let arrived_at = one.watermark.at;
+            let kind = EntryKind::Status(Box::new(one.watermark.clone()));
+            Entry { cursor, arrived_at, kind }
+        };
+        connections.hand_over(&one.arrivals, entry, None);
     }
 }

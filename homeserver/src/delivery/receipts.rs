@@ -4,19 +4,27 @@
 use std::sync::Arc;
 
 use posthouse_client_api::ports::Caller;
+use posthouse_federation::engine::ephemeral::{Ephemeral, EphemeralKey};
 use posthouse_protocol::{
     cursor::Cursor,
+    federation::{
+        event::{Event, EventBody, EventClass, EventKind},
+        limits::MAX_ACKNOWLEDGED,
+        payload::Acknowledged,
+    },
     frame::StatusFrame,
     id::{AccountId, ConversationId, ServerName},
     status::Seen,
     time::Timestamp,
 };
-use posthouse_storage::receipts::{PositionAdvance, Watermark, WatermarkRise};
+use posthouse_storage::receipts::{Forward, PositionAdvance, Watermark, WatermarkRise};
+use uuid::Uuid;
 
 use super::{
     Connections, Progress,
     window::{Flying, Progressed},
 };
+use crate::{random::Random, regions::Regions};
 
 /// Tells senders what became of their messages.
 #[derive(Clone)]
@@ -24,6 +32,8 @@ pub(super) struct Receipts {
     pub(super) server: ServerName,
     pub(super) connections: Arc<Connections>,
     pub(super) progress: Arc<Progress>,
+    pub(super) random: Arc<Random>,
+    pub(super) regions: Arc<dyn Regions>,
 }
 
 impl Receipts {
@@ -52,6 +62,7 @@ impl Receipts {
 
     /// Tells connected devices of the senders, message by message.
     fn tell_now(&self, reader: &Caller, messages: &[Flying], seen: Seen, now: Timestamp) {
+        self.tell_regions(reader, messages, seen, now);
         for message in messages {
             if message.sender == reader.account
                 || message.sender.server != self.server
@@ -68,8 +79,44 @@ impl Receipts {
                 stamp: None,
                 origin_number: None,
                 reason: None,
+                cursor: None,
             };
             self.connections.push(message.sender.uuid, &frame.to_json().into(), None);
+        }
+    }
+
+    /// Tells the regions of senders elsewhere, sender by sender.
+    fn tell_regions(&self, reader: &Caller, messages: &[Flying], seen: Seen, now: Timestamp) {
+        let mut senders: Vec<(&Flying, Vec<Uuid>)> = Vec::new();
+        for message in messages.iter().filter(|message| message.sender.server != self.server) {
+            let same = |(first, ids): &&mut (&Flying, Vec<Uuid>)| {
+                first.sender == message.sender
+                    && first.conversation == message.conversation
+                    && ids.len() < MAX_ACKNOWLEDGED
+            };
+            match senders.iter_mut().find(same) {
+                Some((_, ids)) => ids.push(message.id.0),
+                None => senders.push((message, vec![message.id.0])),
+            }
+        }
+        for (message, ids) in senders {
+            let body = Acknowledged { seen, ids }.encode();
+            let event = Event {
+                conversation: Some(message.conversation),
+                recipients: vec![message.sender.uuid],
+                bodies: vec![EventBody::for_all(body)],
+                ..Event::new(EventKind::Acknowledged, EventClass::Ephemeral)
+            };
+            let id = self.random.uuid_at(now);
+            // None replaces another: each names messages of its own.
+            let key = EphemeralKey {
+                kind: EventKind::Acknowledged.number(),
+                sender: id,
+                conversation: None,
+            };
+            let sender = reader.account.uuid;
+            let ephemeral = Ephemeral { key, sender, id, event: event.encode().into() };
+            self.regions.whisper(&message.sender.server, ephemeral);
         }
     }
 
@@ -84,7 +131,7 @@ impl Receipts {
             let rise = match found {
                 Some(rise) => rise,
                 None if *was_seen => {
-                    rises.push(new_rise(message, &reader.account, seen, now));
+                    rises.push(self.new_rise(message, &reader.account, seen, now));
                     continue;
                 }
                 // Without anything seen there is no watermark to except it from.
@@ -108,8 +155,43 @@ impl Receipts {
     }
 
     fn tell(&self, rise: &mut WatermarkRise, sender: &AccountId) {
-        if sender.server == self.server && !rise.tell.contains(&sender.uuid) {
-            rise.tell.push(sender.uuid);
+        let told = match &mut rise.forward {
+            Some(forward) => &mut forward.recipients,
+            None => &mut rise.tell,
+        };
+        if !told.contains(&sender.uuid) {
+            told.push(sender.uuid);
+        }
+    }
+
+    /// A rise that tells the message's sender: here, or through its region.
+    fn new_rise(
+        &self,
+        message: &Flying,
+        reader: &AccountId,
+        seen: Seen,
+        now: Timestamp,
+    ) -> WatermarkRise {
+        let sender = &message.sender;
+        let (tell, forward) = if sender.server == self.server {
+            (vec![sender.uuid], None)
+        } else {
+            let id = self.random.uuid_at(now);
+            (Vec::new(), Some(Forward { id, recipients: vec![sender.uuid] }))
+        };
+        let conversation: ConversationId = message.conversation;
+        WatermarkRise {
+            watermark: Watermark {
+                conversation,
+                reader: reader.clone(),
+                origin: sender.server.clone(),
+                reached: seen.into(),
+                through: message.origin_number,
+                except: Vec::new(),
+                at: now,
+            },
+            tell,
+            forward,
         }
     }
 }
@@ -117,20 +199,4 @@ impl Receipts {
 fn same(rise: &WatermarkRise, message: &Flying) -> bool {
     let mark = &rise.watermark;
     mark.conversation == message.conversation && mark.origin == message.sender.server
-}
-
-fn new_rise(message: &Flying, reader: &AccountId, seen: Seen, now: Timestamp) -> WatermarkRise {
-    let conversation: ConversationId = message.conversation;
-    WatermarkRise {
-        watermark: Watermark {
-            conversation,
-            reader: reader.clone(),
-            origin: message.sender.server.clone(),
-            seen,
-            through: message.origin_number,
-            except: Vec::new(),
-            at: now,
-        },
-        tell: vec![message.sender.uuid],
-    }
 }

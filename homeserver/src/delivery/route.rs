@@ -5,7 +5,7 @@ use posthouse_protocol::id::{ConversationId, ServerName};
 use posthouse_storage::{
     bodies::BodyId,
     inbox::StoredMessage,
-    ledger::{Accept, Accepted},
+    ledger::{Accept, Accepted, Destination},
 };
 
 use super::accept::Admitted;
@@ -34,6 +34,8 @@ impl Plan {
         StoredMessage {
             sender: accept.sender.clone(),
             device: Some(accept.device),
+            device_number: Some(accept.device_number),
+            device_list_version: accept.device_list_version,
             id: accept.id,
             to: accept.to.clone(),
             conversation: accept.conversation,
@@ -50,14 +52,18 @@ impl Plan {
     }
 }
 
-/// Works out the recipients: a pointer in each local inbox, at most one each; the sender's own if
-/// other devices of it need a copy, or if it writes to itself.
+/// Works out the recipients: a pointer in each local inbox, at most one each, the sender's own if
+/// other devices of it need a copy, or if it writes to itself; and one intent for each other region.
 pub fn route(admitted: &Admitted, own: &ServerName, body: BodyId) -> Plan {
     let (submission, sender) = (admitted.submission(), &admitted.sender().account);
     let (recipient, at) = (admitted.recipient(), admitted.at());
     let mut recipients = Vec::with_capacity(2);
+    let mut destinations = Vec::new();
     if recipient.server == *own {
         recipients.push(recipient.uuid);
+    } else {
+        let (server, there) = (recipient.server.clone(), vec![recipient.uuid]);
+        destinations.push(Destination { server, recipients: there });
     }
     if admitted.own_copy() && sender != recipient {
         recipients.push(sender.uuid);
@@ -65,13 +71,14 @@ pub fn route(admitted: &Admitted, own: &ServerName, body: BodyId) -> Plan {
     let accept = Accept {
         sender: sender.clone(),
         device: admitted.sender().device,
+        device_number: admitted.sender().number,
         id: submission.id,
         conversation: ConversationId::direct(sender, recipient),
         side: side(&sender.to_string(), &recipient.to_string()),
         prev: submission.prev,
         after: submission.after,
         recipients,
-        destinations: Vec::new(),
+        destinations,
         to: recipient.to_string(),
         class: submission.class,
         collapse: submission.collapse.clone(),

@@ -143,6 +143,8 @@ impl MessagingService {
             server: self.directory.server().clone(),
             connections: Arc::clone(&self.connections),
             progress: Arc::clone(&self.progress),
+            random: Arc::clone(&self.random),
+            regions: Arc::clone(self.directory.regions()),
         }
     }
 
@@ -159,6 +161,8 @@ impl MessagingService {
                 let message = StoredMessage {
                     sender: sender.clone(),
                     device: Some(admitted.sender().device),
+                    device_number: Some(admitted.sender().number),
+                    device_list_version: None,
                     id: submission.id,
                     to: recipient.to_string(),
                     conversation,

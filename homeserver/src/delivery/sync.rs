@@ -96,6 +96,9 @@ pub(super) async fn page(
                     messages.extend(frame.and_then(raw));
                 }
                 EntryKind::Status(mark) => events.extend(raw(entry::watermark(mark, entry.cursor))),
+                EntryKind::Failed(failed) => {
+                    events.extend(raw(entry::failed(failed, Some(entry.cursor))));
+                }
                 _ => {}
             }
         }

@@ -64,17 +64,10 @@ impl Person {
         Ok(())
     }
 
-    /// Disconnects the device.
-    pub(super) async fn leave(&mut self) {
-        if let Some(connection) = self.connection.take() {
-            connection.close().await;
-        }
-    }
-
     /// Sends a text and returns its id.
     pub(super) async fn write(
         &mut self,
-        to: &AccountId,
+        to: &Address,
         text: &str,
         rng: &mut StdRng,
     ) -> Result<MessageId, Failure> {
@@ -84,7 +77,7 @@ impl Person {
             Content { kind: "text".into(), encrypted: false, payload: Payload::Body(text.into()) };
         let submission = Submission {
             id,
-            to: Address::Account(to.clone()),
+            to: to.clone(),
             after: None,
             prev: None,
             class: Class::Message,
@@ -111,11 +104,6 @@ impl Person {
         let to = Address::Account(to.clone());
         let update = PresenceUpdate::Typing { to, started: true };
         self.send(&ClientFrame::Presence(update)).await
-    }
-
-    /// Watches someone's presence.
-    pub(super) async fn watch(&mut self, whom: &AccountId) -> Result<(), Failure> {
-        self.send(&ClientFrame::Subscribe(vec![Address::Account(whom.clone())])).await
     }
 
     /// Waits for an event from which `pick` takes something.

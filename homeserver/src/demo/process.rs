@@ -1,4 +1,4 @@
-//! The demo's server: the same binary, in a process of its own that can be killed.
+//! The demo's servers: the same binary, each in a process of its own that can be killed.
 
 use std::{
     net::SocketAddr,
@@ -15,40 +15,36 @@ use tokio::{
 use super::failed;
 use crate::failure::Failure;
 
-/// How long the server may take to say that it is ready.
+/// How long a server may take to say that it is ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A region in a directory, and its running server.
 pub(super) struct Server {
-    binary: PathBuf,
     domain: String,
     dir: PathBuf,
-    address: SocketAddr,
+    listening: Listening,
     child: Child,
     /// Kept open: a server whose output nobody takes must not fail over it.
-    output: Lines<BufReader<ChildStdout>>,
+    _output: Lines<BufReader<ChildStdout>>,
 }
 
 impl Server {
-    /// Makes the region with `posthouse init`, and serves it.
-    pub(super) async fn create(domain: &str, dir: &Path) -> Result<Self, Failure> {
-        let binary = std::env::current_exe()
-            .map_err(|err| failed(format!("The program cannot find itself: {err}.")))?;
-        let init = Command::new(&binary)
-            .args(["init", "--registration", "open", "--domain", domain, "--dir"])
-            .arg(dir)
-            .stdin(Stdio::null())
-            .output()
-            .await
-            .map_err(|err| failed(format!("`posthouse init` cannot be run: {err}.")))?;
-        if !init.status.success() {
-            let said = String::from_utf8_lossy(&init.stderr).into_owned();
-            return Err(failed(format!("`posthouse init` failed: {said}")));
-        }
+    /// Makes the region with `posthouse init` below `place`, and serves it. Its certificate comes
+    /// from the authority in `place`; it asks `dns` where other regions are.
+    pub(super) async fn create(
+        domain: &str,
+        place: &Path,
+        dns: SocketAddr,
+    ) -> Result<Self, Failure> {
+        let binary = own_binary()?;
+        let dir = place.join(domain);
+        let mut init = Command::new(&binary);
+        init.args(["init", "--registration", "open", "--domain", domain, "--authority"]);
+        run(init.arg(place).arg("--dir").arg(&dir)).await?;
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (child, output, address) = start(&binary, dir, any_port).await?;
-        let (domain, dir) = (domain.to_owned(), dir.to_owned());
-        Ok(Self { binary, domain, dir, address, child, output })
+        let wanted = Listening { clients: any_port, federation: any_port };
+        let (child, output, listening) = start(&binary, &dir, dns, wanted).await?;
+        Ok(Self { domain: domain.to_owned(), dir, listening, child, _output: output })
     }
 
     /// The region's name.
@@ -58,25 +54,17 @@ impl Server {
 
     /// Where it listens for clients.
     pub(super) fn address(&self) -> SocketAddr {
-        self.address
+        self.listening.clients
+    }
+
+    /// Where it listens for other regions.
+    pub(super) fn federation(&self) -> SocketAddr {
+        self.listening.federation
     }
 
     /// The certificate of the authority that clients must trust.
     pub(super) fn authority(&self) -> PathBuf {
         self.dir.join("keys/ca.pem")
-    }
-
-    /// Kills the process as a power cut would: SIGKILL, no farewell.
-    pub(super) async fn kill(&mut self) -> Result<(), Failure> {
-        let killed = self.child.kill().await;
-        killed.map_err(|err| failed(format!("The server cannot be killed: {err}.")))
-    }
-
-    /// Starts the process again, on the same address and data.
-    pub(super) async fn restart(&mut self) -> Result<(), Failure> {
-        let (child, output, _) = start(&self.binary, &self.dir, self.address).await?;
-        (self.child, self.output) = (child, output);
-        Ok(())
     }
 
     /// Waits until the process ends by itself, which it should not.
@@ -89,14 +77,52 @@ impl Server {
     }
 }
 
-type Started = (Child, Lines<BufReader<ChildStdout>>, SocketAddr);
+/// Where a server listens.
+#[derive(Debug, Clone, Copy)]
+struct Listening {
+    clients: SocketAddr,
+    federation: SocketAddr,
+}
+
+type Started = (Child, Lines<BufReader<ChildStdout>>, Listening);
+
+/// Makes the demo's authority in `place`.
+pub(super) async fn make_authority(place: &Path) -> Result<(), Failure> {
+    let mut command = Command::new(own_binary()?);
+    run(command.args(["certificate", "authority", "--dir"]).arg(place)).await
+}
+
+fn own_binary() -> Result<PathBuf, Failure> {
+    std::env::current_exe().map_err(|err| failed(format!("The program cannot find itself: {err}.")))
+}
+
+/// Runs a command of this program to its end.
+async fn run(command: &mut Command) -> Result<(), Failure> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .map_err(|err| failed(format!("A command of posthouse cannot be run: {err}.")))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(failed(format!("A command of posthouse failed: {said}")))
+}
 
 /// Starts the server and reads where it listens from what it says.
-async fn start(binary: &Path, dir: &Path, address: SocketAddr) -> Result<Started, Failure> {
+async fn start(
+    binary: &Path,
+    dir: &Path,
+    dns: SocketAddr,
+    wanted: Listening,
+) -> Result<Started, Failure> {
     let mut child = Command::new(binary)
         .args(["serve", "--operator-listen", "off", "--log-filter", "error", "--listen"])
-        .arg(address.to_string())
-        .arg("--config")
+        .arg(wanted.clients.to_string())
+        .args(["--set", &format!("federation.listen={}", wanted.federation)])
+        .args(["--set", &format!("federation.dns={dns}")])
+        .args(["--set", "federation.private_addresses=true", "--config"])
         .arg(dir.join("posthouse.toml"))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -106,20 +132,24 @@ async fn start(binary: &Path, dir: &Path, address: SocketAddr) -> Result<Started
     let output = child.stdout.take().ok_or_else(|| failed("The server has no output."))?;
     let mut lines = BufReader::new(output).lines();
     let ready = timeout(READY_TIMEOUT, read_until_ready(&mut lines)).await;
-    let address = ready.map_err(|_| failed("The server is not ready after 20 seconds."))??;
-    Ok((child, lines, address))
+    let listening = ready.map_err(|_| failed("The server is not ready after 20 seconds."))??;
+    Ok((child, lines, listening))
 }
 
-async fn read_until_ready(
-    lines: &mut Lines<BufReader<ChildStdout>>,
-) -> Result<SocketAddr, Failure> {
-    let mut address = None;
+async fn read_until_ready(lines: &mut Lines<BufReader<ChildStdout>>) -> Result<Listening, Failure> {
+    let (mut clients, mut federation) = (None, None);
     while let Ok(Some(line)) = lines.next_line().await {
         if let Some(url) = line.strip_prefix("listening client https://") {
-            address = url.parse().ok();
+            clients = url.parse().ok();
+        }
+        if let Some(address) = line.strip_prefix("listening federation ") {
+            federation = address.parse().ok();
         }
         if line.starts_with("ready ") {
-            return address.ok_or_else(|| failed("The server did not say where it listens."));
+            let listening = clients.zip(federation);
+            let listening =
+                listening.map(|(clients, federation)| Listening { clients, federation });
+            return listening.ok_or_else(|| failed("The server did not say where it listens."));
         }
     }
     Err(failed("The server ended before it was ready; its message is above."))

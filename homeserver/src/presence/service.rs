@@ -12,17 +12,18 @@ use posthouse_client_api::{
 };
 use posthouse_protocol::{
     frame::{Presence, PresenceFrame, PresenceUpdate},
-    id::{Address, ConversationId},
+    id::{AccountId, Address, ConversationId, DeviceId},
     limits,
     problem::{Code, Rejection},
     time::{Clock, Timestamp},
 };
 use uuid::Uuid;
 
-use super::{Acquaintance, Watchers, watchers};
+use super::{Acquaintance, Watchers, abroad, watchers};
 use crate::{
     accounts::Directory,
     delivery::{Attendance, Connections},
+    random::Random,
 };
 
 /// Typing notices that say the same as one before are dropped for this long, in milliseconds.
@@ -41,6 +42,8 @@ pub struct PresenceService {
     pub acquaintance: Arc<Acquaintance>,
     /// Handles.
     pub directory: Arc<Directory>,
+    /// Random numbers.
+    pub random: Arc<Random>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Who typed to whom last, started or stopped.
@@ -111,8 +114,7 @@ impl PresenceService {
         let accounts = self.accounts(users).await?;
         let server = self.directory.server();
         let conversation = |account: &Uuid| {
-            let other =
-                posthouse_protocol::id::AccountId { uuid: *account, server: server.clone() };
+            let other = AccountId { uuid: *account, server: server.clone() };
             ConversationId::direct(&caller.account, &other)
         };
         let conversations: Vec<_> = accounts.iter().map(conversation).collect();
@@ -126,6 +128,8 @@ impl PresenceService {
         let mut accounts = Vec::new();
         for user in users {
             match self.directory.resolve(user).await {
+                // Presence of other regions' users is not told here.
+                Ok(account) if account.server != *self.directory.server() => {}
                 Ok(account) => accounts.push(account.uuid),
                 Err(rejection)
                     if matches!(
@@ -165,13 +169,36 @@ impl PresenceService {
         {
             return Ok(());
         }
+        if to.server != *self.directory.server() {
+            let id = self.random.uuid_at(now);
+            let ephemeral = abroad::typing(&caller.account, &to, started, id);
+            self.directory.regions().whisper(&to.server, ephemeral);
+            return Ok(());
+        }
+        let except = (to == caller.account).then_some(caller.device);
+        self.push_typing(&caller.account, &to, started, except);
+        Ok(())
+    }
+
+    /// Tells devices here that somebody of another region types to them, or has stopped.
+    pub(crate) fn show_typing(&self, from: &AccountId, to: &AccountId, started: bool) {
+        if !self.is_repeated(from.uuid, to.uuid, started, self.clock.now()) {
+            self.push_typing(from, to, started, None);
+        }
+    }
+
+    fn push_typing(
+        &self,
+        from: &AccountId,
+        to: &AccountId,
+        started: bool,
+        except: Option<DeviceId>,
+    ) {
         let status = if started { Presence::Typing } else { Presence::StoppedTyping };
         let expires_in = started.then_some(limits::TYPING_SECONDS);
-        let user_id = caller.account.clone();
+        let user_id = from.clone();
         let frame = PresenceFrame { user_id, status, last_seen: None, expires_in };
-        let except = (to == caller.account).then_some(caller.device);
         self.connections.push(to.uuid, &frame.to_json().into(), except);
-        Ok(())
     }
 
     fn is_repeated(&self, from: Uuid, to: Uuid, started: bool, now: Timestamp) -> bool {

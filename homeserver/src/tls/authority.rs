@@ -1,7 +1,12 @@
-//! A private certificate authority for one region: made by `init` for those who have no public one.
-//! Clients trust it by its file `ca.pem`. It can vouch for the region's own domain only.
+//! Private certificate authorities: for one region, made by `init` for those who have no public one,
+//! or for a federation of its own. Clients and peers trust one by its file `ca.pem`. It can be limited
+//! to the names that it may vouch for.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use posthouse_protocol::{id::ServerName, time::Timestamp};
 use rcgen::{
@@ -13,6 +18,7 @@ use zeroize::Zeroizing;
 use crate::{
     config::TlsFiles,
     failure::{Exit, Failure},
+    keys,
 };
 
 /// How long the authority's own certificate is valid.
@@ -32,28 +38,49 @@ pub struct Pair {
     pub private: Zeroizing<String>,
 }
 
-/// Makes an authority for `domain`.
+/// Makes an authority that may vouch for `names`, or for any name if there are none.
 ///
 /// # Errors
 /// The cryptographic library failed.
 pub fn create(
-    domain: &ServerName,
+    names: &[ServerName],
     now: Timestamp,
     serial: [u8; SERIAL_LEN],
 ) -> Result<Pair, Failure> {
     let key = KeyPair::generate().map_err(|err| failed(&err))?;
     let mut params = CertificateParams::default();
-    params.distinguished_name = name(&format!("Private authority of {domain}"));
+    params.distinguished_name = name(&match names.first() {
+        Some(first) => format!("Private authority of {first}"),
+        None => "Private authority of a federation".to_owned(),
+    });
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params.name_constraints = Some(NameConstraints {
-        permitted_subtrees: vec![GeneralSubtree::DnsName(domain.as_str().into())],
+    let permitted = |name: &ServerName| GeneralSubtree::DnsName(name.as_str().into());
+    params.name_constraints = (!names.is_empty()).then(|| NameConstraints {
+        permitted_subtrees: names.iter().map(permitted).collect(),
         excluded_subtrees: Vec::new(),
     });
     valid(&mut params, now, AUTHORITY_DAYS);
     params.serial_number = Some(SerialNumber::from(positive(serial)));
     let certificate = params.self_signed(&key).map_err(|err| failed(&err))?;
     Ok(Pair { public: certificate.pem(), private: Zeroizing::new(key.serialize_pem()) })
+}
+
+/// Reads the authority that is in `dir`.
+///
+/// # Errors
+/// A file is missing, or its key can be read by others.
+pub fn read(dir: &Path) -> Result<Pair, Failure> {
+    let (certificate, key) = (dir.join("ca.pem"), dir.join("ca.key"));
+    let private = keys::read_secret(
+        &key,
+        "the private authority's key",
+        "Make an authority with `posthouse certificate authority --dir DIR`, or name the directory \
+         of the one that you have.",
+    )?;
+    let public = fs::read_to_string(&certificate)
+        .map_err(|err| Failure::cannot_read(Exit::Keys, &certificate, &err))?;
+    Ok(Pair { public, private })
 }
 
 /// Makes a private key for a server, as PEM.

@@ -30,7 +30,7 @@ fn made(now: Timestamp) -> Made {
         certificate: dir.path().join("server.pem"),
         private_key: dir.path().join("server.key"),
     };
-    let authority = create(&domain(), now, [1; SERIAL_LEN]).unwrap();
+    let authority = create(&[domain()], now, [1; SERIAL_LEN]).unwrap();
     let key = server_key().unwrap();
     write_new(&files.private_key, key.as_bytes(), 0o600).unwrap();
     let issued = issue(&authority, &domain(), &key, now, [2; SERIAL_LEN]).unwrap();

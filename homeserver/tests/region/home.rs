@@ -20,6 +20,7 @@ use posthouse_homeserver::{
     delivery::{CommitConfig, accept::Policy},
     random::Random,
     region::{Region, RegionConfig, Stores, Surroundings},
+    regions::Alone,
 };
 use posthouse_protocol::{
     id::ServerName,
@@ -114,6 +115,7 @@ impl Home {
             accounts: Arc::<SqlStore>::clone(&shared),
             sessions: Arc::<SqlStore>::clone(&shared),
             messages: store.message_store(),
+            receptions: Arc::<SqlStore>::clone(&shared),
             wakes: shared,
         };
         let server = server();
@@ -129,6 +131,8 @@ impl Home {
         let surroundings = Surroundings {
             clock: Arc::clone(&clock),
             random: Arc::new(Random::from_seed(system_seed())),
+            connections: Arc::default(),
+            regions: Arc::new(Alone),
             shutdown: stop.clone(),
         };
         let key = SigningKey::from_seed(&[7; 32]);

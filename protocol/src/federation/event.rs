@@ -13,6 +13,9 @@ use crate::{
     time::{Stamp, Timestamp},
 };
 
+/// The key of [`Event::encrypted`]: a reader that does not know it may skip it.
+const ENCRYPTED: u64 = 128;
+
 /// An event without its id and sender, which stand in its record.
 ///
 /// Accounts are UUIDs alone: the sender's server is the envelope's origin and the recipients'
@@ -54,6 +57,9 @@ pub struct Event {
     pub group: Option<GroupId>,
     /// What it carries, opaque here.
     pub bodies: Vec<EventBody>,
+    /// Whether the sending client says that a message's content is ciphertext; see
+    /// [`super::message`].
+    pub encrypted: Option<bool>,
 }
 
 /// A body: for everybody, or for one device.
@@ -90,6 +96,8 @@ pub enum EventKind {
     Presence,
     /// Somebody types; [`super::payload::Typing`].
     Typing,
+    /// A reader has acknowledged messages just now; [`super::payload::Acknowledged`].
+    Acknowledged,
     /// Something that this version does not know: rejected by itself.
     Other(u16),
 }
@@ -102,6 +110,7 @@ impl EventKind {
             Self::Watermark => 2,
             Self::Presence => 3,
             Self::Typing => 4,
+            Self::Acknowledged => 5,
             Self::Other(number) => number,
         }
     }
@@ -112,6 +121,7 @@ impl EventKind {
             2 => Self::Watermark,
             3 => Self::Presence,
             4 => Self::Typing,
+            5 => Self::Acknowledged,
             other => Self::Other(other),
         }
     }
@@ -171,6 +181,7 @@ impl Event {
             content_type: None,
             group: None,
             bodies: Vec::new(),
+            encrypted: None,
         }
     }
 
@@ -218,6 +229,9 @@ impl Event {
         let bodies = fields.key(17).array(self.bodies.len());
         for body in &self.bodies {
             body.write(bodies);
+        }
+        if let Some(encrypted) = self.encrypted {
+            fields.key(ENCRYPTED).bool(encrypted);
         }
         fields.finish()
     }
@@ -304,6 +318,7 @@ struct Raw {
     content_type: Option<String>,
     group: Option<GroupId>,
     bodies: Option<Vec<EventBody>>,
+    encrypted: Option<bool>,
 }
 
 impl Raw {
@@ -340,6 +355,7 @@ impl Raw {
                 self.group = Some(group);
             }
             17 => self.bodies = Some(reader.list(limits::MAX_BODIES, EventBody::read)?),
+            ENCRYPTED => self.encrypted = Some(reader.bool()?),
             other => reader.unknown(other)?,
         }
         Ok(())
@@ -379,6 +395,7 @@ impl Raw {
             content_type: self.content_type,
             group: self.group,
             bodies,
+            encrypted: self.encrypted,
         })
     }
 }

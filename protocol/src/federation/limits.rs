@@ -45,5 +45,7 @@ pub const MAX_QUERY: usize = 64 * 1024;
 pub const MAX_DETAIL: usize = 256;
 /// Deepest nesting of a value that a reader skips because it does not know its field.
 pub const MAX_SKIP_DEPTH: usize = 8;
+/// Most messages that one event says were acknowledged.
+pub const MAX_ACKNOWLEDGED: usize = 256;
 /// Most messages named in a watermark's `except`.
 pub const MAX_EXCEPT: usize = 64;

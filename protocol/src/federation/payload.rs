@@ -1,5 +1,7 @@
 //! What the server itself says inside an event's body (docs/spec/federation-envelopes.md,
-//! "Payloads"): watermarks, presence, typing.
+//! "Payloads"): watermarks, acknowledgements, presence, typing.
+
+use uuid::Uuid;
 
 use super::{
     cbor::{CborError, Fields, Reader},
@@ -23,10 +25,7 @@ impl Watermark {
     /// The bytes of the body.
     pub fn encode(&self) -> Vec<u8> {
         let mut fields = Fields::default();
-        fields.key(1).uint(match self.seen {
-            Seen::Delivered => 1,
-            Seen::Read => 2,
-        });
+        fields.key(1).uint(seen_number(self.seen));
         fields.key(2).uint(self.through);
         let except = fields.key(3).array(self.except.len());
         for number in &self.except {
@@ -44,13 +43,7 @@ impl Watermark {
         let mut reader = Reader::new(bytes);
         reader.map(|reader, key| {
             match key {
-                1 => {
-                    seen = Some(match reader.uint()? {
-                        1 => Seen::Delivered,
-                        2 => Seen::Read,
-                        _ => return Err(reader.invalid("delivered (1) or read (2)")),
-                    });
-                }
+                1 => seen = Some(read_seen(reader)?),
                 2 => through = Some(reader.uint()?),
                 3 => except = Some(reader.list(limits::MAX_EXCEPT, Reader::uint)?),
                 other => reader.unknown(other)?,
@@ -66,6 +59,71 @@ impl Watermark {
         let watermark = Self { seen: reader.require(seen, "seen")?, through, except };
         reader.finish()?;
         Ok(watermark)
+    }
+}
+
+/// Messages that the event's sender has acknowledged just now. It is told at once and may be lost; the
+/// watermark that follows says the same for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// Delivered or read.
+    pub seen: Seen,
+    /// The messages' ids, 1 to [`limits::MAX_ACKNOWLEDGED`].
+    pub ids: Vec<Uuid>,
+}
+
+impl Acknowledged {
+    /// The bytes of the body.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut fields = Fields::default();
+        fields.key(1).uint(seen_number(self.seen));
+        let ids = fields.key(2).array(self.ids.len());
+        for id in &self.ids {
+            ids.bytes(id.as_bytes());
+        }
+        fields.finish()
+    }
+
+    /// Parses the bytes of a body.
+    ///
+    /// # Errors
+    /// [`CborError`] with the place and the rule that is broken.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CborError> {
+        let (mut seen, mut ids) = (None, None);
+        let mut reader = Reader::new(bytes);
+        reader.map(|reader, key| {
+            match key {
+                1 => seen = Some(read_seen(reader)?),
+                2 => {
+                    let read = |reader: &mut Reader<'_>| reader.fixed().map(Uuid::from_bytes);
+                    ids = Some(reader.list(limits::MAX_ACKNOWLEDGED, read)?);
+                }
+                other => reader.unknown(other)?,
+            }
+            Ok(())
+        })?;
+        let acknowledged =
+            Self { seen: reader.require(seen, "seen")?, ids: reader.require(ids, "ids")? };
+        if acknowledged.ids.is_empty() {
+            return Err(reader.invalid("at least one message is acknowledged"));
+        }
+        reader.finish()?;
+        Ok(acknowledged)
+    }
+}
+
+fn seen_number(seen: Seen) -> u64 {
+    match seen {
+        Seen::Delivered => 1,
+        Seen::Read => 2,
+    }
+}
+
+fn read_seen(reader: &mut Reader<'_>) -> Result<Seen, CborError> {
+    match reader.uint()? {
+        1 => Ok(Seen::Delivered),
+        2 => Ok(Seen::Read),
+        _ => Err(reader.invalid("delivered (1) or read (2)")),
     }
 }
 
@@ -156,6 +214,9 @@ mod tests {
             prop_assert_eq!(Watermark::decode(&watermark.encode()), Ok(watermark));
             let presence = Presence { online, last_seen: read.then_some(Timestamp(at)) };
             prop_assert_eq!(Presence::decode(&presence.encode()), Ok(presence));
+            let ids = vec![Uuid::from_u128(at.into()), Uuid::nil()];
+            let acknowledged = Acknowledged { seen, ids };
+            prop_assert_eq!(Acknowledged::decode(&acknowledged.encode()), Ok(acknowledged));
             let typing = Typing { active: online };
             prop_assert_eq!(Typing::decode(&typing.encode()), Ok(typing));
         }
@@ -164,6 +225,7 @@ mod tests {
         fn noise_never_panics(noise: Vec<u8>) {
             let _ = Watermark::decode(&noise);
             let _ = Presence::decode(&noise);
+            let _ = Acknowledged::decode(&noise);
             let _ = Typing::decode(&noise);
         }
     }

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::Class;
 use crate::{
     cursor::Cursor,
-    id::{AccountId, ConversationId, MessageId, ServerName},
+    id::{AccountId, ConversationId, DeviceNumber, MessageId, ServerName},
     problem::{Rejection, StaleDevices},
     status::Status,
     time::{Stamp, Timestamp},
@@ -74,6 +74,9 @@ pub struct MessageFrame<'a> {
     pub id: MessageId,
     /// The sender.
     pub from: Cow<'a, AccountId>,
+    /// The sender's device, by its number.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub from_device: Option<DeviceNumber>,
     /// The recipient as the sender addressed it; only on copies for the sender's other devices.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub to: Option<String>,
@@ -146,6 +149,9 @@ pub struct StatusFrame {
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<String>,
+    /// Its place in the inbox, if it is an entry of it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cursor: Option<Cursor>,
 }
 
 impl StatusFrame {
@@ -244,6 +250,7 @@ mod tests {
         let frame = MessageFrame {
             id,
             from: Cow::Borrowed(&from),
+            from_device: None,
             to: None,
             conversation_id: ConversationId([0xab; 16]),
             content,
@@ -275,6 +282,7 @@ mod tests {
             stamp: None,
             origin_number: None,
             reason: None,
+            cursor: None,
         };
         let expected = r#"{"type":"status","message_id":"01890a5d-ac96-774b-bcce-b302099a8057","status":"sent","at":1}"#;
         assert_eq!(status.to_json(), expected);

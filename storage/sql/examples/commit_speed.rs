@@ -137,6 +137,7 @@ impl Bench {
             batch.push(Accept {
                 sender: from.account.clone(),
                 device: from.device,
+                device_number: posthouse_protocol::id::DeviceNumber::FIRST,
                 id: MessageId(self.id()),
                 conversation: ConversationId::direct(&from.account, &to.account),
                 side: 1,

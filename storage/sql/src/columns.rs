@@ -1,12 +1,13 @@
 //! How values of the domain are written into columns.
 
 use posthouse_protocol::{
+    federation::stream::Lane,
     frame::Class,
-    id::{AccountId, ConversationId, DeviceId, MessageId},
-    status::Seen,
+    id::{AccountId, ConversationId, DeviceId, DeviceNumber, MessageId},
+    status::Reached,
     time::{Stamp, Timestamp},
 };
-use posthouse_storage::{bodies::BodyId, error::StoreError, inbox::StoredMessage, outbox::Lane};
+use posthouse_storage::{bodies::BodyId, error::StoreError, inbox::StoredMessage};
 use uuid::Uuid;
 
 use crate::{db::Fields, failure::Failure, store::SqlStore};
@@ -42,28 +43,29 @@ pub(crate) fn lane_code(lane: Lane) -> i64 {
     }
 }
 
-/// The lane that carries a class: keys go first, receipts do not hold up messages.
-pub(crate) fn lane_of(class: Class) -> Lane {
-    match class {
-        Class::Key => Lane::Control,
-        Class::Receipt => Lane::Receipts,
-        Class::Message | Class::Control | Class::Ephemeral => Lane::Messages,
-    }
+/// Reads what [`lane_code`] wrote.
+pub(crate) fn lane(code: i64) -> Option<Lane> {
+    Lane::ALL.into_iter().find(|lane| lane_code(*lane) == code)
 }
+
+/// `outbox.state` of an entry that is as it was queued.
+pub(crate) const OUTBOX_QUEUED: i64 = 0;
 
 /// `watermarks.seen`.
-pub(crate) fn seen_code(seen: Seen) -> i64 {
-    match seen {
-        Seen::Delivered => 0,
-        Seen::Read => 1,
+pub(crate) fn reached_code(reached: Reached) -> i64 {
+    match reached {
+        Reached::Delivered => 0,
+        Reached::Read => 1,
+        Reached::Accepted => 2,
     }
 }
 
-/// Reads what [`seen_code`] wrote.
-pub(crate) fn seen(fields: &mut Fields<'_>) -> Result<Seen, StoreError> {
+/// Reads what [`reached_code`] wrote.
+pub(crate) fn reached(fields: &mut Fields<'_>) -> Result<Reached, StoreError> {
     match fields.integer("seen")? {
-        0 => Ok(Seen::Delivered),
-        1 => Ok(Seen::Read),
+        0 => Ok(Reached::Delivered),
+        1 => Ok(Reached::Read),
+        2 => Ok(Reached::Accepted),
         code => Err(fields.corrupt("seen", format_args!("{code} is no kind of receipt"))),
     }
 }
@@ -72,7 +74,8 @@ pub(crate) fn seen(fields: &mut Fields<'_>) -> Result<Seen, StoreError> {
 macro_rules! message_columns {
     () => {
         "m.id, m.sender, m.server, m.device, m.addressed_to, m.conversation, m.stamp, \
-         m.origin_number, m.class, m.collapse, m.expires, m.epoch, m.client_timestamp, m.accepted_at, m.body"
+         m.origin_number, m.class, m.collapse, m.expires, m.epoch, m.client_timestamp, m.accepted_at, m.body, \
+         m.device_number, m.device_list_version"
     };
 }
 pub(crate) use message_columns;
@@ -94,6 +97,8 @@ pub(crate) struct MessageRow {
     client_timestamp: Timestamp,
     accepted_at: Timestamp,
     body: BodyId,
+    device_number: Option<DeviceNumber>,
+    device_list_version: Option<u64>,
 }
 
 impl MessageRow {
@@ -119,6 +124,16 @@ impl MessageRow {
             client_timestamp: Timestamp(fields.bits("client_timestamp")?.unwrap_or_default()),
             accepted_at: fields.time("accepted_at")?,
             body: BodyId(fields.array("body")?),
+            device_number: match fields.maybe_integer("device_number")? {
+                Some(number) => {
+                    let known =
+                        u8::try_from(number).ok().and_then(|n| DeviceNumber::try_from(n).ok());
+                    let wrong = || fields.corrupt("device_number", "no number of a device");
+                    Some(known.ok_or_else(wrong)?)
+                }
+                None => None,
+            },
+            device_list_version: fields.bits("device_list_version")?,
         }))
     }
 
@@ -140,6 +155,8 @@ impl MessageRow {
             client_timestamp: self.client_timestamp,
             accepted_at: self.accepted_at,
             body: self.body,
+            device_number: self.device_number,
+            device_list_version: self.device_list_version,
         })
     }
 }

@@ -9,7 +9,7 @@ pub(crate) mod sqlite;
 
 pub(crate) use args::Args;
 pub(crate) use row::{Fields, Row};
-pub(crate) use script::{Answers, Script};
+pub(crate) use script::{Answers, Script, Slot};
 
 use std::sync::Arc;
 

@@ -1,70 +1,86 @@
-//! The port `Outbox`.
+//! The port `Outbox`: logs of what goes to other regions, and their marks.
+
+mod entries;
+mod marks;
+mod settle;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use posthouse_protocol::id::ServerName;
+use posthouse_protocol::{
+    federation::stream::Lane,
+    id::{MessageId, ServerName},
+    status::FailReason,
+    time::Timestamp,
+};
 use posthouse_storage::{
     error::StoreError,
     leases::Fence,
-    outbox::{Intent, Lane, Outbox},
+    outbox::{
+        LoadRange, Loaded, Mark, Outbox, OutboxEntry, OutboxStream, Settled, Settlement, Waiting,
+    },
 };
 
 use crate::{
-    columns::{self, MessageRow, message_columns},
-    failure::Failure,
+    columns,
+    failure::{Failure, Tries},
     leases,
     statement::{Statement, statements},
     store::SqlStore,
 };
 
+#[cfg(test)]
+pub(crate) use self::{
+    entries::ALL as ENTRIES_ALL, marks::ALL as MARKS_ALL, settle::ALL as SETTLE_ALL,
+};
+pub(crate) use self::{entries::read_recipients, marks::OFFERED};
+
 statements! {
     WAITING = Statement::new(
         "SELECT s.name FROM servers s
-        WHERE s.name > ? AND EXISTS (SELECT 1 FROM outbox o WHERE o.destination = s.id)
+        WHERE s.name > ? AND EXISTS (
+            SELECT 1 FROM outbox_heads h
+            LEFT JOIN outbox_lanes l ON l.destination = h.destination AND l.lane = h.lane
+            WHERE h.destination = s.id AND h.head > COALESCE(l.receipted, 0))
         ORDER BY s.name LIMIT 0 + ?",
     );
-    LAST_SEQUENCE = Statement::new(
-        "SELECT last_sequence FROM lanes WHERE destination = ? AND lane = ?",
+    STREAMS = Statement::new(
+        "SELECT s.name FROM servers s JOIN outbox_streams o ON o.destination = s.id
+        WHERE s.name > ? ORDER BY s.name LIMIT 0 + ?",
     );
-    /// The lowest numbers get the next sequences. Numbers become visible in order, since a commit
-    /// holds the destination's head row until its end: a lower number never turns up later.
-    ASSIGN = Statement::new(
-        "UPDATE outbox SET sequence = ? + chosen.place
-        FROM (
-            SELECT number, ROW_NUMBER() OVER (ORDER BY number) AS place FROM outbox
-            WHERE destination = ? AND lane = ? AND sequence IS NULL ORDER BY number LIMIT 0 + ?
-        ) AS chosen
-        WHERE outbox.destination = ? AND outbox.number = chosen.number",
-    );
-    COUNT_ON = Statement::new(
-        "INSERT INTO lanes (destination, lane, last_sequence) VALUES (?, ?, ?)
-        ON CONFLICT (destination, lane) DO UPDATE SET last_sequence = excluded.last_sequence",
-    );
-    SEQUENCED = Statement::new(concat!(
-        "SELECT o.number, o.sequence, o.recipients, o.enqueued_at, ", message_columns!(), "
-        FROM outbox o JOIN messages m ON m.ref = o.message
-        WHERE o.destination = ? AND o.lane = ? AND o.sequence IS NOT NULL AND o.sequence > ?
-        ORDER BY o.sequence LIMIT 0 + ?",
-    ));
-    RELEASE = Statement::new(
-        "UPDATE messages SET pointers = pointers - 1 WHERE ref IN (
-            SELECT message FROM outbox
-            WHERE destination = ? AND lane = ? AND sequence IS NOT NULL AND sequence <= ?)",
-    );
-    SETTLE = Statement::new(
-        "DELETE FROM outbox
-        WHERE destination = ? AND lane = ? AND sequence IS NOT NULL AND sequence <= ?",
+    /// Receipts are no message of a person: nobody is told that they wait.
+    UNRECEIPTED = Statement::new(
+        "SELECT o.sender, o.id FROM outbox o
+        LEFT JOIN outbox_lanes l ON l.destination = o.destination AND l.lane = o.lane
+        WHERE o.destination = ? AND o.idx > COALESCE(l.receipted, 0) AND o.state = 0
+            AND o.message IS NOT NULL AND o.sender IS NOT NULL
+        ORDER BY o.lane, o.idx LIMIT 0 + ?",
     );
 }
 
-#[async_trait]
-impl Outbox for SqlStore {
-    async fn waiting(
+/// `outbox.state` of an entry whose sender was told that it failed.
+pub(crate) const FAILED: i64 = 1;
+/// `outbox.state` of an entry that the destination refuses whenever it comes.
+pub(crate) const REFUSED: i64 = 2;
+
+/// Where a lane's log is: the numbers of its destination and lane.
+#[derive(Debug, Clone, Copy)]
+struct Queue {
+    destination: i64,
+    lane: i64,
+}
+
+impl SqlStore {
+    async fn queue(&self, destination: &ServerName, lane: Lane) -> Result<Queue, Failure> {
+        let destination = self.inner.servers.number(self.db(), destination).await?;
+        Ok(Queue { destination, lane: columns::lane_code(lane) })
+    }
+
+    async fn names(
         &self,
+        statement: &'static Statement,
         after: Option<&ServerName>,
         limit: usize,
-    ) -> Result<Vec<ServerName>, StoreError> {
-        let rows = self.db().rows(&WAITING, |args| {
+    ) -> Result<Vec<ServerName>, Failure> {
+        let rows = self.db().rows(statement, |args| {
             args.text(after.map_or("", ServerName::as_str)).limit(limit);
         });
         let mut names = Vec::new();
@@ -76,24 +92,79 @@ impl Outbox for SqlStore {
         Ok(names)
     }
 
-    async fn assign(
+    async fn read_unreceipted(
+        &self,
+        destination: &ServerName,
+        limit: usize,
+    ) -> Result<Vec<Waiting>, Failure> {
+        let destination = self.inner.servers.number(self.db(), destination).await?;
+        let rows = self.db().rows(&UNRECEIPTED, |args| {
+            args.integer(destination).limit(limit);
+        });
+        let mut waiting = Vec::new();
+        for row in rows.await? {
+            let mut fields = row.fields("outbox");
+            waiting.push(Waiting {
+                sender: fields.uuid("sender")?,
+                id: MessageId(fields.uuid("id")?),
+            });
+        }
+        Ok(waiting)
+    }
+}
+
+/// Tries again what met another process's transaction.
+macro_rules! again {
+    ($store:expr, $attempt:expr) => {{
+        let mut tries = Tries::new($store.counters());
+        loop {
+            match $attempt.await {
+                Ok(done) => break Ok(done),
+                Err(failure) => tries.again(failure)?,
+            }
+        }
+    }};
+}
+
+#[async_trait]
+impl Outbox for SqlStore {
+    async fn waiting(
+        &self,
+        after: Option<&ServerName>,
+        limit: usize,
+    ) -> Result<Vec<ServerName>, StoreError> {
+        Ok(self.names(&WAITING, after, limit).await?)
+    }
+
+    async fn streams(
+        &self,
+        after: Option<&ServerName>,
+        limit: usize,
+    ) -> Result<Vec<ServerName>, StoreError> {
+        Ok(self.names(&STREAMS, after, limit).await?)
+    }
+
+    async fn stream(
+        &self,
+        fence: &Fence,
+        destination: &ServerName,
+        fresh: &OutboxStream,
+    ) -> Result<OutboxStream, StoreError> {
+        again!(self, self.try_stream(fence, destination, fresh))
+    }
+
+    async fn marks(&self, destination: &ServerName) -> Result<Option<OutboxStream>, StoreError> {
+        Ok(self.read_marks(destination).await?)
+    }
+
+    async fn load(
         &self,
         fence: &Fence,
         destination: &ServerName,
         lane: Lane,
-        limit: usize,
-    ) -> Result<usize, StoreError> {
-        Ok(self.try_assign(fence, destination, lane, limit).await?)
-    }
-
-    async fn sequenced(
-        &self,
-        destination: &ServerName,
-        lane: Lane,
-        after: u64,
-        limit: usize,
-    ) -> Result<Vec<Intent>, StoreError> {
-        Ok(self.read_sequenced(destination, lane, after, limit).await?)
+        range: LoadRange,
+    ) -> Result<Loaded, StoreError> {
+        again!(self, self.try_load(fence, destination, lane, range))
     }
 
     async fn settle(
@@ -101,91 +172,87 @@ impl Outbox for SqlStore {
         fence: &Fence,
         destination: &ServerName,
         lane: Lane,
-        through: u64,
+        settlement: Settlement<'_>,
+    ) -> Result<Settled, StoreError> {
+        again!(self, self.try_settle(fence, destination, lane, settlement))
+    }
+
+    async fn rewind(
+        &self,
+        fence: &Fence,
+        destination: &ServerName,
+        lane: Lane,
+        to: Mark,
     ) -> Result<(), StoreError> {
-        Ok(self.try_settle(fence, destination, lane, through).await?)
+        again!(self, self.try_rewind(fence, destination, lane, to))
     }
-}
 
-impl SqlStore {
-    async fn try_assign(
+    async fn refuse(
         &self,
         fence: &Fence,
         destination: &ServerName,
         lane: Lane,
-        limit: usize,
-    ) -> Result<usize, Failure> {
-        let destination = self.inner.servers.number(self.db(), destination).await?;
-        let lane = columns::lane_code(lane);
-        let mut tx = self.db().begin().await?;
-        leases::check(&mut tx, fence).await?;
-        let rows = tx.rows(&LAST_SEQUENCE, |args| {
-            args.integer(destination).integer(lane);
-        });
-        let last = match rows.await?.first() {
-            Some(row) => row.fields("lanes").number("last_sequence")?,
-            None => 0,
-        };
-        let mut script = tx.script();
-        let assigned = script.one(&ASSIGN, |args| {
-            args.number(last).integer(destination).integer(lane).limit(limit).integer(destination);
-        });
-        let assigned = tx.run(script).await?.changed(&assigned);
-        if assigned == 0 {
-            tx.cancel().await?;
-            return Ok(0);
-        }
-        let mut script = tx.script();
-        script.one(&COUNT_ON, |args| {
-            args.integer(destination).integer(lane).number(last + assigned);
-        });
-        tx.finish(script).await?;
-        Ok(usize::try_from(assigned).unwrap_or(limit))
+        index: u64,
+        (reason, now): (FailReason, Timestamp),
+    ) -> Result<Settled, StoreError> {
+        again!(self, self.try_refuse(fence, destination, lane, index, (reason, now)))
     }
 
-    async fn read_sequenced(
+    async fn expire(
+        &self,
+        fence: &Fence,
+        destination: &ServerName,
+        (before, now): (Timestamp, Timestamp),
+        limit: usize,
+    ) -> Result<Settled, StoreError> {
+        let failure = (FailReason::Expired, now);
+        again!(self, self.try_fail(fence, destination, Some(before), failure, limit))
+    }
+
+    async fn fail_all(
+        &self,
+        fence: &Fence,
+        destination: &ServerName,
+        failure: (FailReason, Timestamp),
+        limit: usize,
+    ) -> Result<Settled, StoreError> {
+        again!(self, self.try_fail(fence, destination, None, failure, limit))
+    }
+
+    async fn overdue(
         &self,
         destination: &ServerName,
         lane: Lane,
-        after: u64,
+        before: Timestamp,
         limit: usize,
-    ) -> Result<Vec<Intent>, Failure> {
-        let destination = self.inner.servers.number(self.db(), destination).await?;
-        let rows = self.db().rows(&SEQUENCED, |args| {
-            args.integer(destination).integer(columns::lane_code(lane)).number(after).limit(limit);
-        });
-        let mut intents = Vec::new();
-        for row in rows.await? {
-            let mut fields = row.fields("outbox");
-            let number = fields.number("number")?;
-            let sequence = fields.maybe_number("sequence")?;
-            let recipients = Bytes::copy_from_slice(fields.bytes("recipients")?);
-            let enqueued_at = fields.time("enqueued_at")?;
-            let Some(message) = MessageRow::read(&mut fields)? else { continue };
-            let message = message.resolve(self).await?;
-            intents.push(Intent { number, sequence, recipients, enqueued_at, message });
-        }
-        Ok(intents)
+    ) -> Result<Vec<OutboxEntry>, StoreError> {
+        Ok(self.read_overdue(destination, lane, before, limit).await?)
     }
 
-    async fn try_settle(
+    async fn forget(
         &self,
         fence: &Fence,
         destination: &ServerName,
         lane: Lane,
-        through: u64,
-    ) -> Result<(), Failure> {
-        let destination = self.inner.servers.number(self.db(), destination).await?;
-        let lane = columns::lane_code(lane);
-        let mut tx = self.db().begin().await?;
-        leases::check(&mut tx, fence).await?;
-        let mut script = tx.script();
-        for statement in [&RELEASE, &SETTLE] {
-            script.one(statement, |args| {
-                args.integer(destination).integer(lane).number(through);
-            });
-        }
-        tx.finish(script).await?;
-        Ok(())
+        floor: Mark,
+    ) -> Result<(), StoreError> {
+        again!(self, self.try_forget(fence, destination, lane, floor))
+    }
+
+    async fn open(
+        &self,
+        fence: &Fence,
+        destination: &ServerName,
+        next: &OutboxStream,
+    ) -> Result<(), StoreError> {
+        again!(self, self.try_put_stream(fence, destination, next))
+    }
+
+    async fn unreceipted(
+        &self,
+        destination: &ServerName,
+        limit: usize,
+    ) -> Result<Vec<Waiting>, StoreError> {
+        Ok(self.read_unreceipted(destination, limit).await?)
     }
 }

@@ -7,8 +7,8 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::{
-    SqlStore, accounts, bodies, commit, db, leases, outbox, pages, receipts, retention, servers,
-    sessions,
+    SqlStore, accounts, bodies, commit, db, leases, outbox, pages, peers, receipts, reception,
+    retention, servers, sessions,
     statement::{Dialect, MAX_ROWS, Statement},
     wakes,
 };
@@ -22,8 +22,14 @@ pub(crate) fn all() -> Vec<(String, &'static Statement)> {
         ("commit::write", commit::write::ALL),
         ("leases", leases::ALL),
         ("outbox", outbox::ALL),
+        ("outbox::entries", outbox::ENTRIES_ALL),
+        ("outbox::marks", outbox::MARKS_ALL),
+        ("outbox::settle", outbox::SETTLE_ALL),
         ("pages", pages::ALL),
+        ("peers", peers::ALL),
+        ("receipts::forward", receipts::FORWARD_ALL),
         ("receipts", receipts::ALL),
+        ("reception", reception::ALL),
         ("retention", retention::ALL),
         ("servers", servers::ALL),
         ("sessions", sessions::ALL),

@@ -5,7 +5,6 @@ use std::collections::{HashMap, HashSet};
 use posthouse_protocol::{
     cursor::Cursor,
     id::{AccountId, ConversationId},
-    status::Seen,
     time::Timestamp,
 };
 use posthouse_storage::{
@@ -26,9 +25,14 @@ use crate::{
 };
 
 mod coverage;
+mod failed;
+mod forward;
 mod key;
 
 pub(crate) use coverage::Coverage;
+pub(crate) use failed::FailedSlot;
+#[cfg(test)]
+pub(crate) use forward::ALL as FORWARD_ALL;
 pub(crate) use key::Key;
 
 statements! {
@@ -48,7 +52,7 @@ statements! {
         "bbiii",
         "WITH v(conversation, reader, reader_server, origin, seen) AS ({rows})
         SELECT w.conversation, w.reader, w.reader_server, w.origin, w.seen,
-            w.through, w.excepts, w.at
+            w.through, w.excepts, w.at, w.told
         FROM v CROSS JOIN watermarks w
         WHERE w.conversation = v.conversation AND w.reader = v.reader
             AND w.reader_server = v.reader_server AND w.origin = v.origin AND w.seen = v.seen",
@@ -57,7 +61,7 @@ statements! {
         "bbiii",
         "WITH v(conversation, reader, reader_server, origin, seen) AS ({rows})
         SELECT w.conversation, w.reader, w.reader_server, w.origin, w.seen,
-            w.through, w.excepts, w.at
+            w.through, w.excepts, w.at, w.told
         FROM v CROSS JOIN watermarks w
         WHERE w.conversation = v.conversation AND w.reader = v.reader
             AND w.reader_server = v.reader_server AND w.origin = v.origin AND w.seen = v.seen
@@ -73,18 +77,19 @@ statements! {
     /// A new watermark is inserted plainly: it could not be locked, and another process that was
     /// quicker is a conflict.
     NEW_WATERMARKS = Statement::rows(
-        "bbiiiibi",
+        "bbiiiibii",
         "INSERT INTO watermarks
-            (conversation, reader, reader_server, origin, seen, through, excepts, at)
+            (conversation, reader, reader_server, origin, seen, through, excepts, at, told)
         {new}",
     );
     RAISE_WATERMARKS = Statement::rows(
-        "bbiiiibi",
+        "bbiiiibii",
         "INSERT INTO watermarks
-            (conversation, reader, reader_server, origin, seen, through, excepts, at)
+            (conversation, reader, reader_server, origin, seen, through, excepts, at, told)
         {new}
         ON CONFLICT (conversation, reader, reader_server, origin, seen) DO UPDATE
-        SET through = excluded.through, excepts = excluded.excepts, at = excluded.at",
+        SET through = excluded.through, excepts = excluded.excepts, at = excluded.at,
+            told = excluded.told",
     );
     ENTRIES = Statement::rows(
         "bibi",
@@ -97,6 +102,8 @@ statements! {
 struct Stored {
     coverage: Coverage,
     at: Timestamp,
+    /// The newest outbox entry that tells the origin of it; 0 for none.
+    told: u64,
     /// Whether the row existed before this transaction.
     is_old: bool,
 }
@@ -131,49 +138,26 @@ impl SqlStore {
         self.inner.servers.intern(self.db(), &missing).await?;
         let keys: Vec<Key> = rises.iter().map(|rise| Key::of(self, &rise.watermark)).collect();
         let mut tx = self.db().begin().await?;
-        let mut state = self.read_state(&mut tx, positions, rises, &keys).await?;
+        if !positions.is_empty() {
+            let mut script = tx.script();
+            script.rows(&POSITIONS, positions, |args, advance| {
+                args.uuid(advance.device.0).number(advance.position.0).number(advance.active_at.0);
+            });
+            if rises.is_empty() {
+                tx.finish(script).await?;
+                return Ok(Vec::new());
+            }
+            tx.run(script).await?;
+        }
+        let mut state = State::read(&mut tx, rises, &keys, &[]).await?;
         let answer = rises.iter().zip(&keys).filter_map(|(rise, key)| state.raise(rise, *key));
-        let answer = answer.collect();
+        let answer: Vec<Risen> = answer.collect();
+        let forwarded = self.forward(&mut tx, &mut state, rises, &keys).await?;
         let mut script = tx.script();
         state.write(self, &mut script);
+        forwarded.write(&mut script);
         tx.finish(script).await?;
         Ok(answer)
-    }
-
-    /// Writes the positions, then reads and locks what the rises name.
-    async fn read_state(
-        &self,
-        tx: &mut Tx<'_>,
-        positions: &[PositionAdvance],
-        rises: &[WatermarkRise],
-        keys: &[Key],
-    ) -> Result<State, Failure> {
-        let mut script = tx.script();
-        script.rows(&POSITIONS, positions, |args, advance| {
-            args.uuid(advance.device.0).number(advance.position.0).number(advance.active_at.0);
-        });
-        let mut sorted = keys.to_vec();
-        sorted.sort_unstable();
-        sorted.dedup();
-        let watermarks = script.rows(&LOCK_WATERMARKS, &sorted, |args, key| key.bind(args));
-        let mut accounts: Vec<Uuid> = rises.iter().flat_map(|rise| rise.tell.clone()).collect();
-        accounts.sort_unstable();
-        accounts.dedup();
-        let inboxes = script.rows(&LOCK_INBOXES, &accounts, |args, account| {
-            args.uuid(*account);
-        });
-        let mut answers = tx.run(script).await?;
-        let mut state = State::default();
-        for row in answers.take(watermarks) {
-            let (key, stored) = read_watermark(&row)?;
-            state.watermarks.insert(key, stored);
-        }
-        for row in answers.take(inboxes) {
-            let mut fields = row.fields("inboxes");
-            let account = fields.uuid("account")?;
-            state.heads.insert(account, Head { last: fields.number("head")?, stored: true });
-        }
-        Ok(state)
     }
 
     /// The watermarks of `keys`, as they are now.
@@ -194,7 +178,7 @@ impl SqlStore {
                 conversation: ConversationId(key.conversation),
                 reader: AccountId { uuid: key.reader, server: reader },
                 origin: self.inner.servers.name(self.db(), key.origin).await?,
-                seen: if key.read { Seen::Read } else { Seen::Delivered },
+                reached: key.reached,
                 through: stored.coverage.through(),
                 except: stored.coverage.except().to_vec(),
                 at: stored.at,
@@ -207,21 +191,74 @@ impl SqlStore {
 
 /// What the rises change, decided in memory and written at once.
 #[derive(Default)]
-struct State {
+pub(crate) struct State {
     watermarks: HashMap<Key, Stored>,
     heads: HashMap<Uuid, Head>,
     risen: HashSet<Key>,
     /// The newest entry of each inbox for each watermark.
     entries: HashMap<(Uuid, Key), (Cursor, Timestamp)>,
+    /// Entries that tell failures.
+    failed: Vec<(Uuid, Vec<u8>, Cursor, Timestamp)>,
 }
 
 impl State {
-    fn raise(&mut self, rise: &WatermarkRise, key: Key) -> Option<Risen> {
+    /// Reads and locks what the rises name, and the inboxes of `people`.
+    pub(crate) async fn read(
+        tx: &mut Tx<'_>,
+        rises: &[WatermarkRise],
+        keys: &[Key],
+        people: &[Uuid],
+    ) -> Result<Self, Failure> {
+        let mut script = tx.script();
+        let mut sorted = keys.to_vec();
+        sorted.sort_unstable();
+        sorted.dedup();
+        let watermarks = script.rows(&LOCK_WATERMARKS, &sorted, |args, key| key.bind(args));
+        let mut accounts: Vec<Uuid> =
+            rises.iter().flat_map(|rise| rise.tell.clone()).chain(people.iter().copied()).collect();
+        accounts.sort_unstable();
+        accounts.dedup();
+        let inboxes = script.rows(&LOCK_INBOXES, &accounts, |args, account| {
+            args.uuid(*account);
+        });
+        let mut answers = tx.run(script).await?;
+        let mut state = State::default();
+        for row in answers.take(watermarks) {
+            let (key, stored) = read_watermark(&row)?;
+            state.watermarks.insert(key, stored);
+        }
+        for row in answers.take(inboxes) {
+            let mut fields = row.fields("inboxes");
+            let account = fields.uuid("account")?;
+            state.heads.insert(account, Head { last: fields.number("head")?, stored: true });
+        }
+        Ok(state)
+    }
+
+    /// The heads of inboxes that this transaction has raised already.
+    pub(crate) fn heads_are(&mut self, heads: &[(Uuid, Head)]) {
+        for (account, head) in heads {
+            self.heads.insert(*account, Head { stored: true, ..*head });
+        }
+    }
+
+    /// A new entry of the account's inbox that tells a failure.
+    pub(crate) fn fail(&mut self, account: Uuid, slot: Vec<u8>, at: Timestamp) -> Arrival {
+        let head = self.heads.entry(account).or_default();
+        let previous = Cursor(head.last);
+        head.last += 1;
+        let cursor = Cursor(head.last);
+        self.failed.push((account, slot, cursor, at));
+        Arrival { account, previous, cursor }
+    }
+
+    pub(crate) fn raise(&mut self, rise: &WatermarkRise, key: Key) -> Option<Risen> {
         let new = Coverage::new(rise.watermark.through, &rise.watermark.except);
         let at = rise.watermark.at;
         let known = self.watermarks.entry(key).or_insert_with(|| Stored {
             coverage: Coverage::default(),
             at,
+            told: 0,
             is_old: false,
         });
         let merged = known.coverage.merged(&new);
@@ -249,7 +286,7 @@ impl State {
         Some(Risen { watermark, arrivals })
     }
 
-    fn write(&self, store: &SqlStore, script: &mut Script) {
+    pub(crate) fn write(&self, store: &SqlStore, script: &mut Script) {
         let mut risen: Vec<(&Key, &Stored)> =
             self.watermarks.iter().filter(|(key, _)| self.risen.contains(key)).collect();
         risen.sort_unstable_by_key(|(key, _)| **key);
@@ -259,13 +296,15 @@ impl State {
                 key.bind(args);
                 args.number(mark.coverage.through())
                     .bytes(&mark.coverage.except_bytes())
-                    .number(mark.at.0);
+                    .number(mark.at.0)
+                    .number(mark.told);
             });
         }
         let mut entries: Vec<_> = self
             .entries
             .iter()
             .map(|((account, key), (cursor, at))| (*account, key.slot(), *cursor, *at))
+            .chain(self.failed.iter().cloned())
             .collect();
         entries.sort_unstable_by_key(|(account, _, cursor, _)| (*account, *cursor));
         let slots: Vec<(Uuid, &[u8])> =
@@ -310,7 +349,8 @@ fn read_watermark(row: &Row) -> Result<(Key, Stored), StoreError> {
     let excepts = fields.bytes("excepts")?;
     let coverage = Coverage::from_columns(through, excepts)
         .ok_or_else(|| fields.corrupt("excepts", "not ascending numbers below through"))?;
-    Ok((key, Stored { coverage, at: fields.time("at")?, is_old: true }))
+    let (at, told) = (fields.time("at")?, fields.number("told")?);
+    Ok((key, Stored { coverage, at, told, is_old: true }))
 }
 
 fn read_key(fields: &mut Fields<'_>) -> Result<Key, StoreError> {
@@ -319,6 +359,6 @@ fn read_key(fields: &mut Fields<'_>) -> Result<Key, StoreError> {
         reader: fields.uuid("reader")?,
         reader_server: fields.integer("reader_server")?,
         origin: fields.integer("origin")?,
-        read: columns::seen(fields)? == Seen::Read,
+        reached: columns::reached(fields)?,
     })
 }

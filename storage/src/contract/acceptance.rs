@@ -37,6 +37,8 @@ pub async fn a_message_is_stored_with_all_its_facts<S: Subject>(subject: &S) {
         let want = StoredMessage {
             sender: alice.account.clone(),
             device: Some(alice.device.id),
+            device_number: Some(alice.device.number),
+            device_list_version: accept.device_list_version,
             id: accept.id,
             to: bob.account.to_string(),
             conversation: accept.conversation,

@@ -1,6 +1,6 @@
 //! Positions and watermarks.
 
-use posthouse_protocol::{cursor::Cursor, id::ConversationId, status::Seen};
+use posthouse_protocol::{cursor::Cursor, id::ConversationId, status::Reached};
 
 use super::{
     Store, Subject,
@@ -18,7 +18,7 @@ fn mark(reader: &Person, through: u64, except: &[u64]) -> Watermark {
         conversation: ConversationId([7; 16]),
         reader: reader.account.clone(),
         origin: server(),
-        seen: Seen::Delivered,
+        reached: Reached::Delivered,
         through,
         except: except.to_vec(),
         at: START.plus_millis(through),
@@ -27,7 +27,7 @@ fn mark(reader: &Person, through: u64, except: &[u64]) -> Watermark {
 
 /// Records one rise; what it is then, if it rose.
 async fn rise<S: Store>(world: &World<S>, watermark: Watermark) -> Option<Watermark> {
-    let rise = WatermarkRise { watermark, tell: Vec::new() };
+    let rise = WatermarkRise { watermark, tell: Vec::new(), forward: None };
     let mut risen = world.store.record(&[], &[rise]).await.unwrap();
     assert!(risen.len() <= 1);
     risen.pop().map(|risen| risen.watermark)
@@ -75,11 +75,15 @@ pub async fn watermarks_only_rise<S: Subject>(subject: &S) {
     assert_eq!(rise(&world, higher.clone()).await, Some(higher));
     let others = [
         Watermark { conversation: ConversationId([8; 16]), ..mark(&bob, 1, &[]) },
-        Watermark { seen: Seen::Read, ..mark(&bob, 1, &[]) },
+        Watermark { reached: Reached::Read, ..mark(&bob, 1, &[]) },
         Watermark { origin: name("us.example"), ..mark(&bob, 1, &[]) },
         mark(&alice, 1, &[]),
     ];
-    let rises = others.clone().map(|watermark| WatermarkRise { watermark, tell: Vec::new() });
+    let rises = others.clone().map(|watermark| WatermarkRise {
+        watermark,
+        tell: Vec::new(),
+        forward: None,
+    });
     let answer = world.store.record(&[], &rises).await.unwrap();
     let marks: Vec<Watermark> = answer.into_iter().map(|risen| risen.watermark).collect();
     assert_eq!(marks, others);
@@ -103,8 +107,11 @@ pub async fn exceptions_are_united<S: Subject>(subject: &S) {
 pub async fn a_risen_watermark_is_one_entry_at_the_end<S: Subject>(subject: &S) {
     let world = World::new(subject).await;
     let (alice, bob) = (world.person("alice").await, world.person("bob").await);
-    let told =
-        |through| WatermarkRise { watermark: mark(&bob, through, &[]), tell: vec![alice.uuid()] };
+    let told = |through| WatermarkRise {
+        watermark: mark(&bob, through, &[]),
+        tell: vec![alice.uuid()],
+        forward: None,
+    };
     let one = world.store.record(&[], &[told(3)]).await.unwrap();
     assert_eq!(one[0].arrivals[0].cursor, Cursor(1));
     world.accept(&world.message(&bob, &alice, START)).await;
@@ -121,8 +128,9 @@ pub async fn a_risen_watermark_is_one_entry_at_the_end<S: Subject>(subject: &S) 
     assert_eq!(**status, mark(&bob, 6, &[]));
     // Another kind is an entry of its own; nobody else was told.
     let read = WatermarkRise {
-        watermark: Watermark { seen: Seen::Read, ..mark(&bob, 2, &[]) },
+        watermark: Watermark { reached: Reached::Read, ..mark(&bob, 2, &[]) },
         tell: vec![alice.uuid()],
+        forward: None,
     };
     world.store.record(&[], &[read]).await.unwrap();
     assert_eq!(world.inbox(&alice).await.len(), 3);

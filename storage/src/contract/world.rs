@@ -144,6 +144,7 @@ impl<S: Store> World<S> {
         Accept {
             sender: from.account.clone(),
             device: from.device.id,
+            device_number: from.device.number,
             id: MessageId(self.id()),
             conversation: ConversationId::direct(&from.account, &to.account),
             side: if low { 1 } else { 2 },
@@ -169,10 +170,7 @@ impl<S: Store> World<S> {
         Accept {
             conversation: ConversationId::direct(&from.account, &to),
             recipients: Vec::new(),
-            destinations: vec![Destination {
-                server: region.clone(),
-                recipients: Bytes::from_static(b"recipients"),
-            }],
+            destinations: vec![Destination { server: region.clone(), recipients: vec![to.uuid] }],
             to: to.to_string(),
             ..self.message(from, from, at)
         }
@@ -209,6 +207,6 @@ impl<S: Store> World<S> {
 pub fn message(entry: &Entry) -> Option<&StoredMessage> {
     match &entry.kind {
         EntryKind::Message(message) => Some(message),
-        EntryKind::Status(_) => None,
+        EntryKind::Status(_) | EntryKind::Failed(_) => None,
     }
 }

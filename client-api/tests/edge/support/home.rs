@@ -190,6 +190,7 @@ impl Home {
                     stamp: None,
                     origin_number: None,
                     reason: None,
+                    cursor: None,
                 };
                 mailbox.answer(Frame::from(status.to_json()));
             }

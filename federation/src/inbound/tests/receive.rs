@@ -9,10 +9,12 @@ use posthouse_protocol::federation::{
     receipt::{Outcome, Receipt, RejectionReason, SignedReceipt},
 };
 
+use posthouse_storage::error::StoreError;
+
 use super::*;
 use crate::{
     inbound::{Inbound, Own, Parts},
-    ports::{EphemeralSink, KeyDirectory, KeysError, memory::MemoryInboundStore},
+    ports::{EphemeralSink, KeyDirectory, KeysError, PeerFacts, memory::MemoryInboundStore},
 };
 
 /// North's keys: an older entry at first, the newer one after a renewal.
@@ -29,6 +31,12 @@ impl KeyDirectory for Directory {
             *known = Arc::clone(&self.newest);
         }
         Ok(Arc::clone(&known))
+    }
+    fn facts(&self, _: &ServerName) -> Option<Arc<PeerFacts>> {
+        None
+    }
+    async fn is_known(&self, _: &ServerName) -> Result<bool, StoreError> {
+        Ok(true)
     }
 }
 

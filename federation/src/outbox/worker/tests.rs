@@ -17,6 +17,7 @@ use posthouse_protocol::{
         key_log::{KeyLogEntry, SignedEntry, follow},
         receipt::RejectionReason,
         record::EventRecord,
+        stream::Lane,
     },
     time::Timestamp,
 };
@@ -29,7 +30,7 @@ use crate::{
     engine::sender::Alarm,
     inbound::{Inbound, Own, Parts, SealingKeys},
     ports::{
-        EphemeralSink, KeysError,
+        EphemeralSink, PeerFacts, PostError,
         memory::{Fate, MemoryInboundStore, MemoryOutboundStore},
     },
     tls::PeerNames,
@@ -47,6 +48,12 @@ impl KeyDirectory for Keys {
     async fn keys(&self, peer: &ServerName, _: bool) -> Result<Arc<TrustedHead>, KeysError> {
         let head = self.0.iter().find(|head| head.entry().server == *peer);
         head.cloned().ok_or(KeysError::Unreachable)
+    }
+    fn facts(&self, _: &ServerName) -> Option<Arc<PeerFacts>> {
+        None
+    }
+    async fn is_known(&self, peer: &ServerName) -> Result<bool, StoreError> {
+        Ok(self.0.iter().any(|head| head.entry().server == *peer))
     }
 }
 
@@ -123,6 +130,7 @@ impl Observer for Nobody {
     fn alarm(&self, _: &ServerName, alarm: Alarm) {
         self.0.lock().unwrap().push(format!("{alarm:?}"));
     }
+    fn settled(&self, _: &ServerName, _: Settled) {}
 }
 
 #[tokio::test]
@@ -165,10 +173,11 @@ async fn everything_arrives_once_in_order_over_a_bad_link() {
         clock: Arc::clone(&clock) as _,
     };
     let fence = Fence { name: "south.test".to_owned(), number: 1 };
-    let worker = Worker::new(parts, name("south.test"), fence, rng).await.unwrap();
-    let (hints, receiver) = mpsc::channel(16);
+    let hints = Arc::new(Hints::default());
+    let told = Arc::clone(&hints);
+    let worker = Worker::new(parts, name("south.test"), fence, told, rng).await.unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let running = tokio::spawn(worker.run(receiver, async move { stopped.await.unwrap_or(()) }));
+    let running = tokio::spawn(worker.run(async move { stopped.await.unwrap_or(()) }));
     for n in 1..=100_u128 {
         let mut event = Event::new(EventKind::Other(900), EventClass::Control);
         event.recipients = vec![Uuid::from_u128(9)];
@@ -176,7 +185,7 @@ async fn everything_arrives_once_in_order_over_a_bad_link() {
         outbox.with(&name("south.test"), |stream| {
             stream.enqueue(Lane::Messages, Uuid::from_u128(n), None, event);
         });
-        hints.send(Input::Wake(Lane::Messages)).await.unwrap();
+        hints.wake(Lane::Messages);
         if n == 50 {
             link.cut.store(false, Ordering::SeqCst);
         }
@@ -189,7 +198,7 @@ async fn everything_arrives_once_in_order_over_a_bad_link() {
     let deadline = Instant::now() + Duration::from_mins(1);
     while fates() != (99, 1, 0) {
         assert!(Instant::now() < deadline, "{:?} {:?}", fates(), nobody.0.lock().unwrap());
-        hints.send(Input::SignOfLife).await.unwrap();
+        hints.sign_of_life();
         time::sleep(Duration::from_millis(5)).await;
     }
     stop.send(()).unwrap();

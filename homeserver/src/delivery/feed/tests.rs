@@ -158,6 +158,8 @@ fn message(n: u64) -> StoredMessage {
     StoredMessage {
         sender: account(2),
         device: None,
+        device_number: None,
+        device_list_version: None,
         id: MessageId(Uuid::from_u128(u128::from(n))),
         to: account(1).to_string(),
         conversation: ConversationId([0; 16]),
@@ -193,6 +195,8 @@ fn feed(inbox: &Arc<Inbox>) -> Feed {
             server: server.clone(),
             connections: Arc::clone(&connections),
             progress: Arc::new(Progress::new()),
+            random: Arc::new(crate::random::Random::from_seed([1; 32])),
+            regions: Arc::new(crate::regions::Alone),
         },
         watchers: Arc::new(Watchers::new(server, connections)),
         clock: Arc::new(Stopped),
@@ -322,8 +326,16 @@ async fn a_commit_whose_answer_was_lost_reaches_those_who_are_connected() {
     pull(&mut feed, &mut got).await;
     let (shutdown, connections) = (CancellationToken::new(), &feed.receipts.connections);
     let (config, store) = (CommitConfig::default(), feed.store.clone());
-    let (committer, run) =
-        Committer::start(config, store, Arc::clone(connections), shutdown.clone());
+    let (committer, run) = Committer::start(
+        config,
+        store,
+        crate::delivery::Told {
+            connections: Arc::clone(connections),
+            regions: Arc::new(crate::regions::Alone),
+            recent: Arc::default(),
+        },
+        shutdown.clone(),
+    );
     let running = tokio::spawn(run);
     let (sender, recipient) = (account(2), feed.caller.account.clone());
     let json = format!(

@@ -28,7 +28,7 @@ fn arrival(line: &Line, n: u64, bytes: usize) -> Arc<LiveEntry> {
         conversation: posthouse_protocol::id::ConversationId([0; 16]),
         reader: line.viewer.account.clone(),
         origin: line.viewer.account.server.clone(),
-        seen: posthouse_protocol::status::Seen::Delivered,
+        reached: posthouse_protocol::status::Reached::Delivered,
         through: n,
         except: Vec::new(),
         at: Timestamp(0),

@@ -32,6 +32,17 @@ fn admitted(sender: &AccountId, recipient: &AccountId, own_copy: bool) -> Admitt
 
 proptest! {
     #[test]
+    fn another_region_gets_exactly_one_intent(from in 1_u128..4, to in 1_u128..4, own_copy: bool) {
+        let own = ServerName::parse("eu.example").unwrap();
+        let (from, to) = (account(from, "eu.example"), account(to, "us.example"));
+        let plan = route(&admitted(&from, &to, own_copy), &own, BodyId([1; 16]));
+        let copy: Vec<Uuid> = own_copy.then_some(from.uuid).into_iter().collect();
+        prop_assert_eq!(&plan.accept().recipients, &copy);
+        let there = Destination { server: to.server.clone(), recipients: vec![to.uuid] };
+        prop_assert_eq!(&plan.accept().destinations, &[there]);
+    }
+
+    #[test]
     fn everyone_gets_exactly_one_pointer(from in 1_u128..4, to in 1_u128..4, own_copy: bool) {
         let own = ServerName::parse("eu.example").unwrap();
         let (from, to) = (account(from, "eu.example"), account(to, "eu.example"));

@@ -5,11 +5,19 @@ use std::collections::HashMap;
 
 use posthouse_protocol::{
     cursor::Cursor,
+    federation::stream::Lane,
     id::{ConversationId, DeviceId, MessageId, ServerName},
-    time::Stamp,
+    time::{Stamp, Timestamp},
 };
-use posthouse_storage::ledger::{Accept, Accepted, Arrival, Outcome, Refusal};
+use posthouse_storage::{
+    ledger::{Accept, Accepted, Arrival, Outcome, Refusal},
+    outbox::lane_of,
+    reception::Received,
+};
 use uuid::Uuid;
+
+/// What a region is sent in one lane.
+pub(crate) type Queue = (ServerName, Lane);
 
 /// What the database knows of everything that the batch names. What is missing is new.
 #[derive(Debug, Clone, Default)]
@@ -21,8 +29,8 @@ pub(crate) struct Known {
     pub(crate) marks: HashMap<(DeviceId, ConversationId), MessageId>,
     /// The highest arrival number of each inbox.
     pub(crate) inboxes: HashMap<Uuid, Head>,
-    /// The highest number of the intents for each region.
-    pub(crate) outboxes: HashMap<ServerName, Head>,
+    /// The highest index of each queue to a region.
+    pub(crate) outboxes: HashMap<Queue, Head>,
 }
 
 /// The highest number given out in a queue.
@@ -59,7 +67,11 @@ pub(crate) struct Plan {
     pub(crate) conversations: Vec<(ConversationId, Conversation)>,
     pub(crate) marks: Vec<((DeviceId, ConversationId), MessageId)>,
     pub(crate) inboxes: Vec<(Uuid, Head)>,
-    pub(crate) outboxes: Vec<(ServerName, Head)>,
+    pub(crate) outboxes: Vec<(Queue, Head)>,
+    /// Messages of another region that were taken before, by id and sender.
+    pub(crate) taken_before: Vec<(Uuid, Uuid)>,
+    /// When a reception takes place.
+    pub(crate) now: Timestamp,
 }
 
 /// A message to be written.
@@ -91,7 +103,7 @@ pub(crate) struct NewIntent {
     pub(crate) message: usize,
     /// Its destination, as an index into the submission's.
     pub(crate) destination: usize,
-    pub(crate) number: u64,
+    pub(crate) index: u64,
 }
 
 /// Decides on a batch, in order: a later submission sees the effects of an earlier one.
@@ -102,6 +114,29 @@ pub(crate) fn plan(known: Known, batch: &[Accept]) -> Plan {
         planner.plan.outcomes.push(outcome);
     }
     planner.finish()
+}
+
+/// Decides on what another region sent, in order: what was taken or rejected before has no effect.
+/// Gives each message's new inbox entries.
+pub(crate) fn receive(
+    known: Known,
+    batch: &[Received],
+    now: Timestamp,
+    is_rejected: impl Fn(&Received) -> bool,
+) -> (Plan, Vec<Vec<Arrival>>) {
+    let taken_before = known.accepted.keys().map(|(id, sender)| (id.0, *sender)).collect();
+    let plan = Plan { taken_before, now, ..Plan::default() };
+    let mut planner = Planner { known, plan, touched: Touched::default() };
+    let arrivals = batch
+        .iter()
+        .enumerate()
+        .map(
+            |(place, received)| {
+                if is_rejected(received) { Vec::new() } else { planner.receive(place, received) }
+            },
+        )
+        .collect();
+    (planner.finish(), arrivals)
 }
 
 struct Planner {
@@ -116,7 +151,7 @@ struct Touched {
     conversations: Vec<ConversationId>,
     marks: Vec<(DeviceId, ConversationId)>,
     inboxes: Vec<Uuid>,
-    outboxes: Vec<ServerName>,
+    outboxes: Vec<Queue>,
     /// Entries of this batch that a later one of it may replace, as indices into the entries.
     collapsible: HashMap<(Uuid, Slot), usize>,
 }
@@ -149,8 +184,15 @@ impl Planner {
 
         let message = self.plan.messages.len();
         self.plan.messages.push(NewMessage { submission, stamp, origin_number, pointers: 0 });
-        let arrivals =
-            accept.recipients.iter().map(|&to| self.deliver(message, accept, to)).collect();
+        let collapse = accept
+            .collapse
+            .as_ref()
+            .map(|collapse| (accept.sender.uuid, accept.conversation, collapse.clone()));
+        let arrivals = accept
+            .recipients
+            .iter()
+            .map(|&to| self.deliver(message, collapse.as_ref(), to))
+            .collect();
         for destination in 0..accept.destinations.len() {
             self.enqueue(message, accept, destination);
         }
@@ -166,7 +208,41 @@ impl Planner {
         Outcome::Accepted(accepted)
     }
 
-    fn deliver(&mut self, message: usize, accept: &Accept, account: Uuid) -> Arrival {
+    fn receive(&mut self, place: usize, received: &Received) -> Vec<Arrival> {
+        let message = &received.message;
+        let key = (message.id, message.sender.uuid);
+        if self.known.accepted.contains_key(&key) {
+            return Vec::new();
+        }
+        let (stamp, origin_number) = (message.stamp, message.origin_number);
+        let state = self.known.conversations.entry(message.conversation).or_default();
+        state.highest = state.highest.max(Some(stamp));
+        state.spoken |= received.side;
+        self.touched.conversations.push(message.conversation);
+        let number = self.plan.messages.len();
+        self.plan.messages.push(NewMessage {
+            submission: place,
+            stamp,
+            origin_number,
+            pointers: 0,
+        });
+        let accepted = Accepted {
+            conversation: message.conversation,
+            stamp,
+            origin_number,
+            at: message.accepted_at,
+            arrivals: Vec::new(),
+        };
+        self.known.accepted.insert(key, accepted);
+        let collapse = message
+            .collapse
+            .as_ref()
+            .map(|collapse| (message.sender.uuid, message.conversation, collapse.clone()));
+        let deliver = |&to: &Uuid| self.deliver(number, collapse.as_ref(), to);
+        received.recipients.iter().map(deliver).collect()
+    }
+
+    fn deliver(&mut self, message: usize, collapse: Option<&Slot>, account: Uuid) -> Arrival {
         let head = self.known.inboxes.entry(account).or_default();
         let previous = Cursor(head.last);
         head.last += 1;
@@ -177,12 +253,12 @@ impl Planner {
             account,
             cursor,
             message,
-            collapses: accept.collapse.is_some(),
+            collapses: collapse.is_some(),
         });
         self.point(message, 1);
-        if let Some(collapse) = &accept.collapse {
-            let slot = (accept.sender.uuid, accept.conversation, collapse.clone());
-            if let Some(earlier) = self.touched.collapsible.insert((account, slot), entry) {
+        if let Some(slot) = collapse {
+            let earlier = self.touched.collapsible.insert((account, slot.clone()), entry);
+            if let Some(earlier) = earlier {
                 self.withdraw(earlier);
             }
         }
@@ -201,10 +277,11 @@ impl Planner {
 
     fn enqueue(&mut self, message: usize, accept: &Accept, destination: usize) {
         let Some(to) = accept.destinations.get(destination) else { return };
-        let head = self.known.outboxes.entry(to.server.clone()).or_default();
+        let queue = (to.server.clone(), lane_of(accept.class));
+        let head = self.known.outboxes.entry(queue.clone()).or_default();
         head.last += 1;
-        self.plan.intents.push(NewIntent { message, destination, number: head.last });
-        self.touched.outboxes.push(to.server.clone());
+        self.plan.intents.push(NewIntent { message, destination, index: head.last });
+        self.touched.outboxes.push(queue);
         self.point(message, 1);
     }
 

@@ -3,15 +3,20 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use posthouse_protocol::id::{ConversationId, ServerName};
+use posthouse_protocol::{
+    federation::version,
+    id::{ConversationId, ServerName},
+    limits,
+};
 use posthouse_storage::{
     bodies::BodyId,
     ledger::{Accept, Destination},
+    outbox::lane_of,
 };
 use uuid::Uuid;
 
 use super::{
-    plan::{Conversation, Head, NewEntry, NewIntent, NewMessage, Plan},
+    plan::{Conversation, Head, NewEntry, NewIntent, NewMessage, Plan, Queue},
     read::Refs,
 };
 use crate::{
@@ -25,10 +30,10 @@ use crate::{
 
 statements! {
     MESSAGES = Statement::rows(
-        "ibbibtbiiitiiiiibi",
-        "INSERT INTO messages (ref, id, sender, server, device, addressed_to, conversation,
-            stamp, origin_number, class, collapse, expires, epoch, device_list_version, client_timestamp,
-            accepted_at, body, pointers)
+        "ibbibitbiiitiiiiibi",
+        "INSERT INTO messages (ref, id, sender, server, device, device_number, addressed_to,
+            conversation, stamp, origin_number, class, collapse, expires, epoch,
+            device_list_version, client_timestamp, accepted_at, body, pointers)
         {new}",
     );
     /// Entries about to be replaced no longer refer to their messages.
@@ -77,18 +82,19 @@ statements! {
         ON CONFLICT (account) DO UPDATE SET head = excluded.head",
     );
     INTENTS = Statement::rows(
-        "iiibii",
-        "INSERT INTO outbox (destination, number, lane, recipients, enqueued_at, message)
+        "iiiibbibiii",
+        "INSERT INTO outbox (destination, lane, idx, state, id, sender, message, recipients,
+            payload_version, size, expires)
         {new}",
     );
     NEW_OUTBOXES = Statement::rows(
-        "ii",
-        "INSERT INTO outbox_heads (destination, head) {new}",
+        "iii",
+        "INSERT INTO outbox_heads (destination, lane, head) {new}",
     );
     OUTBOXES = Statement::rows(
-        "ii",
-        "INSERT INTO outbox_heads (destination, head) {new}
-        ON CONFLICT (destination) DO UPDATE SET head = excluded.head",
+        "iii",
+        "INSERT INTO outbox_heads (destination, lane, head) {new}
+        ON CONFLICT (destination, lane) DO UPDATE SET head = excluded.head",
     );
 }
 
@@ -106,7 +112,7 @@ pub(super) async fn write(
     put_messages(store, &mut script, plan, batch, refs);
     put_entries(&mut script, plan, batch, refs);
     put_states(store, &mut script, plan);
-    put_intents(store, &mut script, plan, batch, refs);
+    put_intents(store, &mut script, plan, batch, (bodies, refs));
     wakes::tell_inboxes(store, &mut script, plan.inboxes.iter().map(|(account, _)| *account));
     tx.finish(script).await?;
     Ok(())
@@ -142,6 +148,7 @@ fn put_messages(store: &SqlStore, script: &mut Script, plan: &Plan, batch: &[Acc
             .uuid(accept.sender.uuid)
             .integer(server(store, &accept.sender.server))
             .uuid(accept.device.0)
+            .integer(i64::from(accept.device_number.get()))
             .text(&accept.to)
             .bytes(&accept.conversation.0)
             .number(message.stamp.0)
@@ -167,16 +174,40 @@ fn put_entries(script: &mut Script, plan: &Plan, batch: &[Accept], refs: &Refs) 
         .iter()
         .filter_map(|entry| {
             let accept = accept(entry)?;
-            let slot = entry.collapses.then(|| slot(accept));
+            let slot = accept.collapse.as_deref().map(|collapse| {
+                slot(Origin::Own, accept.sender.uuid, accept.conversation, collapse)
+            });
             Some((entry, accept.now.0, slot))
         })
         .collect();
+    put_rows(script, &rows, refs);
+}
+
+/// Entries of what another region sent; `slot` gives that of a message by its place in the batch.
+pub(crate) fn put_arrivals(
+    script: &mut Script,
+    plan: &Plan,
+    refs: &Refs,
+    slot: impl Fn(usize) -> Option<Option<Vec<u8>>>,
+) {
+    let rows: Vec<(&NewEntry, u64, Option<Vec<u8>>)> = plan
+        .entries
+        .iter()
+        .filter_map(|entry| {
+            let message = plan.messages.get(entry.message)?;
+            Some((entry, plan.now.0, slot(message.submission)?))
+        })
+        .collect();
+    put_rows(script, &rows, refs);
+}
+
+fn put_rows(script: &mut Script, rows: &[(&NewEntry, u64, Option<Vec<u8>>)], refs: &Refs) {
     let slots: Vec<(Uuid, &[u8])> = rows
         .iter()
         .filter_map(|(entry, _, slot)| Some((entry.account, slot.as_deref()?)))
         .collect();
     clear_slots(script, &slots);
-    script.rows(&ENTRIES, &rows, |args, (entry, now, slot)| {
+    script.rows(&ENTRIES, rows, |args, (entry, now, slot)| {
         args.uuid(entry.account)
             .number(entry.cursor.0)
             .integer(refs.get(entry.message))
@@ -194,21 +225,39 @@ pub(crate) fn clear_slots(script: &mut Script, slots: &[(Uuid, &[u8])]) {
     script.rows(&CLEAR_SLOTS, slots, bind);
 }
 
-/// What entries share that replace each other: sender (of this region), conversation, collapse key.
-/// The slots of watermarks begin with another byte.
-fn slot(accept: &Accept) -> Vec<u8> {
-    let collapse = accept.collapse.as_deref().unwrap_or_default();
-    let sender = accept.sender.uuid;
-    [&[SLOT_MESSAGE][..], sender.as_bytes(), &accept.conversation.0, collapse.as_bytes()].concat()
+/// Where a sender belongs.
+pub(crate) enum Origin {
+    /// To this region.
+    Own,
+    /// To the region of this number.
+    Region(i64),
 }
 
-/// First byte of the slots of messages.
+/// What entries share that replace each other: sender, conversation, collapse key. Senders of other
+/// regions have their region's number before them. The slots of watermarks and failures begin with
+/// other bytes.
+pub(crate) fn slot(
+    origin: Origin,
+    sender: Uuid,
+    conversation: ConversationId,
+    collapse: &str,
+) -> Vec<u8> {
+    let start = match origin {
+        Origin::Own => vec![SLOT_MESSAGE],
+        Origin::Region(server) => [&[SLOT_REMOTE][..], &server.to_be_bytes()].concat(),
+    };
+    [&start[..], sender.as_bytes(), &conversation.0, collapse.as_bytes()].concat()
+}
+
+/// First byte of the slots of messages of this region's users.
 const SLOT_MESSAGE: u8 = b'm';
+/// First byte of the slots of messages from other regions.
+const SLOT_REMOTE: u8 = b'r';
 
 /// The new states of what was read. On SQLite one statement inserts or updates. On PostgreSQL a row
 /// that did not exist could not be locked, so that it is inserted plainly: if another process was
 /// quicker, that is a conflict, and the transaction begins again with what the other one wrote.
-fn put_states(store: &SqlStore, script: &mut Script, plan: &Plan) {
+pub(crate) fn put_states(store: &SqlStore, script: &mut Script, plan: &Plan) {
     let dialect = store.db().dialect();
     let split = |stored: bool| dialect == Dialect::Sqlite || stored;
 
@@ -228,8 +277,8 @@ fn put_states(store: &SqlStore, script: &mut Script, plan: &Plan) {
     });
     put_inboxes(store, script, &plan.inboxes);
 
-    let outboxes = |args: &mut Args, (name, head): &&(ServerName, Head)| {
-        args.integer(server(store, name)).number(head.last);
+    let outboxes = |args: &mut Args, ((name, lane), head): &&(Queue, Head)| {
+        args.integer(server(store, name)).integer(columns::lane_code(*lane)).number(head.last);
     };
     let (known, new): (Vec<_>, Vec<_>) =
         plan.outboxes.iter().partition(|(_, head)| split(head.stored));
@@ -249,7 +298,13 @@ pub(crate) fn put_inboxes(store: &SqlStore, script: &mut Script, heads: &[(Uuid,
     script.rows(&NEW_INBOXES, &new, bind);
 }
 
-fn put_intents(store: &SqlStore, script: &mut Script, plan: &Plan, batch: &[Accept], refs: &Refs) {
+fn put_intents(
+    store: &SqlStore,
+    script: &mut Script,
+    plan: &Plan,
+    batch: &[Accept],
+    (bodies, refs): (&HashMap<BodyId, &Bytes>, &Refs),
+) {
     let rows: Vec<(&NewIntent, &Accept, &Destination)> = plan
         .intents
         .iter()
@@ -259,12 +314,20 @@ fn put_intents(store: &SqlStore, script: &mut Script, plan: &Plan, batch: &[Acce
         })
         .collect();
     script.rows(&INTENTS, &rows, |args, (intent, accept, to)| {
+        let recipients: Vec<u8> = to.recipients.iter().flat_map(Uuid::as_bytes).copied().collect();
+        let size = bodies.get(&accept.body).map_or(0, |body| body.len());
+        let expires = accept.expires.unwrap_or(accept.now.plus_millis(limits::RETENTION_MS));
         args.integer(server(store, &to.server))
-            .number(intent.number)
-            .integer(columns::lane_code(columns::lane_of(accept.class)))
-            .bytes(&to.recipients)
-            .number(accept.now.0)
-            .integer(refs.get(intent.message));
+            .integer(columns::lane_code(lane_of(accept.class)))
+            .number(intent.index)
+            .integer(columns::OUTBOX_QUEUED)
+            .uuid(accept.id.0)
+            .uuid(accept.sender.uuid)
+            .integer(refs.get(intent.message))
+            .bytes(&recipients)
+            .integer(i64::from(version::PAYLOAD))
+            .number(size as u64)
+            .number(expires.0);
     });
 }
 

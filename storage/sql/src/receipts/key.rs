@@ -1,6 +1,6 @@
 //! What identifies a watermark, in columns and in the slot of an inbox entry.
 
-use posthouse_protocol::status::Seen;
+use posthouse_protocol::status::Reached;
 use posthouse_storage::{error::StoreError, receipts::Watermark};
 use uuid::Uuid;
 
@@ -17,8 +17,7 @@ pub(crate) struct Key {
     pub(super) reader: Uuid,
     pub(super) reader_server: i64,
     pub(super) origin: i64,
-    /// Read, not only delivered.
-    pub(super) read: bool,
+    pub(super) reached: Reached,
 }
 
 /// First byte of the slots of watermarks.
@@ -29,28 +28,27 @@ const SLOT_LEN: usize = 1 + 16 + 16 + 8 + 8 + 1;
 
 impl Key {
     /// The key of a watermark whose regions are interned.
-    pub(super) fn of(store: &SqlStore, watermark: &Watermark) -> Self {
+    pub(crate) fn of(store: &SqlStore, watermark: &Watermark) -> Self {
         let id = |name| store.inner.servers.id(name).unwrap_or_default();
         Self {
             conversation: watermark.conversation.0,
             reader: watermark.reader.uuid,
             reader_server: id(&watermark.reader.server),
             origin: id(&watermark.origin),
-            read: watermark.seen == Seen::Read,
+            reached: watermark.reached,
         }
     }
 
     /// Adds the five columns of the key.
     pub(super) fn bind(&self, args: &mut Args) {
-        let seen = if self.read { Seen::Read } else { Seen::Delivered };
         args.bytes(&self.conversation)
             .uuid(self.reader)
             .integer(self.reader_server)
             .integer(self.origin)
-            .integer(columns::seen_code(seen));
+            .integer(columns::reached_code(self.reached));
     }
 
-    /// `'w' ‖ conversation (16) ‖ reader (16) ‖ reader's region (8) ‖ origin (8) ‖ read (1)`, the
+    /// `'w' ‖ conversation (16) ‖ reader (16) ‖ reader's region (8) ‖ origin (8) ‖ code of what was reached (1)`, the
     /// numbers big-endian.
     pub(super) fn slot(&self) -> Vec<u8> {
         [
@@ -59,7 +57,7 @@ impl Key {
             self.reader.as_bytes(),
             &self.reader_server.to_be_bytes(),
             &self.origin.to_be_bytes(),
-            &[u8::from(self.read)],
+            &[reached_byte(self.reached)],
         ]
         .concat()
     }
@@ -73,9 +71,10 @@ impl Key {
         let (reader, rest) = rest.split_first_chunk::<16>().ok_or_else(wrong)?;
         let (reader_server, rest) = rest.split_first_chunk::<8>().ok_or_else(wrong)?;
         let (origin, rest) = rest.split_first_chunk::<8>().ok_or_else(wrong)?;
-        let read = match (kind, rest) {
-            (&[SLOT_WATERMARK], [0]) => false,
-            (&[SLOT_WATERMARK], [1]) => true,
+        let reached = match (kind, rest) {
+            (&[SLOT_WATERMARK], [0]) => Reached::Delivered,
+            (&[SLOT_WATERMARK], [1]) => Reached::Read,
+            (&[SLOT_WATERMARK], [2]) => Reached::Accepted,
             _ => return Err(wrong()),
         };
         Ok(Self {
@@ -83,7 +82,15 @@ impl Key {
             reader: Uuid::from_bytes(*reader),
             reader_server: i64::from_be_bytes(*reader_server),
             origin: i64::from_be_bytes(*origin),
-            read,
+            reached,
         })
+    }
+}
+
+fn reached_byte(reached: Reached) -> u8 {
+    match reached {
+        Reached::Delivered => 0,
+        Reached::Read => 1,
+        Reached::Accepted => 2,
     }
 }

@@ -5,7 +5,7 @@ use posthouse_protocol::{
     id::{AccountId, ServerName},
     time::Timestamp,
 };
-use posthouse_storage::{bodies::BodyId, ledger::Destination};
+use posthouse_storage::{bodies::BodyId, ledger::Destination, outbox::lane_of};
 use proptest::{collection::vec, option, prelude::*};
 
 use super::*;
@@ -56,6 +56,7 @@ fn accept(step: &Step, known_stamps: &[Stamp]) -> Accept {
     Accept {
         sender: AccountId { uuid: uuid(2, step.sender), server },
         device: DeviceId(uuid(3, step.device)),
+        device_number: posthouse_protocol::id::DeviceNumber::FIRST,
         id: message_id(step.id),
         conversation: ConversationId([step.conversation; 16]),
         side: 1 + step.sender,
@@ -68,7 +69,7 @@ fn accept(step: &Step, known_stamps: &[Stamp]) -> Accept {
         destinations: step
             .regions
             .iter()
-            .map(|n| Destination { server: region(n), recipients: bytes::Bytes::new() })
+            .map(|n| Destination { server: region(n), recipients: Vec::new() })
             .collect(),
         to: String::new(),
         class: Class::Message,
@@ -205,7 +206,7 @@ proptest! {
     fn rows_are_what_was_answered(steps in vec(step(), 1..60), sizes in vec(1..9_usize, 1..5)) {
         let (batch, plans) = run(&steps, &sizes);
         let mut heads: HashMap<Uuid, Cursor> = HashMap::new();
-        let mut numbers: HashMap<ServerName, u64> = HashMap::new();
+        let mut numbers: HashMap<(ServerName, Lane), u64> = HashMap::new();
         let mut batch = &batch[..];
         for plan in &plans {
             let (now, later) = batch.split_at(plan.outcomes.len());
@@ -238,9 +239,9 @@ proptest! {
             for intent in &plan.intents {
                 let accept = &now[plan.messages[intent.message].submission];
                 let region = &accept.destinations[intent.destination].server;
-                let last = numbers.entry(region.clone()).or_default();
+                let last = numbers.entry((region.clone(), lane_of(accept.class))).or_default();
                 *last += 1;
-                prop_assert_eq!(intent.number, *last);
+                prop_assert_eq!(intent.index, *last);
                 pointers[intent.message] += 1;
             }
             let counted: Vec<i64> = plan.messages.iter().map(|m| m.pointers).collect();

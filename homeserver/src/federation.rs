@@ -1,0 +1,21 @@
+//! How this region meets others: the ports of `posthouse_federation`, and what delivery needs of
+//! other regions.
+//!
+//! ```text
+//!            delivery ──wake, resolve──▶ gateway ──▶ supervisor, peer client   (federation)
+//!            delivery ◀──arrivals────── receive ◀── inbound                    (federation)
+//!   connected devices ◀──statuses────── observer ◀── workers                   (federation)
+//! ```
+
+mod ephemerals;
+mod gateway;
+mod handles;
+mod judge;
+mod observer;
+mod receive;
+
+pub use ephemerals::Ephemerals;
+pub use gateway::{Gateway, GatewayParts};
+pub use handles::LocalHandles;
+pub use observer::{Observer, ObserverCounters};
+pub use receive::{Reception, ReceptionParts};

@@ -1,0 +1,176 @@
+//! Other regions, for the decisions of this one.
+
+use std::{
+    collections::{HashMap, HashSet},
+    hash::Hash,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use posthouse_federation::{
+    engine::ephemeral::Ephemeral, outbox::Supervisor, peer::PeerClient, policy::PolicyStore,
+};
+use posthouse_protocol::{
+    federation::stream::Lane,
+    id::{AccountId, Handle, HandleName, ServerName},
+    problem::{Code, Rejection},
+    time::{Clock, Timestamp},
+};
+use posthouse_storage::peers::{Peers, RememberedHandle};
+
+use super::Observer;
+use crate::{accounts::store_failed, regions::Regions};
+
+/// Most handles, and most regions, that are kept in memory; a full memory is emptied.
+const MAX_CACHED: usize = 100_000;
+
+/// What the gateway stands on.
+pub struct GatewayParts {
+    /// Whom this region speaks with.
+    pub policy: Arc<PolicyStore>,
+    /// The workers.
+    pub supervisor: Arc<Supervisor>,
+    /// The way to peers.
+    pub client: Arc<PeerClient>,
+    /// What is known of them.
+    pub peers: Arc<dyn Peers>,
+    /// Who knows which regions do not answer.
+    pub observer: Arc<Observer>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Other regions.
+pub struct Gateway {
+    parts: GatewayParts,
+    handles: Mutex<HashMap<(ServerName, HandleName), RememberedHandle>>,
+    known: Mutex<HashSet<ServerName>>,
+}
+
+impl Gateway {
+    /// Speaks through `parts`.
+    pub fn new(parts: GatewayParts) -> Self {
+        Self { parts, handles: Mutex::default(), known: Mutex::default() }
+    }
+
+    async fn remembered(
+        &self,
+        server: &ServerName,
+        name: &HandleName,
+    ) -> Result<Option<RememberedHandle>, Rejection> {
+        let key = (server.clone(), name.clone());
+        let cached = self.handles().get(&key).copied();
+        if cached.is_some() {
+            return Ok(cached);
+        }
+        let found = self.parts.peers.remembered_handle(server, name).await;
+        let found = found.map_err(|err| store_failed(&err))?;
+        if let Some(found) = found {
+            let mut handles = self.handles();
+            make_room(&mut handles);
+            handles.insert(key, found);
+        }
+        Ok(found)
+    }
+
+    async fn ask(
+        &self,
+        server: &ServerName,
+        name: &HandleName,
+        now: Timestamp,
+    ) -> Option<RememberedHandle> {
+        let answer = match self.parts.client.resolve(server, name).await {
+            Ok(answer) => answer,
+            Err(err) => {
+                tracing::debug!(%server, error = %err, "a handle could not be asked for");
+                return None;
+            }
+        };
+        let until = now.plus_millis(u64::from(answer.remember_for.min(86_400)) * 1_000);
+        let remembered = RememberedHandle { account: answer.account, until };
+        // Without it the region is asked again, and cannot be asked while it is away.
+        if let Err(err) = self.parts.peers.remember_handle(server, name, remembered).await {
+            tracing::warn!(error = %err, "a handle could not be remembered");
+        }
+        let mut handles = self.handles();
+        make_room(&mut handles);
+        handles.insert((server.clone(), name.clone()), remembered);
+        Some(remembered)
+    }
+
+    fn handles(
+        &self,
+    ) -> std::sync::MutexGuard<'_, HashMap<(ServerName, HandleName), RememberedHandle>> {
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Regions for Gateway {
+    fn admits(&self, server: &ServerName) -> Result<(), Rejection> {
+        if self.parts.policy.current().allows(server) {
+            return Ok(());
+        }
+        let detail = format!("this region does not speak with {server}");
+        Err(Rejection::new(Code::RegionUnreachable, detail))
+    }
+
+    async fn knows(&self, server: &ServerName) -> Result<bool, Rejection> {
+        let cached = self.known.lock().unwrap_or_else(PoisonError::into_inner).contains(server);
+        if cached {
+            return Ok(true);
+        }
+        let head = self.parts.peers.key_head(server).await.map_err(|err| store_failed(&err))?;
+        if head.is_none() {
+            return Ok(false);
+        }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MAX_CACHED {
+            known.clear();
+        }
+        known.insert(server.clone());
+        Ok(true)
+    }
+
+    async fn resolve(&self, handle: &Handle) -> Result<AccountId, Rejection> {
+        let (server, name) = (&handle.server, &handle.name);
+        let now = self.parts.clock.now();
+        let known = self.remembered(server, name).await?;
+        let fresh = known.filter(|known| now < known.until);
+        let answer = match fresh {
+            Some(fresh) => Some(fresh),
+            // Handles are never given to somebody else, so that what was once true still is.
+            None => self.ask(server, name, now).await.or(known.filter(|k| k.account.is_some())),
+        };
+        match answer {
+            Some(RememberedHandle { account: Some(uuid), .. }) => {
+                Ok(AccountId { uuid, server: server.clone() })
+            }
+            Some(_) => Err(Rejection::new(Code::UnknownUser, "that region has no such user")),
+            None => {
+                let detail = format!(
+                    "{server} cannot be asked who {handle} is; an account id can be written to"
+                );
+                Err(Rejection::new(Code::RegionUnreachable, detail).retry_after(30))
+            }
+        }
+    }
+
+    fn wake(&self, destination: &ServerName, lane: Lane) {
+        self.parts.supervisor.wake(destination, lane);
+    }
+
+    fn unreachable_since(&self, destination: &ServerName) -> Option<Timestamp> {
+        self.parts.observer.unreachable_since(destination)
+    }
+
+    fn whisper(&self, destination: &ServerName, ephemeral: Ephemeral) {
+        self.parts.supervisor.push_ephemeral(destination, ephemeral);
+    }
+}
+
+fn make_room<K: Eq + Hash, V>(cache: &mut HashMap<K, V>) {
+    if cache.len() >= MAX_CACHED {
+        cache.clear();
+    }
+}

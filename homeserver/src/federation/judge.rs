@@ -1,0 +1,208 @@
+//! What this region makes of an event of another one. Pure.
+
+use bytes::Bytes;
+use posthouse_protocol::{
+    content::Content,
+    federation::{
+        event::{Event, EventClass, EventKind},
+        message, payload,
+        receipt::RejectionReason,
+        record::EventRecord,
+        version,
+    },
+    frame::Class,
+    id::{AccountId, ConversationId, MessageId, ServerName},
+    time::{Stamp, Timestamp},
+};
+use posthouse_storage::{
+    bodies::BodyId,
+    inbox::StoredMessage,
+    receipts::{Watermark, WatermarkRise},
+    reception::Received,
+};
+use uuid::Uuid;
+
+/// Stamps further ahead of our clock are refused, in milliseconds (24 h): they would push the
+/// conversation into the future for good.
+pub const MAX_AHEAD_MS: u64 = 24 * 3_600_000;
+
+/// Payload versions that are read here.
+const PAYLOADS: &[u8] = &[version::PAYLOAD];
+
+/// The region that judges.
+#[derive(Debug, Clone, Copy)]
+pub struct Judge<'a> {
+    /// From where the event came.
+    pub origin: &'a ServerName,
+    /// This region.
+    pub own: &'a ServerName,
+    /// Whether contents are taken that are not end-to-end encrypted.
+    pub allow_unencrypted: bool,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// What an event is to this region.
+#[derive(Debug)]
+pub enum Verdict {
+    /// A message, with its stored content.
+    Message(Box<Received>, Bytes),
+    /// A reader there has got further.
+    Watermark(Box<WatermarkRise>),
+    /// It is not taken.
+    Rejected(RejectionReason),
+}
+
+impl Judge<'_> {
+    /// Judges an event of a sequenced lane. `exists` tells accounts of this region; `body` names a
+    /// message's content.
+    pub fn judge(
+        &self,
+        record: &EventRecord,
+        exists: impl Fn(Uuid) -> bool,
+        body: BodyId,
+    ) -> Verdict {
+        let judged = match &record.event {
+            Err(_) => Err(RejectionReason::Malformed),
+            Ok(event) if !PAYLOADS.contains(&event.payload_version) => {
+                Err(RejectionReason::Unsupported)
+            }
+            Ok(event) if event.class == EventClass::Ephemeral => Err(RejectionReason::Malformed),
+            Ok(event) => match event.kind {
+                EventKind::Message => self.message(record, event, exists, body),
+                EventKind::Watermark => self.watermark(record, event, exists),
+                _ => Err(RejectionReason::Unsupported),
+            },
+        };
+        judged.unwrap_or_else(Verdict::Rejected)
+    }
+
+    fn message(
+        &self,
+        record: &EventRecord,
+        event: &Event,
+        exists: impl Fn(Uuid) -> bool,
+        body: BodyId,
+    ) -> Result<Verdict, RejectionReason> {
+        let (sender, recipient, conversation) = self.ends(record, event)?;
+        if event.expires.is_some_and(|expires| expires <= self.now) {
+            return Err(RejectionReason::Expired);
+        }
+        if !exists(recipient.uuid) {
+            return Err(RejectionReason::UnknownRecipient);
+        }
+        let (Some(stamp), Some(origin_number)) = (event.stamp, event.origin_number) else {
+            return Err(RejectionReason::Malformed);
+        };
+        if stamp > Stamp::next(self.now.plus_millis(MAX_AHEAD_MS), None, None) {
+            return Err(RejectionReason::Refused);
+        }
+        let content = self.content(event, &recipient)?;
+        let accepted_at = event.accepted_at.unwrap_or(self.now);
+        let side = side(&sender, &recipient);
+        let message = StoredMessage {
+            device: None,
+            device_number: event.sender_device,
+            device_list_version: event.device_list_version,
+            id: MessageId(record.id),
+            to: recipient.to_string(),
+            conversation,
+            stamp,
+            origin_number,
+            class: class(event.class),
+            collapse: event.collapse.clone(),
+            expires: event.expires,
+            epoch: event.epoch,
+            client_timestamp: event.client_timestamp.unwrap_or(accepted_at),
+            accepted_at,
+            body,
+            sender,
+        };
+        let received = Received { message, side, recipients: vec![recipient.uuid] };
+        Ok(Verdict::Message(Box::new(received), content.to_stored().into()))
+    }
+
+    /// The content, in the form that this region would have taken from a client of its own.
+    pub(super) fn content(
+        &self,
+        event: &Event,
+        recipient: &AccountId,
+    ) -> Result<Content, RejectionReason> {
+        let content = message::content(event, recipient).map_err(|err| match err {
+            message::ContentError::TooLarge => RejectionReason::TooLarge,
+            message::ContentError::Malformed => RejectionReason::Malformed,
+        })?;
+        if content.is_encrypted() || self.allow_unencrypted {
+            Ok(content)
+        } else {
+            Err(RejectionReason::Refused)
+        }
+    }
+
+    fn watermark(
+        &self,
+        record: &EventRecord,
+        event: &Event,
+        exists: impl Fn(Uuid) -> bool,
+    ) -> Result<Verdict, RejectionReason> {
+        let (reader, told, conversation) = self.ends(record, event)?;
+        if !exists(told.uuid) {
+            return Err(RejectionReason::UnknownRecipient);
+        }
+        let [body] = event.bodies.as_slice() else { return Err(RejectionReason::Malformed) };
+        let mark =
+            payload::Watermark::decode(&body.data).map_err(|_| RejectionReason::Malformed)?;
+        let watermark = Watermark {
+            conversation,
+            reader,
+            origin: self.own.clone(),
+            reached: mark.seen.into(),
+            through: mark.through,
+            except: mark.except,
+            at: self.now,
+        };
+        let rise = WatermarkRise { watermark, tell: vec![told.uuid], forward: None };
+        Ok(Verdict::Watermark(Box::new(rise)))
+    }
+
+    /// Sender and recipient of an event between two people, and their conversation: the event may
+    /// name no other, or a region could write into conversations of people who are not its own.
+    pub(super) fn ends(
+        &self,
+        record: &EventRecord,
+        event: &Event,
+    ) -> Result<(AccountId, AccountId, ConversationId), RejectionReason> {
+        if event.group.is_some() {
+            return Err(RejectionReason::Unsupported);
+        }
+        let (Some(sender), [recipient]) = (record.sender, event.recipients.as_slice()) else {
+            return Err(RejectionReason::Malformed);
+        };
+        let sender = AccountId { uuid: sender, server: self.origin.clone() };
+        let recipient = AccountId { uuid: *recipient, server: self.own.clone() };
+        let conversation = ConversationId::direct(&sender, &recipient);
+        if event.conversation == Some(conversation) {
+            Ok((sender, recipient, conversation))
+        } else {
+            Err(RejectionReason::Malformed)
+        }
+    }
+}
+
+fn class(class: EventClass) -> Class {
+    match class {
+        EventClass::Message => Class::Message,
+        EventClass::Receipt => Class::Receipt,
+        EventClass::Key => Class::Key,
+        EventClass::Group | EventClass::Control => Class::Control,
+        EventClass::Ephemeral => Class::Ephemeral,
+    }
+}
+
+/// The bit of the sender's side, as `delivery::route` gives it.
+fn side(sender: &AccountId, recipient: &AccountId) -> u8 {
+    if sender.to_string() < recipient.to_string() { 1 } else { 2 }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,70 @@
+//! Other regions, as the decisions of this one see them: names that can be resolved, queues that
+//! can be woken, and whether a region can be reached. [`crate::federation`] is behind it; a region
+//! that keeps to itself has [`Alone`].
+
+use async_trait::async_trait;
+use posthouse_federation::engine::ephemeral::Ephemeral;
+use posthouse_protocol::{
+    federation::stream::Lane,
+    id::{AccountId, Handle, ServerName},
+    problem::{Code, Rejection},
+    time::Timestamp,
+};
+
+/// Other regions.
+#[async_trait]
+pub trait Regions: Send + Sync {
+    /// Whether this region speaks with `server` at all.
+    ///
+    /// # Errors
+    /// [`Code::RegionUnreachable`] with the reason.
+    fn admits(&self, server: &ServerName) -> Result<(), Rejection>;
+
+    /// Whether `server` was spoken with before; sending to others is limited more tightly.
+    async fn knows(&self, server: &ServerName) -> Result<bool, Rejection>;
+
+    /// The account behind a handle of another region.
+    ///
+    /// # Errors
+    /// [`Code::UnknownUser`], or [`Code::RegionUnreachable`] if it cannot be asked and was never
+    /// asked before.
+    async fn resolve(&self, handle: &Handle) -> Result<AccountId, Rejection>;
+
+    /// Something waits for `destination`: a hint, cheap.
+    fn wake(&self, destination: &ServerName, lane: Lane);
+
+    /// Since when `destination` does not answer, as far as this process knows.
+    fn unreachable_since(&self, destination: &ServerName) -> Option<Timestamp>;
+
+    /// Sends something that may be lost.
+    fn whisper(&self, destination: &ServerName, ephemeral: Ephemeral);
+}
+
+/// There are no other regions.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Alone;
+
+#[async_trait]
+impl Regions for Alone {
+    fn admits(&self, server: &ServerName) -> Result<(), Rejection> {
+        let detail = format!("this region keeps to itself: it does not reach {server}");
+        Err(Rejection::new(Code::RegionUnreachable, detail))
+    }
+
+    async fn knows(&self, _server: &ServerName) -> Result<bool, Rejection> {
+        Ok(false)
+    }
+
+    async fn resolve(&self, handle: &Handle) -> Result<AccountId, Rejection> {
+        let refused = self.admits(&handle.server).err();
+        Err(refused.unwrap_or_else(|| Rejection::new(Code::UnknownUser, "there is no such user")))
+    }
+
+    fn wake(&self, _destination: &ServerName, _lane: Lane) {}
+
+    fn unreachable_since(&self, _destination: &ServerName) -> Option<Timestamp> {
+        None
+    }
+
+    fn whisper(&self, _destination: &ServerName, _ephemeral: Ephemeral) {}
+}

@@ -1,0 +1,278 @@
+//! The federation, put together: before the region, what it reaches others by; behind it, what others
+//! reach it by.
+
+pub(crate) mod setup;
+
+mod contacts;
+
+use std::sync::Arc;
+
+use posthouse_crypto::sign::SigningKey;
+use posthouse_federation::{
+    discovery::Discovery,
+    inbound::{Inbound, Own, Parts as InboundParts},
+    keys::{OwnKeys, PeerKeyDirectory},
+    outbox::{Randomness, Supervisor, SupervisorConfig, SupervisorParts, WorkerParts},
+    peer::{PeerClient, PeerParts},
+    policy::PolicyStore,
+    server,
+    store::StreamStore,
+    tls::{Identity, IdentityStore, TrustStore, spki_digest},
+};
+use posthouse_protocol::{id::ServerName, time::Clock};
+use posthouse_storage::{outbox::Outbox, peers::Peers};
+use posthouse_storage_sql::SqlStore;
+use rand::{SeedableRng, rngs::StdRng};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use self::contacts::Relay;
+use crate::{
+    clock::system_random,
+    config::Config,
+    delivery::Connections,
+    failure::{Exit, Failure},
+    federation::{Gateway, GatewayParts, LocalHandles, Observer},
+    random::Random,
+    region::Region,
+    tls::{self, Certificate},
+};
+
+/// The federation, from the region's side.
+pub(crate) struct Outward {
+    listener: TcpListener,
+    domain: ServerName,
+    clock: Arc<dyn Clock>,
+    keys: Arc<OwnKeys>,
+    identity: Arc<IdentityStore>,
+    trust: Arc<TrustStore>,
+    policy: Arc<PolicyStore>,
+    directory: Arc<PeerKeyDirectory>,
+    contacts: Arc<Relay>,
+    client: Arc<PeerClient>,
+    supervisor: Arc<Supervisor>,
+    observer: Arc<Observer>,
+    gateway: Arc<Gateway>,
+    max_connections: usize,
+}
+
+/// What both sides of the composition share.
+pub(crate) struct Shared<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) store: &'a SqlStore,
+    pub(crate) signing: &'a SigningKey,
+    pub(crate) connections: &'a Arc<Connections>,
+    pub(crate) clock: &'a Arc<dyn Clock>,
+    pub(crate) random: &'a Arc<Random>,
+}
+
+/// The running federation.
+pub(crate) struct Running {
+    supervisor: Arc<Supervisor>,
+    client: Arc<PeerClient>,
+    observer: Arc<Observer>,
+    counters: Arc<server::Counters>,
+    identity: Arc<IdentityStore>,
+}
+
+impl Outward {
+    /// Sets up what reaches other regions; workers start at once.
+    ///
+    /// # Errors
+    /// Keys, certificate, authorities or DNS are not as they should be.
+    pub(crate) fn open(listener: TcpListener, shared: &Shared<'_>) -> Result<Self, Failure> {
+        let Shared { config, clock, .. } = shared;
+        let settings = &config.federation;
+        let keys = Arc::new(setup::own_keys(config, shared.signing)?);
+        let certificate = tls::load(&settings.tls, &config.domain, clock.now())?;
+        let identity = Arc::new(IdentityStore::new(identity(&config.domain, &certificate)?));
+        keys.set_pins(pins(&certificate));
+        let trust = Arc::new(TrustStore::new(setup::trust(settings)?));
+        let policy = Arc::new(PolicyStore::new(setup::policy(settings)?));
+        let discovery = Arc::new(setup::discovery(settings, Arc::clone(clock))?);
+        let contacts = Arc::new(Relay::default());
+        let client = Arc::new(client(shared, &identity, &trust, &policy, discovery, &contacts)?);
+        let store = Arc::new(shared.store.clone());
+        let peers: Arc<dyn Peers> = Arc::<SqlStore>::clone(&store);
+        let directory = PeerKeyDirectory::new(
+            Arc::<PeerClient>::clone(&client),
+            Arc::clone(&peers),
+            Arc::clone(clock),
+        );
+        let outbox: Arc<dyn Outbox> = Arc::<SqlStore>::clone(&store);
+        let observer = Arc::new(Observer::new(Arc::clone(shared.connections), Arc::clone(&outbox)));
+        let worker = WorkerParts {
+            own: config.domain.clone(),
+            signing: shared.signing.clone(),
+            store: Arc::new(StreamStore::new(config.domain.clone(), outbox)),
+            keys: Arc::<PeerKeyDirectory>::clone(&directory),
+            transport: Arc::<PeerClient>::clone(&client),
+            observer: Arc::<Observer>::clone(&observer),
+            clock: Arc::clone(clock),
+        };
+        let parts = SupervisorParts { worker, leases: store, random: generators(shared.random) };
+        let holder = SupervisorConfig::new(shared.random.uuid());
+        let supervisor = Supervisor::start(parts, holder);
+        contacts.lead_to(&supervisor);
+        let gateway = Arc::new(Gateway::new(GatewayParts {
+            policy: Arc::clone(&policy),
+            supervisor: Arc::clone(&supervisor),
+            client: Arc::clone(&client),
+            peers,
+            observer: Arc::clone(&observer),
+            clock: Arc::clone(clock),
+        }));
+        Ok(Self {
+            listener,
+            domain: config.domain.clone(),
+            clock: Arc::clone(clock),
+            keys,
+            identity,
+            trust,
+            policy,
+            directory,
+            contacts,
+            client,
+            supervisor,
+            observer,
+            gateway,
+            max_connections: settings.max_connections,
+        })
+    }
+
+    /// Where it listens, with the port that is really open.
+    pub(crate) fn address(&self) -> String {
+        self.listener.local_addr().map_or_else(|err| err.to_string(), |at| at.to_string())
+    }
+
+    /// Other regions, for the region's decisions.
+    pub(crate) fn regions(&self) -> Arc<Gateway> {
+        Arc::clone(&self.gateway)
+    }
+
+    /// Serves other regions until `draining`.
+    ///
+    /// # Errors
+    /// TLS cannot be set up.
+    pub(crate) fn serve(
+        self,
+        region: &Region,
+        draining: CancellationToken,
+        tasks: &mut tokio::task::JoinSet<()>,
+    ) -> Result<Running, Failure> {
+        let own = Own {
+            name: self.domain.clone(),
+            signing: self.keys.signing().clone(),
+            sealing: self.keys.sealing(),
+        };
+        let parts = InboundParts {
+            store: region.reception(),
+            keys: Arc::<PeerKeyDirectory>::clone(&self.directory),
+            ephemerals: region.ephemerals(),
+        };
+        let config =
+            server::Config { max_connections: self.max_connections, ..server::Config::default() };
+        let parts = server::Parts {
+            own: self.domain,
+            signing: self.keys.signing().clone(),
+            identity: Arc::clone(&self.identity),
+            trust: self.trust,
+            policy: self.policy,
+            clock: self.clock,
+            inbound: Arc::new(Inbound::new(own, parts)),
+            published: self.keys,
+            handles: Arc::new(LocalHandles(region.directory())),
+            keys: self.directory,
+            contacts: self.contacts,
+        };
+        let server = server::Server::new(config, parts).map_err(|err| defect(&err.to_string()))?;
+        let counters = server.counters();
+        tasks.spawn(server.serve(self.listener, async move { draining.cancelled().await }));
+        Ok(Running {
+            supervisor: self.supervisor,
+            client: self.client,
+            observer: self.observer,
+            counters,
+            identity: self.identity,
+        })
+    }
+}
+
+impl Running {
+    /// Ends workers and connections in good order.
+    pub(crate) async fn stop(&self) {
+        self.supervisor.stop().await;
+        self.client.close().await;
+    }
+
+    /// The workers.
+    pub(crate) fn workers(&self) -> usize {
+        self.supervisor.workers()
+    }
+
+    /// What became of queues.
+    pub(crate) fn observer(&self) -> &Observer {
+        &self.observer
+    }
+
+    /// What the listener counts.
+    pub(crate) fn counters(&self) -> &server::Counters {
+        &self.counters
+    }
+
+    /// The certificate in use.
+    pub(crate) fn identity(&self) -> &IdentityStore {
+        &self.identity
+    }
+}
+
+/// What a certificate is to other regions.
+pub(crate) fn identity(
+    domain: &ServerName,
+    certificate: &Certificate,
+) -> Result<Identity, Failure> {
+    Identity::from_certified(domain, Arc::clone(certificate.certified())).map_err(|err| {
+        let advice = "Put a certificate for the domain there: federation.certificate.";
+        Failure::new(Exit::Keys, format!("Other regions cannot be shown it: {err}."), advice)
+    })
+}
+
+fn pins(certificate: &Certificate) -> Vec<[u8; 32]> {
+    let leaf = certificate.certified().cert.first();
+    leaf.and_then(|leaf| spki_digest(leaf).ok()).into_iter().collect()
+}
+
+fn client(
+    shared: &Shared<'_>,
+    identity: &Arc<IdentityStore>,
+    trust: &Arc<TrustStore>,
+    policy: &Arc<PolicyStore>,
+    discovery: Arc<Discovery>,
+    contacts: &Arc<Relay>,
+) -> Result<PeerClient, Failure> {
+    let parts = PeerParts {
+        own: shared.config.domain.clone(),
+        signing: shared.signing.clone(),
+        identity: Arc::clone(identity),
+        trust: Arc::clone(trust),
+        policy: Arc::clone(policy),
+        discovery,
+        clock: Arc::clone(shared.clock),
+        contacts: Arc::<Relay>::clone(contacts),
+    };
+    let mut rng = StdRng::from_seed(system_random()?);
+    PeerClient::new(parts, &mut rng).map_err(|err| defect(&err.to_string()))
+}
+
+fn generators(random: &Arc<Random>) -> Randomness {
+    let random = Arc::clone(random);
+    Arc::new(move || Box::new(StdRng::from_seed(random.bytes())))
+}
+
+fn defect(fact: &str) -> Failure {
+    Failure::new(
+        Exit::Other,
+        format!("The federation cannot be set up: {fact}."),
+        "This is a defect of the program: please report it.",
+    )
+}
