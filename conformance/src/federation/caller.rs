@@ -128,8 +128,7 @@ impl Caller {
     /// [`Cut::Connect`].
     pub async fn connect(&self) -> Result<TcpStream, Cut> {
         let told = |err: std::io::Error| Cut::Connect(err.to_string());
-        let socket =
-            if self.address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+        let socket = if self.address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
         let socket = socket.map_err(told)?;
         if let Some(source) = self.source {
             socket.bind(SocketAddr::new(source, 0)).map_err(told)?;

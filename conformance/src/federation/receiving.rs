@@ -20,7 +20,9 @@ pub const MINUTE: u64 = 60_000;
 /// How far `created` of an ephemeral or query may be off, in milliseconds.
 pub const FRESH: u64 = 5 * 60_000;
 /// Most digests of ephemerals that are remembered of an origin.
-pub const MAX_DIGESTS: usize = 4096;
+pub const MAX_DIGESTS: usize = 16_384;
+/// How far `created` of an ephemeral may lie before the newest of its origin, in milliseconds.
+pub const RECENT: u64 = 10_000;
 
 /// An envelope whose form is right.
 #[derive(Debug)]
@@ -86,6 +88,7 @@ pub struct Receiver {
     standing: Option<Standing>,
     verdicts: BTreeMap<(Option<Uuid>, Uuid), Option<u64>>,
     digests: VecDeque<(u64, Hash)>,
+    newest: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -137,18 +140,20 @@ impl Receiver {
         now: u64,
         judge: &mut Judge<'_>,
     ) -> Result<Taken, Code> {
-        if arrived.header.created.abs_diff(now) > FRESH {
+        let created = arrived.header.created;
+        let newest = self.newest.max(created);
+        if created.abs_diff(now) > FRESH || created.saturating_add(RECENT) <= newest {
             return Err(refusals::NOT_FRESH);
         }
-        // A digest is kept for as long as its envelope could be fresh.
-        self.digests.retain(|(created, _)| created.saturating_add(2 * FRESH) > now);
         if self.digests.iter().any(|(_, digest)| *digest == arrived.digest) {
             return Err(refusals::REPLAYED);
         }
         if self.digests.len() >= MAX_DIGESTS {
             return Err(refusals::RATE_LIMITED);
         }
-        self.digests.push_back((now, arrived.digest));
+        self.newest = newest;
+        self.digests.retain(|(created, _)| created.saturating_add(RECENT) > newest);
+        self.digests.push_back((created, arrived.digest));
         for record in records {
             if let Record::Event(event) = record {
                 judge(event);
@@ -230,9 +235,11 @@ impl Receiver {
                     None => *self.verdicts.entry(key).or_insert(judge(event)),
                 };
                 let sequence = next.through;
-                rejections.extend(
-                    verdict.map(|reason| Rejection { sequence, id: event.id, reason }),
-                );
+                rejections.extend(verdict.map(|reason| Rejection {
+                    sequence,
+                    id: event.id,
+                    reason,
+                }));
             }
             known = next;
         }
@@ -253,9 +260,11 @@ fn opened(
     let reaches = |(incarnation, positions): &(Incarnation, Positions)| {
         before.is_some_and(|standing| {
             standing.incarnation == *incarnation
-                && standing.positions.iter().zip(positions).all(|(ours, theirs)| {
-                    ours.through > theirs.through || ours == theirs
-                })
+                && standing
+                    .positions
+                    .iter()
+                    .zip(positions)
+                    .all(|(ours, theirs)| ours.through > theirs.through || ours == theirs)
         })
     };
     if !place.resumes.as_ref().is_none_or(reaches) {

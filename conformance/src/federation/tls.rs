@@ -168,8 +168,7 @@ pub fn server<'a>(
     }
     let builder = ServerConfig::builder_with_provider(provider());
     let builder = builder.with_protocol_versions(&[&rustls::version::TLS13]).map_err(told)?;
-    let verifier =
-        ByAuthority { authority: authority.certificate.clone(), provider: provider() };
+    let verifier = ByAuthority { authority: authority.certificate.clone(), provider: provider() };
     let builder = builder.with_client_cert_verifier(Arc::new(verifier));
     let mut config = builder.with_cert_resolver(Arc::new(by_name));
     config.alpn_protocols = vec![b"http/1.1".to_vec()];

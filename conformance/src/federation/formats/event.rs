@@ -32,6 +32,8 @@ pub struct Event {
     pub content_type: Option<String>,
     /// The bodies.
     pub bodies: Vec<Body>,
+    /// Whether the sending client says that its content is ciphertext.
+    pub encrypted: Option<bool>,
 }
 
 /// A body.
@@ -74,6 +76,7 @@ impl Event {
             (14, self.expires.map(Value::Uint)),
             (15, self.content_type.as_deref().map(Value::text)),
             (17, Some(Value::Array(bodies.collect()))),
+            (128, self.encrypted.map(Value::Bool)),
         ];
         fields.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
     }
@@ -115,6 +118,7 @@ impl Event {
             expires: fields.optional(14, Value::uint)?,
             content_type: fields.optional(15, label)?,
             bodies: fields.required(17, |list| list.each(Body::read))?,
+            encrypted: fields.optional(128, Value::boolean)?,
         };
         fields.end()?;
         let recipients = u64::try_from(event.recipients.len()).unwrap_or(u64::MAX);
