@@ -5,5 +5,5 @@ pub mod file;
 mod directory;
 mod own;
 
-pub use directory::{DirectoryCounters, PeerKeyDirectory};
+pub use directory::{DirectoryCounters, KeysAlarm, PeerKeyDirectory};
 pub use own::{OwnKeys, OwnKeysError, Secrets, first_entry};

@@ -22,6 +22,8 @@ pub mod server;
 
 pub mod store;
 
+pub mod doctor;
+
 pub mod zone;
 
 #[cfg(test)]

@@ -7,3 +7,6 @@ mod worker;
 pub use hints::{Hints, Told};
 pub use supervisor::{Randomness, Supervisor, SupervisorConfig, SupervisorParts};
 pub use worker::{Ended, Worker, WorkerError, WorkerParts};
+
+#[cfg(test)]
+mod testing;

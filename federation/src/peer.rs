@@ -7,3 +7,4 @@ mod request;
 
 pub use client::{PeerClient, PeerParts};
 pub use dial::{DialError, Dialed, dial};
+pub(crate) use request::{Exchange, Failure, Sending, exchange, open};

@@ -337,6 +337,14 @@ pub trait KeyDirectory: Send + Sync {
     async fn is_known(&self, peer: &ServerName) -> Result<bool, StoreError>;
 }
 
+/// What is known of peers' keys, without asking anybody.
+#[async_trait]
+pub trait KnownKeys: Send + Sync {
+    /// The newest trusted entry of the peer's key log that is kept; `None` if the peer was never
+    /// reached.
+    async fn head(&self, peer: &ServerName) -> Result<Option<TrustedHead>, StoreError>;
+}
+
 /// What a peer's document says that it takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerFacts {

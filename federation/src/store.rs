@@ -20,7 +20,7 @@ use posthouse_storage::{
 };
 
 use crate::{
-    engine::outbound::{LogEntry, LogItem, OutboundStream},
+    engine::outbound::{LogEntry, LogItem, OutboundStream, RECORD_OVERHEAD},
     ports::{
         EXPIRY_MARGIN_MS, FAIL_AT_ONCE, LoadRange, Loaded, OutboundStore, Overdue, Refused,
         Settlement,
@@ -29,32 +29,13 @@ use crate::{
 
 /// Streams to other servers, kept by the storage port.
 pub struct StreamStore {
-    own: ServerName,
     outbox: Arc<dyn Outbox>,
 }
 
 impl StreamStore {
-    /// The streams of `own`.
-    pub fn new(own: ServerName, outbox: Arc<dyn Outbox>) -> Self {
-        Self { own, outbox }
-    }
-
-    fn entry(&self, entry: OutboxEntry, destination: &ServerName) -> LogEntry {
-        let OutboxEntry { index, id, sender, item } = entry;
-        let event = match item {
-            OutboxItem::Refused => return LogEntry { index, item: LogItem::Refused },
-            OutboxItem::Message { message, recipients, body, payload_version } => {
-                event::message(&message, recipients, &body, payload_version, destination)
-            }
-            OutboxItem::Watermark { watermark, recipients, payload_version } => {
-                event::watermark(&watermark, recipients, payload_version)
-            }
-            // Kinds of a newer version, which went back to this one, cannot be sent.
-            _ => None,
-        };
-        // An event without a content is rejected by the destination; its place and hash stay.
-        let event = event.unwrap_or_default();
-        LogEntry { index, item: LogItem::Event { id, sender, event } }
+    /// The streams that `outbox` keeps.
+    pub fn new(outbox: Arc<dyn Outbox>) -> Self {
+        Self { outbox }
     }
 }
 
@@ -83,7 +64,7 @@ impl OutboundStore for StreamStore {
         fresh: &OutboundStream,
     ) -> Result<OutboundStream, StoreError> {
         let kept = self.outbox.stream(fence, destination, &state::keep(fresh)).await?;
-        state::read(&kept, &self.own, destination)
+        state::read(&kept, destination)
     }
 
     async fn load(
@@ -96,8 +77,18 @@ impl OutboundStore for StreamStore {
         let LoadRange { after, limit, max_bytes } = range;
         let range = outbox::LoadRange { after, limit, max_bytes };
         let loaded = self.outbox.load(fence, destination, lane, range).await?;
-        let entries = loaded.entries.into_iter().map(|entry| self.entry(entry, destination));
-        Ok(Loaded { entries: entries.collect(), end: loaded.offered })
+        let mut entries = Vec::new();
+        let mut bytes = 0_usize;
+        for kept in loaded.entries {
+            let entry = entry(kept, destination);
+            bytes = bytes.saturating_add(size(&entry));
+            // Events are larger than the contents that the store counts.
+            if bytes > max_bytes && !entries.is_empty() {
+                break;
+            }
+            entries.push(entry);
+        }
+        Ok(Loaded { entries, end: loaded.offered })
     }
 
     async fn settle(
@@ -165,7 +156,7 @@ impl OutboundStore for StreamStore {
     ) -> Result<Vec<LogEntry>, StoreError> {
         let Overdue { before, limit } = range;
         let entries = self.outbox.overdue(destination, lane, before, limit).await?;
-        Ok(entries.into_iter().map(|entry| self.entry(entry, destination)).collect())
+        Ok(entries.into_iter().map(|kept| entry(kept, destination)).collect())
     }
 
     async fn forget(
@@ -186,6 +177,34 @@ impl OutboundStore for StreamStore {
     ) -> Result<(), StoreError> {
         self.outbox.open(fence, destination, &state::keep(next)).await
     }
+}
+
+/// A kept entry in the form in which it is sent.
+fn entry(entry: OutboxEntry, destination: &ServerName) -> LogEntry {
+    let OutboxEntry { index, id, sender, item } = entry;
+    let event = match item {
+        OutboxItem::Refused => return LogEntry { index, item: LogItem::Refused },
+        OutboxItem::Message { message, recipients, body, payload_version } => {
+            event::message(&message, recipients, &body, payload_version, destination)
+        }
+        OutboxItem::Watermark { watermark, recipients, payload_version } => {
+            event::watermark(&watermark, recipients, payload_version)
+        }
+        // What has failed, and kinds that a newer version queued, cannot be sent.
+        _ => None,
+    };
+    // An event without a content is rejected by the destination; its place and hash stay.
+    let event = event.unwrap_or_default();
+    LogEntry { index, item: LogItem::Event { id, sender, event } }
+}
+
+/// The bytes that an entry takes in an envelope, at most.
+fn size(entry: &LogEntry) -> usize {
+    let event = match &entry.item {
+        LogItem::Event { event, .. } => event.len(),
+        LogItem::Refused => 0,
+    };
+    event.saturating_add(RECORD_OVERHEAD)
 }
 
 fn reason(reason: RejectionReason) -> FailReason {

@@ -320,14 +320,14 @@ impl Region {
             identity: Arc::clone(&self.identity),
             trust: Arc::clone(&self.trust),
             policy: Arc::clone(&self.policy),
-            discovery: Arc::new(self.discovery(peers)),
+            discovery: Arc::new(Self::discovery(peers)),
             clock: Arc::clone(&self.clock) as _,
             contacts: Arc::clone(&self.heard) as _,
         }
     }
 
     /// Discovery by overrides alone; nobody else is found, since no DNS answers.
-    pub(crate) fn discovery(&self, peers: &[(&Region, SocketAddr)]) -> Discovery {
+    pub(crate) fn discovery(peers: &[(&Region, SocketAddr)]) -> Discovery {
         let over = peers.iter().map(|(region, address)| {
             (region.name.clone(), vec![(address.ip().to_string(), address.port())])
         });

@@ -27,6 +27,7 @@ use rustls::{
 };
 
 use self::verifier::PeerVerifier;
+pub(crate) use self::verifier::Seen;
 
 /// The application protocol that both ends offer (RFC 7301): HTTP/1.1.
 const ALPN: &[u8] = b"http/1.1";
@@ -81,11 +82,33 @@ pub fn client_config(
     clock: Arc<dyn TimeProvider>,
 ) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(provider());
-    let verifier = Arc::new(PeerVerifier::new(trust, provider.signature_verification_algorithms));
+    let algorithms = provider.signature_verification_algorithms;
+    client(identity, PeerVerifier::new(trust, algorithms), provider, clock)
+}
+
+/// As [`client_config`], and notes which certificate the other end shows, believed or not.
+pub(crate) fn examining_config(
+    identity: Arc<IdentityStore>,
+    trust: Arc<TrustStore>,
+    clock: Arc<dyn TimeProvider>,
+    seen: Seen,
+) -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(provider());
+    let algorithms = provider.signature_verification_algorithms;
+    let verifier = PeerVerifier::new(trust, algorithms).noting(seen);
+    client(identity, verifier, provider, clock)
+}
+
+fn client(
+    identity: Arc<IdentityStore>,
+    verifier: PeerVerifier,
+    provider: Arc<CryptoProvider>,
+    clock: Arc<dyn TimeProvider>,
+) -> Result<ClientConfig, rustls::Error> {
     let mut config = ClientConfig::builder_with_details(provider, clock)
         .with_protocol_versions(&[&TLS13])?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
+        .with_custom_certificate_verifier(Arc::new(verifier))
         .with_client_cert_resolver(identity);
     config.resumption = Resumption::disabled();
     config.alpn_protocols = vec![ALPN.to_vec()];

@@ -36,4 +36,6 @@ pub mod console;
 
 pub mod demo;
 
+pub mod doctor;
+
 pub mod failure;

@@ -7,6 +7,7 @@ mod listen;
 mod metrics;
 mod operator;
 mod signals;
+mod streams;
 
 use std::{sync::Arc, thread};
 
@@ -112,14 +113,6 @@ async fn serve(config: Config, console: Console) -> Result<(), Failure> {
         Arc::clone(&clock),
         StdRng::from_seed(system_random()?),
     );
-    let facts = Arc::new(metrics::Facts {
-        edge: edge.clone(),
-        store: store.clone(),
-        region: Arc::clone(&region),
-        certificate: certificate.clone(),
-        domain: config.domain.clone(),
-        draining: draining.clone(),
-    });
 
     let mut tasks = JoinSet::new();
     let stop_operator = CancellationToken::new();
@@ -128,10 +121,19 @@ async fn serve(config: Config, console: Console) -> Result<(), Failure> {
     let abroad = match outward {
         Some(outward) => {
             console.line(format_args!("listening federation {}", outward.address()));
-            Some(outward.serve(&region, draining.clone(), &mut peers)?)
+            Some(Arc::new(outward.serve(&region, draining.clone(), &mut peers)?))
         }
         None => None,
     };
+    let facts = Arc::new(metrics::Facts {
+        edge: edge.clone(),
+        store: store.clone(),
+        region: Arc::clone(&region),
+        certificate: certificate.clone(),
+        abroad: abroad.clone(),
+        domain: config.domain.clone(),
+        draining: draining.clone(),
+    });
     if let Some(listener) = operators {
         tasks.spawn(operator::serve(listener, facts, stop_operator.clone()));
     }

@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -12,20 +12,31 @@ use std::{
 use async_trait::async_trait;
 use posthouse_protocol::{
     federation::{
+        cbor::CborError,
         document::{DocumentError, Freshness, SignedDocument, VerifiedDocument},
-        key_log::{self, KeyLogError, TrustedHead},
+        key_log::{self, TrustedHead},
     },
     id::ServerName,
     time::{Clock, Timestamp},
 };
 use posthouse_storage::{error::StoreError, peers::Peers};
+use tokio::sync::Semaphore;
 
-use crate::ports::{FetchError, KeyDirectory, KeySource, KeysError, PeerFacts};
+use crate::ports::{FetchError, KeyDirectory, KeySource, KeysError, KnownKeys, PeerFacts};
 
-/// Most peers that are held in memory; those that nobody waits for go when it is full.
+/// Most peers that are held in memory; a part of them, those used longest ago, goes when it is full.
 const MAX_PEERS: usize = 10_000;
+/// How many go.
+const FORGET_AT_ONCE: usize = MAX_PEERS / 16;
 /// The shortest time between two questions to one peer, in milliseconds (10 s).
 const ASK_EVERY_MS: u64 = 10_000;
+/// How soon a document that could not be renewed in the background is asked for again, in
+/// milliseconds (1 min).
+const RENEW_EVERY_MS: u64 = 60_000;
+/// Most documents that are renewed in the background at a time.
+const RENEWING: usize = 64;
+/// How often a peer's head is looked up again because another process kept a newer one.
+const MAX_CONFLICTS: usize = 3;
 
 /// What the directory has counted since the start.
 #[derive(Debug, Default)]
@@ -36,7 +47,12 @@ pub struct DirectoryCounters {
     pub unreachable: AtomicU64,
     /// Documents or key logs that were not believed: each is an alarm.
     pub not_believed: AtomicU64,
+    /// Times that keys were used although the document's time was over.
+    pub expired: AtomicU64,
 }
+
+/// Who hears of a peer whose keys are not believed, and why; once for each reason.
+pub type KeysAlarm = Box<dyn Fn(&ServerName, &DocumentError) + Send + Sync>;
 
 /// Peers' keys.
 pub struct PeerKeyDirectory {
@@ -44,8 +60,18 @@ pub struct PeerKeyDirectory {
     source: Arc<dyn KeySource>,
     store: Arc<dyn Peers>,
     clock: Arc<dyn Clock>,
-    peers: Mutex<HashMap<ServerName, Arc<Peer>>>,
+    peers: Mutex<Table>,
+    renewing: Arc<Semaphore>,
+    alarm: OnceLock<KeysAlarm>,
     counters: DirectoryCounters,
+}
+
+/// The peers in memory.
+#[derive(Default)]
+struct Table {
+    peers: HashMap<ServerName, (Arc<Peer>, u64)>,
+    /// Counts uses.
+    uses: u64,
 }
 
 /// One peer.
@@ -54,6 +80,8 @@ struct Peer {
     known: Mutex<Known>,
     /// Held by the one that asks; the others wait for what it learns.
     asking: tokio::sync::Mutex<Asked>,
+    /// What the last alarm was about.
+    alarmed: Mutex<Option<DocumentError>>,
 }
 
 #[derive(Default, Clone)]
@@ -95,6 +123,30 @@ impl Peer {
     }
 }
 
+impl Table {
+    fn get(&mut self, name: &ServerName) -> Arc<Peer> {
+        self.uses += 1;
+        if let Some((peer, used)) = self.peers.get_mut(name) {
+            *used = self.uses;
+            return Arc::clone(peer);
+        }
+        if self.peers.len() >= MAX_PEERS {
+            self.forget();
+        }
+        let peer = Arc::<Peer>::default();
+        self.peers.insert(name.clone(), (Arc::clone(&peer), self.uses));
+        peer
+    }
+
+    /// Forgets those used longest ago. Those that somebody holds are being asked, and stay.
+    fn forget(&mut self) {
+        let mut uses: Vec<u64> = self.peers.values().map(|(_, used)| *used).collect();
+        let (_, latest, _) = uses.select_nth_unstable(FORGET_AT_ONCE - 1);
+        let latest = *latest;
+        self.peers.retain(|_, (peer, used)| *used > latest || Arc::strong_count(peer) > 1);
+    }
+}
+
 impl PeerKeyDirectory {
     /// A directory that asks `source` and remembers in `store`.
     pub fn new(
@@ -102,9 +154,21 @@ impl PeerKeyDirectory {
         store: Arc<dyn Peers>,
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
-        let (peers, counters) = (Mutex::default(), DirectoryCounters::default());
-        let make = |me: &Weak<Self>| Self { me: me.clone(), source, store, clock, peers, counters };
-        Arc::new_cyclic(make)
+        Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            source,
+            store,
+            clock,
+            peers: Mutex::default(),
+            renewing: Arc::new(Semaphore::new(RENEWING)),
+            alarm: OnceLock::new(),
+            counters: DirectoryCounters::default(),
+        })
+    }
+
+    /// Who hears of peers whose keys are not believed; the first one stays. The log has it anyway.
+    pub fn set_alarm(&self, alarm: KeysAlarm) {
+        _ = self.alarm.set(alarm);
     }
 
     /// What was counted since the start.
@@ -112,13 +176,19 @@ impl PeerKeyDirectory {
         &self.counters
     }
 
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // Each change is whole or has not begun.
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn peer(&self, name: &ServerName) -> Arc<Peer> {
-        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        if peers.len() >= MAX_PEERS && !peers.contains_key(name) {
-            // Those that somebody holds are being asked.
-            peers.retain(|_, peer| Arc::strong_count(peer) > 1);
-        }
-        Arc::clone(peers.entry(name.clone()).or_default())
+        self.table().get(name)
+    }
+
+    fn present(&self, name: &ServerName) -> Option<Known> {
+        let peer = self.table().peers.get(name).map(|(peer, _)| Arc::clone(peer))?;
+        let known = peer.known().clone();
+        Some(known)
     }
 
     /// Asks the peer, unless it was asked a moment ago; `was` is what the caller has seen.
@@ -161,14 +231,12 @@ impl PeerKeyDirectory {
         }
     }
 
-    async fn stored(&self, name: &ServerName) -> Result<Option<TrustedHead>, KeysError> {
+    async fn stored(&self, name: &ServerName) -> Result<Option<TrustedHead>, StoreError> {
         let Some(bytes) = self.store.key_head(name).await? else { return Ok(None) };
-        TrustedHead::from_storage(&bytes).map(Some).map_err(|err| {
-            KeysError::Store(StoreError::Corrupt {
-                table: "peers",
-                column: "key_head",
-                fact: err.to_string(),
-            })
+        TrustedHead::from_storage(&bytes).map(Some).map_err(|err| StoreError::Corrupt {
+            table: "peers",
+            column: "key_head",
+            fact: err.to_string(),
         })
     }
 
@@ -179,68 +247,69 @@ impl PeerKeyDirectory {
         peer: &Peer,
         now: Timestamp,
     ) -> Result<Result<Arc<TrustedHead>, Failure>, KeysError> {
-        let before = self.stored(name).await?;
-        let verified = match self.fetch(name, before.as_ref()).await {
-            Ok(verified) => verified,
+        let document = match self.fetch(name).await {
+            Ok(document) => document,
             Err(failure) => return Ok(Err(failure)),
         };
         self.counters.fetched.fetch_add(1, Ordering::Relaxed);
-        let head = verified.head();
-        if before.as_ref().map(TrustedHead::hash) != Some(head.hash()) {
-            let expected = before.as_ref().map(TrustedHead::encode);
-            let new = head.encode();
-            let kept = self.store.advance_key_head(name, expected.as_deref(), &new).await?;
-            if !kept {
-                // Another process was quicker; what it kept is looked at by the next question.
-                return Ok(Err(Failure::Unreachable));
+        for _ in 0..MAX_CONFLICTS {
+            let before = self.stored(name).await?;
+            let verified = match self.believe(name, peer, document.clone(), before.as_ref()).await {
+                Ok(verified) => verified,
+                Err(failure) => return Ok(Err(failure)),
+            };
+            let head = verified.head();
+            if before.as_ref().map(TrustedHead::hash) != Some(head.hash()) {
+                let expected = before.as_ref().map(TrustedHead::encode);
+                let new = head.encode();
+                if !self.store.advance_key_head(name, expected.as_deref(), &new).await? {
+                    // Another process was quicker: what it kept is the known head now.
+                    continue;
+                }
+                if before.is_some() {
+                    tracing::info!(peer = %name, entry = head.entry().number, "the peer has new keys");
+                }
             }
-            if before.is_some() {
-                tracing::info!(peer = %name, entry = head.entry().number, "the peer has new keys");
-            }
+            return Ok(Ok(remember(name, peer, &verified, now)));
         }
-        let document = verified.document();
-        if document.freshness(now) != Freshness::Fresh {
-            tracing::warn!(
-                peer = %name, freshness = ?document.freshness(now),
-                "the peer's document is expired or from the future: one of the two clocks is wrong"
-            );
-        }
-        let facts = PeerFacts {
-            max_records: document.max_records.into(),
-            max_envelope: usize::try_from(document.max_envelope).unwrap_or(usize::MAX),
-            envelope_versions: document.envelope_versions.clone(),
-            payload_versions: document.payload_versions.clone(),
-            valid_until: document.valid_until,
-        };
-        let half = document.valid_until.0.saturating_sub(document.issued.0) / 2;
-        let head = Arc::new(head.clone());
-        *peer.known() = Known {
-            head: Some(Arc::clone(&head)),
-            facts: Some(Arc::new(facts)),
-            renew_at: now.plus_millis(half.max(ASK_EVERY_MS)),
-        };
-        Ok(Ok(head))
+        Ok(Err(Failure::Unreachable))
     }
 
-    async fn fetch(
+    async fn fetch(&self, name: &ServerName) -> Result<SignedDocument, Failure> {
+        let bytes = self.source.document(name).await.map_err(|err| self.not_asked(name, &err))?;
+        SignedDocument::decode(&bytes).map_err(|err| self.nonsense(name, &err))
+    }
+
+    async fn believe(
         &self,
         name: &ServerName,
+        peer: &Peer,
+        document: SignedDocument,
         known: Option<&TrustedHead>,
     ) -> Result<VerifiedDocument, Failure> {
-        let bytes = self.source.document(name).await.map_err(|err| self.not_asked(name, &err))?;
-        let document = SignedDocument::decode(&bytes).map_err(|err| self.nonsense(name, &err))?;
-        match document.clone().verify(name, known) {
-            Ok(verified) => Ok(verified),
-            Err(DocumentError::LogNeeded) => {
-                let bytes =
-                    self.source.key_log(name).await.map_err(|err| self.not_asked(name, &err))?;
-                let log = key_log::decode_log(&bytes).map_err(|err| self.nonsense(name, &err))?;
-                let head = key_log::follow(name, known, &log)
-                    .map_err(|err: KeyLogError| self.not_believed(name, &err))?;
-                document.verify(name, Some(&head)).map_err(|err| self.not_believed(name, &err))
-            }
-            Err(err) => Err(self.not_believed(name, &err)),
+        let err = match document.clone().verify(name, known) {
+            Ok(verified) => return Ok(verified),
+            Err(err) => err,
+        };
+        if err != DocumentError::LogNeeded {
+            return Err(self.not_believed(name, peer, err));
         }
+        let bytes = self.source.key_log(name).await.map_err(|err| self.not_asked(name, &err))?;
+        let (whose, before) = (name.clone(), known.cloned());
+        // A long log has thousands of signatures.
+        let followed = tokio::task::spawn_blocking(move || {
+            let log = key_log::decode_log(&bytes)?;
+            Ok(key_log::follow(&whose, before.as_ref(), &log))
+        });
+        let followed: Result<_, CborError> = match followed.await {
+            Ok(followed) => followed,
+            Err(err) => return Err(self.nonsense(name, &err)),
+        };
+        let head = followed
+            .map_err(|err| self.nonsense(name, &err))?
+            .map_err(|err| self.not_believed(name, peer, err.into()))?;
+        // Its keys may have changed between the two answers: the next question finds them in step.
+        document.verify(name, Some(&head)).map_err(|err| self.nonsense(name, &err))
     }
 
     fn not_asked(&self, name: &ServerName, err: &FetchError) -> Failure {
@@ -258,13 +327,20 @@ impl PeerKeyDirectory {
         Failure::Unreachable
     }
 
-    fn not_believed(&self, name: &ServerName, err: &dyn core::fmt::Display) -> Failure {
+    fn not_believed(&self, name: &ServerName, peer: &Peer, err: DocumentError) -> Failure {
         self.counters.not_believed.fetch_add(1, Ordering::Relaxed);
-        tracing::error!(
-            peer = %name, reason = %err,
-            "the peer's keys have changed in a way that the known ones do not allow; the known ones \
-             stay in force"
-        );
+        let mut alarmed = peer.alarmed.lock().unwrap_or_else(PoisonError::into_inner);
+        if alarmed.as_ref() != Some(&err) {
+            tracing::error!(
+                peer = %name, reason = %err,
+                "the peer's keys have changed in a way that the known ones do not allow; the known \
+                 ones stay in force"
+            );
+            if let Some(alarm) = self.alarm.get() {
+                alarm(name, &err);
+            }
+            *alarmed = Some(err);
+        }
         Failure::NotBelieved
     }
 
@@ -279,40 +355,91 @@ impl PeerKeyDirectory {
                 return;
             }
             // Whoever comes within the next moments does not start another one.
-            known.renew_at = now.plus_millis(ASK_EVERY_MS);
+            known.renew_at = now.plus_millis(RENEW_EVERY_MS);
         }
         let Some(me) = self.me.upgrade() else { return };
+        let Ok(permit) = Arc::clone(&self.renewing).try_acquire_owned() else { return };
         let (name, peer) = (name.clone(), Arc::clone(peer));
         tokio::spawn(async move {
             let was = peer.known().head.clone();
             // The known keys stay usable, whatever comes of it.
             _ = me.ask(&name, &peer, was.as_ref(), true).await;
+            drop(permit);
         });
     }
+}
+
+/// Keeps what a document says in memory.
+fn remember(
+    name: &ServerName,
+    peer: &Peer,
+    verified: &VerifiedDocument,
+    now: Timestamp,
+) -> Arc<TrustedHead> {
+    let document = verified.document();
+    let freshness = document.freshness(now);
+    if freshness != Freshness::Fresh {
+        tracing::warn!(
+            peer = %name, ?freshness,
+            "the peer's document is expired or from the future: one of the two clocks is wrong"
+        );
+    }
+    let facts = PeerFacts {
+        max_records: document.max_records.into(),
+        max_envelope: usize::try_from(document.max_envelope).unwrap_or(usize::MAX),
+        envelope_versions: document.envelope_versions.clone(),
+        payload_versions: document.payload_versions.clone(),
+        valid_until: document.valid_until,
+    };
+    let half = document.valid_until.0.saturating_sub(document.issued.0) / 2;
+    let head = Arc::new(verified.head().clone());
+    *peer.known() = Known {
+        head: Some(Arc::clone(&head)),
+        facts: Some(Arc::new(facts)),
+        renew_at: now.plus_millis(half.max(ASK_EVERY_MS)),
+    };
+    *peer.alarmed.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    head
 }
 
 #[async_trait]
 impl KeyDirectory for PeerKeyDirectory {
     async fn keys(&self, peer: &ServerName, renew: bool) -> Result<Arc<TrustedHead>, KeysError> {
         let (name, peer) = (peer, self.peer(peer));
-        let was = peer.known().head.clone();
-        if !renew && let Some(known) = was {
-            self.refresh_if_due(name, &peer, self.clock.now());
-            return Ok(known);
+        let known = peer.known().clone();
+        let head = match known.head.filter(|_| !renew) {
+            Some(head) => head,
+            None => {
+                let was = peer.known().head.clone();
+                self.ask(name, &peer, was.as_ref(), renew).await?
+            }
+        };
+        let now = self.clock.now();
+        if known.facts.is_some_and(|facts| facts.is_expired(now)) {
+            self.counters.expired.fetch_add(1, Ordering::Relaxed);
         }
-        let head = self.ask(name, &peer, was.as_ref(), renew).await?;
-        self.refresh_if_due(name, &peer, self.clock.now());
+        self.refresh_if_due(name, &peer, now);
         Ok(head)
     }
 
     fn facts(&self, peer: &ServerName) -> Option<Arc<PeerFacts>> {
-        self.peer(peer).known().facts.clone()
+        self.present(peer)?.facts
     }
 
     async fn is_known(&self, peer: &ServerName) -> Result<bool, StoreError> {
-        if self.peer(peer).known().head.is_some() {
+        if self.present(peer).is_some_and(|known| known.head.is_some()) {
             return Ok(true);
         }
         Ok(self.store.key_head(peer).await?.is_some())
     }
 }
+
+#[async_trait]
+impl KnownKeys for PeerKeyDirectory {
+    async fn head(&self, peer: &ServerName) -> Result<Option<TrustedHead>, StoreError> {
+        self.stored(peer).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

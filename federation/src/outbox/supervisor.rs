@@ -94,6 +94,22 @@ struct Slot {
     heard_at: Option<Timestamp>,
 }
 
+/// A worker's place among the others. It is given up even if the worker breaks.
+struct Place {
+    supervisor: Arc<Supervisor>,
+    destination: ServerName,
+    hints: Arc<Hints>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut slots = self.supervisor.slots();
+        if slots.get(&self.destination).is_some_and(|slot| Arc::ptr_eq(&slot.hints, &self.hints)) {
+            slots.remove(&self.destination);
+        }
+    }
+}
+
 /// Why a destination gets a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Want {
@@ -135,17 +151,17 @@ impl Supervisor {
 
     /// Something may wait for a destination: a hint, cheap, for every commit.
     pub fn wake(&self, destination: &ServerName, lane: Lane) {
-        if let Some(hints) = self.ensure(destination, Want::Delivery) {
-            hints.wake(lane);
-        }
+        self.tell(destination, Want::Delivery, |hints| hints.wake(lane));
     }
 
     /// Sends something at once, or drops it: nobody learns which. A destination without a worker
     /// gets one only if its keys are known.
     pub fn push_ephemeral(&self, destination: &ServerName, ephemeral: Ephemeral) {
-        if let Some(hints) = self.ensure(destination, Want::Ephemeral) {
-            hints.push(ephemeral, self.parts.worker.clock.now());
-        }
+        let now = self.parts.worker.clock.now();
+        self.tell(destination, Want::Ephemeral, |hints| {
+            // Whether it was dropped is of no use to anybody.
+            let _: bool = hints.push(ephemeral, now);
+        });
     }
 
     /// The peer is alive: what waits for it is tried at once. Passed on at most every 5 s.
@@ -178,14 +194,16 @@ impl Supervisor {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The hints of the destination's worker, which starts if there is none; `None` if there is no
-    /// room for it. A destination that goes without is found again by the poll.
-    fn ensure(&self, destination: &ServerName, want: Want) -> Option<Arc<Hints>> {
+    /// Tells the destination's worker, which starts if there is none. If there is no room for it,
+    /// the destination goes without, and is found again by the poll.
+    fn tell(&self, destination: &ServerName, want: Want, tell: impl FnOnce(&Hints)) {
+        // Under the lock, so that no worker ends between being found and being told.
         let mut slots = self.slots();
         if let Some(slot) = slots.get(destination) {
-            return Some(Arc::clone(&slot.hints));
+            tell(&slot.hints);
+            return;
         }
-        let me = self.me.upgrade().filter(|_| !self.stop.is_cancelled())?;
+        let Some(me) = self.me.upgrade().filter(|_| !self.stop.is_cancelled()) else { return };
         if slots.len() >= self.config.max_workers {
             if want == Want::Delivery {
                 let mut others = slots.values().filter(|slot| !slot.stop.is_cancelled());
@@ -193,24 +211,19 @@ impl Supervisor {
                     resting.stop.cancel();
                 }
             }
-            return None;
+            return;
         }
         let (hints, stop) = (Arc::new(Hints::default()), self.stop.child_token());
+        tell(&hints);
         let slot = Slot { hints: Arc::clone(&hints), stop: stop.clone(), heard_at: None };
         slots.insert(destination.clone(), slot);
-        let (destination, told) = (destination.clone(), Arc::clone(&hints));
-        self.tasks.spawn(async move { me.keep(&destination, &told, &stop, want).await });
-        Some(hints)
+        let place = Place { supervisor: me, destination: destination.clone(), hints };
+        self.tasks.spawn(async move { place.supervisor.keep(&place, &stop, want).await });
     }
 
     /// Serves a destination for as long as there is something to do.
-    async fn keep(
-        &self,
-        destination: &ServerName,
-        hints: &Arc<Hints>,
-        stop: &CancellationToken,
-        mut want: Want,
-    ) {
+    async fn keep(&self, place: &Place, stop: &CancellationToken, mut want: Want) {
+        let Place { destination, hints, .. } = place;
         loop {
             let served = self.serve(destination, hints, stop, want).await;
             let served = served.unwrap_or_else(|err| {
@@ -329,10 +342,11 @@ impl Supervisor {
                 Want::Look | Want::Ephemeral => store.streams(after.as_ref(), PAGE).await?,
             };
             for destination in &page {
-                let hints = self.ensure(destination, want);
-                if let Some(hints) = hints.filter(|_| want == Want::Delivery) {
-                    hints.wake_all();
-                }
+                self.tell(destination, want, |hints| {
+                    if want == Want::Delivery {
+                        hints.wake_all();
+                    }
+                });
             }
             if page.len() < PAGE || self.stop.is_cancelled() {
                 return Ok(());

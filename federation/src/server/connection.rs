@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     pin::{Pin, pin},
     sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
+    task::Poll,
 };
 
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
@@ -19,7 +20,7 @@ use super::{
     counters::Open,
     peers::{AddressPlace, Peer},
     routes,
-    stream::{self, Patience, Patient, Turn},
+    stream::{self, Pace, Paced, Patience, Watch},
 };
 use crate::tls::{PeerNames, TrustError, chain_names};
 
@@ -119,10 +120,10 @@ async fn requests(stream: TlsStream<TcpStream>, session: &Session, shared: &Shar
         idle: config.idle_timeout,
         answer: config.request_timeout,
     };
-    let turn = Turn::default();
-    let io = TokioIo::new(Patient::new(stream, turn.clone(), patience));
+    let pace: Arc<Pace> = Arc::default();
+    let io = TokioIo::new(Paced::new(stream, Arc::clone(&pace)));
     let service = service_fn(|request: Request<Incoming>| {
-        let answering = turn.begin();
+        let answering = pace.begin();
         Box::pin(async move {
             let response = routes::respond(request, session, shared).await;
             drop(answering);
@@ -136,12 +137,18 @@ async fn requests(stream: TlsStream<TcpStream>, session: &Session, shared: &Shar
         .serve_connection(io, service);
     let mut drained = pin!(shared.draining.cancelled());
     let mut is_draining = false;
+    let mut watch = Watch::new(Arc::clone(&pace), patience);
     let result = std::future::poll_fn(|cx| {
         if !is_draining && drained.as_mut().poll(cx).is_ready() {
             is_draining = true;
             Pin::new(&mut connection).graceful_shutdown();
         }
-        connection.poll_without_shutdown(cx)
+        let served = connection.poll_without_shutdown(cx);
+        if served.is_pending() && watch.poll(cx).is_ready() {
+            tracing::debug!("a peer took too long");
+            return Poll::Ready(Ok(()));
+        }
+        served
     })
     .await;
     if let Err(err) = result {

@@ -1,12 +1,15 @@
-//! A connection's bytes, with patience: how long a peer may take for the next request's head, and
-//! for reading an answer.
+//! A connection's pace: how long a peer may take for the next request's head, and for reading an
+//! answer.
+//!
+//! Deadlines are held outside the stream: the HTTP library does not look at a stream again while it
+//! knows it to be blocked, so a deadline that starts meanwhile would never be noticed there.
 
 use std::{
     io,
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
     task::{Context, Poll},
     time::Duration,
@@ -22,35 +25,43 @@ const LINGER: Duration = Duration::from_secs(2);
 /// Most bytes that are thrown away meanwhile: a whole envelope that was refused unread.
 const MAX_LINGER_BYTES: usize = posthouse_protocol::federation::limits::MAX_ENVELOPE + 64 * 1024;
 
-/// Whose turn it is: even while the peer owes a request, odd while an answer is being made.
-#[derive(Clone, Default)]
-pub(super) struct Turn(Arc<AtomicU64>);
+/// Whose turn it is, and how far the peer has come.
+#[derive(Default)]
+pub(super) struct Pace {
+    /// Even while the peer owes a request, odd while an answer is being made.
+    turn: AtomicU64,
+    /// Some of the owed request's head has come.
+    begun: AtomicBool,
+    /// The peer does not read as fast as is written.
+    unwritten: AtomicBool,
+}
 
-impl Turn {
-    /// A request has come; the answer lasts until the guard is dropped.
-    pub(super) fn begin(&self) -> Answering {
-        self.0.fetch_add(1, SeqCst);
-        Answering(Arc::clone(&self.0))
+impl Pace {
+    /// A request has come; the answer is being made until the guard is dropped.
+    pub(super) fn begin(self: &Arc<Self>) -> Answering {
+        self.turn.fetch_add(1, SeqCst);
+        self.begun.store(false, SeqCst);
+        Answering(Arc::clone(self))
     }
 
-    fn number(&self) -> u64 {
-        self.0.load(SeqCst)
+    fn is_peers_turn(&self) -> bool {
+        self.turn.load(SeqCst).is_multiple_of(2)
     }
 }
 
 /// An answer is being made.
-pub(super) struct Answering(Arc<AtomicU64>);
+pub(super) struct Answering(Arc<Pace>);
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.0.fetch_add(1, SeqCst);
+        self.0.turn.fetch_add(1, SeqCst);
     }
 }
 
 /// How long each part may take.
 #[derive(Clone, Copy)]
 pub(super) struct Patience {
-    /// A head, from its first byte.
+    /// A head, from its first byte; the first one from the start.
     pub(super) head: Duration,
     /// The rest between two requests.
     pub(super) idle: Duration,
@@ -58,112 +69,115 @@ pub(super) struct Patience {
     pub(super) answer: Duration,
 }
 
-/// A stream that fails once the peer takes too long.
-pub(super) struct Patient<S> {
-    stream: S,
-    turn: Turn,
+/// Notices when the peer takes too long.
+pub(super) struct Watch {
+    pace: Arc<Pace>,
     patience: Patience,
     /// The turn that the deadlines belong to.
-    seen: u64,
-    /// Some of the present request's head has come.
-    begun: bool,
-    read_by: Instant,
-    write_by: Instant,
+    turn: u64,
+    idle_by: Instant,
+    head_by: Option<Instant>,
+    answer_by: Instant,
     sleep: Pin<Box<Sleep>>,
 }
 
-impl<S> Patient<S> {
+impl Watch {
     /// The first request is owed from now on.
-    pub(super) fn new(stream: S, turn: Turn, patience: Patience) -> Self {
+    pub(super) fn new(pace: Arc<Pace>, patience: Patience) -> Self {
         let now = Instant::now();
-        let read_by = now + patience.head;
-        let write_by = now + patience.answer;
-        let (seen, sleep) = (turn.number(), Box::pin(sleep_until(read_by)));
-        Self { stream, turn, patience, seen, begun: false, read_by, write_by, sleep }
+        let (idle_by, answer_by) = (now + patience.head, now + patience.answer);
+        let (turn, sleep) = (pace.turn.load(SeqCst), Box::pin(sleep_until(idle_by)));
+        Self { pace, patience, turn, idle_by, head_by: None, answer_by, sleep }
+    }
+
+    /// Ready once the peer has taken too long. To be called after everything else was polled.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let turn = self.pace.turn.load(SeqCst);
+        let now = Instant::now();
+        if turn != self.turn {
+            self.turn = turn;
+            self.idle_by = now + self.patience.idle;
+            self.head_by = None;
+            self.answer_by = now + self.patience.answer;
+        }
+        if !self.pace.is_peers_turn() {
+            // Answering has a deadline of its own, and its end wakes this task.
+            return Poll::Pending;
+        }
+        let deadline = if self.pace.unwritten.load(SeqCst) {
+            self.answer_by
+        } else if self.pace.begun.load(SeqCst) {
+            let by = *self.head_by.get_or_insert(now + self.patience.head);
+            by.min(self.idle_by)
+        } else {
+            self.idle_by
+        };
+        if self.sleep.deadline() != deadline {
+            self.sleep.as_mut().reset(deadline);
+        }
+        self.sleep.as_mut().poll(cx)
+    }
+}
+
+/// A stream that tells its pace.
+pub(super) struct Paced<S> {
+    stream: S,
+    pace: Arc<Pace>,
+}
+
+impl<S> Paced<S> {
+    pub(super) fn new(stream: S, pace: Arc<Pace>) -> Self {
+        Self { stream, pace }
     }
 
     pub(super) fn into_inner(self) -> S {
         self.stream
     }
 
-    /// Sets the deadlines when the turn has passed on.
-    fn follow_turn(&mut self) {
-        let turn = self.turn.number();
-        if turn != self.seen {
-            self.seen = turn;
-            self.begun = false;
-            let now = Instant::now();
-            self.read_by = now + self.patience.idle;
-            self.write_by = now + self.patience.answer;
-        }
-    }
-
-    /// Fails if `deadline` is over, or else makes the task wake then.
-    fn expect_by(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<io::Error> {
-        if self.sleep.deadline() != deadline {
-            self.sleep.as_mut().reset(deadline);
-        }
-        self.sleep.as_mut().poll(cx).map(|()| io::ErrorKind::TimedOut.into())
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        this.follow_turn();
-        let before = buf.filled().len();
-        let read = Pin::new(&mut this.stream).poll_read(cx, buf);
-        let owed = this.seen.is_multiple_of(2);
-        match read {
-            Poll::Pending if owed => {
-                let deadline = this.read_by;
-                this.expect_by(deadline, cx).map(Err)
-            }
-            Poll::Ready(Ok(())) if owed && !this.begun && buf.filled().len() > before => {
-                this.begun = true;
-                this.read_by = this.read_by.min(Instant::now() + this.patience.head);
-                read
-            }
-            _ => read,
-        }
-    }
-}
-
-impl<S: AsyncWrite + Unpin> Patient<S> {
-    fn in_time<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        act: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        self.follow_turn();
-        let written = act(Pin::new(&mut self.stream), cx);
+    fn blocked<T>(&self, written: Poll<T>) -> Poll<T> {
         if written.is_pending() {
-            let deadline = self.write_by;
-            return self.expect_by(deadline, cx).map(Err);
+            self.pace.unwritten.store(true, SeqCst);
         }
         written
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before && self.pace.is_peers_turn() {
+            self.pace.begun.store(true, SeqCst);
+        }
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.in_time(cx, |stream, cx| stream.poll_write(cx, buf))
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.blocked(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.in_time(cx, AsyncWrite::poll_flush)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        if flushed.is_ready() {
+            self.pace.unwritten.store(false, SeqCst);
+        }
+        self.blocked(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.in_time(cx, AsyncWrite::poll_shutdown)
+        let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.blocked(shut)
     }
 
     fn poll_write_vectored(
@@ -171,7 +185,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.in_time(cx, |stream, cx| stream.poll_write_vectored(cx, bufs))
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.blocked(written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -59,7 +59,6 @@ pub(super) fn keep(stream: &OutboundStream) -> OutboxStream {
 /// Reads back what [`keep`] made.
 pub(super) fn read(
     kept: &OutboxStream,
-    _own: &ServerName,
     destination: &ServerName,
 ) -> Result<OutboundStream, StoreError> {
     decode(kept).map_err(|err| StoreError::Corrupt {

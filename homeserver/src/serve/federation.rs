@@ -5,13 +5,14 @@ pub(crate) mod setup;
 
 mod contacts;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use posthouse_crypto::sign::SigningKey;
 use posthouse_federation::{
     discovery::Discovery,
+    doctor::{Doctor, DoctorParts},
     inbound::{Inbound, Own, Parts as InboundParts},
-    keys::{OwnKeys, PeerKeyDirectory},
+    keys::{DirectoryCounters, OwnKeys, PeerKeyDirectory},
     outbox::{Randomness, Supervisor, SupervisorConfig, SupervisorParts, WorkerParts},
     peer::{PeerClient, PeerParts},
     policy::PolicyStore,
@@ -25,12 +26,14 @@ use posthouse_storage_sql::SqlStore;
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use self::contacts::Relay;
 use crate::{
-    clock::system_random,
-    config::Config,
+    clock::{SystemClock, system_random},
+    config::{Config, Database},
     delivery::Connections,
+    doctor::known_nobody,
     failure::{Exit, Failure},
     federation::{Gateway, GatewayParts, LocalHandles, Observer},
     random::Random,
@@ -53,7 +56,9 @@ pub(crate) struct Outward {
     supervisor: Arc<Supervisor>,
     observer: Arc<Observer>,
     gateway: Arc<Gateway>,
+    doctor: Doctor,
     max_connections: usize,
+    drain: Duration,
 }
 
 /// What both sides of the composition share.
@@ -73,6 +78,8 @@ pub(crate) struct Running {
     observer: Arc<Observer>,
     counters: Arc<server::Counters>,
     identity: Arc<IdentityStore>,
+    directory: Arc<PeerKeyDirectory>,
+    doctor: Doctor,
 }
 
 impl Outward {
@@ -91,7 +98,7 @@ impl Outward {
         let policy = Arc::new(PolicyStore::new(setup::policy(settings)?));
         let discovery = Arc::new(setup::discovery(settings, Arc::clone(clock))?);
         let contacts = Arc::new(Relay::default());
-        let client = Arc::new(client(shared, &identity, &trust, &policy, discovery, &contacts)?);
+        let client = Arc::new(client(shared, &identity, &trust, &policy, &discovery, &contacts)?);
         let store = Arc::new(shared.store.clone());
         let peers: Arc<dyn Peers> = Arc::<SqlStore>::clone(&store);
         let directory = PeerKeyDirectory::new(
@@ -104,16 +111,26 @@ impl Outward {
         let worker = WorkerParts {
             own: config.domain.clone(),
             signing: shared.signing.clone(),
-            store: Arc::new(StreamStore::new(config.domain.clone(), outbox)),
+            store: Arc::new(StreamStore::new(outbox)),
             keys: Arc::<PeerKeyDirectory>::clone(&directory),
             transport: Arc::<PeerClient>::clone(&client),
             observer: Arc::<Observer>::clone(&observer),
             clock: Arc::clone(clock),
         };
         let parts = SupervisorParts { worker, leases: store, random: generators(shared.random) };
-        let holder = SupervisorConfig::new(shared.random.uuid());
-        let supervisor = Supervisor::start(parts, holder);
+        let supervisor = Supervisor::start(parts, SupervisorConfig::new(holder(shared)));
         contacts.lead_to(&supervisor);
+        let parts = DoctorParts {
+            own: config.domain.clone(),
+            signing: shared.signing.clone(),
+            identity: Arc::clone(&identity),
+            trust: Arc::clone(&trust),
+            policy: Arc::clone(&policy),
+            discovery,
+            known: Arc::<PeerKeyDirectory>::clone(&directory),
+            clock: Arc::clone(clock),
+        };
+        let doctor = Doctor::new(parts, &mut StdRng::from_seed(system_random()?));
         let gateway = Arc::new(Gateway::new(GatewayParts {
             policy: Arc::clone(&policy),
             supervisor: Arc::clone(&supervisor),
@@ -136,7 +153,9 @@ impl Outward {
             supervisor,
             observer,
             gateway,
+            doctor,
             max_connections: settings.max_connections,
+            drain: config.drain,
         })
     }
 
@@ -170,8 +189,11 @@ impl Outward {
             keys: Arc::<PeerKeyDirectory>::clone(&self.directory),
             ephemerals: region.ephemerals(),
         };
-        let config =
-            server::Config { max_connections: self.max_connections, ..server::Config::default() };
+        let config = server::Config {
+            max_connections: self.max_connections,
+            drain_timeout: self.drain,
+            ..server::Config::default()
+        };
         let parts = server::Parts {
             own: self.domain,
             signing: self.keys.signing().clone(),
@@ -182,7 +204,7 @@ impl Outward {
             inbound: Arc::new(Inbound::new(own, parts)),
             published: self.keys,
             handles: Arc::new(LocalHandles(region.directory())),
-            keys: self.directory,
+            keys: Arc::<PeerKeyDirectory>::clone(&self.directory),
             contacts: self.contacts,
         };
         let server = server::Server::new(config, parts).map_err(|err| defect(&err.to_string()))?;
@@ -194,6 +216,8 @@ impl Outward {
             observer: self.observer,
             counters,
             identity: self.identity,
+            directory: self.directory,
+            doctor: self.doctor,
         })
     }
 }
@@ -220,10 +244,41 @@ impl Running {
         &self.counters
     }
 
+    /// What the key directory counts.
+    pub(crate) fn keys(&self) -> &DirectoryCounters {
+        self.directory.counters()
+    }
+
+    /// Examines other regions.
+    pub(crate) fn doctor(&self) -> &Doctor {
+        &self.doctor
+    }
+
     /// The certificate in use.
     pub(crate) fn identity(&self) -> &IdentityStore {
         &self.identity
     }
+}
+
+/// An examiner for a process that serves nothing.
+///
+/// # Errors
+/// Certificate, authorities or DNS are not as they should be.
+pub(crate) fn standalone_doctor(config: &Config, signing: &SigningKey) -> Result<Doctor, Failure> {
+    let settings = &config.federation;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let certificate = tls::load(&settings.tls, &config.domain, clock.now())?;
+    let parts = DoctorParts {
+        own: config.domain.clone(),
+        signing: signing.clone(),
+        identity: Arc::new(IdentityStore::new(identity(&config.domain, &certificate)?)),
+        trust: Arc::new(TrustStore::new(setup::trust(settings)?)),
+        policy: Arc::new(PolicyStore::new(setup::policy(settings)?)),
+        discovery: Arc::new(setup::discovery(settings, Arc::clone(&clock))?),
+        known: known_nobody(),
+        clock,
+    };
+    Ok(Doctor::new(parts, &mut StdRng::from_seed(system_random()?)))
 }
 
 /// What a certificate is to other regions.
@@ -247,7 +302,7 @@ fn client(
     identity: &Arc<IdentityStore>,
     trust: &Arc<TrustStore>,
     policy: &Arc<PolicyStore>,
-    discovery: Arc<Discovery>,
+    discovery: &Arc<Discovery>,
     contacts: &Arc<Relay>,
 ) -> Result<PeerClient, Failure> {
     let parts = PeerParts {
@@ -256,12 +311,21 @@ fn client(
         identity: Arc::clone(identity),
         trust: Arc::clone(trust),
         policy: Arc::clone(policy),
-        discovery,
+        discovery: Arc::clone(discovery),
         clock: Arc::clone(shared.clock),
         contacts: Arc::<Relay>::clone(contacts),
     };
     let mut rng = StdRng::from_seed(system_random()?);
     PeerClient::new(parts, &mut rng).map_err(|err| defect(&err.to_string()))
+}
+
+/// Who holds this process's leases. A SQLite file has one process at a time, as its lock ensures: one
+/// that was killed is the same holder when it comes back, and need not wait for its own leases.
+fn holder(shared: &Shared<'_>) -> Uuid {
+    match shared.config.database {
+        Database::Sqlite(_) => Uuid::from_u128(1),
+        Database::Postgres(_) => shared.random.uuid(),
+    }
 }
 
 fn generators(random: &Arc<Random>) -> Randomness {

@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
 };
 
 use posthouse_protocol::{
@@ -239,10 +239,14 @@ async fn resting_connections_are_closed_after_a_while() {
     client.document(&south.name).await.unwrap();
 }
 
-struct Nobody;
+/// Whether the worker has said that the destination does not answer.
+#[derive(Default)]
+struct Told(AtomicBool);
 
-impl Observer for Nobody {
-    fn unreachable(&self, _: &ServerName, _: Timestamp) {}
+impl Observer for Told {
+    fn unreachable(&self, _: &ServerName, _: Timestamp) {
+        self.0.store(true, SeqCst);
+    }
     fn reachable(&self, _: &ServerName) {}
     fn alarm(&self, _: &ServerName, alarm: Alarm) {
         panic!("{alarm:?}");
@@ -258,13 +262,14 @@ async fn a_workers_envelopes_arrive_and_its_receipts_settle() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let client = north.client(&[(&south, free)]);
     let outbox = Arc::new(MemoryOutboundStore::default());
+    let observer = Arc::new(Told::default());
     let parts = WorkerParts {
         own: north.name.clone(),
         signing: north.signing.clone(),
         store: Arc::clone(&outbox) as _,
         keys: Arc::clone(&world.keys) as Arc<dyn KeyDirectory>,
         transport: Arc::clone(&client) as _,
-        observer: Arc::new(Nobody),
+        observer: Arc::clone(&observer) as _,
         clock: Arc::clone(&world.clock) as _,
     };
     let fence = Fence { name: "south.test".to_owned(), number: 1 };
@@ -283,6 +288,7 @@ async fn a_workers_envelopes_arrive_and_its_receipts_settle() {
             .with(&south.name, |own| own.enqueue(Lane::Messages, Uuid::from_u128(n), None, event));
         hints.wake(Lane::Messages);
         if n == 50 {
+            until("it is noticed", || observer.0.load(SeqCst)).await;
             running = Some(south.serve_at(free, server::Config::default()).await);
         }
     }
