@@ -2,6 +2,7 @@
 
 pub mod caller;
 pub mod cbor;
+pub mod expect;
 pub mod formats;
 pub mod keys;
 pub mod lanes;
@@ -10,4 +11,5 @@ pub mod receiving;
 pub mod refusals;
 pub mod seal;
 pub mod site;
+pub mod stage;
 pub mod tls;

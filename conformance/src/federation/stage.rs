@@ -1,0 +1,482 @@
+//! What the checks of the federation share: the subject, the peers, two local users, and ways to
+//! send and to see what arrived.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use rand::{SeedableRng as _, rngs::StdRng};
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+
+use super::{
+    caller::{Answer, Caller, Cut, Request},
+    formats::{
+        envelope::Envelope,
+        event::{Body, Event},
+        receipt::{Receipt, SignedReceipt, outcome},
+        records::{Enclosed, Record},
+    },
+    keys::Document,
+    lanes::{Incarnation, Uuid, sha256},
+    peer::{Destination, Draft, Peer, as_uuid, parse_uuid, uuid_text},
+    seal::Kem,
+    tls::{self, Authority, Credential},
+};
+use crate::{
+    identifiers::direct_conversation,
+    person::{Person, message},
+    server::Server,
+    verdict::{Failure, Verdict, differs, list, must_be},
+};
+
+/// Where envelopes go.
+pub const ENVELOPES: &str = "/federation/v1/envelopes";
+/// The lane of messages.
+pub const MESSAGES: u64 = 2;
+/// The lane of receipts.
+pub const RECEIPTS: u64 = 3;
+/// The lane of control.
+pub const CONTROL: u64 = 1;
+/// Pause between two looks.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How long things take and may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// How long what must happen may take.
+    pub patience: Duration,
+    /// Least time between two incarnations, with a margin.
+    pub minute: Duration,
+    /// How long a server may wait for a head or body that does not come.
+    pub slow: Duration,
+    /// How long a forged receipt is given to do harm.
+    pub harm: Duration,
+    /// Connections that are opened by the flood.
+    pub connections: usize,
+    /// Ephemerals that are sent by the flood.
+    pub ephemerals: usize,
+}
+
+/// The peers by their parts.
+#[derive(Debug)]
+pub struct Roles {
+    /// Does what is right.
+    pub honest: Arc<Peer>,
+    /// Has to be served whatever another peer does.
+    pub witness: Arc<Peer>,
+    /// Sends what is wrong.
+    pub hostile: Arc<Peer>,
+    /// Answers wrongly.
+    pub forger: Arc<Peer>,
+    /// Changes its keys.
+    pub keys: Arc<Peer>,
+    /// Has a document whose time is over.
+    pub expired: Arc<Peer>,
+}
+
+/// The stage.
+#[derive(Debug)]
+pub struct Stage {
+    /// The subject's client API.
+    pub server: Server,
+    /// The subject's document.
+    pub subject: Document,
+    /// How it is called, without a client certificate.
+    pub caller: Caller,
+    /// The address that the bystanders call from.
+    pub quiet_source: Option<std::net::IpAddr>,
+    /// The authority of the test federation.
+    pub authority: Authority,
+    /// An authority that nobody trusts.
+    pub stranger: Authority,
+    /// The peers.
+    pub roles: Roles,
+    /// Two local users who write to each other.
+    pub people: Vec<Person>,
+    /// Times.
+    pub pace: Pace,
+    /// Milliseconds since 1970.
+    pub clock: fn() -> u64,
+    /// Where random numbers come from.
+    pub seed: u64,
+    /// How many were drawn.
+    pub drawn: AtomicU64,
+    /// What the local users wrote to each other, in order.
+    pub local: Mutex<Vec<String>>,
+}
+
+/// What came of posting.
+pub type Posted = Result<Answer, Cut>;
+
+impl Roles {
+    /// All of them.
+    pub fn all(&self) -> [&Arc<Peer>; 6] {
+        let Self { honest, witness, hostile, forger, keys, expired } = self;
+        [honest, witness, hostile, forger, keys, expired]
+    }
+}
+
+impl Stage {
+    /// A random number generator that no other draws the same from.
+    pub fn rng(&self) -> StdRng {
+        let drawn = self.drawn.fetch_add(1, Ordering::Relaxed);
+        StdRng::from_seed(sha256(&[&self.seed.to_be_bytes(), &drawn.to_be_bytes()]))
+    }
+
+    /// A UUID that was not used before.
+    pub fn uuid(&self) -> Uuid {
+        let mut bytes = [0; 16];
+        rand::Rng::fill_bytes(&mut self.rng(), &mut bytes);
+        as_uuid(bytes)
+    }
+
+    /// Milliseconds since 1970.
+    pub fn now(&self) -> u64 {
+        (self.clock)()
+    }
+
+    /// The first local user.
+    ///
+    /// # Errors
+    /// [`Failure::Lacks`] if nobody could be registered.
+    pub fn alice(&self) -> Verdict<&Person> {
+        self.people.first().ok_or_else(|| Failure::Lacks("local users".into()))
+    }
+
+    /// The second local user.
+    ///
+    /// # Errors
+    /// [`Failure::Lacks`] if nobody could be registered.
+    pub fn bob(&self) -> Verdict<&Person> {
+        self.people.get(1).ok_or_else(|| Failure::Lacks("two local users".into()))
+    }
+
+    /// The subject as the destination of envelopes, with its key of this encapsulation.
+    ///
+    /// # Errors
+    /// [`Failure::Differs`] if it has none.
+    pub fn destination(&self, kem: Kem) -> Verdict<Destination<'_>> {
+        let keys = self.subject.entry.sealing.iter();
+        let key = keys.clone().find(|(id, _)| *id == u64::from(kem.id()));
+        match key {
+            Some((_, key)) => {
+                Ok(Destination { name: &self.subject.server, key, kem, now: self.now() })
+            }
+            None => differs(format!("the subject offers no sealing key of {kem:?}")),
+        }
+    }
+
+    /// How a peer calls the subject, with another credential if one is given.
+    ///
+    /// # Errors
+    /// [`Failure::Unreachable`] if TLS cannot be set up.
+    pub fn caller(&self, peer: &Peer, credential: Option<&Credential>) -> Verdict<Caller> {
+        let credential = credential.unwrap_or(&peer.credential);
+        let versions = &[&rustls::version::TLS13];
+        let config = tls::client(&self.authority, Some(credential), versions);
+        let config = config.map_err(Failure::Unreachable)?;
+        let quiet = peer.name == self.roles.witness.name;
+        let source = if quiet { self.quiet_source } else { None };
+        Ok(Caller { config, source, ..self.caller.clone() })
+    }
+
+    /// Posts an envelope's bytes as a peer. An honest peer waits when it is asked to.
+    ///
+    /// # Errors
+    /// [`Failure::Unreachable`] if TLS cannot be set up.
+    pub async fn post(&self, peer: &Peer, bytes: &[u8]) -> Verdict<Posted> {
+        let caller = self.caller(peer, None)?;
+        let request = Request::post(ENVELOPES, bytes.to_vec());
+        let mut tries = 0;
+        loop {
+            let answer = caller.send(&request).await;
+            let wait = match &answer {
+                Ok(Answer { status: 429 | 503, retry_after, .. }) => {
+                    retry_after.unwrap_or(1).clamp(1, 15)
+                }
+                _ => return Ok(answer),
+            };
+            tries += 1;
+            if tries > 6 {
+                return Ok(answer);
+            }
+            sleep(Duration::from_secs(wait)).await;
+        }
+    }
+
+    /// Seals and signs a draft.
+    ///
+    /// # Errors
+    /// [`Failure`] if it cannot be sealed.
+    pub fn build(&self, draft: Draft) -> Verdict<Envelope> {
+        draft.build(&mut self.rng())
+    }
+
+    /// The receipt in an answer, after every check that an origin has to make.
+    ///
+    /// # Errors
+    /// [`Failure::Differs`] if there is none.
+    pub fn receipt(&self, peer: &Peer, envelope: &Envelope, posted: Posted) -> Verdict<Receipt> {
+        let answer = posted.map_err(|cut| Failure::Differs(cut.to_string()))?;
+        if answer.status != 200 {
+            return differs(format!("the envelope is answered {}", shown(&answer)));
+        }
+        must_be("the media type", &answer.media_type.as_str(), &"application/cbor")?;
+        let signed = SignedReceipt::read(&answer.body)
+            .map_err(|err| Failure::Differs(format!("the receipt is malformed: {err}")))?;
+        let receipt = &signed.receipt;
+        must_be("`from` of the receipt", &receipt.from, &self.subject.server)?;
+        must_be("`to` of the receipt", &receipt.to, &peer.name)?;
+        must_be("the digest in the receipt", &receipt.answers, &envelope.digest())?;
+        let key = self.subject.entry.signing_key(receipt.signing_key, self.now());
+        if !key.is_some_and(|key| signed.is_signed_by(&key)) {
+            return differs("the receipt is not signed by a key of the subject's document");
+        }
+        Ok(signed.receipt)
+    }
+
+    /// Posts a draft and reads the receipt.
+    ///
+    /// # Errors
+    /// [`Failure::Differs`] if there is none.
+    pub async fn ask(&self, peer: &Peer, draft: Draft) -> Verdict<Receipt> {
+        let envelope = self.build(draft)?;
+        let posted = self.post(peer, &envelope.encode()).await?;
+        self.receipt(peer, &envelope, posted)
+    }
+
+    /// Sends records in a lane of a peer's stream, which is opened if need be. They must be
+    /// accepted.
+    ///
+    /// # Errors
+    /// [`Failure::Differs`] if they are not.
+    pub async fn send(&self, peer: &Peer, lane: u64, records: &[Record]) -> Verdict<Receipt> {
+        let opened = peer.state().stream.is_some();
+        if !opened {
+            self.take_up(peer).await?;
+        }
+        let deadline = Instant::now() + self.pace.minute + self.pace.patience;
+        loop {
+            let draft = peer.draft(&self.destination(Kem::XWing)?, lane, records);
+            let receipt = self.ask(peer, draft).await?;
+            if receipt.outcome == outcome::TOO_SOON && Instant::now() < deadline {
+                sleep(Duration::from_secs(1)).await;
+                continue;
+            }
+            must_be("the outcome", &receipt.outcome, &outcome::ACCEPTED)?;
+            peer.advance(lane, records);
+            return Ok(receipt);
+        }
+    }
+
+    /// Asks where the subject stands, and begins the next incarnation.
+    ///
+    /// # Errors
+    /// [`Failure::Differs`] if there is no receipt.
+    pub async fn take_up(&self, peer: &Peer) -> Verdict {
+        let incarnation = Incarnation { number: 1, random: self.uuid() };
+        peer.begin(&self.subject.server, incarnation);
+        let receipt = self.ask(peer, peer.draft(&self.destination(Kem::XWing)?, 1, &[])).await?;
+        let number = receipt.standing.map_or(1, |(standing, _)| standing.number + 1);
+        peer.begin(&self.subject.server, Incarnation { number, ..incarnation });
+        Ok(())
+    }
+
+    /// A message of a peer's user to a local user.
+    pub fn event(&self, peer: &Peer, to: &Person, text: &str) -> Event {
+        let conversation = direct_conversation(&peer.account(), &to.account);
+        let now = self.now();
+        Event {
+            kind: 1,
+            class: 1,
+            conversation: Some(hex16(&conversation)),
+            device: Some(1),
+            recipients: vec![parse_uuid(&to.account)],
+            stamp: Some(now << 16),
+            origin_number: Some(self.drawn.fetch_add(1, Ordering::Relaxed) + now),
+            client_time: Some(now),
+            accepted_at: Some(now),
+            expires: Some(now + 24 * 3600 * 1000),
+            content_type: Some("encrypted".into()),
+            bodies: vec![Body::for_all(text)],
+            encrypted: Some(true),
+        }
+    }
+
+    /// An event in its record, from the peer's user.
+    pub fn enclose(&self, peer: &Peer, event: &Event) -> Enclosed {
+        Enclosed { id: self.uuid(), sender: Some(peer.user), event: event.encode() }
+    }
+
+    /// A message of a peer's user to a local user, in its record.
+    pub fn message(&self, peer: &Peer, to: &Person, text: &str) -> Enclosed {
+        self.enclose(peer, &self.event(peer, to, text))
+    }
+
+    /// The messages and the other entries of a person's whole inbox.
+    ///
+    /// # Errors
+    /// [`Failure`] if the server refuses.
+    pub async fn inbox(&self, person: &Person) -> Verdict<(Vec<Value>, Vec<Value>)> {
+        let (mut messages, mut events, mut since) = (Vec::new(), Vec::new(), "c0".to_owned());
+        loop {
+            let page = person.sync(&self.server, &format!("?since={since}&limit=1000")).await?;
+            messages.extend_from_slice(list(&page, "messages")?);
+            events.extend_from_slice(list(&page, "events")?);
+            if page.get("has_more") != Some(&Value::Bool(true)) {
+                return Ok((messages, events));
+            }
+            since = crate::verdict::text(&page, "next_cursor")?.to_owned();
+        }
+    }
+
+    /// Messages of a sender with this id in a person's inbox.
+    ///
+    /// # Errors
+    /// [`Failure`] if the server refuses.
+    pub async fn found(&self, person: &Person, from: &str, id: Uuid) -> Verdict<Vec<Value>> {
+        let (mut messages, _) = self.inbox(person).await?;
+        let id = uuid_text(id);
+        messages.retain(|message| {
+            message.get("id").is_some_and(|value| *value == id.as_str())
+                && message.get("from").is_some_and(|value| value == from)
+        });
+        Ok(messages)
+    }
+
+    /// Waits until a message arrived, which must be there once.
+    ///
+    /// # Errors
+    /// [`Failure::Differs`] if it does not come, or came twice.
+    pub async fn arrived(&self, person: &Person, from: &str, id: Uuid) -> Verdict<Value> {
+        let deadline = Instant::now() + self.pace.patience;
+        loop {
+            let found = self.found(person, from, id).await?;
+            match found.as_slice() {
+                [one] => return Ok(one.clone()),
+                [] if Instant::now() < deadline => sleep(LOOK).await,
+                [] => return differs(format!("message {} did not arrive", uuid_text(id))),
+                more => return differs(format!("a message arrived {} times", more.len())),
+            }
+        }
+    }
+
+    /// Waits for a status in a person's inbox that `wanted` accepts.
+    ///
+    /// # Errors
+    /// [`Failure::Differs`] if none comes in time.
+    pub async fn status(
+        &self,
+        person: &Person,
+        what: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Verdict<Value> {
+        let deadline = Instant::now() + self.pace.patience;
+        loop {
+            let (_, events) = self.inbox(person).await?;
+            if let Some(found) = events.iter().rev().find(|event| wanted(event)) {
+                return Ok(found.clone());
+            }
+            if Instant::now() >= deadline {
+                let last = events.last().map(crate::verdict::short).unwrap_or_default();
+                return differs(format!("{what} did not come; the last entry is {last}"));
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Waits until `peer` received an event that `wanted` accepts.
+    ///
+    /// # Errors
+    /// [`Failure::Differs`] if none comes in time.
+    pub async fn received(
+        &self,
+        peer: &Peer,
+        what: &str,
+        wanted: impl Fn(&super::site::Received) -> bool,
+    ) -> Verdict<super::site::Received> {
+        let deadline = Instant::now() + self.pace.patience;
+        loop {
+            let found = peer.state().received.iter().find(|one| wanted(one)).cloned();
+            if let Some(found) = found {
+                return Ok(found);
+            }
+            if Instant::now() >= deadline {
+                return differs(format!("{} did not receive {what}", peer.name));
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Another peer and a local user must be served, as if nothing happened.
+    ///
+    /// # Errors
+    /// [`Failure::Differs`] if they are not.
+    pub async fn bystanders(&self) -> Verdict {
+        let told = |who: &'static str| {
+            move |failure: Failure| Failure::Differs(format!("afterwards {who}: {failure}"))
+        };
+        self.witness_is_served().await.map_err(told("another peer is not served"))?;
+        self.locals_are_served().await.map_err(told("a local user is not served"))
+    }
+
+    async fn witness_is_served(&self) -> Verdict {
+        let (alice, witness) = (self.alice()?, &self.roles.witness);
+        let enclosed = self.message(witness, alice, "still there?");
+        let id = enclosed.id;
+        self.send(witness, MESSAGES, &[Record::Event(enclosed)]).await?;
+        self.arrived(alice, &witness.account(), id).await.map(drop)
+    }
+
+    async fn locals_are_served(&self) -> Verdict {
+        let (alice, bob) = (self.alice()?, self.bob()?);
+        let id = self.server.fresh_uuid();
+        alice.post(&self.server, &message(&id, &bob.account, "bG9jYWw=")).await?;
+        self.local.lock().unwrap_or_else(PoisonError::into_inner).push(id.clone());
+        self.arrived(bob, &alice.account, parse_uuid(&id)).await.map(drop)
+    }
+
+    /// What the local users wrote must be there, once and in order, and nothing else between them.
+    ///
+    /// # Errors
+    /// [`Failure::Differs`] if it is not.
+    pub async fn local_conversation_is_intact(&self) -> Verdict {
+        let (alice, bob) = (self.alice()?, self.bob()?);
+        let conversation = direct_conversation(&alice.account, &bob.account);
+        let (messages, events) = self.inbox(bob).await?;
+        let of_the_pair = |value: &&Value| {
+            value.get("conversation_id").is_some_and(|id| *id == conversation.as_str())
+        };
+        let ids = messages.iter().filter(of_the_pair).filter_map(|message| message.get("id"));
+        let ids: Vec<_> = ids.filter_map(Value::as_str).map(str::to_owned).collect();
+        let written = self.local.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        must_be("the number of local messages", &ids.len(), &written.len())?;
+        must_be("the local conversation", &ids, &written)?;
+        let strangers: BTreeSet<_> = events
+            .iter()
+            .filter(of_the_pair)
+            .filter_map(|event| event.get("user").and_then(Value::as_str))
+            .filter(|user| !user.ends_with(&format!("@{}", self.subject.server)))
+            .collect();
+        must_be("strangers in the local conversation", &strangers, &BTreeSet::new())
+    }
+}
+
+/// The bytes of a conversation id.
+pub fn hex16(text: &str) -> Uuid {
+    parse_uuid(text)
+}
+
+/// An answer in a few words.
+pub fn shown(answer: &Answer) -> String {
+    match super::formats::Refusal::read(&answer.body) {
+        Ok(refusal) => format!("{} `{}` ({})", answer.status, refusal.code, refusal.detail),
+        Err(_) => format!("{} with {} bytes", answer.status, answer.body.len()),
+    }
+}
