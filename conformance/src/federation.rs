@@ -2,6 +2,7 @@
 
 pub mod caller;
 pub mod cbor;
+pub mod checks;
 pub mod expect;
 pub mod formats;
 pub mod keys;
@@ -9,6 +10,7 @@ pub mod lanes;
 pub mod peer;
 pub mod receiving;
 pub mod refusals;
+pub mod run;
 pub mod seal;
 pub mod site;
 pub mod stage;

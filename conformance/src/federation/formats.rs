@@ -6,7 +6,7 @@ pub mod receipt;
 pub mod records;
 
 mod answers;
-pub use answers::{Answer, Query, Refusal};
+pub use answers::{Answer, Echo, Query, Refusal};
 
 use super::{
     cbor::{Malformed, Reading, Value},

@@ -73,8 +73,6 @@ pub enum Behaviour {
     Beyond,
     /// With 200 and bytes that are no receipt.
     Garbage,
-    /// With 200 and a receipt that claims to be compressed.
-    Compressed,
     /// With a redirection to another server.
     Redirect,
     /// With a receipt of more than 256 KiB.
@@ -187,12 +185,6 @@ impl Site {
             }
             (Ok(_), Behaviour::Oversize) => told(200, vec![0x5a; 400 * 1024]),
             (Ok(_), Behaviour::Garbage) => told(200, b"\x82\x40\x40".to_vec()),
-            (Ok(body), Behaviour::Compressed) => {
-                let mut response = told(200, body);
-                let gzip = header::HeaderValue::from_static("gzip");
-                response.headers_mut().insert(header::CONTENT_ENCODING, gzip);
-                response
-            }
             (Ok(body), _) => told(200, body),
         }
     }

@@ -2,7 +2,7 @@
 //! send and to see what arrived.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -107,6 +107,8 @@ pub struct Stage {
     pub seed: u64,
     /// How many were drawn.
     pub drawn: AtomicU64,
+    /// Origin numbers that were given, by sender and recipient.
+    pub numbers: Mutex<BTreeMap<(String, String), u64>>,
     /// What the local users wrote to each other, in order.
     pub local: Mutex<Vec<String>>,
 }
@@ -299,7 +301,7 @@ impl Stage {
             device: Some(1),
             recipients: vec![parse_uuid(&to.account)],
             stamp: Some(now << 16),
-            origin_number: Some(self.drawn.fetch_add(1, Ordering::Relaxed) + now),
+            origin_number: Some(self.number(peer, to)),
             client_time: Some(now),
             accepted_at: Some(now),
             expires: Some(now + 24 * 3600 * 1000),
@@ -307,6 +309,13 @@ impl Stage {
             bodies: vec![Body::for_all(text)],
             encrypted: Some(true),
         }
+    }
+
+    fn number(&self, peer: &Peer, to: &Person) -> u64 {
+        let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = numbers.entry((peer.name.clone(), to.account.clone())).or_default();
+        *number += 1;
+        *number
     }
 
     /// An event in its record, from the peer's user.

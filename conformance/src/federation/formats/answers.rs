@@ -67,6 +67,59 @@ impl Query {
     }
 }
 
+/// Asks who is there and what its time is, or answers so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Echo {
+    /// Who says it.
+    pub origin: String,
+    /// To whom.
+    pub destination: String,
+    /// The clock of the origin, in milliseconds.
+    pub created: u64,
+    /// Never used before; the answer repeats it.
+    pub nonce: Uuid,
+}
+
+impl Echo {
+    /// Signs a question; the bytes of the `signed-echo`.
+    pub fn sign(&self, key: &SigningKey) -> Vec<u8> {
+        let bytes = Value::Map(vec![
+            (1, Value::Uint(1)),
+            (2, Value::text(&self.origin)),
+            (3, Value::text(&self.destination)),
+            (4, Value::Uint(self.created)),
+            (5, Value::bytes(signing_key_id(&public(key)))),
+            (6, Value::bytes(self.nonce)),
+        ])
+        .encode();
+        let signature = sign(key, "posthouse echo v1", &bytes);
+        Value::Array(vec![Value::Bytes(bytes), Value::bytes(signature)]).encode()
+    }
+
+    /// Reads an answer, with the id of the key that should have signed it, and a test of a key.
+    ///
+    /// # Errors
+    /// [`Malformed`].
+    pub fn read_answer(bytes: &[u8]) -> Reading<(Self, KeyId, impl Fn(&[u8; 32]) -> bool + use<>)> {
+        let [bytes, signature] = Value::decode(bytes)?.tuple()?;
+        let (bytes, signature) = (bytes.byte_string()?, signature.fixed()?);
+        let mut fields = Fields::parse(&bytes)?;
+        if fields.required(1, Value::uint)? != 1 {
+            return Err(Malformed("an echo of another version"));
+        }
+        let echo = Self {
+            origin: fields.required(2, server)?,
+            destination: fields.required(3, server)?,
+            created: fields.required(4, Value::uint)?,
+            nonce: fields.required(6, Value::fixed)?,
+        };
+        let key = fields.required(5, Value::fixed)?;
+        fields.end()?;
+        let text = labelled("posthouse echo answer v1", &bytes);
+        Ok((echo, key, move |public: &[u8; 32]| verifies(public, &text, &signature)))
+    }
+}
+
 /// The answer to a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {

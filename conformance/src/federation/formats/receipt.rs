@@ -41,6 +41,8 @@ pub mod reason {
     pub const MALFORMED: u64 = 2;
     /// Refused.
     pub const REFUSED: u64 = 3;
+    /// Beyond a limit.
+    pub const TOO_LARGE: u64 = 4;
     /// No such recipient.
     pub const UNKNOWN_RECIPIENT: u64 = 5;
     /// A kind that is not known.
