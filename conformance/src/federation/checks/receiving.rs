@@ -11,9 +11,11 @@ use crate::{
             receipt::{outcome, reason},
             records::{Enclosed, Record},
         },
+        peer::uuid_text,
         seal::Kem,
-        stage::{CONTROL, MESSAGES, RECEIPTS, Stage},
+        stage::{CONTROL, MESSAGES, RECEIPTS, Stage, hex16},
     },
+    identifiers::direct_conversation,
     person::message,
     socket::has,
     verdict::{Verdict, differs, must_be, number, text},
@@ -83,7 +85,7 @@ async fn contents(stage: &Stage) -> Verdict {
     must_be("origin_number", &Some(number(&got, "origin_number")?), &event.origin_number)?;
     must_be("timestamp", &Some(number(&got, "timestamp")?), &event.client_time)?;
     must_be("server_timestamp", &Some(number(&got, "server_timestamp")?), &event.accepted_at)?;
-    let conversation = crate::identifiers::direct_conversation(&peer.account(), &alice.account);
+    let conversation = direct_conversation(&peer.account(), &alice.account);
     must_be("conversation_id", &text(&got, "conversation_id")?, &conversation.as_str())
 }
 
@@ -173,7 +175,7 @@ async fn void(stage: &Stage) -> Verdict {
 async fn order(stage: &Stage) -> Verdict {
     let (peer, alice) = (&stage.roles.honest, stage.alice()?);
     let many: Vec<_> = (0..40).map(|n| stage.message(peer, alice, &format!("n{n}"))).collect();
-    let ids: Vec<_> = many.iter().map(|one| crate::federation::peer::uuid_text(one.id)).collect();
+    let ids: Vec<_> = many.iter().map(|one| uuid_text(one.id)).collect();
     let last = many.last().map(|one| one.id).unwrap_or_default();
     let records: Vec<_> = many.into_iter().map(Record::Event).collect();
     stage.send(peer, MESSAGES, &records).await?;
@@ -182,6 +184,14 @@ async fn order(stage: &Stage) -> Verdict {
     let got = messages.iter().filter_map(|one| one.get("id").and_then(Json::as_str));
     let got: Vec<_> = got.filter(|id| ids.iter().any(|one| one == id)).collect();
     must_be("the order", &got, &ids.iter().map(String::as_str).collect())
+}
+
+/// Addresses a message of the honest peer to an account that does not exist.
+fn to_nobody(stage: &Stage, event: &mut Event, nobody: crate::federation::lanes::Uuid) {
+    let account = format!("{}@{}", uuid_text(nobody), stage.subject.server);
+    let conversation = direct_conversation(&stage.roles.honest.account(), &account);
+    event.recipients = vec![nobody];
+    event.conversation = Some(hex16(&conversation));
 }
 
 /// An event for each reason, with what has to be said of it.
@@ -196,7 +206,7 @@ fn rejected(stage: &Stage) -> Verdict<Vec<(Enclosed, Option<u64>)>> {
     let stranger = stage.uuid();
     Ok(vec![
         (event(&|_| {}), None),
-        (event(&|event| event.recipients = vec![stranger]), Some(reason::UNKNOWN_RECIPIENT)),
+        (event(&|event| to_nobody(stage, event, stranger)), Some(reason::UNKNOWN_RECIPIENT)),
         (event(&|event| event.expires = Some(1_700_000_000_000)), Some(reason::EXPIRED)),
         (raw(b"\xff\xff"), Some(reason::MALFORMED)),
         (event(&|_| {}), None),
@@ -240,7 +250,7 @@ async fn rejections(stage: &Stage) -> Verdict {
 async fn rejected_again(stage: &Stage) -> Verdict {
     let (peer, alice) = (&stage.roles.honest, stage.alice()?);
     let mut event = stage.event(peer, alice, "to nobody");
-    event.recipients = vec![stage.uuid()];
+    to_nobody(stage, &mut event, stage.uuid());
     let enclosed = stage.enclose(peer, &event);
     let records = [Record::Event(enclosed.clone())];
     let first = stage.send(peer, MESSAGES, &records).await?;
