@@ -207,14 +207,13 @@ fn make_certificate(
         let text = authority::request(&request.domain, &server_key)?;
         return fresh.file(&place.request, text.as_bytes(), 0o644);
     }
-    let ca: Pair = match &request.authority {
-        Some(dir) => authority::read(dir)?,
-        None => {
-            let names = core::slice::from_ref(&request.domain);
-            let ca = authority::create(names, now, system_random()?)?;
-            fresh.file(&place.authority_key, ca.private.as_bytes(), 0o600)?;
-            ca
-        }
+    let ca: Pair = if let Some(dir) = &request.authority {
+        authority::read(dir)?
+    } else {
+        let names = core::slice::from_ref(&request.domain);
+        let ca = authority::create(names, now, system_random()?)?;
+        fresh.file(&place.authority_key, ca.private.as_bytes(), 0o600)?;
+        ca
     };
     let issued = authority::issue(&ca, &request.domain, &server_key, now, system_random()?)?;
     fresh.file(&place.authority, ca.public.as_bytes(), 0o644)?;

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use posthouse_client_api::ports::{Accounts, Messaging, Presence};
 use posthouse_crypto::sign::SigningKey;
 use posthouse_federation::ports::{EphemeralSink, InboundStore};
-use posthouse_protocol::{id::ServerName, problem::Rejection, time::Clock};
+use posthouse_protocol::{
+    federation::stream::Lane, id::ServerName, problem::Rejection, time::Clock,
+};
 use posthouse_storage::{
     accounts::Accounts as AccountsStore,
     message_store::MessageStore,
@@ -148,7 +150,7 @@ impl Region {
         let presence = Arc::new(PresenceService {
             connections: Arc::clone(&connections),
             watchers: Arc::clone(&watchers),
-            acquaintance: Arc::clone(&acquaintance),
+            acquaintance,
             directory: Arc::clone(&directory),
             random,
             clock: Arc::clone(&clock),
@@ -162,16 +164,9 @@ impl Region {
             random: Arc::clone(&messaging.random),
             allow_unencrypted: config.policy.allow_unencrypted,
         }));
-        let ephemerals = Arc::new(Ephemerals {
-            own: config.server.clone(),
-            allow_unencrypted: config.policy.allow_unencrypted,
-            acquaintance: Arc::clone(&acquaintance),
-            connections: Arc::clone(&connections),
-            recent,
-            presence: Arc::clone(&presence),
-            clock: Arc::clone(&clock),
-        });
+        let ephemerals = ephemerals(config, &presence, recent, Arc::clone(&clock));
         tasks.spawn(committing);
+        let hinted = (Arc::clone(&accounts), Arc::clone(&regions));
         tasks.spawn(progress.run(
             stores.messages.clone(),
             (connections, regions),
@@ -180,7 +175,7 @@ impl Region {
         tasks.spawn(watchers.run(Arc::clone(&clock), shutdown.clone()));
         tasks.spawn(run_retention(stores.messages, Arc::clone(&clock), shutdown.clone()));
         tasks.spawn(run_session_retention(stores.sessions, clock, shutdown.clone()));
-        tasks.spawn(listen(stores.wakes, Arc::clone(&accounts), shutdown));
+        tasks.spawn(listen(stores.wakes, hinted, shutdown));
         tasks.close();
         Ok(Self { accounts, messaging, presence, directory, reception, ephemerals, tasks })
     }
@@ -227,10 +222,28 @@ impl Region {
     }
 }
 
+/// What takes ephemerals of other regions.
+fn ephemerals(
+    config: &RegionConfig,
+    presence: &Arc<PresenceService>,
+    recent: Arc<Recent>,
+    clock: Arc<dyn Clock>,
+) -> Arc<Ephemerals> {
+    Arc::new(Ephemerals {
+        own: config.server.clone(),
+        allow_unencrypted: config.policy.allow_unencrypted,
+        acquaintance: Arc::clone(&presence.acquaintance),
+        connections: Arc::clone(&presence.connections),
+        recent,
+        presence: Arc::clone(presence),
+        clock,
+    })
+}
+
 /// Hints from the region's other processes.
 async fn listen(
     wakes: Arc<dyn Wakes>,
-    accounts: Arc<AccountsService>,
+    (accounts, regions): (Arc<AccountsService>, Arc<dyn Regions>),
     shutdown: CancellationToken,
 ) {
     loop {
@@ -242,6 +255,11 @@ async fn listen(
             Ok(Wake::Inboxes(grown)) => {
                 for account in grown {
                     accounts.connections.inbox_grew(account);
+                }
+            }
+            Ok(Wake::Outboxes(grown)) => {
+                for (region, lane) in grown.iter().flat_map(|r| Lane::ALL.map(|lane| (r, lane))) {
+                    regions.wake(region, lane);
                 }
             }
             Ok(Wake::Ended(sessions)) => accounts.sessions_ended(&sessions),

@@ -28,6 +28,10 @@ pub mod concurrency;
 
 pub mod leases;
 
+pub mod outbox;
+
+pub mod forwarding;
+
 pub mod retention;
 
 pub mod bodies;
@@ -39,15 +43,20 @@ pub mod world;
 use async_trait::async_trait;
 
 use crate::{
-    accounts::Accounts, bodies::Bodies, leases::Leases, ledger::Ledger, sessions::Sessions,
-    wakes::Wakes,
+    accounts::Accounts, bodies::Bodies, leases::Leases, ledger::Ledger, outbox::Outbox,
+    sessions::Sessions, wakes::Wakes,
 };
 
 /// Everything that an adapter of the ledger's database implements.
-pub trait Store: Accounts + Sessions + Bodies + Ledger + Leases + Wakes + Clone + 'static {}
+pub trait Store:
+    Accounts + Sessions + Bodies + Ledger + Leases + Outbox + Wakes + Clone + 'static
+{
+}
 
-impl<T> Store for T where T: Accounts + Sessions + Bodies + Ledger + Leases + Wakes + Clone + 'static
-{}
+impl<T> Store for T where
+    T: Accounts + Sessions + Bodies + Ledger + Leases + Outbox + Wakes + Clone + 'static
+{
+}
 
 /// A fresh database of the adapter under test, which goes when this is dropped.
 #[async_trait]
@@ -129,6 +138,30 @@ macro_rules! contract_tests {
                 a_lease_has_one_holder
                 an_expired_lease_passes_on_with_a_higher_fence
                 a_released_lease_is_free_at_once
+            }
+            outbox {
+                indices_are_dense_in_every_lane
+                indices_become_visible_in_order
+                only_what_was_read_is_offered
+                a_load_is_bounded_by_entries_and_bytes
+                a_stale_fence_writes_nothing
+                what_is_settled_again_is_told_once
+                accepted_watermarks_leave_out_what_failed
+                keys_do_not_claim_messages
+                messages_to_several_fail_as_one
+                a_failure_is_final
+                everything_fails_in_small_rounds
+                forgetting_and_failing_release_bodies
+                waiting_bodies_outlive_the_retention
+                overdue_entries_were_receipted_and_still_are
+                opening_keeps_what_was_offered
+                what_waits_is_listed
+                random_operations_follow_the_model
+            }
+            forwarding {
+                a_forwarded_watermark_collapses_while_unsent
+                forwards_wait_for_their_stream
+                no_rise_is_lost_to_a_load
             }
             retention {
                 acknowledged_entries_go_after_the_grace

@@ -407,12 +407,9 @@ impl KeyDirectory for PeerKeyDirectory {
     async fn keys(&self, peer: &ServerName, renew: bool) -> Result<Arc<TrustedHead>, KeysError> {
         let (name, peer) = (peer, self.peer(peer));
         let known = peer.known().clone();
-        let head = match known.head.filter(|_| !renew) {
-            Some(head) => head,
-            None => {
-                let was = peer.known().head.clone();
-                self.ask(name, &peer, was.as_ref(), renew).await?
-            }
+        let head = match known.head {
+            Some(head) if !renew => head,
+            was => self.ask(name, &peer, was.as_ref(), renew).await?,
         };
         let now = self.clock.now();
         if known.facts.is_some_and(|facts| facts.is_expired(now)) {

@@ -5,7 +5,7 @@
 //! new, and entries whose grace is over go.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
@@ -41,6 +41,8 @@ const WALK_EVERY: Duration = Duration::from_millis(PROBE_EVERY_MS);
 const PAUSE: Duration = Duration::from_secs(10);
 /// The shortest time between two signs of life of one peer that are passed on, in milliseconds.
 const HEARD_EVERY_MS: u64 = 5_000;
+/// Most destinations that wait for a place; more are found again by the poll.
+const MAX_QUEUED: usize = 4_096;
 /// Names that are read at a time.
 const PAGE: usize = 500;
 /// Workers that start at a time.
@@ -81,10 +83,18 @@ pub struct Supervisor {
     me: Weak<Self>,
     parts: SupervisorParts,
     config: SupervisorConfig,
-    slots: Mutex<HashMap<ServerName, Slot>>,
+    slots: Mutex<Slots>,
     starting: Semaphore,
     stop: CancellationToken,
     tasks: TaskTracker,
+}
+
+/// The workers, and who waits for one.
+#[derive(Default)]
+struct Slots {
+    workers: HashMap<ServerName, Slot>,
+    /// Destinations that found no room, each once.
+    queue: VecDeque<ServerName>,
 }
 
 /// A destination's worker.
@@ -104,8 +114,14 @@ struct Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut slots = self.supervisor.slots();
-        if slots.get(&self.destination).is_some_and(|slot| Arc::ptr_eq(&slot.hints, &self.hints)) {
-            slots.remove(&self.destination);
+        let own = slots.workers.get(&self.destination);
+        if own.is_none_or(|slot| !Arc::ptr_eq(&slot.hints, &self.hints)) {
+            return;
+        }
+        slots.workers.remove(&self.destination);
+        // The runtime itself may be coming to its end.
+        if tokio::runtime::Handle::try_current().is_ok() {
+            self.supervisor.admit_next(&mut slots);
         }
     }
 }
@@ -168,7 +184,7 @@ impl Supervisor {
     pub fn sign_of_life(&self, peer: &ServerName) {
         let now = self.parts.worker.clock.now();
         let mut slots = self.slots();
-        let Some(slot) = slots.get_mut(peer) else { return };
+        let Some(slot) = slots.workers.get_mut(peer) else { return };
         let lately = slot.heard_at.and_then(|at| now.0.checked_sub(at.0));
         if lately.is_none_or(|passed| passed >= HEARD_EVERY_MS) {
             slot.heard_at = Some(now);
@@ -178,7 +194,7 @@ impl Supervisor {
 
     /// How many workers there are.
     pub fn workers(&self) -> usize {
-        self.slots().len()
+        self.slots().workers.len()
     }
 
     /// Ends all workers, after the envelopes that are in the air (at most 10 s), and gives their
@@ -189,36 +205,52 @@ impl Supervisor {
         self.tasks.wait().await;
     }
 
-    fn slots(&self) -> MutexGuard<'_, HashMap<ServerName, Slot>> {
+    fn slots(&self) -> MutexGuard<'_, Slots> {
         // Each change is whole or has not begun.
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells the destination's worker, which starts if there is none. If there is no room for it,
-    /// the destination goes without, and is found again by the poll.
+    /// what is to be delivered waits for a place, in turn.
     fn tell(&self, destination: &ServerName, want: Want, tell: impl FnOnce(&Hints)) {
         // Under the lock, so that no worker ends between being found and being told.
         let mut slots = self.slots();
-        if let Some(slot) = slots.get(destination) {
+        if let Some(slot) = slots.workers.get(destination) {
             tell(&slot.hints);
-            return;
-        }
-        let Some(me) = self.me.upgrade().filter(|_| !self.stop.is_cancelled()) else { return };
-        if slots.len() >= self.config.max_workers {
-            if want == Want::Delivery {
-                let mut others = slots.values().filter(|slot| !slot.stop.is_cancelled());
-                if let Some(resting) = others.find(|slot| slot.hints.is_resting()) {
-                    resting.stop.cancel();
-                }
+        } else if slots.workers.len() < self.config.max_workers {
+            let hints = Arc::new(Hints::default());
+            tell(&hints);
+            self.admit(&mut slots, destination, hints, want);
+        } else if want == Want::Delivery && !slots.queue.contains(destination) {
+            let others = slots.workers.values();
+            let mut resting =
+                others.filter(|slot| slot.hints.is_resting() && !slot.stop.is_cancelled());
+            if let Some(resting) = resting.next() {
+                resting.stop.cancel();
             }
-            return;
+            if slots.queue.len() < MAX_QUEUED {
+                slots.queue.push_back(destination.clone());
+            }
         }
-        let (hints, stop) = (Arc::new(Hints::default()), self.stop.child_token());
-        tell(&hints);
+    }
+
+    /// Starts a worker.
+    fn admit(&self, slots: &mut Slots, destination: &ServerName, hints: Arc<Hints>, want: Want) {
+        let Some(me) = self.me.upgrade().filter(|_| !self.stop.is_cancelled()) else { return };
+        let stop = self.stop.child_token();
         let slot = Slot { hints: Arc::clone(&hints), stop: stop.clone(), heard_at: None };
-        slots.insert(destination.clone(), slot);
+        slots.workers.insert(destination.clone(), slot);
         let place = Place { supervisor: me, destination: destination.clone(), hints };
         self.tasks.spawn(async move { place.supervisor.keep(&place, &stop, want).await });
+    }
+
+    /// A place is free: it goes to the one that has waited longest.
+    fn admit_next(&self, slots: &mut Slots) {
+        if let Some(next) = slots.queue.pop_front() {
+            let hints = Arc::new(Hints::default());
+            hints.wake_all();
+            self.admit(slots, &next, hints, Want::Delivery);
+        }
     }
 
     /// Serves a destination for as long as there is something to do.
@@ -238,7 +270,8 @@ impl Supervisor {
             }
             let mut slots = self.slots();
             if stop.is_cancelled() || !hints.is_pending() {
-                slots.remove(destination);
+                slots.workers.remove(destination);
+                self.admit_next(&mut slots);
                 return;
             }
             want = Want::Delivery;

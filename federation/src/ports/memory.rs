@@ -164,8 +164,8 @@ impl MemoryOutbound {
             };
             let lane = self.lanes.of_mut(lane);
             lane.waiting.iter_mut().for_each(forget);
-            let late = lane.log.iter_mut().filter(|(entry, _)| entry.index > receipted);
-            late.for_each(|(entry, _)| forget(&mut entry.item));
+            let given = lane.log.iter_mut().filter(|(entry, _)| entry.index > receipted);
+            given.for_each(|(entry, _)| forget(&mut entry.item));
         }
     }
 

@@ -140,7 +140,7 @@ impl Receipts {
             if *was_seen {
                 rise.watermark.through = rise.watermark.through.max(message.origin_number);
             }
-            self.tell(rise, &message.sender);
+            tell(rise, &message.sender);
         }
         for rise in &mut rises {
             let skipped = passed.iter().filter(|(message, was_seen)| {
@@ -151,16 +151,6 @@ impl Receipts {
         }
         for rise in rises {
             self.progress.rise(rise);
-        }
-    }
-
-    fn tell(&self, rise: &mut WatermarkRise, sender: &AccountId) {
-        let told = match &mut rise.forward {
-            Some(forward) => &mut forward.recipients,
-            None => &mut rise.tell,
-        };
-        if !told.contains(&sender.uuid) {
-            told.push(sender.uuid);
         }
     }
 
@@ -199,4 +189,15 @@ impl Receipts {
 fn same(rise: &WatermarkRise, message: &Flying) -> bool {
     let mark = &rise.watermark;
     mark.conversation == message.conversation && mark.origin == message.sender.server
+}
+
+/// One more sender is told of a rise.
+fn tell(rise: &mut WatermarkRise, sender: &AccountId) {
+    let told = match &mut rise.forward {
+        Some(forward) => &mut forward.recipients,
+        None => &mut rise.tell,
+    };
+    if !told.contains(&sender.uuid) {
+        told.push(sender.uuid);
+    }
 }

@@ -137,10 +137,12 @@ impl Regions for Gateway {
         let now = self.parts.clock.now();
         let known = self.remembered(server, name).await?;
         let fresh = known.filter(|known| now < known.until);
-        let answer = match fresh {
-            Some(fresh) => Some(fresh),
+        let answer = if fresh.is_some() {
+            fresh
+        } else {
             // Handles are never given to somebody else, so that what was once true still is.
-            None => self.ask(server, name, now).await.or(known.filter(|k| k.account.is_some())),
+            let asked = self.ask(server, name, now).await;
+            asked.or_else(|| known.filter(|known| known.account.is_some()))
         };
         match answer {
             Some(RememberedHandle { account: Some(uuid), .. }) => {

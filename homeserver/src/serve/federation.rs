@@ -24,6 +24,7 @@ use posthouse_protocol::{id::ServerName, time::Clock};
 use posthouse_storage::{outbox::Outbox, peers::Peers};
 use posthouse_storage_sql::SqlStore;
 use rand::{SeedableRng, rngs::StdRng};
+use rustls::sign::CertifiedKey;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -38,7 +39,7 @@ use crate::{
     federation::{Gateway, GatewayParts, LocalHandles, Observer},
     random::Random,
     region::Region,
-    tls::{self, Certificate},
+    tls::CurrentCertificate,
 };
 
 /// The federation, from the region's side.
@@ -47,6 +48,7 @@ pub(crate) struct Outward {
     domain: ServerName,
     clock: Arc<dyn Clock>,
     keys: Arc<OwnKeys>,
+    certificate: Arc<CurrentCertificate>,
     identity: Arc<IdentityStore>,
     trust: Arc<TrustStore>,
     policy: Arc<PolicyStore>,
@@ -77,7 +79,10 @@ pub(crate) struct Running {
     client: Arc<PeerClient>,
     observer: Arc<Observer>,
     counters: Arc<server::Counters>,
+    certificate: Arc<CurrentCertificate>,
     identity: Arc<IdentityStore>,
+    keys: Arc<OwnKeys>,
+    domain: ServerName,
     directory: Arc<PeerKeyDirectory>,
     doctor: Doctor,
 }
@@ -91,9 +96,11 @@ impl Outward {
         let Shared { config, clock, .. } = shared;
         let settings = &config.federation;
         let keys = Arc::new(setup::own_keys(config, shared.signing)?);
-        let certificate = tls::load(&settings.tls, &config.domain, clock.now())?;
-        let identity = Arc::new(IdentityStore::new(identity(&config.domain, &certificate)?));
-        keys.set_pins(pins(&certificate));
+        let certificate =
+            CurrentCertificate::open(settings.tls.clone(), config.domain.clone(), clock.now())?;
+        let identity =
+            Arc::new(IdentityStore::new(identity(&config.domain, certificate.certified())?));
+        keys.set_pins(pins(&certificate.certified()));
         let trust = Arc::new(TrustStore::new(setup::trust(settings)?));
         let policy = Arc::new(PolicyStore::new(setup::policy(settings)?));
         let discovery = Arc::new(setup::discovery(settings, Arc::clone(clock))?);
@@ -144,6 +151,7 @@ impl Outward {
             domain: config.domain.clone(),
             clock: Arc::clone(clock),
             keys,
+            certificate: Arc::new(certificate),
             identity,
             trust,
             policy,
@@ -194,6 +202,7 @@ impl Outward {
             drain_timeout: self.drain,
             ..server::Config::default()
         };
+        let (domain, keys) = (self.domain.clone(), Arc::clone(&self.keys));
         let parts = server::Parts {
             own: self.domain,
             signing: self.keys.signing().clone(),
@@ -215,7 +224,10 @@ impl Outward {
             client: self.client,
             observer: self.observer,
             counters,
+            certificate: self.certificate,
             identity: self.identity,
+            keys,
+            domain,
             directory: self.directory,
             doctor: self.doctor,
         })
@@ -244,6 +256,26 @@ impl Running {
         &self.counters
     }
 
+    /// The certificate's files, to be watched.
+    pub(crate) fn certificate(&self) -> Arc<CurrentCertificate> {
+        Arc::clone(&self.certificate)
+    }
+
+    /// The certificate was replaced: other regions see it from the next handshake on.
+    pub(crate) fn replaced(&self, certificate: &CurrentCertificate) {
+        match identity(&self.domain, certificate.certified()) {
+            Ok(identity) => {
+                self.identity.replace(identity);
+                self.keys.set_pins(pins(&certificate.certified()));
+            }
+            Err(failure) => tracing::error!(
+                reason = failure.fact(),
+                advice = failure.advice(),
+                "other regions go on seeing the old certificate"
+            ),
+        }
+    }
+
     /// What the key directory counts.
     pub(crate) fn keys(&self) -> &DirectoryCounters {
         self.directory.counters()
@@ -267,11 +299,12 @@ impl Running {
 pub(crate) fn standalone_doctor(config: &Config, signing: &SigningKey) -> Result<Doctor, Failure> {
     let settings = &config.federation;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let certificate = tls::load(&settings.tls, &config.domain, clock.now())?;
+    let certificate =
+        CurrentCertificate::open(settings.tls.clone(), config.domain.clone(), clock.now())?;
     let parts = DoctorParts {
         own: config.domain.clone(),
         signing: signing.clone(),
-        identity: Arc::new(IdentityStore::new(identity(&config.domain, &certificate)?)),
+        identity: Arc::new(IdentityStore::new(identity(&config.domain, certificate.certified())?)),
         trust: Arc::new(TrustStore::new(setup::trust(settings)?)),
         policy: Arc::new(PolicyStore::new(setup::policy(settings)?)),
         discovery: Arc::new(setup::discovery(settings, Arc::clone(&clock))?),
@@ -284,16 +317,16 @@ pub(crate) fn standalone_doctor(config: &Config, signing: &SigningKey) -> Result
 /// What a certificate is to other regions.
 pub(crate) fn identity(
     domain: &ServerName,
-    certificate: &Certificate,
+    certificate: Arc<CertifiedKey>,
 ) -> Result<Identity, Failure> {
-    Identity::from_certified(domain, Arc::clone(certificate.certified())).map_err(|err| {
+    Identity::from_certified(domain, certificate).map_err(|err| {
         let advice = "Put a certificate for the domain there: federation.certificate.";
         Failure::new(Exit::Keys, format!("Other regions cannot be shown it: {err}."), advice)
     })
 }
 
-fn pins(certificate: &Certificate) -> Vec<[u8; 32]> {
-    let leaf = certificate.certified().cert.first();
+fn pins(certificate: &CertifiedKey) -> Vec<[u8; 32]> {
+    let leaf = certificate.cert.first();
     leaf.and_then(|leaf| spki_digest(leaf).ok()).into_iter().collect()
 }
 

@@ -16,7 +16,7 @@ const MAX_LISTED: usize = 1_000;
 /// One region.
 #[derive(Serialize)]
 pub(super) struct Peer {
-    peer: ServerName,
+    region: ServerName,
     /// Since when it does not answer.
     unreachable_since: Option<u64>,
     /// What goes there.
@@ -85,7 +85,7 @@ async fn one(
     let receives = store.inbound(&peer).await?.standing.map(|standing| received(&standing));
     let voids = store.voids(&peer, MAX_LISTED).await?.len();
     let unreachable_since = running.observer().unreachable_since(&peer).map(|since| since.0);
-    Ok(Peer { peer, unreachable_since, sends, receives, voids })
+    Ok(Peer { region: peer, unreachable_since, sends, receives, voids })
 }
 
 fn received(standing: &Standing) -> Received {

@@ -26,13 +26,6 @@ pub struct Certificate {
     pub expires: Timestamp,
 }
 
-impl Certificate {
-    /// The chain with its key.
-    pub fn certified(&self) -> &Arc<CertifiedKey> {
-        &self.key
-    }
-}
-
 /// Reads and checks a certificate.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use posthouse_storage::{
 use uuid::Uuid;
 
 use crate::{
-    db::{Row, Script, Slot, Tx},
+    db::{Row, Script, Slot},
     failure::Failure,
     statement::{Statement, statements},
     store::SqlStore,
@@ -40,8 +40,15 @@ statements! {
 }
 
 /// Adds the look at the lease of `fence`; [`compare`] reads the answer.
-pub(crate) fn read(script: &mut Script, fence: &Fence) -> Slot {
+pub(crate) fn look(script: &mut Script, fence: &Fence) -> Slot {
     script.one(&LOOK, |args| {
+        args.text(&fence.name);
+    })
+}
+
+/// As [`look`], for a transaction: the lease does not pass on before it ends.
+pub(crate) fn hold(script: &mut Script, fence: &Fence) -> Slot {
+    script.one(&HELD, |args| {
         args.text(&fence.name);
     })
 }
@@ -52,19 +59,12 @@ pub(crate) fn compare(rows: &[Row], fence: &Fence) -> Result<(), Failure> {
         Some(row) => Some(row.fields("leases").number("fence")?),
         None => None,
     };
-    if newest == Some(fence.number) {
-        Ok(())
-    } else {
-        Err(StoreError::Fenced { name: fence.name.clone() }.into())
-    }
+    if newest == Some(fence.number) { Ok(()) } else { Err(fenced(fence)) }
 }
 
-/// Makes sure that `fence` is the newest of its lease, until the transaction ends.
-pub(crate) async fn check(tx: &mut Tx<'_>, fence: &Fence) -> Result<(), Failure> {
-    let rows = tx.rows(&HELD, |args| {
-        args.text(&fence.name);
-    });
-    compare(&rows.await?, fence)
+/// The lease has passed on.
+pub(crate) fn fenced(fence: &Fence) -> Failure {
+    StoreError::Fenced { name: fence.name.clone() }.into()
 }
 
 #[async_trait]

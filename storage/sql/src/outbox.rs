@@ -3,6 +3,7 @@
 mod entries;
 mod marks;
 mod settle;
+mod tell;
 
 use async_trait::async_trait;
 use posthouse_protocol::{
@@ -21,6 +22,7 @@ use posthouse_storage::{
 
 use crate::{
     columns,
+    db::{Answers, Script, Slot},
     failure::{Failure, Tries},
     leases,
     statement::{Statement, statements},
@@ -30,8 +32,8 @@ use crate::{
 #[cfg(test)]
 pub(crate) use self::{
     entries::ALL as ENTRIES_ALL, marks::ALL as MARKS_ALL, settle::ALL as SETTLE_ALL,
+    tell::ALL as TELL_ALL,
 };
-pub(crate) use self::{entries::read_recipients, marks::OFFERED};
 
 statements! {
     WAITING = Statement::new(
@@ -46,13 +48,19 @@ statements! {
         "SELECT s.name FROM servers s JOIN outbox_streams o ON o.destination = s.id
         WHERE s.name > ? ORDER BY s.name LIMIT 0 + ?",
     );
-    /// Receipts are no message of a person: nobody is told that they wait.
+    /// Of one lane, whose messages rise with their indices. Receipts are no message of a person:
+    /// nobody is told that they wait.
     UNRECEIPTED = Statement::new(
-        "SELECT o.sender, o.id FROM outbox o
-        LEFT JOIN outbox_lanes l ON l.destination = o.destination AND l.lane = o.lane
-        WHERE o.destination = ? AND o.idx > COALESCE(l.receipted, 0) AND o.state = 0
-            AND o.message IS NOT NULL AND o.sender IS NOT NULL
-        ORDER BY o.lane, o.idx LIMIT 0 + ?",
+        "SELECT o.message, o.sender, o.id FROM outbox o
+        WHERE o.destination = ? AND o.lane = ? AND o.idx > COALESCE((
+                SELECT l.receipted FROM outbox_lanes l WHERE l.destination = ? AND l.lane = ?), 0)
+            AND o.state = 0 AND o.message IS NOT NULL AND o.sender IS NOT NULL
+        ORDER BY o.idx LIMIT 0 + ?",
+    );
+    /// Writers under one destination's fence take turns. Taken before all other locks but the
+    /// lease's; whoever locks watermarks, inboxes and heads without a fence never wants it.
+    LOCK_STREAM = Statement::new(
+        "SELECT destination FROM outbox_streams WHERE destination = ? /*pg:FOR UPDATE*/",
     );
 }
 
@@ -98,18 +106,48 @@ impl SqlStore {
         limit: usize,
     ) -> Result<Vec<Waiting>, Failure> {
         let destination = self.inner.servers.number(self.db(), destination).await?;
-        let rows = self.db().rows(&UNRECEIPTED, |args| {
-            args.integer(destination).limit(limit);
+        let mut script = Script::new(self.db().dialect());
+        let slots = Lane::ALL.map(|lane| {
+            let lane = columns::lane_code(lane);
+            script.one(&UNRECEIPTED, |args| {
+                args.integer(destination).integer(lane).integer(destination).integer(lane);
+                args.limit(limit);
+            })
         });
+        let mut answers = self.db().read(script).await?;
         let mut waiting = Vec::new();
-        for row in rows.await? {
+        for row in slots.into_iter().flat_map(|slot| answers.take(slot)) {
             let mut fields = row.fields("outbox");
-            waiting.push(Waiting {
-                sender: fields.uuid("sender")?,
-                id: MessageId(fields.uuid("id")?),
-            });
+            let accepted = fields.integer("message")?;
+            let sender = fields.uuid("sender")?;
+            waiting.push((accepted, Waiting { sender, id: MessageId(fields.uuid("id")?) }));
         }
-        Ok(waiting)
+        waiting.sort_unstable_by_key(|(accepted, _)| *accepted);
+        waiting.truncate(limit);
+        Ok(waiting.into_iter().map(|(_, one)| one).collect())
+    }
+}
+
+/// What every write under a fence begins with.
+struct Opening {
+    held: Slot,
+    stream: Slot,
+}
+
+impl Opening {
+    /// Holds the lease and the stream until the transaction ends.
+    fn add(script: &mut Script, fence: &Fence, destination: i64) -> Self {
+        let held = leases::hold(script, fence);
+        let stream = script.one(&LOCK_STREAM, |args| {
+            args.integer(destination);
+        });
+        Self { held, stream }
+    }
+
+    /// Whether there is a stream.
+    fn read(self, answers: &mut Answers, fence: &Fence) -> Result<bool, Failure> {
+        leases::compare(&answers.take(self.held), fence)?;
+        Ok(!answers.take(self.stream).is_empty())
     }
 }
 
@@ -245,7 +283,7 @@ impl Outbox for SqlStore {
         destination: &ServerName,
         next: &OutboxStream,
     ) -> Result<(), StoreError> {
-        again!(self, self.try_put_stream(fence, destination, next))
+        again!(self, self.try_open_stream(fence, destination, next))
     }
 
     async fn unreceipted(

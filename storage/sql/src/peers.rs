@@ -43,7 +43,9 @@ statements! {
 #[async_trait]
 impl Peers for SqlStore {
     async fn key_head(&self, peer: &ServerName) -> Result<Option<Bytes>, StoreError> {
-        let server = self.inner.servers.number(self.db(), peer).await?;
+        let Some(server) = self.inner.servers.find(self.db(), peer).await? else {
+            return Ok(None);
+        };
         let rows = self.db().rows(&KEY_HEAD, |args| {
             args.integer(server);
         });
@@ -90,7 +92,9 @@ impl Peers for SqlStore {
         server: &ServerName,
         handle: &HandleName,
     ) -> Result<Option<RememberedHandle>, StoreError> {
-        let server = self.inner.servers.number(self.db(), server).await?;
+        let Some(server) = self.inner.servers.find(self.db(), server).await? else {
+            return Ok(None);
+        };
         let rows = self.db().rows(&HANDLE, |args| {
             args.integer(server).text(handle.as_str());
         });

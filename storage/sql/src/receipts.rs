@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::{
     columns,
     commit::{plan::Head, write},
-    db::{Fields, Row, Script, Tx},
+    db::{Fields, Row, Script, Slot, Tx},
     failure::{Failure, Tries},
     statement::{Statement, statements},
     store::SqlStore,
@@ -138,24 +138,26 @@ impl SqlStore {
         self.inner.servers.intern(self.db(), &missing).await?;
         let keys: Vec<Key> = rises.iter().map(|rise| Key::of(self, &rise.watermark)).collect();
         let mut tx = self.db().begin().await?;
-        if !positions.is_empty() {
-            let mut script = tx.script();
-            script.rows(&POSITIONS, positions, |args, advance| {
-                args.uuid(advance.device.0).number(advance.position.0).number(advance.active_at.0);
-            });
-            if rises.is_empty() {
-                tx.finish(script).await?;
-                return Ok(Vec::new());
-            }
-            tx.run(script).await?;
+        let mut script = tx.script();
+        script.rows(&POSITIONS, positions, |args, advance| {
+            args.uuid(advance.device.0).number(advance.position.0).number(advance.active_at.0);
+        });
+        if rises.is_empty() {
+            tx.finish(script).await?;
+            return Ok(Vec::new());
         }
-        let mut state = State::read(&mut tx, rises, &keys, &[]).await?;
-        let answer = rises.iter().zip(&keys).filter_map(|(rise, key)| state.raise(rise, *key));
-        let answer: Vec<Risen> = answer.collect();
-        let forwarded = self.forward(&mut tx, &mut state, rises, &keys).await?;
+        let mut state = State::read(&mut tx, script, rises, &keys, &[]).await?;
+        let (mut answer, mut forwarding) = (Vec::new(), Vec::new());
+        for (rise, key) in rises.iter().zip(&keys) {
+            if let Some(risen) = state.raise(rise, *key) {
+                answer.push(risen);
+                forwarding.extend(forward::forwarding(rise, *key));
+            }
+        }
+        let forwarded = state.forward(&mut tx, &forwarding).await?;
         let mut script = tx.script();
         state.write(self, &mut script);
-        forwarded.write(&mut script);
+        forwarded.write(self, &mut script);
         tx.finish(script).await?;
         Ok(answer)
     }
@@ -202,18 +204,19 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Reads and locks what the rises name, and the inboxes of `people`.
+    /// Runs what `script` has, then reads and locks what the rises name, and the inboxes of
+    /// `people`.
     pub(crate) async fn read(
         tx: &mut Tx<'_>,
+        mut script: Script,
         rises: &[WatermarkRise],
         keys: &[Key],
         people: &[Uuid],
     ) -> Result<Self, Failure> {
-        let mut script = tx.script();
         let mut sorted = keys.to_vec();
         sorted.sort_unstable();
         sorted.dedup();
-        let watermarks = script.rows(&LOCK_WATERMARKS, &sorted, |args, key| key.bind(args));
+        let watermarks = Self::ask(&mut script, &sorted);
         let mut accounts: Vec<Uuid> =
             rises.iter().flat_map(|rise| rise.tell.clone()).chain(people.iter().copied()).collect();
         accounts.sort_unstable();
@@ -222,24 +225,24 @@ impl State {
             args.uuid(*account);
         });
         let mut answers = tx.run(script).await?;
-        let mut state = State::default();
-        for row in answers.take(watermarks) {
-            let (key, stored) = read_watermark(&row)?;
-            state.watermarks.insert(key, stored);
-        }
+        let mut heads = HashMap::new();
         for row in answers.take(inboxes) {
             let mut fields = row.fields("inboxes");
             let account = fields.uuid("account")?;
-            state.heads.insert(account, Head { last: fields.number("head")?, stored: true });
+            heads.insert(account, Head { last: fields.number("head")?, stored: true });
         }
-        Ok(state)
+        Self::of(&answers.take(watermarks), heads)
     }
 
-    /// The heads of inboxes that this transaction has raised already.
-    pub(crate) fn heads_are(&mut self, heads: &[(Uuid, Head)]) {
-        for (account, head) in heads {
-            self.heads.insert(*account, Head { stored: true, ..*head });
-        }
+    /// Asks for watermarks, sorted and each once, and locks them.
+    pub(crate) fn ask(script: &mut Script, keys: &[Key]) -> Slot {
+        script.rows(&LOCK_WATERMARKS, keys, |args, key| key.bind(args))
+    }
+
+    /// From what [`Self::ask`] gave, and the heads of the locked inboxes as they are now.
+    pub(crate) fn of(watermarks: &[Row], heads: HashMap<Uuid, Head>) -> Result<Self, Failure> {
+        let watermarks: Result<_, StoreError> = watermarks.iter().map(read_watermark).collect();
+        Ok(Self { watermarks: watermarks?, heads, ..Self::default() })
     }
 
     /// A new entry of the account's inbox that tells a failure.
@@ -287,6 +290,13 @@ impl State {
     }
 
     pub(crate) fn write(&self, store: &SqlStore, script: &mut Script) {
+        let heads = self.write_rows(script);
+        write::put_inboxes(store, script, &heads);
+        wakes::tell_inboxes(store, script, heads.iter().map(|(account, _)| *account));
+    }
+
+    /// Writes watermarks and entries; gives the new heads of the inboxes that got some, by account.
+    pub(crate) fn write_rows(&self, script: &mut Script) -> Vec<(Uuid, Head)> {
         let mut risen: Vec<(&Key, &Stored)> =
             self.watermarks.iter().filter(|(key, _)| self.risen.contains(key)).collect();
         risen.sort_unstable_by_key(|(key, _)| **key);
@@ -321,8 +331,7 @@ impl State {
             .map(|(account, head)| (*account, *head))
             .collect();
         heads.sort_unstable_by_key(|(account, _)| *account);
-        write::put_inboxes(store, script, &heads);
-        wakes::tell_inboxes(store, script, heads.iter().map(|(account, _)| *account));
+        heads
     }
 }
 

@@ -138,6 +138,26 @@ fn an_exchange_follows_by_one_epoch_and_only_when_it_can_have_ended() {
 }
 
 #[test]
+fn a_key_that_is_complete_first_waits_for_the_acknowledgement() {
+    let (mut a, mut b) = pair();
+    let mut rng = StdRng::seed_from_u64(7);
+    // The header, one chunk of the first ciphertext, and then the whole key.
+    for n in 0..45 {
+        let (bytes, _) = a.send(&mut rng).unwrap();
+        b.receive(&bytes).unwrap();
+        if n == 3 {
+            let (bytes, _) = b.send(&mut rng).unwrap();
+            a.receive(&bytes).unwrap();
+        }
+    }
+    let sent = b.braid.send(&mut rng).unwrap().part;
+    assert!(matches!(sent, message::Part::Ciphertext1(_)), "{sent:?}");
+    b.braid.receive(1, &message::Part::Ack).unwrap();
+    let sent = b.braid.send(&mut rng).unwrap().part;
+    assert!(matches!(sent, message::Part::Ciphertext2(_)), "{sent:?}");
+}
+
+#[test]
 fn epochs_follow_one_another_and_only_four_are_alive() {
     let (mut a, _) = pair();
     let secret = Secret::new([1; 32]);

@@ -140,7 +140,7 @@ impl Peers for Heads {
         if let Some(rival) = self.rival.lock().unwrap().take() {
             heads.insert(peer.clone(), rival);
         }
-        let as_expected = heads.get(peer).map(|kept| kept.as_ref()) == expected;
+        let as_expected = heads.get(peer).map(AsRef::as_ref) == expected;
         if as_expected {
             heads.insert(peer.clone(), Bytes::copy_from_slice(head));
         }

@@ -7,14 +7,17 @@ use posthouse_protocol::{
     cursor::Cursor,
     federation::stream::Lane,
     id::{ConversationId, DeviceId, MessageId, ServerName},
-    time::{Stamp, Timestamp},
+    time::Stamp,
 };
 use posthouse_storage::{
     ledger::{Accept, Accepted, Arrival, Outcome, Refusal},
     outbox::lane_of,
-    reception::Received,
 };
 use uuid::Uuid;
+
+mod receive;
+
+pub(crate) use receive::{Receipt, receive};
 
 /// What a region is sent in one lane.
 pub(crate) type Queue = (ServerName, Lane);
@@ -68,10 +71,6 @@ pub(crate) struct Plan {
     pub(crate) marks: Vec<((DeviceId, ConversationId), MessageId)>,
     pub(crate) inboxes: Vec<(Uuid, Head)>,
     pub(crate) outboxes: Vec<(Queue, Head)>,
-    /// Messages of another region that were taken before, by id and sender.
-    pub(crate) taken_before: Vec<(Uuid, Uuid)>,
-    /// When a reception takes place.
-    pub(crate) now: Timestamp,
 }
 
 /// A message to be written.
@@ -114,29 +113,6 @@ pub(crate) fn plan(known: Known, batch: &[Accept]) -> Plan {
         planner.plan.outcomes.push(outcome);
     }
     planner.finish()
-}
-
-/// Decides on what another region sent, in order: what was taken or rejected before has no effect.
-/// Gives each message's new inbox entries.
-pub(crate) fn receive(
-    known: Known,
-    batch: &[Received],
-    now: Timestamp,
-    is_rejected: impl Fn(&Received) -> bool,
-) -> (Plan, Vec<Vec<Arrival>>) {
-    let taken_before = known.accepted.keys().map(|(id, sender)| (id.0, *sender)).collect();
-    let plan = Plan { taken_before, now, ..Plan::default() };
-    let mut planner = Planner { known, plan, touched: Touched::default() };
-    let arrivals = batch
-        .iter()
-        .enumerate()
-        .map(
-            |(place, received)| {
-                if is_rejected(received) { Vec::new() } else { planner.receive(place, received) }
-            },
-        )
-        .collect();
-    (planner.finish(), arrivals)
 }
 
 struct Planner {
@@ -206,40 +182,6 @@ impl Planner {
         self.known.accepted.insert(key, accepted.clone());
         accepted.arrivals = arrivals;
         Outcome::Accepted(accepted)
-    }
-
-    fn receive(&mut self, place: usize, received: &Received) -> Vec<Arrival> {
-        let message = &received.message;
-        let key = (message.id, message.sender.uuid);
-        if self.known.accepted.contains_key(&key) {
-            return Vec::new();
-        }
-        let (stamp, origin_number) = (message.stamp, message.origin_number);
-        let state = self.known.conversations.entry(message.conversation).or_default();
-        state.highest = state.highest.max(Some(stamp));
-        state.spoken |= received.side;
-        self.touched.conversations.push(message.conversation);
-        let number = self.plan.messages.len();
-        self.plan.messages.push(NewMessage {
-            submission: place,
-            stamp,
-            origin_number,
-            pointers: 0,
-        });
-        let accepted = Accepted {
-            conversation: message.conversation,
-            stamp,
-            origin_number,
-            at: message.accepted_at,
-            arrivals: Vec::new(),
-        };
-        self.known.accepted.insert(key, accepted);
-        let collapse = message
-            .collapse
-            .as_ref()
-            .map(|collapse| (message.sender.uuid, message.conversation, collapse.clone()));
-        let deliver = |&to: &Uuid| self.deliver(number, collapse.as_ref(), to);
-        received.recipients.iter().map(deliver).collect()
     }
 
     fn deliver(&mut self, message: usize, collapse: Option<&Slot>, account: Uuid) -> Arrival {

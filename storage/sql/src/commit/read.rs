@@ -18,6 +18,7 @@ use crate::{
     columns,
     db::{Answers, Row, Script, Slot, Tx},
     failure::Failure,
+    receipts::{Key, State},
     statement::{Dialect, Statement, statements},
     store::SqlStore,
 };
@@ -88,6 +89,8 @@ pub(crate) struct Named {
     /// Message, sender, the number of the sender's region.
     pub(crate) ids: Vec<(MessageId, Uuid, i64)>,
     pub(crate) inboxes: Vec<Uuid>,
+    /// Watermarks, which are locked after the conversations and before the inboxes.
+    pub(crate) watermarks: Vec<Key>,
     /// Messages that may be new.
     pub(crate) new: usize,
 }
@@ -96,6 +99,7 @@ pub(crate) struct Named {
 pub(crate) struct Asked {
     conversations: Slot,
     ids: Slot,
+    pub(crate) watermarks: Slot,
     inboxes: Slot,
     refs: Slot,
     block: usize,
@@ -112,6 +116,7 @@ pub(crate) fn ask(script: &mut Script, store: &SqlStore, named: Named) -> Asked 
     let ids = script.rows(&KNOWN_IDS, &named.ids, |args, (id, sender, server)| {
         args.uuid(id.0).uuid(*sender).integer(*server);
     });
+    let watermarks = State::ask(script, &distinct(named.watermarks.into_iter()));
     let inboxes = distinct(named.inboxes.into_iter());
     let inboxes = script.rows(&LOCK_INBOXES, &inboxes, |args, account| {
         args.uuid(*account);
@@ -119,11 +124,11 @@ pub(crate) fn ask(script: &mut Script, store: &SqlStore, named: Named) -> Asked 
     let refs = script.one(&NEXT_REFS, |args| {
         args.limit(named.new.div_ceil(block));
     });
-    Asked { conversations, ids, inboxes, refs, block }
+    Asked { conversations, ids, watermarks, inboxes, refs, block }
 }
 
 impl Asked {
-    /// Reads the answers.
+    /// Reads the answers, but for the watermarks'.
     pub(crate) fn read(self, answers: &mut Answers) -> Result<(Known, Refs), Failure> {
         let mut known = Known::default();
         read_conversations(&mut known, &answers.take(self.conversations))?;
@@ -158,6 +163,7 @@ pub(crate) async fn known(
             conversations: batch.iter().map(|accept| accept.conversation).collect(),
             ids: batch.iter().map(|one| (one.id, one.sender.uuid, server(one))).collect(),
             inboxes: batch.iter().flat_map(|accept| accept.recipients.iter().copied()).collect(),
+            watermarks: Vec::new(),
             new: batch.len(),
         },
     );
@@ -202,7 +208,8 @@ fn outboxes(store: &SqlStore, batch: &[Accept]) -> Vec<(i64, i64, Queue)> {
     )
 }
 
-fn distinct<T: Ord + Hash>(items: impl Iterator<Item = T>) -> Vec<T> {
+/// Sorted, each once.
+pub(crate) fn distinct<T: Ord + Hash>(items: impl Iterator<Item = T>) -> Vec<T> {
     let mut items: Vec<T> = items.collect();
     items.sort_unstable();
     items.dedup();

@@ -23,25 +23,35 @@ use crate::{
 };
 
 statements! {
+    /// Recipients count too: a group's message may have a thousand.
     SIZES = Statement::new(
-        "SELECT idx, size FROM outbox
+        "SELECT idx, size + LENGTH(recipients) FROM outbox
         WHERE destination = ? AND lane = ? AND idx > ? ORDER BY idx LIMIT 0 + ?",
     );
     ENTRIES = Statement::new(concat!(
         "SELECT o.idx, o.state, o.id, o.sender, o.recipients, o.payload_version, o.watermark, ",
         message_columns!(), ", b.data
         FROM outbox o
-        LEFT JOIN messages m ON m.ref = o.message
+        LEFT JOIN messages m ON m.ref = o.message AND o.state = 0
         LEFT JOIN bodies b ON b.id = m.body
         WHERE o.destination = ? AND o.lane = ? AND o.idx > ? AND o.idx <= ? ORDER BY o.idx",
     ));
-    /// Up to where receipts are old enough, and still hold.
-    OVERDUE_THROUGH = Statement::new(
-        "SELECT MAX(through) FROM outbox_receipts WHERE destination = ? AND lane = ? AND at < ?",
-    );
+    /// Up to the last old receipt below the first young one: a clock that was set back makes
+    /// times fall. Receipts that lie above the mark do not hold any more.
     OVERDUE = Statement::new(
-        "SELECT idx, state, id, sender FROM outbox
-        WHERE destination = ? AND lane = ? AND idx <= ? ORDER BY idx LIMIT 0 + ?",
+        "SELECT o.idx, o.state, o.id, o.sender FROM outbox o
+        WHERE o.destination = ? AND o.lane = ? AND o.idx <= (
+            SELECT r.through FROM outbox_receipts r
+            WHERE r.destination = ? AND r.lane = ?
+                AND r.through <= (
+                    SELECT l.receipted FROM outbox_lanes l
+                    WHERE l.destination = ? AND l.lane = ?)
+                AND r.through < COALESCE((
+                    SELECT y.through FROM outbox_receipts y
+                    WHERE y.destination = ? AND y.lane = ? AND y.at >= ?
+                    ORDER BY y.through LIMIT 1), 9223372036854775807)
+            ORDER BY r.through DESC LIMIT 1)
+        ORDER BY o.idx LIMIT 0 + ?",
     );
 }
 
@@ -69,15 +79,17 @@ impl SqlStore {
         range: LoadRange,
     ) -> Result<Loaded, Failure> {
         let queue = self.queue(destination, lane).await?;
-        let (through, offered) = self.reach(fence, queue, range).await?;
+        let Some((through, offered)) = self.reach(fence, queue, range).await? else {
+            return Ok(Loaded::default());
+        };
+        if through <= range.after {
+            return Ok(Loaded { entries: Vec::new(), offered });
+        }
         if through > offered {
             // Before anything is read that could be sent.
             self.offer(fence, queue, through).await?;
         }
         let offered = offered.max(through);
-        if through <= range.after {
-            return Ok(Loaded { entries: Vec::new(), offered });
-        }
         let rows = self.db().rows(&ENTRIES, |args| {
             args.integer(queue.destination).integer(queue.lane).number(range.after).number(through);
         });
@@ -88,15 +100,15 @@ impl SqlStore {
         Ok(Loaded { entries: self.resolve_entries(raw).await?, offered })
     }
 
-    /// The last index that `range` takes in, and the lane's offered mark.
+    /// The last index that `range` takes in, and the lane's offered mark; `None` without a stream.
     async fn reach(
         &self,
         fence: &Fence,
         queue: Queue,
         range: LoadRange,
-    ) -> Result<(u64, u64), Failure> {
+    ) -> Result<Option<(u64, u64)>, Failure> {
         let mut script = Script::new(self.db().dialect());
-        let held = leases::read(&mut script, fence);
+        let held = leases::look(&mut script, fence);
         let offered = script.one(&OFFERED, |args| {
             args.integer(queue.destination).integer(queue.lane);
         });
@@ -110,7 +122,7 @@ impl SqlStore {
         leases::compare(&answers.take(held), fence)?;
         let offered = match answers.take(offered).first() {
             Some(row) => row.fields("outbox_lanes").number("offered")?,
-            None => 0,
+            None => return Ok(None),
         };
         let (mut through, mut bytes) = (range.after, 0_u64);
         for row in answers.take(sizes) {
@@ -118,12 +130,12 @@ impl SqlStore {
             let index = fields.number("idx")?;
             bytes = bytes.saturating_add(fields.number("size")?);
             let first = through == range.after;
-            if index != through + 1 || (bytes > range.max_bytes as u64 && !first) {
+            if !first && bytes > range.max_bytes as u64 {
                 break;
             }
             through = index;
         }
-        Ok((through, offered))
+        Ok(Some((through, offered)))
     }
 
     async fn resolve_entries(&self, raw: Vec<RawEntry>) -> Result<Vec<OutboxEntry>, Failure> {
@@ -169,16 +181,11 @@ impl SqlStore {
         limit: usize,
     ) -> Result<Vec<OutboxEntry>, Failure> {
         let queue = self.queue(destination, lane).await?;
-        let rows = self.db().rows(&OVERDUE_THROUGH, |args| {
-            args.integer(queue.destination).integer(queue.lane).number(before.0);
-        });
-        let through = match rows.await?.first() {
-            Some(row) => row.fields("outbox_receipts").maybe_number("through")?,
-            None => None,
-        };
-        let Some(through) = through else { return Ok(Vec::new()) };
         let rows = self.db().rows(&OVERDUE, |args| {
-            args.integer(queue.destination).integer(queue.lane).number(through).limit(limit);
+            for _ in 0..4 {
+                args.integer(queue.destination).integer(queue.lane);
+            }
+            args.number(before.0).limit(limit);
         });
         let mut entries = Vec::new();
         for row in rows.await? {

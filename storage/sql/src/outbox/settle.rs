@@ -1,96 +1,77 @@
 //! What receipts settle: entries are accepted or fail, and their senders are told, in one
 //! transaction.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use posthouse_protocol::{
     federation::stream::Lane,
-    id::{AccountId, ConversationId, MessageId, ServerName},
-    status::{FailReason, Reached},
+    id::{ConversationId, ServerName},
+    status::FailReason,
     time::Timestamp,
 };
 use posthouse_storage::{
     error::StoreError,
-    inbox::Failed,
     leases::Fence,
     outbox::{Settled, Settlement},
-    receipts::{Watermark, WatermarkRise},
 };
 use uuid::Uuid;
 
 use super::{
-    FAILED, REFUSED,
-    entries::read_recipients,
+    FAILED, Opening, Queue, REFUSED,
     marks::{RECEIPT, put_receipted},
+    tell::{Accepted, Entry, GivenUp, Telling, give_up},
 };
 use crate::{
     columns::OUTBOX_QUEUED,
-    db::{Row, Script, Tx},
+    db::{Answers, Args, Row, Script, Slot},
     failure::Failure,
     leases,
-    receipts::{FailedSlot, Key, State},
     statement::{Statement, statements},
     store::SqlStore,
 };
 
 statements! {
-    MARK = Statement::new(
-        "SELECT receipted FROM outbox_lanes WHERE destination = ? AND lane = ? /*pg:FOR UPDATE*/",
+    RECEIPTED = Statement::new(
+        "SELECT lane, receipted FROM outbox_lanes WHERE destination = ? ORDER BY lane",
     );
-    BETWEEN = Statement::new(
-        "SELECT o.lane, o.idx, o.state, o.id, o.sender, o.recipients, o.message, m.server,
-            m.conversation, m.origin_number
-        FROM outbox o LEFT JOIN messages m ON m.ref = o.message
-        WHERE o.destination = ? AND o.lane = ? AND o.idx > ? AND o.idx <= ? ORDER BY o.idx",
+    /// Writers under another fence's eyes do not come here; the lock is for a destination without a
+    /// stream, where nothing else makes them take turns.
+    CHOSEN = Statement::rows(
+        "iii",
+        "WITH v(destination, lane, idx) AS ({rows})
+        SELECT o.lane, o.idx, o.state, o.id, o.sender, o.recipients, o.message
+        FROM v CROSS JOIN outbox o
+        WHERE o.destination = v.destination AND o.lane = v.lane AND o.idx = v.idx
+        /*pg:ORDER BY o.lane, o.idx FOR UPDATE OF o*/",
+    );
+    /// What a receipt newly covers: of each conversation of two and each sender the highest number.
+    ACCEPTED = Statement::new(
+        "SELECT m.conversation, o.recipients, o.sender, MIN(m.server), MAX(m.origin_number)
+        FROM outbox o JOIN messages m ON m.ref = o.message
+        WHERE o.destination = ? AND o.lane = ? AND o.idx > (
+                SELECT l.receipted FROM outbox_lanes l WHERE l.destination = ? AND l.lane = ?)
+            AND o.idx <= ? AND o.state = 0 AND LENGTH(o.recipients) = 16 AND o.sender IS NOT NULL
+        GROUP BY m.conversation, o.recipients, o.sender",
+    );
+    /// What of that failed. Such an entry no longer holds its message, whose number may belong to
+    /// another message by now.
+    PASSED_OVER = Statement::new(
+        "SELECT m.conversation, o.recipients, m.server, m.origin_number
+        FROM outbox o JOIN messages m ON m.ref = o.message AND m.id = o.id AND m.sender = o.sender
+        WHERE o.destination = ? AND o.lane = ? AND o.idx > (
+                SELECT l.receipted FROM outbox_lanes l WHERE l.destination = ? AND l.lane = ?)
+            AND o.idx <= ? AND o.state <> 0 AND LENGTH(o.recipients) = 16",
     );
     /// Messages that are not receipted, that have not failed, and that expire before a time.
     WAITING_BEFORE = Statement::new(
-        "SELECT o.lane, o.idx, o.state, o.id, o.sender, o.recipients, o.message, m.server,
-            m.conversation, m.origin_number
-        FROM outbox o
-        LEFT JOIN outbox_lanes l ON l.destination = o.destination AND l.lane = o.lane
-        JOIN messages m ON m.ref = o.message
-        WHERE o.destination = ? AND o.idx > COALESCE(l.receipted, 0) AND o.state = 0
+        "SELECT o.lane, o.idx FROM outbox_heads h
+        LEFT JOIN outbox_lanes l ON l.destination = h.destination AND l.lane = h.lane
+        CROSS JOIN outbox o
+        WHERE h.destination = ? AND o.destination = h.destination AND o.lane = h.lane
+            AND o.idx > COALESCE(l.receipted, 0) AND o.state = 0 AND o.message IS NOT NULL
             AND o.expires < ?
-        ORDER BY o.lane, o.idx LIMIT 0 + ?",
+        ORDER BY h.lane, o.idx LIMIT 0 + ?",
     );
-    GIVE_UP = Statement::rows(
-        "iiii",
-        "WITH v(destination, lane, idx, state) AS ({rows})
-        UPDATE outbox SET state = v.state, message = NULL, size = 0 FROM v
-        WHERE outbox.destination = v.destination AND outbox.lane = v.lane AND outbox.idx = v.idx",
-    );
-    RELEASE = Statement::rows(
-        "ii",
-        "WITH v(ref, n) AS ({rows})
-        UPDATE messages SET pointers = pointers - v.n FROM v WHERE messages.ref = v.ref",
-    );
-}
-
-/// An entry as settling needs it.
-struct Entry {
-    lane: i64,
-    index: u64,
-    state: i64,
-    id: Uuid,
-    sender: Option<Uuid>,
-    recipients: Vec<Uuid>,
-    message: Option<Facts>,
-}
-
-/// Of a message.
-struct Facts {
-    number: i64,
-    conversation: ConversationId,
-    origin_number: u64,
-    server: i64,
-}
-
-/// An entry that fails, and its new state.
-struct GivenUp<'a> {
-    entry: &'a Entry,
-    reason: FailReason,
-    state: i64,
 }
 
 impl SqlStore {
@@ -101,42 +82,53 @@ impl SqlStore {
         lane: Lane,
         settlement: Settlement<'_>,
     ) -> Result<Settled, Failure> {
+        let Settlement { to, rejected, now } = settlement;
         let queue = self.queue(destination, lane).await?;
+        let rejected: BTreeMap<u64, FailReason> = rejected.iter().copied().collect();
         let mut tx = self.db().begin().await?;
-        leases::check(&mut tx, fence).await?;
-        let rows = tx.rows(&MARK, |args| {
-            args.integer(queue.destination).integer(queue.lane);
-        });
-        let before = match rows.await?.first() {
-            Some(row) => row.fields("outbox_lanes").number("receipted")?,
-            None => 0,
+        let mut script = tx.script();
+        let opening = Opening::add(&mut script, fence, queue.destination);
+        let receipted = add_receipted(&mut script, queue.destination);
+        let chosen = add_chosen(&mut script, queue, rejected.keys().map(|at| (queue.lane, *at)));
+        let mut covered = rejected.is_empty().then(|| Covered::add(&mut script, queue, to.index));
+        let mut answers = tx.run(script).await?;
+        let exists = opening.read(&mut answers, fence)?;
+        let receipted = read_receipted(&answers.take(receipted))?;
+        let (true, Some(&before)) = (exists, receipted.get(&queue.lane)) else {
+            tx.cancel().await?;
+            return Ok(Settled::default());
         };
-        let rows = tx.rows(&BETWEEN, |args| {
-            args.integer(queue.destination)
-                .integer(queue.lane)
-                .number(before)
-                .number(settlement.to.index);
-        });
-        let entries = read_rows(&rows.await?)?;
-        let rejected: BTreeMap<u64, FailReason> = settlement.rejected.iter().copied().collect();
+        let entries = read_entries(&answers.take(chosen))?;
+        let fresh = |entry: &&Entry| {
+            entry.state == OUTBOX_QUEUED && entry.index > before && entry.index <= to.index
+        };
         let given_up: Vec<GivenUp<'_>> = entries
             .iter()
-            .filter(|entry| entry.state == OUTBOX_QUEUED)
+            .filter(fresh)
             .filter_map(|entry| {
                 let reason = *rejected.get(&entry.index)?;
                 Some(GivenUp { entry, reason, state: FAILED })
             })
             .collect();
-        let rises = self.accepted(destination, &entries, &rejected, settlement.now).await?;
-        let told = Telling { destination, given_up: &given_up, rises: &rises, now: settlement.now };
+        if covered.is_none() {
+            // What is rejected now is passed over, not accepted.
+            let mut script = tx.script();
+            give_up(&mut script, queue.destination, &given_up);
+            covered = Some(Covered::add(&mut script, queue, to.index));
+            answers = tx.run(script).await?;
+        }
+        let accepted = match covered.filter(|_| lane == Lane::Messages) {
+            Some(covered) => covered.read(&mut answers)?,
+            None => BTreeMap::new(),
+        };
+        let told = Telling { destination, given_up: &given_up, accepted, now };
         let (mut script, settled) = self.tell(&mut tx, queue.destination, told).await?;
-        put_receipted(&mut script, queue, settlement.to);
-        script.one(&RECEIPT, |args| {
-            args.integer(queue.destination)
-                .integer(queue.lane)
-                .number(settlement.to.index)
-                .number(settlement.now.0);
-        });
+        put_receipted(&mut script, queue, to);
+        if to.index > before {
+            script.one(&RECEIPT, |args| {
+                args.integer(queue.destination).integer(queue.lane).number(to.index).number(now.0);
+            });
+        }
         tx.finish(script).await?;
         Ok(settled)
     }
@@ -151,17 +143,18 @@ impl SqlStore {
     ) -> Result<Settled, Failure> {
         let queue = self.queue(destination, lane).await?;
         let mut tx = self.db().begin().await?;
-        leases::check(&mut tx, fence).await?;
-        let rows = tx.rows(&BETWEEN, |args| {
-            args.integer(queue.destination)
-                .integer(queue.lane)
-                .number(index.saturating_sub(1))
-                .number(index);
-        });
-        let entries = read_rows(&rows.await?)?;
+        let mut script = tx.script();
+        let opening = Opening::add(&mut script, fence, queue.destination);
+        let chosen = add_chosen(&mut script, queue, core::iter::once((queue.lane, index)));
+        let mut answers = tx.run(script).await?;
+        opening.read(&mut answers, fence)?;
+        let entries = read_entries(&answers.take(chosen))?;
         let given_up: Vec<GivenUp<'_>> =
             entries.iter().map(|entry| GivenUp { entry, reason, state: REFUSED }).collect();
-        let told = Telling { destination, given_up: &given_up, rises: &[], now };
+        let mut script = tx.script();
+        give_up(&mut script, queue.destination, &given_up);
+        tx.run(script).await?;
+        let told = Telling { destination, given_up: &given_up, accepted: BTreeMap::new(), now };
         let (script, settled) = self.tell(&mut tx, queue.destination, told).await?;
         tx.finish(script).await?;
         Ok(settled)
@@ -178,152 +171,117 @@ impl SqlStore {
     ) -> Result<Settled, Failure> {
         let number = self.inner.servers.number(self.db(), destination).await?;
         let before = before.map_or(u64::MAX, |before| before.0);
-        // A look outside a transaction first: there is nothing most of the time.
-        let rows = self.db().rows(&WAITING_BEFORE, |args| {
-            args.integer(number).number(before).limit(1);
+        // Looked up outside the transaction: a long queue must not hold up those who commit.
+        let mut script = Script::new(self.db().dialect());
+        let held = leases::look(&mut script, fence);
+        let found = script.one(&WAITING_BEFORE, |args| {
+            args.integer(number).number(before).limit(limit);
         });
-        if rows.await?.is_empty() {
+        let mut answers = self.db().read(script).await?;
+        leases::compare(&answers.take(held), fence)?;
+        let mut places = Vec::new();
+        for row in answers.take(found) {
+            let mut fields = row.fields("outbox");
+            places.push((fields.integer("lane")?, fields.number("idx")?));
+        }
+        if places.is_empty() {
             return Ok(Settled::default());
         }
         let mut tx = self.db().begin().await?;
-        leases::check(&mut tx, fence).await?;
-        let rows = tx.rows(&WAITING_BEFORE, |args| {
-            args.integer(number).number(before).limit(limit);
-        });
-        let entries = read_rows(&rows.await?)?;
-        let given_up: Vec<GivenUp<'_>> =
-            entries.iter().map(|entry| GivenUp { entry, reason, state: FAILED }).collect();
-        let told = Telling { destination, given_up: &given_up, rises: &[], now };
+        let mut script = tx.script();
+        let opening = Opening::add(&mut script, fence, number);
+        let receipted = add_receipted(&mut script, number);
+        let queue = Queue { destination: number, lane: 0 };
+        let chosen = add_chosen(&mut script, queue, places.into_iter());
+        let mut answers = tx.run(script).await?;
+        opening.read(&mut answers, fence)?;
+        let receipted = read_receipted(&answers.take(receipted))?;
+        let entries = read_entries(&answers.take(chosen))?;
+        let given_up: Vec<GivenUp<'_>> = entries
+            .iter()
+            .filter(|entry| {
+                let before = receipted.get(&entry.lane).copied().unwrap_or_default();
+                entry.state == OUTBOX_QUEUED && entry.index > before
+            })
+            .map(|entry| GivenUp { entry, reason, state: FAILED })
+            .collect();
+        let mut script = tx.script();
+        give_up(&mut script, number, &given_up);
+        tx.run(script).await?;
+        let told = Telling { destination, given_up: &given_up, accepted: BTreeMap::new(), now };
         let (script, settled) = self.tell(&mut tx, number, told).await?;
         tx.finish(script).await?;
         Ok(settled)
     }
+}
 
-    /// The watermarks of what the destination has signed for: one for each conversation of two.
-    async fn accepted(
-        &self,
-        destination: &ServerName,
-        entries: &[Entry],
-        rejected: &BTreeMap<u64, FailReason>,
-        now: Timestamp,
-    ) -> Result<Vec<WatermarkRise>, Failure> {
-        let mut rises: BTreeMap<(ConversationId, Uuid), WatermarkRise> = BTreeMap::new();
-        let mut failed: BTreeMap<ConversationId, BTreeSet<u64>> = BTreeMap::new();
-        for entry in entries {
-            let (Some(facts), Some(sender)) = (&entry.message, entry.sender) else { continue };
-            let [recipient] = entry.recipients.as_slice() else { continue };
-            if rejected.contains_key(&entry.index) || entry.state != OUTBOX_QUEUED {
-                failed.entry(facts.conversation).or_default().insert(facts.origin_number);
-                continue;
-            }
-            let key = (facts.conversation, *recipient);
-            if let Some(rise) = rises.get_mut(&key) {
-                rise.watermark.through = rise.watermark.through.max(facts.origin_number);
-                continue;
-            }
-            let reader = AccountId { uuid: *recipient, server: destination.clone() };
-            let watermark = Watermark {
-                conversation: facts.conversation,
-                reader,
-                origin: self.inner.servers.name(self.db(), facts.server).await?,
-                reached: Reached::Accepted,
-                through: facts.origin_number,
-                except: Vec::new(),
-                at: now,
-            };
-            rises.insert(key, WatermarkRise { watermark, tell: vec![sender], forward: None });
-        }
-        for ((conversation, _), rise) in &mut rises {
-            let through = rise.watermark.through;
-            let below = failed.get(conversation).into_iter().flatten().copied();
-            rise.watermark.except = below.filter(|number| *number < through).collect();
-        }
-        Ok(rises.into_values().collect())
+fn add_receipted(script: &mut Script, destination: i64) -> Slot {
+    script.one(&RECEIPTED, |args| {
+        args.integer(destination);
+    })
+}
+
+/// The receipted mark of each lane.
+fn read_receipted(rows: &[Row]) -> Result<BTreeMap<i64, u64>, StoreError> {
+    let mut marks = BTreeMap::new();
+    for row in rows {
+        let mut fields = row.fields("outbox_lanes");
+        marks.insert(fields.integer("lane")?, fields.number("receipted")?);
+    }
+    Ok(marks)
+}
+
+/// Reads and locks entries, which are named by lane and index.
+fn add_chosen(script: &mut Script, queue: Queue, places: impl Iterator<Item = (i64, u64)>) -> Slot {
+    let places: Vec<(i64, u64)> = places.collect();
+    script.rows(&CHOSEN, &places, |args, (lane, index)| {
+        args.integer(queue.destination).integer(*lane).number(*index);
+    })
+}
+
+fn read_entries(rows: &[Row]) -> Result<Vec<Entry>, StoreError> {
+    rows.iter().map(Entry::read).collect()
+}
+
+/// The reads of what a receipt newly covers.
+struct Covered {
+    accepted: Slot,
+    passed_over: Slot,
+}
+
+impl Covered {
+    fn add(script: &mut Script, queue: Queue, through: u64) -> Self {
+        let bind = |args: &mut Args| {
+            args.integer(queue.destination).integer(queue.lane);
+            args.integer(queue.destination).integer(queue.lane).number(through);
+        };
+        let accepted = script.one(&ACCEPTED, bind);
+        let passed_over = script.one(&PASSED_OVER, bind);
+        Self { accepted, passed_over }
     }
 
-    /// Raises watermarks, puts failures into inboxes, and gives entries up; the script is to be
-    /// finished by the caller.
-    async fn tell(
-        &self,
-        tx: &mut Tx<'_>,
-        destination: i64,
-        told: Telling<'_>,
-    ) -> Result<(Script, Settled), Failure> {
-        let names = told.rises.iter().map(|rise| &rise.watermark.origin);
-        let missing = self.inner.servers.missing(names.chain([told.destination]));
-        self.inner.servers.intern(self.db(), &missing).await?;
-        let keys: Vec<Key> = told.rises.iter().map(|rise| Key::of(self, &rise.watermark)).collect();
-        let people: Vec<Uuid> = told.given_up.iter().filter_map(|one| one.entry.sender).collect();
-        let mut state = State::read(tx, told.rises, &keys, &people).await?;
-        let mut settled = Settled::default();
-        for (rise, key) in told.rises.iter().zip(&keys) {
-            settled.risen.extend(state.raise(rise, *key));
+    fn read(
+        self,
+        answers: &mut Answers,
+    ) -> Result<BTreeMap<(ConversationId, Uuid), Accepted>, StoreError> {
+        let mut found: BTreeMap<_, Accepted> = BTreeMap::new();
+        for row in answers.take(self.accepted) {
+            let mut fields = row.fields("messages");
+            let key = (ConversationId(fields.array("conversation")?), fields.uuid("recipients")?);
+            let own = found.entry(key).or_default();
+            own.senders.push(fields.uuid("sender")?);
+            own.server = fields.integer("server")?;
+            own.through = own.through.max(fields.number("origin_number")?);
         }
-        for one in told.given_up {
-            let (Some(account), Some(_)) = (one.entry.sender, &one.entry.message) else { continue };
-            let user = match one.entry.recipients.as_slice() {
-                [one] => Some(AccountId { uuid: *one, server: told.destination.clone() }),
-                _ => None,
-            };
-            let id = MessageId(one.entry.id);
-            let failed = Failed { id, user, reason: one.reason, at: told.now };
-            let slot = FailedSlot::of(&failed, destination).encode();
-            settled.failed.push((state.fail(account, slot, told.now), failed));
+        for row in answers.take(self.passed_over) {
+            let mut fields = row.fields("messages");
+            let key = (ConversationId(fields.array("conversation")?), fields.uuid("recipients")?);
+            let own = found.entry(key).or_default();
+            own.server = fields.integer("server")?;
+            let number = fields.number("origin_number")?;
+            own.through = own.through.max(number);
+            own.except.push(number);
         }
-        let mut script = tx.script();
-        state.write(self, &mut script);
-        give_up(&mut script, destination, told.given_up);
-        Ok((script, settled))
+        Ok(found)
     }
-}
-
-/// Who is told what.
-struct Telling<'a> {
-    destination: &'a ServerName,
-    given_up: &'a [GivenUp<'a>],
-    rises: &'a [WatermarkRise],
-    now: Timestamp,
-}
-
-fn give_up(script: &mut Script, destination: i64, given_up: &[GivenUp<'_>]) {
-    script.rows(&GIVE_UP, given_up, |args, one| {
-        args.integer(destination)
-            .integer(one.entry.lane)
-            .number(one.entry.index)
-            .integer(one.state);
-    });
-    let mut released: BTreeMap<i64, i64> = BTreeMap::new();
-    for facts in given_up.iter().filter_map(|one| one.entry.message.as_ref()) {
-        *released.entry(facts.number).or_default() += 1;
-    }
-    let released: Vec<(i64, i64)> = released.into_iter().collect();
-    script.rows(&RELEASE, &released, |args, (number, n)| {
-        args.integer(*number).integer(*n);
-    });
-}
-
-fn read_rows(rows: &[Row]) -> Result<Vec<Entry>, StoreError> {
-    rows.iter().map(read_row).collect()
-}
-
-fn read_row(row: &Row) -> Result<Entry, StoreError> {
-    let mut fields = row.fields("outbox");
-    let lane = fields.integer("lane")?;
-    let index = fields.number("idx")?;
-    let state = fields.integer("state")?;
-    let (id, sender) = (fields.uuid("id")?, fields.maybe_uuid("sender")?);
-    let recipients = read_recipients(&mut fields)?;
-    let number = fields.maybe_integer("message")?;
-    let fields = fields.of("messages");
-    let server = fields.maybe_integer("server")?;
-    let message = match (number, server) {
-        (Some(number), Some(server)) => Some(Facts {
-            number,
-            server,
-            conversation: ConversationId(fields.array("conversation")?),
-            origin_number: fields.number("origin_number")?,
-        }),
-        _ => None,
-    };
-    Ok(Entry { lane, index, state, id, sender, recipients, message })
 }

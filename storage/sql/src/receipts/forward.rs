@@ -1,5 +1,7 @@
 //! Watermarks over another region's numbers, on their way to that region: entries of the outbox.
 
+use std::collections::{BTreeMap, HashMap};
+
 use posthouse_protocol::{
     federation::{stream::Lane, version},
     id::ServerName,
@@ -10,24 +12,30 @@ use uuid::Uuid;
 use super::{Key, State};
 use crate::{
     columns::{self, OUTBOX_QUEUED},
-    db::{Script, Tx},
+    commit::{plan::Head, read::LOCK_OUTBOXES, write},
+    db::{Args, Script, Tx},
     failure::Failure,
-    outbox::{OFFERED, read_recipients},
     statement::{Statement, statements},
     store::SqlStore,
+    wakes,
 };
 
 statements! {
-    HEAD = Statement::new(
-        "SELECT head FROM outbox_heads WHERE destination = ? AND lane = ? /*pg:FOR UPDATE*/",
+    /// Whoever loads waits for this transaction before it makes more of the lane offered, and then
+    /// reads the risen watermark; a later one of these waits for that load, and makes a new entry.
+    LOCK_OFFERED = Statement::rows(
+        "ii",
+        "WITH v(destination, lane) AS ({rows})
+        SELECT l.destination, l.offered FROM v CROSS JOIN outbox_lanes l
+        WHERE l.destination = v.destination AND l.lane = v.lane
+        /*pg:ORDER BY l.destination, l.lane FOR SHARE OF l*/",
     );
-    /// A row that does not exist yet cannot be locked: a conflict, if another process was quicker.
-    NEW_HEAD = Statement::new("INSERT INTO outbox_heads (destination, lane, head) VALUES (?, ?, 0)");
-    PUT_HEAD = Statement::new(
-        "UPDATE outbox_heads SET head = ? WHERE destination = ? AND lane = ?",
-    );
-    RECIPIENTS = Statement::new(
-        "SELECT recipients FROM outbox WHERE destination = ? AND lane = ? AND idx = ?",
+    TOLD = Statement::rows(
+        "iii",
+        "WITH v(destination, lane, idx) AS ({rows})
+        SELECT o.destination, o.idx, o.recipients FROM v CROSS JOIN outbox o
+        WHERE o.destination = v.destination AND o.lane = v.lane AND o.idx = v.idx
+            AND o.state = 0",
     );
     ENTRIES = Statement::rows(
         "iiiibbbbii",
@@ -42,10 +50,11 @@ const SIZE: i64 = 640;
 
 /// New entries of the outbox.
 #[derive(Default)]
-pub(super) struct Forwarded {
+pub(super) struct Forwarded<'a> {
     entries: Vec<Entry>,
-    /// The last index of each destination.
-    heads: Vec<(i64, u64)>,
+    /// The heads of the queues that have new entries.
+    heads: BTreeMap<i64, Head>,
+    names: Vec<&'a ServerName>,
 }
 
 struct Entry {
@@ -57,116 +66,114 @@ struct Entry {
     recipients: Vec<u8>,
 }
 
-impl SqlStore {
-    /// Works out the entries of risen watermarks that go to other regions.
-    pub(super) async fn forward(
-        &self,
+/// A watermark that did rise and tells its origin.
+pub(super) type Forwarding<'a> = (Key, &'a ServerName, &'a Forward);
+
+/// What rises ask for if they take place.
+pub(super) fn forwarding(rise: &WatermarkRise, key: Key) -> Option<Forwarding<'_>> {
+    rise.forward.as_ref().map(|forward| (key, &rise.watermark.origin, forward))
+}
+
+/// What of the queues' state matters here.
+#[derive(Default)]
+struct Queues {
+    heads: HashMap<i64, Head>,
+    offered: HashMap<i64, u64>,
+    /// The recipients of entries, by destination and index.
+    told: HashMap<(i64, u64), Vec<u8>>,
+}
+
+impl State {
+    /// Works out the entries of risen watermarks that go to other regions, and locks their queues.
+    pub(super) async fn forward<'a>(
+        &mut self,
         tx: &mut Tx<'_>,
-        state: &mut State,
-        rises: &[WatermarkRise],
-        keys: &[Key],
-    ) -> Result<Forwarded, Failure> {
+        risen: &[Forwarding<'a>],
+    ) -> Result<Forwarded<'a>, Failure> {
         let mut forwarded = Forwarded::default();
-        let mut origins: Vec<&ServerName> = rises
-            .iter()
-            .zip(keys)
-            .filter(|(rise, key)| rise.forward.is_some() && state.risen.contains(key))
-            .map(|(rise, _)| &rise.watermark.origin)
-            .collect();
-        origins.sort_unstable();
-        origins.dedup();
-        // In the order of their numbers, as commits lock them.
-        let mut numbers: Vec<i64> =
-            origins.iter().filter_map(|name| self.inner.servers.id(name)).collect();
-        numbers.sort_unstable();
-        for destination in numbers {
-            let (mut head, offered) = self.queue_ends(tx, destination).await?;
-            let before = head;
-            for (rise, key) in rises.iter().zip(keys) {
-                let Some(forward) = &rise.forward else { continue };
-                if key.origin != destination || !state.risen.contains(key) {
-                    continue;
-                }
-                if !self.is_told(tx, state, (*key, forward), offered).await? {
-                    head += 1;
-                    forwarded.entries.push(entry(*key, forward, head));
-                    if let Some(stored) = state.watermarks.get_mut(key) {
-                        stored.told = head;
-                    }
-                }
+        if risen.is_empty() {
+            return Ok(forwarded);
+        }
+        let mut queues = self.read_queues(tx, risen).await?;
+        for (key, name, forward) in risen {
+            let destination = key.origin;
+            let Some(stored) = self.watermarks.get_mut(key) else { continue };
+            let recipients: Vec<u8> =
+                forward.recipients.iter().flat_map(Uuid::as_bytes).copied().collect();
+            let offered = queues.offered.get(&destination).copied().unwrap_or_default();
+            let is_told = stored.told > offered
+                && queues.told.get(&(destination, stored.told)) == Some(&recipients);
+            if is_told {
+                continue;
             }
-            if head > before {
-                forwarded.heads.push((destination, head));
-            }
+            let head = queues.heads.entry(destination).or_default();
+            head.last += 1;
+            stored.told = head.last;
+            forwarded.heads.insert(destination, *head);
+            forwarded.names.push(name);
+            queues.told.insert((destination, head.last), recipients.clone());
+            forwarded.entries.push(Entry {
+                destination,
+                index: head.last,
+                id: forward.id,
+                reader: key.reader,
+                slot: key.slot(),
+                recipients,
+            });
         }
         Ok(forwarded)
     }
 
-    /// The head of a destination's queue of receipts, locked, and what of it may have been sent.
-    async fn queue_ends(&self, tx: &mut Tx<'_>, destination: i64) -> Result<(u64, u64), Failure> {
-        let lane = columns::lane_code(Lane::Receipts);
-        let mut script = tx.script();
-        let head = script.one(&HEAD, |args| {
-            args.integer(destination).integer(lane);
-        });
-        let offered = script.one(&OFFERED, |args| {
-            args.integer(destination).integer(lane);
-        });
-        let mut answers = tx.run(script).await?;
-        let head = match answers.take(head).first() {
-            Some(row) => row.fields("outbox_heads").number("head")?,
-            None => {
-                let mut script = tx.script();
-                script.one(&NEW_HEAD, |args| {
-                    args.integer(destination).integer(lane);
-                });
-                tx.run(script).await?;
-                0
-            }
-        };
-        let offered = match answers.take(offered).first() {
-            Some(row) => row.fields("outbox_lanes").number("offered")?,
-            None => 0,
-        };
-        Ok((head, offered))
-    }
-
-    /// Whether an entry that was not sent yet tells this watermark, to the same people.
-    async fn is_told(
+    async fn read_queues(
         &self,
         tx: &mut Tx<'_>,
-        state: &State,
-        (key, forward): (Key, &Forward),
-        offered: u64,
-    ) -> Result<bool, Failure> {
-        let told = state.watermarks.get(&key).map_or(0, |stored| stored.told);
-        if told <= offered {
-            return Ok(false);
-        }
-        let rows = tx.rows(&RECIPIENTS, |args| {
-            args.integer(key.origin).integer(columns::lane_code(Lane::Receipts)).number(told);
+        risen: &[Forwarding<'_>],
+    ) -> Result<Queues, Failure> {
+        let lane = columns::lane_code(Lane::Receipts);
+        let mut destinations: Vec<i64> = risen.iter().map(|(key, ..)| key.origin).collect();
+        destinations.sort_unstable();
+        destinations.dedup();
+        let told = |(key, ..): &Forwarding<'_>| {
+            let told = self.watermarks.get(key).map_or(0, |stored| stored.told);
+            (told > 0).then_some((key.origin, told))
+        };
+        let mut told: Vec<(i64, u64)> = risen.iter().filter_map(told).collect();
+        told.sort_unstable();
+        told.dedup();
+        let mut script = tx.script();
+        let queue = |args: &mut Args, destination: &i64| {
+            args.integer(*destination).integer(lane);
+        };
+        let heads = script.rows(&LOCK_OUTBOXES, &destinations, queue);
+        let offered = script.rows(&LOCK_OFFERED, &destinations, queue);
+        let told = script.rows(&TOLD, &told, |args, (destination, index)| {
+            args.integer(*destination).integer(lane).number(*index);
         });
-        match rows.await?.first() {
-            Some(row) => Ok(read_recipients(&mut row.fields("outbox"))? == forward.recipients),
-            None => Ok(false),
+        let mut answers = tx.run(script).await?;
+        let mut queues = Queues::default();
+        for row in answers.take(heads) {
+            let mut fields = row.fields("outbox_heads");
+            let destination = fields.integer("destination")?;
+            fields.integer("lane")?;
+            let head = Head { last: fields.number("head")?, stored: true };
+            queues.heads.insert(destination, head);
         }
+        for row in answers.take(offered) {
+            let mut fields = row.fields("outbox_lanes");
+            queues.offered.insert(fields.integer("destination")?, fields.number("offered")?);
+        }
+        for row in answers.take(told) {
+            let mut fields = row.fields("outbox");
+            let place = (fields.integer("destination")?, fields.number("idx")?);
+            queues.told.insert(place, fields.bytes("recipients")?.to_vec());
+        }
+        Ok(queues)
     }
 }
 
-fn entry(key: Key, forward: &Forward, index: u64) -> Entry {
-    Entry {
-        destination: key.origin,
-        index,
-        id: forward.id,
-        reader: key.reader,
-        slot: key.slot(),
-        recipients: forward.recipients.iter().flat_map(Uuid::as_bytes).copied().collect(),
-    }
-}
-
-impl Forwarded {
-    /// Writes the entries and the heads.
-    pub(super) fn write(&self, script: &mut Script) {
+impl Forwarded<'_> {
+    /// Writes the entries and the heads, and tells other processes.
+    pub(super) fn write(&self, store: &SqlStore, script: &mut Script) {
         let lane = columns::lane_code(Lane::Receipts);
         script.rows(&ENTRIES, &self.entries, |args, entry| {
             args.integer(entry.destination)
@@ -180,10 +187,9 @@ impl Forwarded {
                 .integer(i64::from(version::PAYLOAD))
                 .integer(SIZE);
         });
-        for (destination, head) in &self.heads {
-            script.one(&PUT_HEAD, |args| {
-                args.number(*head).integer(*destination).integer(lane);
-            });
-        }
+        let heads: Vec<(i64, i64, Head)> =
+            self.heads.iter().map(|(destination, head)| (*destination, lane, *head)).collect();
+        write::put_outboxes(store, script, &heads);
+        wakes::tell_outboxes(store, script, self.names.iter().copied());
     }
 }
