@@ -137,12 +137,17 @@ fn both(one: Verdict, other: Verdict) -> Verdict {
 }
 
 impl Check {
-    async fn run(&self, stage: &Stage) -> Verdict {
+    /// Runs it, without a look at the bystanders.
+    ///
+    /// # Errors
+    /// [`Failure`] if the subject does not keep the statement.
+    pub async fn run(&self, stage: &Stage) -> Verdict {
         match self.way {
             Way::Run(run) => run(stage).await,
             Way::Attack(load, expect) => {
-                let (bytes, envelope) = load(stage)?;
                 let peer = &stage.roles.hostile;
+                stage.is_open(peer).await?;
+                let (bytes, envelope) = load(stage)?;
                 let posted: Posted = stage.post(peer, &bytes).await?;
                 expect.holds(stage, peer, envelope.as_ref(), posted)
             }

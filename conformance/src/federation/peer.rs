@@ -54,6 +54,8 @@ pub struct State {
     pub received: Vec<Received>,
     /// Envelopes that were posted, whatever became of them.
     pub attempts: u64,
+    /// How often the document was fetched.
+    pub looks: u64,
     /// How envelopes are answered.
     pub behaviour: Behaviour,
     /// The own stream to the subject.
@@ -160,6 +162,7 @@ impl Peer {
                 receiver: Receiver::default(),
                 received: Vec::new(),
                 attempts: 0,
+                looks: 0,
                 behaviour: Behaviour::Honest,
                 stream: None,
             }),
@@ -316,7 +319,8 @@ pub fn uuid_text(bytes: Uuid) -> String {
         if matches!(place, 4 | 6 | 8 | 10) {
             text.push('-');
         }
-        text.push_str(&format!("{byte:02x}"));
+        let digit = |n: u8| char::from_digit(n.into(), 16).unwrap_or_default();
+        text.extend([digit(byte >> 4), digit(byte & 15)]);
     }
     text
 }

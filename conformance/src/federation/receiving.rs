@@ -232,7 +232,7 @@ impl Receiver {
                 let verdict = match old {
                     Some(verdict) => verdict,
                     None if next.through <= at.through => None,
-                    None => *self.verdicts.entry(key).or_insert(judge(event)),
+                    None => *self.verdicts.entry(key).or_insert_with(|| judge(event)),
                 };
                 let sequence = next.through;
                 rejections.extend(verdict.map(|reason| Rejection {

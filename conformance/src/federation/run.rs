@@ -12,6 +12,7 @@ use super::{
     caller::{Caller, Request},
     keys::Document,
     peer::Peer,
+    receiving::MINUTE,
     site::{Site, bind},
     stage::{Pace, Roles, Stage},
     tls::{self, Authority},
@@ -69,7 +70,6 @@ pub async fn prepare(plan: Plan, server: Server) -> Result<(Stage, JoinHandle<()
     let peers: [Arc<Peer>; 6] = peers?.try_into().map_err(|_| "there are not six peers")?;
     let [honest, witness, hostile, forger, keys, expired] = peers;
     let roles = Roles { honest, witness, hostile, forger, keys, expired };
-    roles.expired.state().published.expired = true;
     let versions = &[&rustls::version::TLS13];
     let caller = Caller {
         address: plan.federation,
@@ -92,6 +92,7 @@ pub async fn prepare(plan: Plan, server: Server) -> Result<(Stage, JoinHandle<()
         peers: roles.all().into_iter().map(Arc::clone).collect(),
         subject: subject.clone(),
         clock: plan.clock,
+        minute: MINUTE,
     };
     let listener = bind(plan.listen).await?;
     let serving = tokio::spawn(Arc::new(site).serve(listener, config));

@@ -33,7 +33,7 @@ use super::{
     keys::{Document, KeyId},
     lanes::Position,
     peer::{Peer, derived_key, uuid_text},
-    receiving::{Arrived, Ends, FRESH, MINUTE, Taken, nonsense},
+    receiving::{Arrived, Ends, FRESH, Taken, nonsense},
     refusals::{self, Code},
     tls::proved_names,
 };
@@ -43,7 +43,7 @@ const MAX_CONNECTIONS: usize = 512;
 /// How long a handshake, a head and a body may take.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How long a silent peer keeps a request.
-const SILENCE: Duration = Duration::from_secs(600);
+const SILENCE: Duration = Duration::from_mins(10);
 
 /// An event that a peer received.
 #[derive(Debug, Clone)]
@@ -92,6 +92,8 @@ pub struct Site {
     pub subject: Document,
     /// Milliseconds since 1970.
     pub clock: fn() -> u64,
+    /// Least time between two incarnations, in milliseconds.
+    pub minute: u64,
 }
 
 type Body = Either<Full<Bytes>, StreamBody<stream::BoxStream<'static, Piece>>>;
@@ -144,7 +146,13 @@ impl Site {
         let now = (self.clock)();
         let path = request.uri().path().to_owned();
         match (request.method(), path.as_str()) {
-            (&Method::GET, "/federation/v1/server") => told(200, peer.document(now)),
+            (&Method::GET, "/federation/v1/server") => {
+                {
+                    let mut state = peer.state();
+                    state.looks = state.looks.saturating_add(1);
+                }
+                told(200, peer.document(now))
+            }
             (&Method::GET, "/federation/v1/keylog") => told(200, peer.log()),
             (&Method::POST, "/federation/v1/envelopes") => match read(request).await {
                 Err(code) => refused(code),
@@ -219,7 +227,7 @@ impl Site {
                     origin: &self.subject.server,
                     destination: &peer.name,
                     now,
-                    minute: MINUTE,
+                    minute: self.minute,
                 };
                 state.receiver.sequenced((lane, place), &records, ends, judge)
             }
@@ -228,7 +236,7 @@ impl Site {
         let standing = state.receiver.standing();
         drop(state);
         let Taken { outcome, rejections } = taken;
-        let receipt = Receipt { outcome, rejections, standing, ..self.receipt(peer, &arrived) };
+        let receipt = Receipt { outcome, standing, rejections, ..self.receipt(peer, &arrived) };
         Ok(receipt.sign(&peer.signer()))
     }
 
@@ -248,7 +256,8 @@ impl Site {
     /// A receipt that says that everything was taken, wrong in one way. Nothing is taken.
     fn misbehave(&self, peer: &Peer, behaviour: Behaviour, bytes: &[u8]) -> Result<Vec<u8>, Code> {
         let arrived = Arrived::read(bytes).map_err(|_| refusals::MALFORMED)?;
-        let signer = self.signer(arrived.header.signing_key, &[self.subject.server.clone()])?;
+        let signer =
+            self.signer(arrived.header.signing_key, std::slice::from_ref(&self.subject.server))?;
         let records = arrived.open(&signer, &peer.sealing)?;
         let Some(place) = &arrived.header.place else { return Err(refusals::RATE_LIMITED) };
         let standing = peer.state().receiver.standing();

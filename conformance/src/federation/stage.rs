@@ -277,6 +277,19 @@ impl Stage {
         }
     }
 
+    /// Opens a peer's stream with a message, if it is not open.
+    ///
+    /// # Errors
+    /// [`Failure::Differs`] if the message is not accepted.
+    pub async fn is_open(&self, peer: &Peer) -> Verdict {
+        let open = peer.state().stream.is_some();
+        if !open {
+            let hello = self.message(peer, self.alice()?, "hello");
+            self.send(peer, MESSAGES, &[Record::Event(hello)]).await?;
+        }
+        Ok(())
+    }
+
     /// Asks where the subject stands, and begins the next incarnation.
     ///
     /// # Errors

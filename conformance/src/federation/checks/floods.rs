@@ -161,14 +161,11 @@ async fn ephemerals(stage: &Stage) -> Verdict {
     for _ in 0..stage.pace.ephemerals {
         let draft = peer.draft(&stage.destination(Kem::X25519)?, 0, &[]);
         let envelope = stage.build(draft)?.encode();
-        let answer = match line.send(&Request::post(ENVELOPES, envelope)).await {
-            Ok(answer) => answer,
+        let Ok(answer) = line.send(&Request::post(ENVELOPES, envelope)).await else {
             // It may also close the connection.
-            Err(_) => {
-                refused += 1;
-                line = open(&caller).await?;
-                continue;
-            }
+            refused += 1;
+            line = open(&caller).await?;
+            continue;
         };
         if answer.status == 200 {
             taken += 1;

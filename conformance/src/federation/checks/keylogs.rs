@@ -1,5 +1,8 @@
 //! Keys that change, rightly and wrongly.
 
+use std::time::Duration;
+
+use ed25519_dalek::SigningKey;
 use tokio::time::{Instant, sleep};
 
 use super::{Group, checks};
@@ -7,11 +10,11 @@ use crate::{
     federation::{
         expect::is_refusal,
         formats::records::Record,
-        lanes::Incarnation,
+        keys::{public, signing_key_id},
         peer::{Peer, derived_key},
-        refusals::{Code, DENIED, OVERLOADED, UNKNOWN_KEY},
+        refusals::UNKNOWN_KEY,
         seal::Kem,
-        stage::{CONTROL, MESSAGES, Stage, shown},
+        stage::{CONTROL, MESSAGES, Stage},
     },
     verdict::{Failure, Verdict, differs},
 };
@@ -23,7 +26,7 @@ pub(super) fn group() -> Group {
         "federation-keys.md §Trust", "a log of two more entries is followed whole" => two_steps;
         "federation-keys.md §Trust", "a log that became shorter is refused, and the kept keys stay in force" => shortened;
         "federation-keys.md §Trust", "a log that differs at a known number is refused, and the kept keys stay in force" => rewritten;
-        "federation-keys.md §Document", "a document whose time was over before the first contact is not believed" => expired;
+        "federation-keys.md §Trust", "a document whose time is over leaves the kept keys usable, and brings no others" => expired;
     };
     Group { name: "federation: keys that change", hostile: true, checks }
 }
@@ -41,9 +44,9 @@ async fn arrives(stage: &Stage, peer: &Peer, text: &str) -> Verdict {
 async fn follows(stage: &Stage, entries: usize, n: usize, text: &str) -> Verdict {
     let peer = &stage.roles.keys;
     {
-        let mut state = peer.state();
-        state.published.entries = entries;
-        state.published.signs_with = n;
+        let mut now = peer.state();
+        now.published.entries = entries;
+        now.published.signs_with = n;
     }
     let deadline = Instant::now() + stage.pace.minute + stage.pace.patience;
     loop {
@@ -52,7 +55,7 @@ async fn follows(stage: &Stage, entries: usize, n: usize, text: &str) -> Verdict
                 if Instant::now() > deadline {
                     return differs(said);
                 }
-                sleep(std::time::Duration::from_secs(2)).await;
+                sleep(Duration::from_secs(2)).await;
             }
             other => return other,
         }
@@ -73,25 +76,35 @@ async fn two_steps(stage: &Stage) -> Verdict {
     follows(stage, 4, 3, "with the fourth key").await
 }
 
-/// An envelope that is signed by a key of another log must be refused, and one that is signed by
-/// the kept key must not.
-async fn refused(stage: &Stage, signer: ed25519_dalek::SigningKey) -> Verdict {
-    let peer = &stage.roles.keys;
-    let mut draft = peer.draft(&stage.destination(Kem::XWing)?, CONTROL, &[]);
-    draft.header.signing_key =
-        crate::federation::keys::signing_key_id(&crate::federation::keys::public(&signer));
-    draft.signer = signer;
-    let envelope = stage.build(draft)?;
-    let posted = stage.post(peer, &envelope.encode()).await?;
-    let answer = posted.map_err(|cut| Failure::Differs(cut.to_string()))?;
-    is_refusal(&answer, Some(&[UNKNOWN_KEY]))?;
-    arrives(stage, peer, "with the kept key").await
+/// Envelopes that are signed by a key of another log must be refused, before and after the subject
+/// has looked afresh (how often it does is its own choice), and one that is signed by the kept key
+/// must not.
+async fn refused(stage: &Stage, peer: &Peer, signer: SigningKey) -> Verdict {
+    let before = peer.state().looks;
+    let deadline = Instant::now() + stage.pace.minute;
+    loop {
+        let looked = peer.state().looks > before;
+        let mut draft = peer.draft(&stage.destination(Kem::XWing)?, CONTROL, &[]);
+        draft.header.signing_key = signing_key_id(&public(&signer));
+        draft.signer = signer.clone();
+        let envelope = stage.build(draft)?;
+        let posted = stage.post(peer, &envelope.encode()).await?;
+        let answer = posted.map_err(|cut| Failure::Differs(cut.to_string()))?;
+        is_refusal(&answer, Some(&[UNKNOWN_KEY]))?;
+        if looked {
+            return arrives(stage, peer, "with the kept key").await;
+        }
+        if Instant::now() > deadline {
+            return differs("the subject did not look afresh");
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
 }
 
 async fn shortened(stage: &Stage) -> Verdict {
     let peer = &stage.roles.keys;
     peer.state().published.entries = 2;
-    let ended = refused(stage, derived_key("a key that was never published")).await;
+    let ended = refused(stage, peer, derived_key("a key that was never published")).await;
     peer.state().published.entries = 4;
     ended
 }
@@ -99,29 +112,21 @@ async fn shortened(stage: &Stage) -> Verdict {
 async fn rewritten(stage: &Stage) -> Verdict {
     let peer = &stage.roles.keys;
     {
-        let mut state = peer.state();
-        state.published.rewritten = true;
-        state.published.entries = 4;
+        let mut now = peer.state();
+        now.published.rewritten = true;
+        now.published.entries = 4;
     }
-    let ended = refused(stage, derived_key(&format!("{} rewritten 3", peer.name))).await;
+    let stranger = derived_key(&format!("{} rewritten 3", peer.name));
+    let ended = refused(stage, peer, stranger).await;
     peer.state().published.rewritten = false;
     ended
 }
 
 async fn expired(stage: &Stage) -> Verdict {
-    /// Nothing says which of these it is.
-    const CODES: &[Code] = &[UNKNOWN_KEY, OVERLOADED, DENIED];
     let peer = &stage.roles.expired;
-    peer.begin(&stage.subject.server, Incarnation { number: 1, random: stage.uuid() });
-    let envelope = stage.build(peer.draft(&stage.destination(Kem::XWing)?, CONTROL, &[]))?;
-    let caller = stage.caller(peer, None)?;
-    let request = crate::federation::caller::Request::post(
-        crate::federation::stage::ENVELOPES,
-        envelope.encode(),
-    );
-    let answer = caller.send(&request).await.map_err(|cut| Failure::Differs(cut.to_string()))?;
-    if answer.status == 200 {
-        return differs(format!("it is answered {}", shown(&answer)));
-    }
-    is_refusal(&answer, Some(CODES))
+    arrives(stage, peer, "while the document is valid").await?;
+    peer.state().published.expired = true;
+    let ended = refused(stage, peer, derived_key("another key that was never published")).await;
+    peer.state().published.expired = false;
+    ended
 }

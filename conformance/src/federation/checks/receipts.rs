@@ -40,9 +40,9 @@ pub(super) fn group() -> Group {
 async fn harmless(stage: &Stage, behaviour: Behaviour) -> Verdict {
     let (peer, alice) = (&stage.roles.forger, stage.alice()?);
     let before = {
-        let mut state = peer.state();
-        state.behaviour = behaviour;
-        state.attempts
+        let mut now = peer.state();
+        now.behaviour = behaviour;
+        now.attempts
     };
     let id = stage.server.fresh_uuid();
     let sent = alice.post(&stage.server, &message(&id, &peer.account(), "Zm9yZ2Vk")).await?;

@@ -217,8 +217,8 @@ async fn moved(stage: &Stage, resumes: bool) -> Verdict<Stream> {
     let deadline = Instant::now() + stage.pace.minute;
     loop {
         let records = [one(stage, "in the next life")?];
-        let resumed = resumes.then(|| stream.clone());
-        let (draft, incarnation) = next(stage, &stream, resumed, &records)?;
+        let from = resumes.then(|| stream.clone());
+        let (draft, incarnation) = next(stage, &stream, from, &records)?;
         let receipt = stage.ask(peer, draft).await?;
         if receipt.outcome == outcome::TOO_SOON && Instant::now() < deadline {
             sleep(std::time::Duration::from_secs(1)).await;

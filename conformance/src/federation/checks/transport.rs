@@ -49,21 +49,15 @@ async fn bad_queries(stage: &Stage) -> Verdict {
 }
 
 /// A question as the hostile peer: harmless, and answered 200 on a connection that is in order.
-fn question(stage: &Stage, peer: &Peer) -> Verdict<Vec<u8>> {
-    if peer.state().stream.is_none() {
-        let incarnation = crate::federation::lanes::Incarnation { number: 1, random: stage.uuid() };
-        peer.begin(&stage.subject.server, incarnation);
-        let draft = peer.draft(&stage.destination(Kem::XWing)?, CONTROL, &[]);
-        peer.state().stream = None;
-        return stage.build(draft).map(|envelope| envelope.encode());
-    }
+async fn question(stage: &Stage, peer: &Peer) -> Verdict<Vec<u8>> {
+    stage.is_open(peer).await?;
     let draft = peer.draft(&stage.destination(Kem::XWing)?, CONTROL, &[]);
     stage.build(draft).map(|envelope| envelope.encode())
 }
 
 async fn attempt(stage: &Stage, caller: &Caller, expect: Expect) -> Verdict {
     let peer = &stage.roles.hostile;
-    let posted = caller.send(&Request::post(ENVELOPES, question(stage, peer)?)).await;
+    let posted = caller.send(&Request::post(ENVELOPES, question(stage, peer).await?)).await;
     expect.holds(stage, peer, None, posted)
 }
 
@@ -172,7 +166,7 @@ async fn large_by_chunks(stage: &Stage) -> Verdict {
     let request = Request::post(ENVELOPES, Vec::new());
     let chunked = ("transfer-encoding", "chunked".to_owned());
     let head = request.head(&stage.subject.server, &[chunked]);
-    let chunk = [b"10000\r\n".as_slice(), &[0; 65_536], b"\r\n"].concat();
+    let chunk = [b"10000\r\n".as_slice(), &vec![0; 65_536], b"\r\n"].concat();
     let whole = std::iter::repeat_n(Piece::Bytes(chunk), MAX_ENVELOPE / 65_536);
     let pieces = std::iter::once(Piece::Bytes(head))
         .chain(whole)
@@ -196,7 +190,7 @@ async fn changed(
 
 async fn compressed(stage: &Stage) -> Verdict {
     for coding in ["gzip", "deflate", "br", "zstd"] {
-        let mut request = Request::post(ENVELOPES, question(stage, &stage.roles.hostile)?);
+        let mut request = Request::post(ENVELOPES, question(stage, &stage.roles.hostile).await?);
         request.fields.push(("content-encoding", coding.to_owned()));
         changed(stage, &request, &[MALFORMED]).await?;
     }
@@ -205,7 +199,7 @@ async fn compressed(stage: &Stage) -> Verdict {
 
 async fn media_types(stage: &Stage) -> Verdict {
     for media_type in ["application/json", "text/plain", "application/octet-stream", ""] {
-        let mut request = Request::post(ENVELOPES, question(stage, &stage.roles.hostile)?);
+        let mut request = Request::post(ENVELOPES, question(stage, &stage.roles.hostile).await?);
         request.fields = vec![("content-type", media_type.to_owned())];
         request.fields.retain(|_| !media_type.is_empty());
         changed(stage, &request, &[MALFORMED]).await?;
@@ -274,7 +268,7 @@ fn ended(stage: &Stage, started: Instant, answer: crate::federation::stage::Post
 }
 
 async fn smuggling(stage: &Stage) -> Verdict {
-    let body = question(stage, &stage.roles.hostile)?;
+    let body = question(stage, &stage.roles.hostile).await?;
     let hidden = b"0\r\n\r\nGET /federation/v1/server HTTP/1.1\r\nhost: x\r\n\r\n";
     let request = Request::post(ENVELOPES, Vec::new());
     let two = [("content-length", "5".to_owned()), ("content-length", body.len().to_string())];
