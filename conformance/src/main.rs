@@ -93,7 +93,7 @@ struct Between {
     #[arg(long, default_value_t = 2000)]
     connections: usize,
     /// Ephemerals of the flood.
-    #[arg(long, default_value_t = 5000)]
+    #[arg(long, default_value_t = 17_000)]
     ephemerals: usize,
     /// Only checks whose group, section or statement contains this.
     #[arg(long)]
@@ -170,7 +170,7 @@ async fn federation(between: Between) -> Result<ExitCode, String> {
         pace: Pace {
             patience: Duration::from_secs(15),
             minute: Duration::from_secs(65),
-            slow: Duration::from_secs(60),
+            slow: Duration::from_mins(1),
             harm: Duration::from_secs(2),
             connections: between.connections,
             ephemerals: between.ephemerals,

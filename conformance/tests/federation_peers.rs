@@ -38,7 +38,6 @@ mod tests {
     /// Checks that look at what a peer that is no server with clients and a listener of its own
     /// cannot have: other peers' documents, the client API, bounds of its own.
     const BEYOND_A_PEER: &[&str] = &[
-        "an event of more than 512 KiB is rejected by itself",
         "a message into a conversation of others is not delivered there",
         "queries of another origin, for another server, too old, or forged are refused",
     ];

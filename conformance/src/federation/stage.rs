@@ -1,8 +1,10 @@
 //! What the checks of the federation share: the subject, the peers, two local users, and ways to
 //! send and to see what arrived.
 
+mod seen;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -11,7 +13,6 @@ use std::{
 };
 
 use rand::{SeedableRng as _, rngs::StdRng};
-use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::{
@@ -24,15 +25,15 @@ use super::{
     },
     keys::Document,
     lanes::{Incarnation, Uuid, sha256},
-    peer::{Destination, Draft, Peer, as_uuid, parse_uuid, uuid_text},
+    peer::{Destination, Draft, Peer, as_uuid, parse_uuid},
     seal::Kem,
     tls::{self, Authority, Credential},
 };
 use crate::{
     identifiers::direct_conversation,
-    person::{Person, message},
+    person::Person,
     server::Server,
-    verdict::{Failure, Verdict, differs, list, must_be},
+    verdict::{Failure, Verdict, differs, must_be},
 };
 
 /// Where envelopes go.
@@ -43,8 +44,6 @@ pub const MESSAGES: u64 = 2;
 pub const RECEIPTS: u64 = 3;
 /// The lane of control.
 pub const CONTROL: u64 = 1;
-/// Pause between two looks.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// How long things take and may take.
 #[derive(Debug, Clone, Copy)]
@@ -185,7 +184,7 @@ impl Stage {
         let config = config.map_err(Failure::Unreachable)?;
         let quiet = peer.name == self.roles.witness.name;
         let source = if quiet { self.quiet_source } else { None };
-        Ok(Caller { config, source, ..self.caller.clone() })
+        Ok(Caller { source, config, ..self.caller.clone() })
     }
 
     /// Posts an envelope's bytes as a peer. An honest peer waits when it is asked to.
@@ -339,154 +338,6 @@ impl Stage {
     /// A message of a peer's user to a local user, in its record.
     pub fn message(&self, peer: &Peer, to: &Person, text: &str) -> Enclosed {
         self.enclose(peer, &self.event(peer, to, text))
-    }
-
-    /// The messages and the other entries of a person's whole inbox.
-    ///
-    /// # Errors
-    /// [`Failure`] if the server refuses.
-    pub async fn inbox(&self, person: &Person) -> Verdict<(Vec<Value>, Vec<Value>)> {
-        let (mut messages, mut events, mut since) = (Vec::new(), Vec::new(), "c0".to_owned());
-        loop {
-            let page = person.sync(&self.server, &format!("?since={since}&limit=1000")).await?;
-            messages.extend_from_slice(list(&page, "messages")?);
-            events.extend_from_slice(list(&page, "events")?);
-            if page.get("has_more") != Some(&Value::Bool(true)) {
-                return Ok((messages, events));
-            }
-            since = crate::verdict::text(&page, "next_cursor")?.to_owned();
-        }
-    }
-
-    /// Messages of a sender with this id in a person's inbox.
-    ///
-    /// # Errors
-    /// [`Failure`] if the server refuses.
-    pub async fn found(&self, person: &Person, from: &str, id: Uuid) -> Verdict<Vec<Value>> {
-        let (mut messages, _) = self.inbox(person).await?;
-        let id = uuid_text(id);
-        messages.retain(|message| {
-            message.get("id").is_some_and(|value| *value == id.as_str())
-                && message.get("from").is_some_and(|value| value == from)
-        });
-        Ok(messages)
-    }
-
-    /// Waits until a message arrived, which must be there once.
-    ///
-    /// # Errors
-    /// [`Failure::Differs`] if it does not come, or came twice.
-    pub async fn arrived(&self, person: &Person, from: &str, id: Uuid) -> Verdict<Value> {
-        let deadline = Instant::now() + self.pace.patience;
-        loop {
-            let found = self.found(person, from, id).await?;
-            match found.as_slice() {
-                [one] => return Ok(one.clone()),
-                [] if Instant::now() < deadline => sleep(LOOK).await,
-                [] => return differs(format!("message {} did not arrive", uuid_text(id))),
-                more => return differs(format!("a message arrived {} times", more.len())),
-            }
-        }
-    }
-
-    /// Waits for a status in a person's inbox that `wanted` accepts.
-    ///
-    /// # Errors
-    /// [`Failure::Differs`] if none comes in time.
-    pub async fn status(
-        &self,
-        person: &Person,
-        what: &str,
-        wanted: impl Fn(&Value) -> bool,
-    ) -> Verdict<Value> {
-        let deadline = Instant::now() + self.pace.patience;
-        loop {
-            let (_, events) = self.inbox(person).await?;
-            if let Some(found) = events.iter().rev().find(|event| wanted(event)) {
-                return Ok(found.clone());
-            }
-            if Instant::now() >= deadline {
-                let last = events.last().map(crate::verdict::short).unwrap_or_default();
-                return differs(format!("{what} did not come; the last entry is {last}"));
-            }
-            sleep(LOOK).await;
-        }
-    }
-
-    /// Waits until `peer` received an event that `wanted` accepts.
-    ///
-    /// # Errors
-    /// [`Failure::Differs`] if none comes in time.
-    pub async fn received(
-        &self,
-        peer: &Peer,
-        what: &str,
-        wanted: impl Fn(&super::site::Received) -> bool,
-    ) -> Verdict<super::site::Received> {
-        let deadline = Instant::now() + self.pace.patience;
-        loop {
-            let found = peer.state().received.iter().find(|one| wanted(one)).cloned();
-            if let Some(found) = found {
-                return Ok(found);
-            }
-            if Instant::now() >= deadline {
-                return differs(format!("{} did not receive {what}", peer.name));
-            }
-            sleep(LOOK).await;
-        }
-    }
-
-    /// Another peer and a local user must be served, as if nothing happened.
-    ///
-    /// # Errors
-    /// [`Failure::Differs`] if they are not.
-    pub async fn bystanders(&self) -> Verdict {
-        let told = |who: &'static str| {
-            move |failure: Failure| Failure::Differs(format!("afterwards {who}: {failure}"))
-        };
-        self.witness_is_served().await.map_err(told("another peer is not served"))?;
-        self.locals_are_served().await.map_err(told("a local user is not served"))
-    }
-
-    async fn witness_is_served(&self) -> Verdict {
-        let (alice, witness) = (self.alice()?, &self.roles.witness);
-        let enclosed = self.message(witness, alice, "still there?");
-        let id = enclosed.id;
-        self.send(witness, MESSAGES, &[Record::Event(enclosed)]).await?;
-        self.arrived(alice, &witness.account(), id).await.map(drop)
-    }
-
-    async fn locals_are_served(&self) -> Verdict {
-        let (alice, bob) = (self.alice()?, self.bob()?);
-        let id = self.server.fresh_uuid();
-        alice.post(&self.server, &message(&id, &bob.account, "bG9jYWw=")).await?;
-        self.local.lock().unwrap_or_else(PoisonError::into_inner).push(id.clone());
-        self.arrived(bob, &alice.account, parse_uuid(&id)).await.map(drop)
-    }
-
-    /// What the local users wrote must be there, once and in order, and nothing else between them.
-    ///
-    /// # Errors
-    /// [`Failure::Differs`] if it is not.
-    pub async fn local_conversation_is_intact(&self) -> Verdict {
-        let (alice, bob) = (self.alice()?, self.bob()?);
-        let conversation = direct_conversation(&alice.account, &bob.account);
-        let (messages, events) = self.inbox(bob).await?;
-        let of_the_pair = |value: &&Value| {
-            value.get("conversation_id").is_some_and(|id| *id == conversation.as_str())
-        };
-        let ids = messages.iter().filter(of_the_pair).filter_map(|message| message.get("id"));
-        let ids: Vec<_> = ids.filter_map(Value::as_str).map(str::to_owned).collect();
-        let written = self.local.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        must_be("the number of local messages", &ids.len(), &written.len())?;
-        must_be("the local conversation", &ids, &written)?;
-        let strangers: BTreeSet<_> = events
-            .iter()
-            .filter(of_the_pair)
-            .filter_map(|event| event.get("user").and_then(Value::as_str))
-            .filter(|user| !user.ends_with(&format!("@{}", self.subject.server)))
-            .collect();
-        must_be("strangers in the local conversation", &strangers, &BTreeSet::new())
     }
 }
 

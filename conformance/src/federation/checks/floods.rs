@@ -14,6 +14,7 @@ use crate::{
         caller::{Caller, Cut, Line, Piece, Request},
         expect::is_refusal,
         formats::records::Record,
+        receiving::MAX_DIGESTS,
         refusals::NOT_FRESH,
         seal::Kem,
         stage::{ENVELOPES, MESSAGES, Stage},
@@ -158,8 +159,11 @@ async fn ephemerals(stage: &Stage) -> Verdict {
     let caller = hostile(stage)?;
     let mut line = open(&caller).await?;
     let (mut taken, mut refused) = (0_usize, 0_usize);
+    // All of one moment: none makes room for the next.
+    let created = stage.now();
     for _ in 0..stage.pace.ephemerals {
-        let draft = peer.draft(&stage.destination(Kem::X25519)?, 0, &[]);
+        let mut draft = peer.draft(&stage.destination(Kem::X25519)?, 0, &[]);
+        draft.header.created = created;
         let envelope = stage.build(draft)?.encode();
         let Ok(answer) = line.send(&Request::post(ENVELOPES, envelope)).await else {
             // It may also close the connection.
@@ -174,6 +178,9 @@ async fn ephemerals(stage: &Stage) -> Verdict {
             let late = LATER.iter().chain([&NOT_FRESH]).copied().collect::<Vec<_>>();
             is_refusal(&answer, Some(&late))?;
         }
+    }
+    if taken > MAX_DIGESTS {
+        return differs(format!("{taken} ephemerals of one moment are taken"));
     }
     let enclosed = stage.message(peer, alice, "after the flood");
     let id = enclosed.id;

@@ -36,9 +36,13 @@ pub(super) async fn get(stage: &Stage, peer: &Peer, path: &str) -> Verdict<Vec<u
     Ok(answer.body)
 }
 
-async fn document(stage: &Stage) -> Verdict {
+async fn fetched(stage: &Stage) -> Verdict<Document> {
     let bytes = get(stage, &stage.roles.honest, "/federation/v1/server").await?;
-    let document = Document::read(&bytes).map_err(|err| Failure::Differs(err.to_string()))?;
+    Document::read(&bytes).map_err(|err| Failure::Differs(err.to_string()))
+}
+
+async fn document(stage: &Stage) -> Verdict {
+    let document = fetched(stage).await?;
     must_be("the server", &document.server, &stage.subject.server)?;
     let now = stage.now();
     if (document.issued.saturating_sub(300_000)..=document.until).contains(&now) {
@@ -55,13 +59,14 @@ async fn log(stage: &Stage) -> Verdict {
 }
 
 async fn versions(stage: &Stage) -> Verdict {
-    let one = |list: &[u64]| list.contains(&1);
-    must_be("envelope version 1", &one(&stage.subject.envelopes), &true)?;
-    must_be("payload version 1", &one(&stage.subject.payloads), &true)
+    let document = fetched(stage).await?;
+    must_be("envelope version 1", &document.envelopes.contains(&1), &true)?;
+    must_be("payload version 1", &document.payloads.contains(&1), &true)
 }
 
 async fn offers(stage: &Stage) -> Verdict {
-    let offered: Vec<_> = stage.subject.entry.sealing.iter().map(|(kem, _)| *kem).collect();
+    let document = fetched(stage).await?;
+    let offered: Vec<_> = document.entry.sealing.iter().map(|(kem, _)| *kem).collect();
     must_be("the first encapsulation", &offered.first(), &Some(&0x647a))?;
     must_be("X25519", &offered.contains(&0x20), &true)
 }
