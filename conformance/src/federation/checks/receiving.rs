@@ -262,9 +262,9 @@ async fn rejected_again(stage: &Stage) -> Verdict {
     let reason = |receipt: &crate::federation::formats::receipt::Receipt| {
         receipt.rejections.iter().map(|one| one.reason).collect::<Vec<_>>()
     };
-    must_be("the later verdict", &reason(&second), &reason(&first))?;
     let found = stage.found(alice, &peer.account(), id).await?;
-    must_be("messages of a failed event", &found.len(), &0)
+    must_be("messages of a failed event", &found.len(), &0)?;
+    must_be("the later verdict", &reason(&second), &reason(&first))
 }
 
 async fn extensions(stage: &Stage) -> Verdict {
