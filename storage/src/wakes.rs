@@ -14,6 +14,8 @@ pub enum Wake {
     Inboxes(Vec<Uuid>),
     /// These sessions were ended.
     Ended(Vec<SessionId>),
+    /// These accounts are gone: forget what is remembered of them.
+    Gone(Vec<Uuid>),
     /// Hints may have been lost: look at every inbox that has a connected device.
     Missed,
 }
@@ -26,4 +28,7 @@ pub trait Wakes: Send + Sync {
 
     /// Tells the others that sessions were ended. (A commit tells of inboxes by itself.)
     async fn ended(&self, sessions: &[SessionId]) -> Result<(), StoreError>;
+
+    /// Tells the others that accounts are gone.
+    async fn gone(&self, accounts: &[Uuid]) -> Result<(), StoreError>;
 }

@@ -28,7 +28,7 @@ use posthouse_protocol::{
     time::Timestamp,
 };
 use posthouse_storage::{
-    accounts::{Accounts, NewAccount, NewDevice},
+    accounts::{Accounts, NewAccount, NewDevice, PasswordHash},
     bodies::BodyId,
     ledger::{Accept, Ledger, Outcome},
     sessions::NewSession,
@@ -104,7 +104,8 @@ impl Bench {
             let new_account = NewAccount {
                 id: account,
                 handle: HandleName::parse(&format!("u{}", self.next))?,
-                password_hash: "$argon2id$".into(),
+                password_hash: PasswordHash("$argon2id$".into()),
+                invite: None,
                 created_at: at,
             };
             let new_device = NewDevice {

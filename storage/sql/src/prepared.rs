@@ -7,7 +7,8 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::{
-    SqlStore, accounts, bodies, commit, db, leases, pages, receipts, retention, servers, sessions,
+    SqlStore, accounts, bodies, commit, db, erasure, factors, invites, leases, pages, receipts,
+    retention, servers, sessions,
     statement::{Dialect, MAX_ROWS, Statement},
     wakes,
 };
@@ -19,6 +20,9 @@ pub(crate) fn all() -> Vec<(String, &'static Statement)> {
         ("bodies", bodies::ALL),
         ("commit::read", commit::read::ALL),
         ("commit::write", commit::write::ALL),
+        ("erasure", erasure::ALL),
+        ("factors", factors::ALL),
+        ("invites", invites::ALL),
         ("leases", leases::ALL),
         ("pages", pages::ALL),
         ("receipts", receipts::ALL),
@@ -85,8 +89,14 @@ async fn on_postgres() {
 #[tokio::test]
 async fn with_indices_on_sqlite() {
     /// Small by nature, walked in order up to a limit, or an index of nothing but what is sought.
-    const MAY_SCAN: [&str; 4] =
-        ["outbox::WAITING", "sessions::FORGET", "commit::read::NEXT_REFS", "retention::HAND_OVER"];
+    const MAY_SCAN: [&str; 6] = [
+        "erasure::UNFINISHED",
+        "invites::LIST",
+        "outbox::WAITING",
+        "sessions::FORGET",
+        "commit::read::NEXT_REFS",
+        "retention::HAND_OVER",
+    ];
     /// What a statement itself makes: VALUES lists and subqueries.
     const OWN: [&str; 6] = ["v", "CONSTANT ROW", "(subquery", "chosen", "gone", "found"];
     let (_directory, store) = sqlite().await;

@@ -28,7 +28,7 @@ mod coverage;
 mod key;
 
 pub(crate) use coverage::Coverage;
-pub(crate) use key::Key;
+pub(crate) use key::{Key, slots_of};
 
 statements! {
     POSITIONS = Statement::rows(

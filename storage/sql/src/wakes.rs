@@ -1,7 +1,7 @@
 //! The port `Wakes`: LISTEN and NOTIFY between the processes of one PostgreSQL.
 //!
-//! A payload is the sending node's id (32 hex digits), a letter (`i` inboxes, `e` ended sessions)
-//! and the ids, 32 hex digits each. A commit's notifications are sent by the transaction itself,
+//! A payload is the sending node's id (32 hex digits), a letter (`i` inboxes, `e` ended sessions,
+//! `g` accounts that are gone) and the ids, 32 hex digits each. A commit's notifications are sent by the transaction itself,
 //! so that they arrive if and only if it committed.
 
 use async_trait::async_trait;
@@ -33,6 +33,7 @@ const MAX_IDS: usize = 240;
 
 const INBOXES: char = 'i';
 const ENDED: char = 'e';
+const GONE: char = 'g';
 
 /// The connection that listens; opened by the first to wait.
 #[derive(Default)]
@@ -85,6 +86,7 @@ fn parse(payload: &str, node: Uuid) -> Option<Wake> {
     Some(match (kind.chars().next(), ids) {
         (Some(INBOXES), Some(ids)) => Wake::Inboxes(ids),
         (Some(ENDED), Some(ids)) => Wake::Ended(ids.into_iter().map(SessionId).collect()),
+        (Some(GONE), Some(ids)) => Wake::Gone(ids),
         // A newer version's, perhaps.
         _ => Wake::Missed,
     })
@@ -135,6 +137,16 @@ impl Wakes for SqlStore {
         let ids: Vec<Uuid> = sessions.iter().map(|session| session.0).collect();
         let mut script = Script::new(Dialect::Postgres);
         notify(&mut script, self.inner.node, ENDED, &ids);
+        self.db().read(script).await?;
+        Ok(())
+    }
+
+    async fn gone(&self, accounts: &[Uuid]) -> Result<(), StoreError> {
+        if self.db().dialect() == Dialect::Sqlite || accounts.is_empty() {
+            return Ok(());
+        }
+        let mut script = Script::new(Dialect::Postgres);
+        notify(&mut script, self.inner.node, GONE, accounts);
         self.db().read(script).await?;
         Ok(())
     }
