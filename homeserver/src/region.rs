@@ -3,19 +3,23 @@
 
 use std::sync::{Arc, Mutex};
 
-use posthouse_client_api::ports::{Accounts, Messaging, Presence};
+use posthouse_client_api::ports::{Accounts, Messaging, Presence, Security};
 use posthouse_crypto::sign::SigningKey;
 use posthouse_protocol::{id::ServerName, problem::Rejection, time::Clock};
 use posthouse_storage::{
     accounts::Accounts as AccountsStore,
+    erasure::Erasure,
+    factors::Factors,
+    invites::Invites,
     message_store::MessageStore,
     sessions::Sessions as SessionsStore,
     wakes::{Wake, Wakes},
 };
+use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    accounts::{AccountsService, Directory, Passwords, Registration, Tokens},
+    accounts::{AccountsService, Directory, Eraser, Guesses, Passwords, Registration, Tokens},
     delivery::{
         CommitConfig, CommitCounters, Committer, Connections, MessagingService, Progress, Recent,
         Told,
@@ -49,6 +53,12 @@ pub struct Stores {
     pub accounts: Arc<dyn AccountsStore>,
     /// Sessions.
     pub sessions: Arc<dyn SessionsStore>,
+    /// Invitations.
+    pub invites: Arc<dyn Invites>,
+    /// Second factors.
+    pub factors: Arc<dyn Factors>,
+    /// Deletion of accounts.
+    pub erasure: Arc<dyn Erasure>,
     /// Messages.
     pub messages: MessageStore,
     /// Hints between the region's processes.
@@ -113,10 +123,22 @@ impl Region {
             },
             shutdown.clone(),
         );
+        let begun = Arc::new(Notify::new());
+        let eraser = Eraser {
+            server: config.server.clone(),
+            erasure: Arc::clone(&stores.erasure),
+            messages: stores.messages.clone(),
+            clock: Arc::clone(&clock),
+            begun: Arc::clone(&begun),
+        };
         let accounts = Arc::new(AccountsService {
             registration: config.registration,
             accounts: Arc::clone(&stores.accounts),
             sessions: Arc::clone(&stores.sessions),
+            factors: stores.factors,
+            erasure: Arc::clone(&stores.erasure),
+            begun: Arc::clone(&begun),
+            guesses: Guesses::new(),
             wakes: Arc::clone(&stores.wakes),
             directory: Arc::clone(&directory),
             passwords,
@@ -154,7 +176,12 @@ impl Region {
         ));
         tasks.spawn(watchers.run(Arc::clone(&clock), shutdown.clone()));
         tasks.spawn(run_retention(stores.messages, Arc::clone(&clock), shutdown.clone()));
-        tasks.spawn(run_session_retention(stores.sessions, clock, shutdown.clone()));
+        tasks.spawn(eraser.run(shutdown.clone()));
+        tasks.spawn(run_session_retention(
+            (stores.sessions, stores.invites),
+            clock,
+            shutdown.clone(),
+        ));
         tasks.spawn(listen(stores.wakes, Arc::clone(&accounts), shutdown));
         tasks.close();
         Ok(Self { accounts, messaging, presence, tasks })
@@ -163,6 +190,16 @@ impl Region {
     /// The accounts port.
     pub fn accounts(&self) -> Arc<dyn Accounts> {
         Arc::<AccountsService>::clone(&self.accounts)
+    }
+
+    /// The port of what protects accounts.
+    pub fn security(&self) -> Arc<dyn Security> {
+        Arc::<AccountsService>::clone(&self.accounts)
+    }
+
+    /// Accounts, for the operator.
+    pub fn accounts_service(&self) -> Arc<AccountsService> {
+        Arc::clone(&self.accounts)
     }
 
     /// The messaging port.
@@ -205,12 +242,15 @@ async fn listen(
                 }
             }
             Ok(Wake::Ended(sessions)) => accounts.sessions_ended(&sessions),
+            Ok(Wake::Gone(gone)) => accounts.accounts_gone(&gone),
             Ok(Wake::Missed) => {
+                accounts.forget_all();
                 accounts.connections.inboxes_may_have_grown();
                 accounts.check_connected_sessions().await;
             }
             Err(err) => {
                 tracing::warn!(error = %err, "hints of other processes cannot be had");
+                accounts.forget_all();
                 tokio::time::sleep(RETRY).await;
             }
         }

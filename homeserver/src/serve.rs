@@ -29,6 +29,7 @@ use crate::{
     delivery::CommitConfig,
     failure::{Exit, Failure},
     keys, logging,
+    operator::Operator,
     random::Random,
     region::{Region, RegionConfig, Stores, Surroundings},
     regions::Alone,
@@ -98,6 +99,17 @@ async fn serve(config: Config, console: Console) -> Result<(), Failure> {
         region: Arc::clone(&region),
         certificate: certificate.clone(),
         domain: config.domain.clone(),
+        operator: Operator {
+            server: config.domain.clone(),
+            accounts: Arc::new(store.clone()),
+            invites: Arc::new(store.clone()),
+            erasure: Arc::new(store.clone()),
+            wakes: Arc::new(store.clone()),
+            running: Some(region.accounts_service()),
+            clock: Arc::clone(&clock),
+            random: Arc::clone(&random),
+        },
+        operator_key: key.verifying_key(),
         draining: draining.clone(),
     });
 
@@ -156,6 +168,9 @@ fn start_region(
     let stores = Stores {
         accounts: Arc::<SqlStore>::clone(&store),
         sessions: Arc::<SqlStore>::clone(&store),
+        invites: Arc::<SqlStore>::clone(&store),
+        factors: Arc::<SqlStore>::clone(&store),
+        erasure: Arc::<SqlStore>::clone(&store),
         messages: store.message_store(),
         wakes: store,
     };
@@ -171,6 +186,7 @@ fn start_region(
 fn ports(region: &Region, store: &SqlStore) -> Ports {
     Ports {
         accounts: region.accounts(),
+        security: region.security(),
         messaging: region.messaging(),
         presence: region.presence(),
         health: Arc::new(operator::StoreHealth(store.clone())),
@@ -181,6 +197,7 @@ fn edge_config(config: &Config) -> client_api::Config {
     let mut edge = client_api::Config::new(config.domain.clone());
     edge.registration = match config.registration {
         Registration::Open => Shown::Open,
+        Registration::Invite => Shown::Invite,
         Registration::Closed => Shown::Closed,
     };
     edge.allow_unencrypted = config.policy.allow_unencrypted;

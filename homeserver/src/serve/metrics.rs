@@ -4,11 +4,12 @@ use core::fmt::{Display, Write};
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use posthouse_client_api::Edge;
+use posthouse_crypto::sign::VerifyingKey;
 use posthouse_protocol::id::ServerName;
 use posthouse_storage_sql::SqlStore;
 use tokio_util::sync::CancellationToken;
 
-use crate::{region::Region, tls::CurrentCertificate};
+use crate::{operator::Operator, region::Region, tls::CurrentCertificate};
 
 /// Where the numbers are.
 pub(super) struct Facts {
@@ -17,6 +18,10 @@ pub(super) struct Facts {
     pub(super) region: Arc<Region>,
     pub(super) certificate: Option<Arc<CurrentCertificate>>,
     pub(super) domain: ServerName,
+    /// Carries out what the operator orders.
+    pub(super) operator: Operator,
+    /// Shows that an order is the operator's.
+    pub(super) operator_key: VerifyingKey,
     /// Cancelled once the server stops.
     pub(super) draining: CancellationToken,
 }

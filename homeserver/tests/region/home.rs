@@ -18,6 +18,7 @@ use posthouse_homeserver::{
     accounts::Registration,
     clock::SystemClock,
     delivery::{CommitConfig, accept::Policy},
+    operator::Operator,
     random::Random,
     region::{Region, RegionConfig, Stores, Surroundings},
     regions::Alone,
@@ -114,6 +115,9 @@ impl Home {
         let stores = Stores {
             accounts: Arc::<SqlStore>::clone(&shared),
             sessions: Arc::<SqlStore>::clone(&shared),
+            invites: Arc::<SqlStore>::clone(&shared),
+            factors: Arc::<SqlStore>::clone(&shared),
+            erasure: Arc::<SqlStore>::clone(&shared),
             messages: store.message_store(),
             wakes: shared,
         };
@@ -138,6 +142,7 @@ impl Home {
         let region = Region::start(&config, stores, &key, surroundings).unwrap();
         let ports = Ports {
             accounts: region.accounts(),
+            security: region.security(),
             messaging: region.messaging(),
             presence: region.presence(),
             health: Arc::new(AlwaysReady),
@@ -164,6 +169,27 @@ impl Home {
 
     pub(crate) fn store(&self) -> &SqlStore {
         &self.running.as_ref().unwrap().store
+    }
+
+    /// What protects accounts, as device linking sees it.
+    pub(crate) fn security(&self) -> Arc<dyn posthouse_client_api::ports::Security> {
+        self.running.as_ref().unwrap().region.security()
+    }
+
+    /// What the operator's listener carries orders out with.
+    pub(crate) fn operator(&self) -> Operator {
+        let running = self.running.as_ref().unwrap();
+        let store = Arc::new(running.store.clone());
+        Operator {
+            server: server(),
+            accounts: Arc::<SqlStore>::clone(&store),
+            invites: Arc::<SqlStore>::clone(&store),
+            erasure: Arc::<SqlStore>::clone(&store),
+            wakes: store,
+            running: Some(running.region.accounts_service()),
+            clock: Arc::<ShiftedClock>::clone(&self.clock),
+            random: Arc::new(Random::from_seed(system_seed())),
+        }
     }
 
     pub(crate) fn connector(&self) -> Connector {
