@@ -45,7 +45,7 @@ impl Eraser {
             match self.round(&shutdown).await {
                 Ok(()) => {}
                 Err(err) => {
-                    tracing::warn!(error = %err, "erasing an account failed; it goes on later")
+                    tracing::warn!(error = %err, "erasing an account failed; it goes on later");
                 }
             }
             tokio::select! {
