@@ -17,7 +17,7 @@ use crate::{
         value::{Form, Raw},
     },
     console::Console,
-    demo,
+    demo, doctor,
     failure::{Exit, Failure},
     init::{self, CertificateChoice},
     serve,
@@ -57,6 +57,23 @@ enum Command {
         /// End when the story is told, instead of serving until Ctrl-C.
         #[arg(long)]
         once: bool,
+    },
+    /// Find out why another region is not reached: DNS, TCP, TLS, keys, clock, echo.
+    #[command(
+        after_help = "A running server is asked, which knows the region's keys; without one this \
+        process\nexamines by itself. Exit code 5 if the region is not reachable.\n\n\
+        Examples:\n  \
+        posthouse doctor south.example\n  \
+        posthouse doctor south.example --json --config /etc/posthouse/posthouse.toml"
+    )]
+    Doctor {
+        /// The other region.
+        domain: String,
+        /// Print the report as JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        settings: ConfigArgs,
     },
     /// Look at settings.
     #[command(subcommand)]
@@ -183,6 +200,11 @@ fn run(command: Command, console: Console) -> Result<(), Failure> {
             serve::run(config, console)
         }
         Command::Demo { once } => demo::run(once, console),
+        Command::Doctor { domain, json, settings } => {
+            let peer = parsed("DOMAIN", &table::DOMAIN, &domain)?;
+            let (config, _) = settings.load()?;
+            doctor::run(&config, &peer, json, console)
+        }
         Command::Config(ConfigCommand::Check(args)) => {
             let (config, sources) = args.load()?;
             console.text(config::effective(&sources));

@@ -10,6 +10,8 @@ pub mod presence;
 
 pub mod random;
 
+pub mod federation;
+
 pub mod region;
 
 pub mod regions;
@@ -35,5 +37,7 @@ pub mod clock;
 pub mod console;
 
 pub mod demo;
+
+pub mod doctor;
 
 pub mod failure;

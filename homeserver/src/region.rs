@@ -5,13 +5,17 @@ use std::sync::{Arc, Mutex};
 
 use posthouse_client_api::ports::{Accounts, Messaging, Presence, Security};
 use posthouse_crypto::sign::SigningKey;
-use posthouse_protocol::{id::ServerName, problem::Rejection, time::Clock};
+use posthouse_federation::ports::{EphemeralSink, InboundStore};
+use posthouse_protocol::{
+    federation::stream::Lane, id::ServerName, problem::Rejection, time::Clock,
+};
 use posthouse_storage::{
     accounts::Accounts as AccountsStore,
     erasure::Erasure,
     factors::Factors,
     invites::Invites,
     message_store::MessageStore,
+    reception::Receptions,
     sessions::Sessions as SessionsStore,
     wakes::{Wake, Wakes},
 };
@@ -26,6 +30,7 @@ use crate::{
         accept::{Gate, Policy},
         run_retention, run_session_retention,
     },
+    federation::{Ephemerals, Reception, ReceptionParts},
     presence::{Acquaintance, PresenceService, Watchers},
     random::Random,
     regions::Regions,
@@ -61,6 +66,8 @@ pub struct Stores {
     pub erasure: Arc<dyn Erasure>,
     /// Messages.
     pub messages: MessageStore,
+    /// What other regions send.
+    pub receptions: Arc<dyn Receptions>,
     /// Hints between the region's processes.
     pub wakes: Arc<dyn Wakes>,
 }
@@ -84,6 +91,9 @@ pub struct Region {
     accounts: Arc<AccountsService>,
     messaging: Arc<MessagingService>,
     presence: Arc<PresenceService>,
+    directory: Arc<Directory>,
+    reception: Arc<Reception>,
+    ephemerals: Arc<Ephemerals>,
     tasks: TaskTracker,
 }
 
@@ -163,12 +173,22 @@ impl Region {
             connections: Arc::clone(&connections),
             watchers: Arc::clone(&watchers),
             acquaintance,
-            directory,
+            directory: Arc::clone(&directory),
             random,
             clock: Arc::clone(&clock),
             typing: Mutex::default(),
         });
+        let reception = Arc::new(Reception::new(ReceptionParts {
+            receptions: stores.receptions,
+            messages: stores.messages.clone(),
+            directory: Arc::clone(&directory),
+            connections: Arc::clone(&connections),
+            random: Arc::clone(&messaging.random),
+            allow_unencrypted: config.policy.allow_unencrypted,
+        }));
+        let ephemerals = ephemerals(config, &presence, recent, Arc::clone(&clock));
         tasks.spawn(committing);
+        let hinted = (Arc::clone(&accounts), Arc::clone(&regions));
         tasks.spawn(progress.run(
             stores.messages.clone(),
             (connections, regions),
@@ -182,9 +202,9 @@ impl Region {
             clock,
             shutdown.clone(),
         ));
-        tasks.spawn(listen(stores.wakes, Arc::clone(&accounts), shutdown));
+        tasks.spawn(listen(stores.wakes, hinted, shutdown));
         tasks.close();
-        Ok(Self { accounts, messaging, presence, tasks })
+        Ok(Self { accounts, messaging, presence, directory, reception, ephemerals, tasks })
     }
 
     /// The accounts port.
@@ -212,6 +232,21 @@ impl Region {
         Arc::<PresenceService>::clone(&self.presence)
     }
 
+    /// What takes events of other regions.
+    pub fn reception(&self) -> Arc<dyn InboundStore> {
+        Arc::<Reception>::clone(&self.reception)
+    }
+
+    /// What takes ephemerals of other regions.
+    pub fn ephemerals(&self) -> Arc<dyn EphemeralSink> {
+        Arc::<Ephemerals>::clone(&self.ephemerals)
+    }
+
+    /// Who lives here.
+    pub fn directory(&self) -> Arc<Directory> {
+        Arc::clone(&self.directory)
+    }
+
     /// What was committed since the start.
     pub fn counters(&self) -> &CommitCounters {
         self.messaging.committer.counters()
@@ -224,10 +259,28 @@ impl Region {
     }
 }
 
+/// What takes ephemerals of other regions.
+fn ephemerals(
+    config: &RegionConfig,
+    presence: &Arc<PresenceService>,
+    recent: Arc<Recent>,
+    clock: Arc<dyn Clock>,
+) -> Arc<Ephemerals> {
+    Arc::new(Ephemerals {
+        own: config.server.clone(),
+        allow_unencrypted: config.policy.allow_unencrypted,
+        acquaintance: Arc::clone(&presence.acquaintance),
+        connections: Arc::clone(&presence.connections),
+        recent,
+        presence: Arc::clone(presence),
+        clock,
+    })
+}
+
 /// Hints from the region's other processes.
 async fn listen(
     wakes: Arc<dyn Wakes>,
-    accounts: Arc<AccountsService>,
+    (accounts, regions): (Arc<AccountsService>, Arc<dyn Regions>),
     shutdown: CancellationToken,
 ) {
     loop {
@@ -239,6 +292,11 @@ async fn listen(
             Ok(Wake::Inboxes(grown)) => {
                 for account in grown {
                     accounts.connections.inbox_grew(account);
+                }
+            }
+            Ok(Wake::Outboxes(grown)) => {
+                for (region, lane) in grown.iter().flat_map(|r| Lane::ALL.map(|lane| (r, lane))) {
+                    regions.wake(region, lane);
                 }
             }
             Ok(Wake::Ended(sessions)) => accounts.sessions_ended(&sessions),

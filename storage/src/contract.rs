@@ -34,6 +34,10 @@ pub mod concurrency;
 
 pub mod leases;
 
+pub mod outbox;
+
+pub mod forwarding;
+
 pub mod retention;
 
 pub mod bodies;
@@ -46,7 +50,7 @@ use async_trait::async_trait;
 
 use crate::{
     accounts::Accounts, bodies::Bodies, erasure::Erasure, factors::Factors, invites::Invites,
-    leases::Leases, ledger::Ledger, sessions::Sessions, wakes::Wakes,
+    leases::Leases, ledger::Ledger, outbox::Outbox, sessions::Sessions, wakes::Wakes,
 };
 
 /// Everything that an adapter of the ledger's database implements.
@@ -59,6 +63,7 @@ pub trait Store:
     + Bodies
     + Ledger
     + Leases
+    + Outbox
     + Wakes
     + Clone
     + 'static
@@ -74,6 +79,7 @@ impl<T> Store for T where
         + Bodies
         + Ledger
         + Leases
+        + Outbox
         + Wakes
         + Clone
         + 'static
@@ -177,6 +183,30 @@ macro_rules! contract_tests {
                 a_lease_has_one_holder
                 an_expired_lease_passes_on_with_a_higher_fence
                 a_released_lease_is_free_at_once
+            }
+            outbox {
+                indices_are_dense_in_every_lane
+                indices_become_visible_in_order
+                only_what_was_read_is_offered
+                a_load_is_bounded_by_entries_and_bytes
+                a_stale_fence_writes_nothing
+                what_is_settled_again_is_told_once
+                accepted_watermarks_leave_out_what_failed
+                keys_do_not_claim_messages
+                messages_to_several_fail_as_one
+                a_failure_is_final
+                everything_fails_in_small_rounds
+                forgetting_and_failing_release_bodies
+                waiting_bodies_outlive_the_retention
+                overdue_entries_were_receipted_and_still_are
+                opening_keeps_what_was_offered
+                what_waits_is_listed
+                random_operations_follow_the_model
+            }
+            forwarding {
+                a_forwarded_watermark_collapses_while_unsent
+                forwards_wait_for_their_stream
+                no_rise_is_lost_to_a_load
             }
             retention {
                 acknowledged_entries_go_after_the_grace

@@ -21,6 +21,9 @@ use crate::{
     receipts::{Risen, WatermarkRise},
 };
 
+/// Most voids of one origin that are kept: the newest.
+pub const MAX_VOIDS: usize = 10_000;
+
 /// What is kept of the stream from one region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct InboundStream {
@@ -104,7 +107,10 @@ pub trait Receptions: Send + Sync {
     /// has; the conversation's highest stamp rises to it at least, its side has spoken, and every
     /// recipient's inbox gains an entry, as in [`crate::ledger::Ledger::commit`] (collapse keys
     /// included). Rejections are remembered as long as ids; a rejection of an event that was taken
-    /// before is dropped. Watermarks rise as in [`crate::ledger::Ledger::record`].
+    /// before, or that is a message of this reception, is dropped. Watermarks rise as in
+    /// [`crate::ledger::Ledger::record`], but no higher than the numbers that this region has given
+    /// in the conversation. Of the origin's voids the newest [`MAX_VOIDS`] are kept, and no longer
+    /// than ids.
     async fn take(&self, reception: &Reception<'_>) -> Result<Taken, StoreError>;
 
     /// Those of the events (sender, id) of `origin` that were rejected, with their places in

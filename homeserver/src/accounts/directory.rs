@@ -76,7 +76,9 @@ impl Directory {
                 self.regions.admits(&handle.server)?;
                 return self.regions.resolve(handle).await;
             }
-            Address::Handle(handle) => self.by_handle(&handle.name).await?,
+            Address::Handle(handle) => {
+                self.by_handle(&handle.name).await.map_err(|err| store_failed(&err))?
+            }
             Address::Group(_) => {
                 return Err(Rejection::new(Code::NotFound, "there is no such group"));
             }
@@ -181,11 +183,11 @@ impl Directory {
     ///
     /// # Errors
     /// As the store.
-    pub async fn by_handle(&self, handle: &HandleName) -> Result<Option<Uuid>, Rejection> {
+    pub async fn by_handle(&self, handle: &HandleName) -> Result<Option<Uuid>, StoreError> {
         if let Some(uuid) = self.cache().handles.get(handle) {
             return Ok(Some(*uuid));
         }
-        let found = self.store.account_by_handle(handle).await.map_err(|err| store_failed(&err))?;
+        let found = self.store.account_by_handle(handle).await?;
         // Also a suspended one: what is sent to it waits.
         let Some(account) = found else { return Ok(None) };
         let mut cache = self.cache();

@@ -114,7 +114,12 @@ impl Reception {
         Ok(named.into_iter().zip(exist).filter(|(_, yes)| *yes).map(|(id, _)| id).collect())
     }
 
-    fn tell(&self, sorted: Sorted, arrivals: Vec<Vec<posthouse_storage::ledger::Arrival>>, now: Timestamp) {
+    fn tell(
+        &self,
+        sorted: Sorted,
+        arrivals: Vec<Vec<posthouse_storage::ledger::Arrival>>,
+        now: Timestamp,
+    ) {
         let contents = sorted.bodies.into_iter().map(|(_, content)| content);
         for ((received, content), arrivals) in
             sorted.messages.into_iter().zip(contents).zip(arrivals)
@@ -194,7 +199,11 @@ impl InboundStore for Reception {
         }
         let found = self.0.receptions.rejections(origin, &events).await?;
         let named = found.into_iter().filter_map(|(at, reason)| {
-            sequences.get(at).map(|(sequence, id)| Rejection { sequence: *sequence, id: *id, reason })
+            sequences.get(at).map(|(sequence, id)| Rejection {
+                sequence: *sequence,
+                id: *id,
+                reason,
+            })
         });
         Ok(named.collect())
     }

@@ -1,5 +1,5 @@
-//! The operator's listener: `/healthz`, `/readyz` and `/metrics` in plain HTTP, and `/orders` for the
-//! command line.
+//! The operator's listener in plain HTTP: `/healthz`, `/readyz`, `/metrics`, in a region that
+//! federates `/federation` and `/doctor/DOMAIN`, and `/orders` for the command line.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -15,6 +15,7 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use posthouse_client_api::{config::READY_TIMEOUT, ports::Health};
 use posthouse_protocol::{
+    id::ServerName,
     problem::{Code, Problem, Rejection},
     time::Clock as _,
 };
@@ -28,7 +29,10 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-use super::metrics::{self, Facts};
+use super::{
+    metrics::{self, Facts},
+    streams,
+};
 use crate::{
     clock::SystemClock,
     operator::{order::Order, seal},
@@ -127,7 +131,14 @@ async fn answer(request: Request<Incoming>, facts: &Facts) -> Response<Full<Byte
             response.headers_mut().insert(CONTENT_TYPE, form);
             response
         }
-        _ => text(StatusCode::NOT_FOUND, "/healthz, /readyz and /metrics are served here\n"),
+        "/federation" => federation(facts).await,
+        path => match path.strip_prefix("/doctor/") {
+            Some(domain) => examine(facts, domain).await,
+            None => text(
+                StatusCode::NOT_FOUND,
+                "/healthz, /readyz, /metrics, /federation and /doctor/DOMAIN are served here\n",
+            ),
+        },
     }
 }
 
@@ -172,6 +183,33 @@ fn json(
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(form));
+    response
+}
+
+async fn federation(facts: &Facts) -> Response<Full<Bytes>> {
+    let Some(abroad) = &facts.abroad else { return alone() };
+    match streams::json(&facts.store, abroad).await {
+        Ok(json) => as_json(json),
+        Err(fact) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{fact}\n")),
+    }
+}
+
+async fn examine(facts: &Facts, domain: &str) -> Response<Full<Bytes>> {
+    let Some(abroad) = &facts.abroad else { return alone() };
+    let Ok(peer) = ServerName::parse(domain) else {
+        return text(StatusCode::BAD_REQUEST, "that is no name of a region\n");
+    };
+    let report = abroad.doctor().examine(&peer).await;
+    as_json(serde_json::to_string(&report).unwrap_or_default())
+}
+
+fn alone() -> Response<Full<Bytes>> {
+    text(StatusCode::NOT_FOUND, "this region does not federate: federation.listen is off\n")
+}
+
+fn as_json(json: String) -> Response<Full<Bytes>> {
+    let mut response = text(StatusCode::OK, json);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 

@@ -119,6 +119,7 @@ impl Home {
             factors: Arc::<SqlStore>::clone(&shared),
             erasure: Arc::<SqlStore>::clone(&shared),
             messages: store.message_store(),
+            receptions: Arc::<SqlStore>::clone(&shared),
             wakes: shared,
         };
         let server = server();

@@ -14,7 +14,7 @@ use crate::{
     columns::{MessageRow, message_columns},
     db::Script,
     failure::Failure,
-    receipts::Key,
+    receipts::{FailedSlot, Key},
     statement::{Statement, statements},
     store::SqlStore,
 };
@@ -74,21 +74,25 @@ impl SqlStore {
             let arrived_at = fields.maybe_number("arrived_at")?.unwrap_or_default();
             let slot = fields.maybe_bytes("slot")?;
             let message = MessageRow::read(fields)?;
-            let key = match (&message, slot) {
-                (None, Some(slot)) => Some(Key::parse(fields.of("inbox"), slot)?),
-                _ => None,
+            let (key, failed) = match (&message, slot) {
+                (None, Some(slot)) => match FailedSlot::parse(fields.of("inbox"), slot)? {
+                    Some(failed) => (None, Some(failed)),
+                    None => (Some(Key::parse(fields.of("inbox"), slot)?), None),
+                },
+                _ => (None, None),
             };
-            found.push((Cursor(arrival), Timestamp(arrived_at), message, key));
+            found.push((Cursor(arrival), Timestamp(arrived_at), message, key, failed));
         }
         found.truncate(limit);
         let last = found.last().map_or(after, |(cursor, ..)| *cursor);
         page.through = if found.len() < limit { page.head } else { last };
-        let keys: Vec<Key> = found.iter().filter_map(|(.., key)| *key).collect();
+        let keys: Vec<Key> = found.iter().filter_map(|(.., key, _)| *key).collect();
         let watermarks = self.read_watermarks(&keys).await?;
-        for (cursor, arrived_at, message, key) in found {
-            let kind = match message {
-                Some(message) => EntryKind::Message(Box::new(message.resolve(self).await?)),
-                None => match key.and_then(|key| watermarks.get(&key)) {
+        for (cursor, arrived_at, message, key, failed) in found {
+            let kind = match (failed, message) {
+                (Some(failed), _) => EntryKind::Failed(failed.resolve(self, arrived_at).await?),
+                (None, Some(message)) => EntryKind::Message(Box::new(message.resolve(self).await?)),
+                (None, None) => match key.and_then(|key| watermarks.get(&key)) {
                     Some(watermark) => EntryKind::Status(Box::new(watermark.clone())),
                     // Its message or watermark has been forgotten since.
                     None => continue,

@@ -7,8 +7,8 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::{
-    SqlStore, accounts, bodies, commit, db, erasure, factors, invites, leases, pages, receipts,
-    retention, servers, sessions,
+    SqlStore, accounts, bodies, commit, db, erasure, factors, invites, leases, outbox, pages,
+    peers, receipts, reception, retention, servers, sessions,
     statement::{Dialect, MAX_ROWS, Statement},
     wakes,
 };
@@ -24,8 +24,18 @@ pub(crate) fn all() -> Vec<(String, &'static Statement)> {
         ("factors", factors::ALL),
         ("invites", invites::ALL),
         ("leases", leases::ALL),
+        ("outbox", outbox::ALL),
+        ("outbox::entries", outbox::ENTRIES_ALL),
+        ("outbox::marks", outbox::MARKS_ALL),
+        ("outbox::settle", outbox::SETTLE_ALL),
+        ("outbox::tell", outbox::TELL_ALL),
         ("pages", pages::ALL),
+        ("peers", peers::ALL),
+        ("receipts::forward", receipts::FORWARD_ALL),
         ("receipts", receipts::ALL),
+        ("reception", reception::ALL),
+        ("reception::read", reception::READ_ALL),
+        ("reception::write", reception::WRITE_ALL),
         ("retention", retention::ALL),
         ("servers", servers::ALL),
         ("sessions", sessions::ALL),

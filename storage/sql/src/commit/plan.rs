@@ -15,6 +15,10 @@ use posthouse_storage::{
 };
 use uuid::Uuid;
 
+mod receive;
+
+pub(crate) use receive::{Receipt, receive};
+
 /// What a region is sent in one lane.
 pub(crate) type Queue = (ServerName, Lane);
 
@@ -156,8 +160,15 @@ impl Planner {
 
         let message = self.plan.messages.len();
         self.plan.messages.push(NewMessage { submission, stamp, origin_number, pointers: 0 });
-        let arrivals =
-            accept.recipients.iter().map(|&to| self.deliver(message, accept, to)).collect();
+        let collapse = accept
+            .collapse
+            .as_ref()
+            .map(|collapse| (accept.sender.uuid, accept.conversation, collapse.clone()));
+        let arrivals = accept
+            .recipients
+            .iter()
+            .map(|&to| self.deliver(message, collapse.as_ref(), to))
+            .collect();
         for destination in 0..accept.destinations.len() {
             self.enqueue(message, accept, destination);
         }
@@ -173,7 +184,7 @@ impl Planner {
         Outcome::Accepted(accepted)
     }
 
-    fn deliver(&mut self, message: usize, accept: &Accept, account: Uuid) -> Arrival {
+    fn deliver(&mut self, message: usize, collapse: Option<&Slot>, account: Uuid) -> Arrival {
         let head = self.known.inboxes.entry(account).or_default();
         let previous = Cursor(head.last);
         head.last += 1;
@@ -184,12 +195,12 @@ impl Planner {
             account,
             cursor,
             message,
-            collapses: accept.collapse.is_some(),
+            collapses: collapse.is_some(),
         });
         self.point(message, 1);
-        if let Some(collapse) = &accept.collapse {
-            let slot = (accept.sender.uuid, accept.conversation, collapse.clone());
-            if let Some(earlier) = self.touched.collapsible.insert((account, slot), entry) {
+        if let Some(slot) = collapse {
+            let earlier = self.touched.collapsible.insert((account, slot.clone()), entry);
+            if let Some(earlier) = earlier {
                 self.withdraw(earlier);
             }
         }
