@@ -29,27 +29,49 @@ use order::{AccountShown, Answer, DeviceShown, InviteShown, MAX_LIST, Order};
 /// Carries orders out.
 pub struct Operator {
     /// The region.
-    pub server: ServerName,
+    server: ServerName,
     /// Accounts.
-    pub accounts: Arc<dyn Accounts>,
+    accounts: Arc<dyn Accounts>,
     /// Invitations.
-    pub invites: Arc<dyn Invites>,
+    invites: Arc<dyn Invites>,
     /// The memory of deleted accounts.
-    pub erasure: Arc<dyn Erasure>,
+    erasure: Arc<dyn Erasure>,
     /// To tell running servers.
-    pub wakes: Arc<dyn Wakes>,
+    wakes: Arc<dyn Wakes>,
     /// In a running server: what it remembers, and its connections.
-    pub running: Option<Arc<AccountsService>>,
+    running: Option<Arc<AccountsService>>,
     /// The time.
-    pub clock: Arc<dyn Clock>,
+    clock: Arc<dyn Clock>,
     /// Random numbers.
-    pub random: Arc<Random>,
+    random: Arc<Random>,
 }
 
 /// Times that an invitation's code is drawn again, if its beginning is taken.
 const DRAWS: usize = 16;
 
 impl Operator {
+    /// Carries orders out on `store`; `running` is there in a running server.
+    pub fn on<S>(
+        store: &Arc<S>,
+        server: ServerName,
+        running: Option<Arc<AccountsService>>,
+        (clock, random): (Arc<dyn Clock>, Arc<Random>),
+    ) -> Self
+    where
+        S: Accounts + Invites + Erasure + Wakes + 'static,
+    {
+        Self {
+            server,
+            accounts: Arc::<S>::clone(store),
+            invites: Arc::<S>::clone(store),
+            erasure: Arc::<S>::clone(store),
+            wakes: Arc::<S>::clone(store),
+            running,
+            clock,
+            random,
+        }
+    }
+
     /// Carries an order out.
     ///
     /// # Errors

@@ -109,10 +109,6 @@ impl Region {
         surroundings: Surroundings,
     ) -> Result<Self, Rejection> {
         let Surroundings { clock, random, connections, regions, shutdown } = surroundings;
-        let tokens = Tokens::new(config.server.clone(), key).map_err(|err| {
-            Rejection::new(posthouse_protocol::problem::Code::Internal, err.to_string())
-        })?;
-        let passwords = Passwords::new(config.password_workers, random.bytes());
         let tasks = TaskTracker::new();
         let directory = Arc::new(Directory::new(
             config.server.clone(),
@@ -133,30 +129,8 @@ impl Region {
             },
             shutdown.clone(),
         );
-        let begun = Arc::new(Notify::new());
-        let eraser = Eraser {
-            server: config.server.clone(),
-            erasure: Arc::clone(&stores.erasure),
-            messages: stores.messages.clone(),
-            clock: Arc::clone(&clock),
-            begun: Arc::clone(&begun),
-        };
-        let accounts = Arc::new(AccountsService {
-            registration: config.registration,
-            accounts: Arc::clone(&stores.accounts),
-            sessions: Arc::clone(&stores.sessions),
-            factors: stores.factors,
-            erasure: Arc::clone(&stores.erasure),
-            begun: Arc::clone(&begun),
-            guesses: Guesses::new(),
-            wakes: Arc::clone(&stores.wakes),
-            directory: Arc::clone(&directory),
-            passwords,
-            tokens,
-            connections: Arc::clone(&connections),
-            clock: Arc::clone(&clock),
-            random: Arc::clone(&random),
-        });
+        let with = (Arc::clone(&connections), Arc::clone(&clock), Arc::clone(&random));
+        let (accounts, eraser) = people(config, &stores, key, &directory, with)?;
         let messaging = Arc::new(MessagingService {
             gate: Gate::new(config.policy, Arc::clone(&directory)),
             committer,
@@ -275,6 +249,44 @@ fn ephemerals(
         presence: Arc::clone(presence),
         clock,
     })
+}
+
+/// Accounts, and what erases them.
+fn people(
+    config: &RegionConfig,
+    stores: &Stores,
+    key: &SigningKey,
+    directory: &Arc<Directory>,
+    (connections, clock, random): (Arc<Connections>, Arc<dyn Clock>, Arc<Random>),
+) -> Result<(Arc<AccountsService>, Eraser), Rejection> {
+    let tokens = Tokens::new(config.server.clone(), key).map_err(|err| {
+        Rejection::new(posthouse_protocol::problem::Code::Internal, err.to_string())
+    })?;
+    let begun = Arc::new(Notify::new());
+    let eraser = Eraser {
+        server: config.server.clone(),
+        erasure: Arc::clone(&stores.erasure),
+        messages: stores.messages.clone(),
+        clock: Arc::clone(&clock),
+        begun: Arc::clone(&begun),
+    };
+    let accounts = Arc::new(AccountsService {
+        registration: config.registration,
+        accounts: Arc::clone(&stores.accounts),
+        sessions: Arc::clone(&stores.sessions),
+        factors: Arc::clone(&stores.factors),
+        erasure: Arc::clone(&stores.erasure),
+        begun,
+        guesses: Guesses::new(),
+        wakes: Arc::clone(&stores.wakes),
+        directory: Arc::clone(directory),
+        passwords: Passwords::new(config.password_workers, random.bytes()),
+        tokens,
+        connections,
+        clock,
+        random,
+    });
+    Ok((accounts, eraser))
 }
 
 /// Hints from the region's other processes.

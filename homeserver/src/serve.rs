@@ -74,8 +74,7 @@ async fn serve(config: Config, console: Console) -> Result<(), Failure> {
     let clients = listen::clients(&config).await?;
     let operators = listen::operator(&config).await?;
 
-    let draining = CancellationToken::new();
-    let stop_tasks = CancellationToken::new();
+    let (draining, stop_tasks) = (CancellationToken::new(), CancellationToken::new());
     let connections: Arc<Connections> = Arc::default();
     let shared = federation::Shared {
         config: &config,
@@ -116,16 +115,7 @@ async fn serve(config: Config, console: Console) -> Result<(), Failure> {
         certificate: certificate.clone(),
         abroad: abroad.clone(),
         domain: config.domain.clone(),
-        operator: Operator {
-            server: config.domain.clone(),
-            accounts: Arc::new(store.clone()),
-            invites: Arc::new(store.clone()),
-            erasure: Arc::new(store.clone()),
-            wakes: Arc::new(store.clone()),
-            running: Some(region.accounts_service()),
-            clock: Arc::clone(&clock),
-            random: Arc::clone(&random),
-        },
+        operator: orders(&shared, &region),
         operator_key: key.verifying_key(),
         draining: draining.clone(),
     });
@@ -155,6 +145,13 @@ async fn serve(config: Config, console: Console) -> Result<(), Failure> {
         store.close().await;
     };
     end(orderly, &mut stop).await
+}
+
+/// What the operator's orders are carried out with.
+fn orders(shared: &federation::Shared<'_>, region: &Region) -> Operator {
+    let with = (Arc::clone(shared.clock), Arc::clone(shared.random));
+    let store = Arc::new(shared.store.clone());
+    Operator::on(&store, shared.config.domain.clone(), Some(region.accounts_service()), with)
 }
 
 /// Ends in good order, or at once by a second signal.

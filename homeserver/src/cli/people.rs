@@ -166,16 +166,8 @@ async fn perform(config: &Config, order: Order) -> Result<Answer, Failure> {
     match database::open_if_free(&config.database, random.uuid()).await? {
         Some(open) => {
             let store = Arc::new(open.store.clone());
-            let operator = Operator {
-                server: config.domain.clone(),
-                accounts: Arc::<posthouse_storage_sql::SqlStore>::clone(&store),
-                invites: Arc::<posthouse_storage_sql::SqlStore>::clone(&store),
-                erasure: Arc::<posthouse_storage_sql::SqlStore>::clone(&store),
-                wakes: Arc::<posthouse_storage_sql::SqlStore>::clone(&store),
-                running: None,
-                clock: Arc::new(SystemClock),
-                random,
-            };
+            let with = (Arc::new(SystemClock) as Arc<dyn Clock>, random);
+            let operator = Operator::on(&store, config.domain.clone(), None, with);
             let answer = operator.carry_out(order).await.map_err(|rejection| refused(&rejection));
             store.close().await;
             answer

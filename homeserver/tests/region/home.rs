@@ -181,16 +181,16 @@ impl Home {
     pub(crate) fn operator(&self) -> Operator {
         let running = self.running.as_ref().unwrap();
         let store = Arc::new(running.store.clone());
-        Operator {
-            server: server(),
-            accounts: Arc::<SqlStore>::clone(&store),
-            invites: Arc::<SqlStore>::clone(&store),
-            erasure: Arc::<SqlStore>::clone(&store),
-            wakes: store,
-            running: Some(running.region.accounts_service()),
-            clock: Arc::<ShiftedClock>::clone(&self.clock),
-            random: Arc::new(Random::from_seed(system_seed())),
-        }
+        let service = Some(running.region.accounts_service());
+        let clock = Arc::<ShiftedClock>::clone(&self.clock);
+        let random = Arc::new(Random::from_seed(system_seed()));
+        Operator::on(&store, server(), service, (clock, random))
+    }
+
+    /// Which accounts exist here, as the reception of other regions' messages asks.
+    pub(crate) async fn knows(&self, account: Uuid) -> bool {
+        let directory = self.running.as_ref().unwrap().region.directory();
+        directory.existing(&[account]).await.unwrap() == [true]
     }
 
     pub(crate) fn connector(&self) -> Connector {
