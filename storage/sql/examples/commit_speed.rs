@@ -32,7 +32,7 @@ use posthouse_protocol::{
     time::Timestamp,
 };
 use posthouse_storage::{
-    accounts::{Accounts, NewAccount, NewDevice},
+    accounts::{Accounts, NewAccount, NewDevice, PasswordHash},
     bodies::BodyId,
     leases::Leases,
     ledger::{Accept, Destination, Ledger, Outcome},
@@ -118,7 +118,8 @@ impl Bench {
             let new_account = NewAccount {
                 id: account,
                 handle: HandleName::parse(&format!("u{}", self.next))?,
-                password_hash: "$argon2id$".into(),
+                password_hash: PasswordHash("$argon2id$".into()),
+                invite: None,
                 created_at: at,
             };
             let new_device = NewDevice {

@@ -99,6 +99,8 @@ async fn other_processes_are_told_of_commits_and_ended_sessions() {
     let ended = [SessionId(world.id()), SessionId(world.id())];
     world.store.ended(&ended).await.unwrap();
     assert_eq!(next(&other).await, Wake::Ended(ended.to_vec()));
+    world.store.gone(&[alice.uuid()]).await.unwrap();
+    assert_eq!(next(&other).await, Wake::Gone(vec![alice.uuid()]));
     // Its own hints are passed over: what it hears next is the other's.
     other.ended(&ended[..1]).await.unwrap();
     assert_eq!(next(&world.store).await, Wake::Ended(ended[..1].to_vec()));
