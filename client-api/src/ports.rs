@@ -4,12 +4,14 @@
 mod accounts;
 mod health;
 mod messaging;
+mod people;
 mod presence;
 mod security;
 
 pub use accounts::{Accounts, Caller};
 pub use health::Health;
 pub use messaging::{Answer, Feed, Messaging};
+pub use people::{ListRange, People};
 pub use presence::Presence;
 pub use security::Security;
 
@@ -24,6 +26,8 @@ pub struct Ports {
     pub security: Arc<dyn Security>,
     /// Messages.
     pub messaging: Arc<dyn Messaging>,
+    /// Contacts, blocks, message requests, privacy, profiles, reports.
+    pub people: Arc<dyn People>,
     /// Presence and typing.
     pub presence: Arc<dyn Presence>,
     /// Whether the homeserver can serve.

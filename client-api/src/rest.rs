@@ -5,8 +5,11 @@ mod accounts;
 mod auth;
 mod body;
 mod connect;
+mod conversations;
 mod messages;
+mod people;
 mod presence;
+mod profiles;
 mod response;
 mod security;
 mod service;
@@ -87,7 +90,25 @@ routes! {
     POST   "/v1/sessions/refresh" Anyone  sessions::MAX_BODY => sessions::refresh;
     DELETE "/v1/sessions/current" Session 0 => sessions::log_out;
     DELETE "/v1/sessions/{id}"    Session 0 => sessions::end;
+    GET    "/v1/account/privacy"  Session 0 => people::privacy;
+    PUT    "/v1/account/privacy"  Session people::MAX_BODY => people::set_privacy;
     GET    "/v1/users/{user}"     Session 0 => users::find;
+    GET    "/v1/users/{user}/profile" Session 0 => profiles::show;
+    GET    "/v1/users/me/profile" Session 0 => profiles::own;
+    PUT    "/v1/users/me/profile" Session profiles::MAX_BODY => profiles::put;
+    GET    "/v1/contacts"         Session 0 => people::contacts;
+    POST   "/v1/contacts"         Session people::MAX_BODY => people::put_contact;
+    DELETE "/v1/contacts/{user}"  Session 0 => people::remove_contact;
+    GET    "/v1/blocks"           Session 0 => people::blocks;
+    POST   "/v1/blocks"           Session people::MAX_BODY => people::block;
+    DELETE "/v1/blocks/{user}"    Session 0 => people::unblock;
+    GET    "/v1/requests"         Session 0 => people::requests;
+    POST   "/v1/requests/accept"  Session people::MAX_BODY => people::accept;
+    POST   "/v1/requests/decline" Session people::MAX_BODY => people::decline;
+    POST   "/v1/reports"          Session people::MAX_REPORT => people::report;
+    GET    "/v1/conversations"    Session 0 => conversations::list;
+    DELETE "/v1/conversations/{id}" Session 0 => conversations::delete;
+    POST   "/v1/messages/delete"  Session conversations::MAX_BODY => conversations::delete_messages;
     POST   "/v1/connect/ticket"   Session 0 => connect::ticket;
     GET    "/v1/connect"          Ticket  0 => connect::connect;
     POST   "/v1/messages"         Session messages::MAX_BODY => messages::submit;
@@ -154,7 +175,7 @@ fn is_preflight(request: &Request<Body>) -> bool {
 fn preflight() -> Response {
     let mut response = hyper::StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
-    set(headers, header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, DELETE");
+    set(headers, header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, DELETE");
     set(headers, header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type");
     set(headers, header::ACCESS_CONTROL_MAX_AGE, "86400");
     response

@@ -15,6 +15,8 @@ mod window;
 
 mod feed;
 
+mod lists;
+
 mod progress;
 
 mod receipts;

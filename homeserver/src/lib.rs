@@ -6,6 +6,8 @@ pub mod delivery;
 
 pub mod operator;
 
+pub mod people;
+
 pub mod presence;
 
 pub mod random;

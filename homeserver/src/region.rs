@@ -3,14 +3,15 @@
 
 use std::sync::{Arc, Mutex};
 
-use posthouse_client_api::ports::{Accounts, Messaging, Presence, Security};
+use posthouse_client_api::ports::{Accounts, Messaging, People, Presence, Security};
 use posthouse_crypto::sign::SigningKey;
-use posthouse_federation::ports::{EphemeralSink, InboundStore};
+use posthouse_federation::ports::{EphemeralSink, InboundStore, Profiles};
 use posthouse_protocol::{
     federation::stream::Lane, id::ServerName, problem::Rejection, time::Clock,
 };
 use posthouse_storage::{
     accounts::Accounts as AccountsStore,
+    conversations::Conversations,
     erasure::Erasure,
     factors::Factors,
     invites::Invites,
@@ -31,6 +32,7 @@ use crate::{
         run_retention, run_session_retention,
     },
     federation::{Ephemerals, Reception, ReceptionParts},
+    people::{LocalProfiles, PeopleService, PeopleStores, Relations},
     presence::{Acquaintance, PresenceService, Watchers},
     random::Random,
     regions::Regions,
@@ -64,6 +66,10 @@ pub struct Stores {
     pub factors: Arc<dyn Factors>,
     /// Deletion of accounts.
     pub erasure: Arc<dyn Erasure>,
+    /// Contacts, blocks, requests, settings, profiles, reports.
+    pub people: PeopleStores,
+    /// Lists of conversations.
+    pub lists: Arc<dyn Conversations>,
     /// Messages.
     pub messages: MessageStore,
     /// What other regions send.
@@ -91,6 +97,7 @@ pub struct Region {
     accounts: Arc<AccountsService>,
     messaging: Arc<MessagingService>,
     presence: Arc<PresenceService>,
+    people: Arc<PeopleService>,
     directory: Arc<Directory>,
     reception: Arc<Reception>,
     ephemerals: Arc<Ephemerals>,
@@ -117,6 +124,11 @@ impl Region {
         ));
         let watchers = Arc::new(Watchers::new(config.server.clone(), Arc::clone(&connections)));
         let acquaintance = Arc::new(Acquaintance::new(stores.messages.clone()));
+        let relations = Arc::new(Relations::new(
+            Arc::clone(&stores.people.people),
+            Arc::clone(&stores.wakes),
+            Arc::clone(&connections),
+        ));
         let progress = Arc::new(Progress::new());
         let recent = Arc::new(Recent::default());
         let (committer, committing) = Committer::start(
@@ -130,9 +142,9 @@ impl Region {
             shutdown.clone(),
         );
         let with = (Arc::clone(&connections), Arc::clone(&clock), Arc::clone(&random));
-        let (accounts, eraser) = people(config, &stores, key, &directory, with)?;
+        let (accounts, eraser) = accounts(config, &stores, key, &directory, with)?;
         let messaging = Arc::new(MessagingService {
-            gate: Gate::new(config.policy, Arc::clone(&directory)),
+            gate: Gate::new(config.policy, Arc::clone(&directory), Arc::clone(&relations)),
             committer,
             store: stores.messages.clone(),
             connections: Arc::clone(&connections),
@@ -140,6 +152,8 @@ impl Region {
             directory: Arc::clone(&directory),
             watchers: Arc::clone(&watchers),
             acquaintance: Arc::clone(&acquaintance),
+            relations: Arc::clone(&relations),
+            lists: stores.lists,
             clock: Arc::clone(&clock),
             random: Arc::clone(&random),
         });
@@ -147,22 +161,32 @@ impl Region {
             connections: Arc::clone(&connections),
             watchers: Arc::clone(&watchers),
             acquaintance,
+            relations: Arc::clone(&relations),
             directory: Arc::clone(&directory),
-            random,
+            random: Arc::clone(&random),
             clock: Arc::clone(&clock),
             typing: Mutex::default(),
+        });
+        let people = Arc::new(PeopleService {
+            stores: stores.people.clone(),
+            relations: Arc::clone(&relations),
+            directory: Arc::clone(&directory),
+            presence: Arc::clone(&presence),
+            clock: Arc::clone(&clock),
+            random,
         });
         let reception = Arc::new(Reception::new(ReceptionParts {
             receptions: stores.receptions,
             messages: stores.messages.clone(),
             directory: Arc::clone(&directory),
+            relations,
             connections: Arc::clone(&connections),
             random: Arc::clone(&messaging.random),
             allow_unencrypted: config.policy.allow_unencrypted,
         }));
         let ephemerals = ephemerals(config, &presence, recent, Arc::clone(&clock));
         tasks.spawn(committing);
-        let hinted = (Arc::clone(&accounts), Arc::clone(&regions));
+        let hinted = (Arc::clone(&accounts), Arc::clone(&people), Arc::clone(&regions));
         tasks.spawn(progress.run(
             stores.messages.clone(),
             (connections, regions),
@@ -172,13 +196,13 @@ impl Region {
         tasks.spawn(run_retention(stores.messages, Arc::clone(&clock), shutdown.clone()));
         tasks.spawn(eraser.run(shutdown.clone()));
         tasks.spawn(run_session_retention(
-            (stores.sessions, stores.invites),
+            (stores.sessions, stores.invites, stores.people),
             clock,
             shutdown.clone(),
         ));
         tasks.spawn(listen(stores.wakes, hinted, shutdown));
         tasks.close();
-        Ok(Self { accounts, messaging, presence, directory, reception, ephemerals, tasks })
+        Ok(Self { accounts, messaging, presence, people, directory, reception, ephemerals, tasks })
     }
 
     /// The accounts port.
@@ -204,6 +228,19 @@ impl Region {
     /// The presence port.
     pub fn presence(&self) -> Arc<dyn Presence> {
         Arc::<PresenceService>::clone(&self.presence)
+    }
+
+    /// The people port.
+    pub fn people(&self) -> Arc<dyn People> {
+        Arc::<PeopleService>::clone(&self.people)
+    }
+
+    /// Profiles, for other regions.
+    pub fn profiles(&self) -> Arc<dyn Profiles> {
+        Arc::new(LocalProfiles {
+            directory: Arc::clone(&self.directory),
+            store: Arc::clone(&self.people.stores.profiles),
+        })
     }
 
     /// What takes events of other regions.
@@ -252,7 +289,7 @@ fn ephemerals(
 }
 
 /// Accounts, and what erases them.
-fn people(
+fn accounts(
     config: &RegionConfig,
     stores: &Stores,
     key: &SigningKey,
@@ -292,7 +329,7 @@ fn people(
 /// Hints from the region's other processes.
 async fn listen(
     wakes: Arc<dyn Wakes>,
-    (accounts, regions): (Arc<AccountsService>, Arc<dyn Regions>),
+    (accounts, people, regions): (Arc<AccountsService>, Arc<PeopleService>, Arc<dyn Regions>),
     shutdown: CancellationToken,
 ) {
     loop {
@@ -312,15 +349,26 @@ async fn listen(
                 }
             }
             Ok(Wake::Ended(sessions)) => accounts.sessions_ended(&sessions),
-            Ok(Wake::Gone(gone)) => accounts.accounts_gone(&gone),
+            Ok(Wake::Gone(gone)) => {
+                accounts.accounts_gone(&gone);
+                gone.iter().for_each(|account| people.relations.forget(*account));
+            }
+            Ok(Wake::People(changed)) => {
+                for account in changed {
+                    people.relations.forget(account);
+                    people.presence.look_again(account).await;
+                }
+            }
             Ok(Wake::Missed) => {
                 accounts.forget_all();
+                people.relations.forget_all();
                 accounts.connections.inboxes_may_have_grown();
                 accounts.check_connected_sessions().await;
             }
             Err(err) => {
                 tracing::warn!(error = %err, "hints of other processes cannot be had");
                 accounts.forget_all();
+                people.relations.forget_all();
                 tokio::time::sleep(RETRY).await;
             }
         }

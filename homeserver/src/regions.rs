@@ -8,6 +8,7 @@ use posthouse_protocol::{
     federation::stream::Lane,
     id::{AccountId, Handle, ServerName},
     problem::{Code, Rejection},
+    rest::Profile,
     time::Timestamp,
 };
 
@@ -29,6 +30,13 @@ pub trait Regions: Send + Sync {
     /// [`Code::UnknownUser`], or [`Code::RegionUnreachable`] if it cannot be asked and was never
     /// asked before.
     async fn resolve(&self, handle: &Handle) -> Result<AccountId, Rejection>;
+
+    /// The profile of an account of another region: what that region says now, or what it said last.
+    ///
+    /// # Errors
+    /// [`Code::UnknownUser`], or [`Code::RegionUnreachable`] if it cannot be asked and what it said
+    /// is not remembered.
+    async fn profile(&self, account: &AccountId) -> Result<Profile, Rejection>;
 
     /// Something waits for `destination`: a hint, cheap.
     fn wake(&self, destination: &ServerName, lane: Lane);
@@ -57,6 +65,11 @@ impl Regions for Alone {
 
     async fn resolve(&self, handle: &Handle) -> Result<AccountId, Rejection> {
         let refused = self.admits(&handle.server).err();
+        Err(refused.unwrap_or_else(|| Rejection::new(Code::UnknownUser, "there is no such user")))
+    }
+
+    async fn profile(&self, account: &AccountId) -> Result<Profile, Rejection> {
+        let refused = self.admits(&account.server).err();
         Err(refused.unwrap_or_else(|| Rejection::new(Code::UnknownUser, "there is no such user")))
     }
 

@@ -4,4 +4,6 @@ mod client;
 mod server;
 
 pub use client::{Ack, AckTarget, Class, ClientFrame, Malformed, PresenceUpdate, Submission};
-pub use server::{MessageFrame, Presence, PresenceFrame, ServerFrame, StatusFrame, WatermarkFrame};
+pub use server::{
+    Changed, MessageFrame, Presence, PresenceFrame, ServerFrame, StatusFrame, WatermarkFrame,
+};

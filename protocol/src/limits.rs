@@ -60,3 +60,34 @@ pub const GRACE_MS: u64 = 7 * 24 * 3_600_000;
 pub const ID_MEMORY_MS: u64 = 30 * 24 * 3_600_000;
 /// How far in the future a message may expire at most, in milliseconds.
 pub const MAX_EXPIRES_MS: u64 = RETENTION_MS;
+/// Most contacts of an account.
+pub const MAX_CONTACTS: usize = 5_000;
+/// Longest label of a contact, in bytes of its text.
+pub const MAX_CONTACT_LABEL: usize = 1_024;
+/// Most users that an account has blocked.
+pub const MAX_BLOCKS: usize = 5_000;
+/// Most message requests that wait, or were declined and are remembered; beyond it the oldest go.
+pub const MAX_REQUESTS: usize = 1_000;
+/// How long a declined request is remembered, in milliseconds (30 days): until then what its sender
+/// writes is discarded.
+pub const DECLINED_MS: u64 = 30 * 24 * 3_600_000;
+/// Most contacts, blocks, requests or conversations of one page.
+pub const MAX_LIST_PAGE: usize = 500;
+/// Contacts, blocks, requests or conversations of a page if the request states no limit.
+pub const DEFAULT_LIST_PAGE: usize = 100;
+/// Most messages of one `POST /v1/messages/delete`.
+pub const MAX_DELETED: usize = 100;
+/// Longest name of a profile, in bytes of its text.
+pub const MAX_PROFILE_NAME: usize = 512;
+/// Longest `about` of a profile, in bytes of its text.
+pub const MAX_PROFILE_ABOUT: usize = 2_048;
+/// Largest avatar of a profile, in bytes of its text; larger pictures go through media.
+pub const MAX_PROFILE_AVATAR: usize = 40_960;
+/// Most messages that a report shows.
+pub const MAX_REPORT_MESSAGES: usize = 20;
+/// Largest report, in bytes.
+pub const MAX_REPORT: usize = 65_536;
+/// Longest comment of a report, in bytes.
+pub const MAX_REPORT_COMMENT: usize = 2_000;
+/// Most reports of one account that wait for the operator.
+pub const MAX_REPORTS: usize = 50;

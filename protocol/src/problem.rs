@@ -43,6 +43,8 @@ codes! {
     BadRequest = "bad_request", 400, "A field is missing or its value is not allowed";
     /// The account asks for a code besides the password.
     CodeRequired = "code_required", 401, "A code is needed besides the password";
+    /// Somebody else has changed it meanwhile.
+    Conflict = "conflict", 409, "It was changed meanwhile";
     /// The cursor lies beyond the end of the inbox: synchronise again from the start.
     CursorReset = "cursor_reset", 409, "The cursor lies beyond the end of the inbox";
     /// The caller may not do this.

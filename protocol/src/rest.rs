@@ -1,7 +1,14 @@
 //! Bodies of the REST calls (docs/spec/rest.md). Requests ignore unknown fields.
 
+mod people;
 mod security;
 
+pub use people::{
+    Audience, BlockInfo, Blocks, ContactInfo, Contacts, ConversationInfo, Conversations,
+    DeleteMessages, Deleted, Evidence, FileReport, Label, LastSeen, Named, NamedMessage, Opaque,
+    Privacy, Profile, PutContact, PutProfile, ReportFiled, ReportReason, RequestInfo, Requests,
+    Writers,
+};
 pub use security::{
     AccountSecurity, ChangePassword, ConfirmTotp, Confirmation, Pin, RecoveryCodes, SetPin,
     TotpSecret,

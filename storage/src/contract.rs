@@ -50,6 +50,12 @@ pub mod reception;
 
 pub mod peers;
 
+pub mod people;
+
+pub mod profiles;
+
+pub mod conversations;
+
 pub mod abroad;
 
 pub mod world;
@@ -57,9 +63,9 @@ pub mod world;
 use async_trait::async_trait;
 
 use crate::{
-    accounts::Accounts, bodies::Bodies, erasure::Erasure, factors::Factors, invites::Invites,
-    leases::Leases, ledger::Ledger, outbox::Outbox, peers::Peers, reception::Receptions,
-    sessions::Sessions, wakes::Wakes,
+    accounts::Accounts, bodies::Bodies, conversations::Conversations, erasure::Erasure, factors::Factors, invites::Invites,
+    leases::Leases, ledger::Ledger, outbox::Outbox, peers::Peers, people::People,
+    profiles::Profiles, reception::Receptions, reports::Reports, sessions::Sessions, wakes::Wakes,
 };
 
 /// Everything that an adapter of the ledger's database implements.
@@ -75,6 +81,10 @@ pub trait Store:
     + Outbox
     + Receptions
     + Peers
+    + People
+    + Profiles
+    + Reports
+    + Conversations
     + Wakes
     + Clone
     + 'static
@@ -93,6 +103,10 @@ impl<T> Store for T where
         + Outbox
         + Receptions
         + Peers
+        + People
+        + Profiles
+        + Reports
+        + Conversations
         + Wakes
         + Clone
         + 'static
@@ -257,6 +271,27 @@ macro_rules! contract_tests {
                 of_two_heads_at_once_one_is_kept
                 known_peers_are_listed_in_order
                 a_handle_is_remembered_as_last_told
+            }
+            people {
+                contacts_are_listed_in_order_and_bounded
+                a_list_stays_bounded_under_concurrency
+                a_block_comes_before_everything_else
+                a_request_is_answered_once
+                requests_are_bounded
+                who_has_written_knows_the_other
+                privacy_is_chosen
+                people_are_erased
+            }
+            profiles {
+                a_profile_replaces_the_version_before
+                reports_wait_for_the_operator
+            }
+            conversations {
+                conversations_are_listed_by_last_activity
+                conversations_with_other_regions_are_listed
+                a_discarded_message_is_for_the_sender_alone
+                a_conversation_is_deleted_for_one_side
+                messages_are_deleted_from_one_inbox
             }
         }
     };

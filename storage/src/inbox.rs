@@ -43,6 +43,9 @@ pub enum EntryKind {
     Status(Box<Watermark>),
     /// A message that this account sent will not arrive.
     Failed(Failed),
+    /// A message of somebody whom this account does not hear: shown to no device, and never counted
+    /// as seen.
+    Discarded(Box<StoredMessage>),
 }
 
 /// A message that will not arrive.

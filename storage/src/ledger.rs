@@ -41,6 +41,9 @@ pub struct Accept {
     /// Local accounts whose inbox gets a pointer, each at most once. The sender's own account is
     /// among them if other devices of it need a copy.
     pub recipients: Vec<Uuid>,
+    /// Whether the recipients do not hear the sender: the entries of all accounts but the sender's own
+    /// are [`crate::inbox::EntryKind::Discarded`], and the sender's side has not spoken by it.
+    pub discard: bool,
     /// Other regions that get one intent each.
     pub destinations: Vec<Destination>,
     /// The address that the client wrote, for copies to the sender's own devices.
@@ -131,6 +134,10 @@ pub trait Ledger: Send + Sync {
     /// with several committers on one database: a reader that has read up to n never finds a new
     /// entry at or below n. An entry with the same sender, conversation and collapse key that waits
     /// in an inbox is replaced.
+    ///
+    /// With the first message of a side of a direct conversation that is not discarded, the
+    /// conversation is put on the lists of the local accounts in it ([`crate::conversations`]); with a
+    /// discarded one, on the sender's alone.
     async fn commit(
         &self,
         batch: &[Accept],

@@ -5,7 +5,8 @@
 //!
 //! * [`bodies::Bodies`]: opaque bytes by id;
 //! * the *ledger*, everything else, split by area: [`accounts::Accounts`], [`sessions::Sessions`],
-//!   [`invites::Invites`], [`factors::Factors`], [`erasure::Erasure`],
+//!   [`invites::Invites`], [`factors::Factors`], [`erasure::Erasure`], [`people::People`],
+//!   [`profiles::Profiles`], [`reports::Reports`], [`conversations::Conversations`],
 //!   [`ledger::Ledger`] (acceptance, inboxes, positions, watermarks), [`outbox::Outbox`],
 //!   [`reception::Receptions`], [`peers::Peers`],
 //!   [`leases::Leases`], [`wakes::Wakes`].
@@ -35,6 +36,14 @@ pub mod ledger;
 pub mod message_store;
 
 pub mod inbox;
+
+pub mod conversations;
+
+pub mod people;
+
+pub mod profiles;
+
+pub mod reports;
 
 pub mod receipts;
 

@@ -42,6 +42,8 @@ pub struct Received {
     pub side: u8,
     /// Accounts here whose inbox gets a pointer, each at most once.
     pub recipients: Vec<Uuid>,
+    /// Whether they do not hear the sender; see [`crate::ledger::Accept::discard`].
+    pub discard: bool,
 }
 
 /// An event that was not taken.

@@ -19,6 +19,8 @@ pub enum Wake {
     Ended(Vec<SessionId>),
     /// These accounts are gone: forget what is remembered of them.
     Gone(Vec<Uuid>),
+    /// What these accounts think of others, or their settings, have changed.
+    People(Vec<Uuid>),
     /// Hints may have been lost: look at every inbox that has a connected device, and at every
     /// queue to another region.
     Missed,
@@ -36,4 +38,7 @@ pub trait Wakes: Send + Sync {
 
     /// Tells the others that accounts are gone.
     async fn gone(&self, accounts: &[Uuid]) -> Result<(), StoreError>;
+
+    /// Tells the others that what these accounts think of others, or their settings, have changed.
+    async fn people(&self, accounts: &[Uuid]) -> Result<(), StoreError>;
 }

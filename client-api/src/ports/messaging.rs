@@ -6,8 +6,10 @@ use async_trait::async_trait;
 use posthouse_protocol::{
     cursor::Since,
     frame::{Ack, Submission},
+    id::{AccountId, ConversationId, MessageId},
     problem::Rejection,
-    rest::{Sent, SyncPage},
+    rest::{Conversations, Sent, SyncPage},
+    time::Stamp,
 };
 use tokio::sync::oneshot;
 
@@ -50,6 +52,28 @@ pub trait Messaging: Send + Sync {
 
     /// An acknowledgement without a socket.
     async fn acknowledge(&self, caller: &Caller, ack: Ack) -> Result<(), Rejection>;
+
+    /// The caller's conversations, the latest activity first: those before a place, or the first.
+    async fn conversations(
+        &self,
+        caller: &Caller,
+        before: Option<(Stamp, ConversationId)>,
+        limit: usize,
+    ) -> Result<Conversations, Rejection>;
+
+    /// Deletes a conversation of the caller's account for that account alone.
+    async fn delete_conversation(
+        &self,
+        caller: &Caller,
+        conversation: ConversationId,
+    ) -> Result<(), Rejection>;
+
+    /// Deletes messages from the inbox of the caller's account. How many were there.
+    async fn delete_messages(
+        &self,
+        caller: &Caller,
+        messages: Vec<(AccountId, MessageId)>,
+    ) -> Result<u64, Rejection>;
 }
 
 /// What a connected device gets, in order and without a gap. Dropping it ends the connection's

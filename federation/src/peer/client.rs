@@ -16,7 +16,7 @@ use posthouse_protocol::{
         key_log::{SignedEntry, decode_log},
         keys::KeyId,
         limits,
-        query::{EchoAnswer, Nonce, Query, Question, ResolveAnswer},
+        query::{EchoAnswer, Nonce, ProfileAnswer, ProfileOf, Query, Question, ResolveAnswer},
         signed::Signed,
     },
     id::{HandleName, ServerName},
@@ -26,6 +26,7 @@ use rand::{SeedableRng as _, rngs::StdRng};
 use rand_core::CryptoRng;
 use rustls::ClientConfig;
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use super::{
     dial::dial,
@@ -126,6 +127,19 @@ impl PeerClient {
     ) -> Result<ResolveAnswer, PostError> {
         let body = self.ask(peer, "/federation/v1/query/resolve", handle.clone()).await?;
         ResolveAnswer::decode(&body).map_err(nonsense)
+    }
+
+    /// What an account's profile says at the peer.
+    ///
+    /// # Errors
+    /// [`PostError`].
+    pub async fn profile(
+        &self,
+        peer: &ServerName,
+        account: Uuid,
+    ) -> Result<ProfileAnswer, PostError> {
+        let body = self.ask(peer, "/federation/v1/query/profile", ProfileOf(account)).await?;
+        ProfileAnswer::decode(&body).map_err(nonsense)
     }
 
     /// The peer's signed answer to an echo with `nonce`: its signature and nonce are the caller's

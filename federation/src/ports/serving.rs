@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use posthouse_protocol::{
+    federation::query::ProfileAnswer,
     id::{HandleName, ServerName},
     time::Timestamp,
 };
@@ -26,6 +27,16 @@ pub trait Handles: Send + Sync {
     /// # Errors
     /// [`StoreError`] if that cannot be told now.
     async fn account(&self, handle: &HandleName) -> Result<Option<Uuid>, StoreError>;
+}
+
+/// What profiles say here.
+#[async_trait]
+pub trait Profiles: Send + Sync {
+    /// The profile of an account; `None` if there is no such account.
+    ///
+    /// # Errors
+    /// [`StoreError`] if that cannot be told now.
+    async fn profile(&self, account: Uuid) -> Result<Option<ProfileAnswer>, StoreError>;
 }
 
 /// Who wants to know that a peer is alive: what waits for it should be tried at once

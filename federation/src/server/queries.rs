@@ -1,11 +1,14 @@
-//! `POST /federation/v1/query/resolve` and `POST /federation/v1/echo` (docs/spec/federation.md,
+//! `POST /federation/v1/query/{resolve,profile}` and `POST /federation/v1/echo` (docs/spec/federation.md,
 //! "Queries"), apart from HTTP.
 
 use posthouse_protocol::{
     federation::{
         key_log::TrustedHead,
         limits::FRESHNESS_MS,
-        query::{EchoAnswer, EchoQuery, Query, Question, ResolveAnswer, ResolveQuery},
+        query::{
+            EchoAnswer, EchoQuery, ProfileAnswer, ProfileQuery, Query, Question, ResolveAnswer,
+            ResolveQuery,
+        },
         refusal::{Refusal, RefusalCode},
         signed::Signed,
     },
@@ -31,6 +34,19 @@ pub(super) async fn resolve(
     let account = parts.handles.account(&query.question).await.map_err(|err| busy(&err))?;
     let remember_for = if account.is_some() { REMEMBER_HELD } else { REMEMBER_FREE };
     Ok(ResolveAnswer { account, remember_for }.encode())
+}
+
+/// What a profile says.
+pub(super) async fn profile(
+    body: &[u8],
+    peer: &PeerNames,
+    parts: &Parts,
+    now: Timestamp,
+) -> Result<Vec<u8>, Refusal> {
+    let query: ProfileQuery = check(body, peer, parts, now).await?;
+    let found = parts.profiles.profile(query.question.0).await.map_err(|err| busy(&err))?;
+    let nobody = || ProfileAnswer { remember_for: REMEMBER_FREE, ..ProfileAnswer::default() };
+    Ok(found.unwrap_or_else(nobody).encode())
 }
 
 /// Who we are, and our time.

@@ -34,13 +34,14 @@ pub(super) enum Route {
     Echo,
     Envelopes,
     KeyLog,
+    Profile,
     Resolve,
     Server,
 }
 
 impl Route {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Echo, Self::Envelopes, Self::KeyLog, Self::Resolve, Self::Server];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Echo, Self::Envelopes, Self::KeyLog, Self::Profile, Self::Resolve, Self::Server];
 
     /// The name in metrics.
     pub(super) fn name(self) -> &'static str {
@@ -48,6 +49,7 @@ impl Route {
             Self::Echo => "echo",
             Self::Envelopes => "envelopes",
             Self::KeyLog => "keylog",
+            Self::Profile => "profile",
             Self::Resolve => "resolve",
             Self::Server => "server",
         }
@@ -58,6 +60,7 @@ impl Route {
             "/federation/v1/echo" => (Method::POST, Self::Echo),
             "/federation/v1/envelopes" => (Method::POST, Self::Envelopes),
             "/federation/v1/keylog" => (Method::GET, Self::KeyLog),
+            "/federation/v1/query/profile" => (Method::POST, Self::Profile),
             "/federation/v1/query/resolve" => (Method::POST, Self::Resolve),
             "/federation/v1/server" => (Method::GET, Self::Server),
             _ => return None,
@@ -69,7 +72,7 @@ impl Route {
     fn most(self) -> Option<usize> {
         match self {
             Self::Envelopes => Some(limits::MAX_ENVELOPE),
-            Self::Echo | Self::Resolve => Some(limits::MAX_QUERY),
+            Self::Echo | Self::Profile | Self::Resolve => Some(limits::MAX_QUERY),
             Self::KeyLog | Self::Server => None,
         }
     }
@@ -159,6 +162,7 @@ async fn answer(
     let now = parts.clock.now();
     Ok(match route {
         Route::Echo => queries::echo(&held.bytes, &names, parts, now).await?.into(),
+        Route::Profile => queries::profile(&held.bytes, &names, parts, now).await?.into(),
         Route::Resolve => queries::resolve(&held.bytes, &names, parts, now).await?.into(),
         _ => {
             let receipt = parts.inbound.receive(&held.bytes, &names, now).await?;

@@ -8,7 +8,7 @@ use std::{
 
 use posthouse_client_api::{
     ports::Caller,
-    rate::{Limiter, Rate},
+    rate::{Limiter, Rate, TooOften},
 };
 use posthouse_protocol::{
     content::{Ciphertext, Payload},
@@ -18,10 +18,13 @@ use posthouse_protocol::{
     problem::{Code, Rejection, StaleDevices},
     time::Timestamp,
 };
-use posthouse_storage::accounts::Device;
+use posthouse_storage::{accounts::Device, people::Stance};
 use tokio::time::Instant;
 
-use crate::accounts::Directory;
+use crate::{
+    accounts::{Directory, store_failed},
+    people::{Judgement, Relations},
+};
 
 /// What a region takes.
 #[derive(Debug, Clone, Copy)]
@@ -32,13 +35,19 @@ pub struct Policy {
     pub messages_per_second: u32,
     /// Messages that one account may send at once, if it sent nothing for long.
     pub message_burst: u32,
+    /// People whom one account may write to first, a day.
+    pub new_people_per_day: u32,
 }
 
 /// Applies the policy.
 pub struct Gate {
     policy: Policy,
     directory: Arc<Directory>,
+    relations: Arc<Relations>,
     sending: Limiter<uuid::Uuid>,
+    /// To one other region each.
+    abroad: Limiter<(uuid::Uuid, ServerName)>,
+    new_people: Limiter<uuid::Uuid>,
     unknown: Limiter<uuid::Uuid>,
     new_regions: Limiter<uuid::Uuid>,
     /// Whom those tokens were taken for: the next message to the same region takes none.
@@ -67,7 +76,19 @@ pub struct Admitted {
     sender: Caller,
     recipient: AccountId,
     own_copy: bool,
+    reception: Reception,
     at: Timestamp,
+}
+
+/// What becomes of a message at its recipient's, and what it does for its sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reception {
+    /// Whether the recipient, of this region, does not hear the sender.
+    pub discard: bool,
+    /// Whether the recipient, of this region, is asked whether to hear the sender.
+    pub asks: bool,
+    /// Whether the sender has been asked by the recipient, and answers by this.
+    pub replies: bool,
 }
 
 impl Admitted {
@@ -79,7 +100,8 @@ impl Admitted {
         recipient: AccountId,
         (own_copy, at): (bool, Timestamp),
     ) -> Self {
-        Self { submission, sender, recipient, own_copy, at }
+        let reception = Reception::default();
+        Self { submission, sender, recipient, own_copy, reception, at }
     }
 
     /// What the client submitted.
@@ -102,6 +124,11 @@ impl Admitted {
         self.own_copy
     }
 
+    /// What becomes of it at its recipient's.
+    pub fn reception(&self) -> Reception {
+        self.reception
+    }
+
     /// When it was let pass: the time of its acceptance.
     pub fn at(&self) -> Timestamp {
         self.at
@@ -110,12 +137,26 @@ impl Admitted {
 
 impl Gate {
     /// A gate with this policy.
-    pub fn new(policy: Policy, directory: Arc<Directory>) -> Self {
+    pub fn new(policy: Policy, directory: Arc<Directory>, relations: Arc<Relations>) -> Self {
         let interval = Duration::from_secs(1) / policy.messages_per_second.max(1);
-        let sending = Limiter::new(Rate { burst: policy.message_burst, interval });
-        let (unknown, new_regions) = (Limiter::new(UNKNOWN), Limiter::new(NEW_REGIONS));
-        let begun = Mutex::default();
-        Self { policy, directory, sending, unknown, new_regions, begun, start: Instant::now() }
+        let sending = Rate { burst: policy.message_burst, interval };
+        // Half of what an account may send: it cannot fill the queue to one region by itself and go
+        // on with others unharmed.
+        let abroad = Rate { burst: (sending.burst / 2).max(1), interval: interval * 2 };
+        let a_day = policy.new_people_per_day.max(1);
+        let new_people = Rate { burst: a_day, interval: Duration::from_hours(24) / a_day };
+        Self {
+            policy,
+            directory,
+            relations,
+            sending: Limiter::new(sending),
+            abroad: Limiter::new(abroad),
+            new_people: Limiter::new(new_people),
+            unknown: Limiter::new(UNKNOWN),
+            new_regions: Limiter::new(NEW_REGIONS),
+            begun: Mutex::default(),
+            start: Instant::now(),
+        }
     }
 
     /// Checks a submission. Nothing is reserved by a refusal.
@@ -140,6 +181,8 @@ impl Gate {
             }
         };
         if recipient.server != sender.account.server {
+            let key = (sender.account.uuid, recipient.server.clone());
+            self.abroad.take(key, self.start.elapsed()).map_err(too_often)?;
             self.begin(sender, &recipient.server).await?;
         }
         let own_copy = match &submission.content.payload {
@@ -149,7 +192,50 @@ impl Gate {
             }
             Payload::Ciphertexts(all) => self.check_devices(sender, &recipient, all, now).await?,
         };
-        Ok(Admitted { submission, sender: sender.clone(), recipient, own_copy, at: now })
+        let reception = self.receive(sender, &recipient, submission.class, now).await?;
+        Ok(Admitted { submission, sender: sender.clone(), recipient, own_copy, reception, at: now })
+    }
+
+    /// Whether the two want to have to do with each other. A recipient of another region is asked
+    /// there.
+    async fn receive(
+        &self,
+        sender: &Caller,
+        recipient: &AccountId,
+        class: Class,
+        now: Timestamp,
+    ) -> Result<Reception, Rejection> {
+        if *recipient == sender.account {
+            return Ok(Reception::default());
+        }
+        let mine = (sender.account.clone(), recipient.clone());
+        let theirs = (recipient.clone(), sender.account.clone());
+        let is_local = recipient.server == sender.account.server;
+        let pairs = if is_local { vec![mine, theirs] } else { vec![mine] };
+        let relations = self.relations.of(&pairs, now).await.map_err(|err| store_failed(&err))?;
+        let mut relations = relations.into_iter();
+        let Some(mine) = relations.next() else { return Ok(Reception::default()) };
+        if mine.blocked {
+            let detail = "you have blocked this user; unblock them first";
+            return Err(Rejection::new(Code::Forbidden, detail));
+        }
+        let theirs = relations.next();
+        let judgement = theirs.map_or(Judgement::Deliver, Judgement::of);
+        let is_new = theirs.is_some_and(|theirs| theirs.stance == Stance::Stranger);
+        if judgement == Judgement::Refuse {
+            let detail = "this user takes messages from people whom they know";
+            return Err(Rejection::new(Code::Forbidden, detail));
+        }
+        // Ephemerals reach nobody who has not written back.
+        let is_kept = class != Class::Ephemeral;
+        if is_kept && !mine.has_spoken {
+            self.take(&self.new_people, sender)?;
+        }
+        Ok(Reception {
+            discard: judgement == Judgement::Discard,
+            asks: is_kept && is_new && judgement == Judgement::Ask,
+            replies: is_kept && mine.stance == Stance::Requested,
+        })
     }
 
     /// Limits how many regions that were never spoken with an account may write to.
@@ -170,9 +256,7 @@ impl Gate {
 
     /// Takes one of the sender's tokens.
     fn take(&self, limiter: &Limiter<uuid::Uuid>, sender: &Caller) -> Result<(), Rejection> {
-        limiter.take(sender.account.uuid, self.start.elapsed()).map_err(|wait| {
-            Rejection::new(Code::RateLimited, "too often; wait").retry_after(wait.seconds())
-        })
+        limiter.take(sender.account.uuid, self.start.elapsed()).map_err(too_often)
     }
 
     fn check_form(&self, submission: &Submission, now: Timestamp) -> Result<(), Rejection> {
@@ -224,6 +308,10 @@ impl Gate {
         }
         Ok(!others.is_empty())
     }
+}
+
+fn too_often(wait: TooOften) -> Rejection {
+    Rejection::new(Code::RateLimited, "too often; wait").retry_after(wait.seconds())
 }
 
 /// The ciphertexts for one account; those without a `user` are for the recipient.

@@ -18,7 +18,7 @@ use posthouse_protocol::{
 };
 use posthouse_storage::{
     inbox::{Entry, EntryKind},
-    ledger::{Accepted, Outcome, Refusal},
+    ledger::{Accepted, Arrival, Outcome, Refusal},
     message_store::MessageStore,
     outbox::lane_of,
 };
@@ -262,11 +262,16 @@ fn rejection(refusal: Refusal) -> Rejection {
 
 /// Hands the new entries to connected devices.
 fn arrive(plan: &Plan, accepted: &Accepted, connections: &Connections) {
-    let entry = |cursor| {
-        let kind = EntryKind::Message(Box::new(plan.stored(accepted)));
-        Entry { cursor, arrived_at: accepted.at, kind }
-    };
-    connections.hand_over(&accepted.arrivals, entry, Some(plan.body()));
+    let accept = plan.accept();
+    let is_kept = |arrival: &Arrival| !accept.discard || arrival.account == accept.sender.uuid;
+    let (kept, discarded): (Vec<Arrival>, Vec<Arrival>) =
+        accepted.arrivals.iter().copied().partition(is_kept);
+    let message = || Box::new(plan.stored(accepted));
+    let entry = |cursor, kind| Entry { cursor, arrived_at: accepted.at, kind };
+    let shown = |cursor| entry(cursor, EntryKind::Message(message()));
+    connections.hand_over(&kept, shown, Some(plan.body()));
+    let passed_over = |cursor| entry(cursor, EntryKind::Discarded(message()));
+    connections.hand_over(&discarded, passed_over, None);
 }
 
 /// Tells the sender's connected devices that the message waits for a region that does not answer.

@@ -95,7 +95,7 @@ impl FeedPort for Feed {
                 self.receipts.progressed(&self.caller, &progressed, now);
                 if ack.seen == Seen::Read {
                     let read: Vec<Flying> = progressed.newly;
-                    self.receipts.read(&self.caller, &read, now);
+                    self.receipts.read(&self.caller, &read, now).await?;
                 }
                 return Ok(());
             }
@@ -107,7 +107,7 @@ impl FeedPort for Feed {
         if ack.seen == Seen::Read {
             // Reading what was delivered long ago is the usual case, so the ledger is asked.
             let read = lookup.messages(&ids, from.as_ref()).await?;
-            self.receipts.read(&self.caller, &read, now);
+            self.receipts.read(&self.caller, &read, now).await?;
         }
         Ok(())
     }
@@ -203,6 +203,9 @@ impl Feed {
             EntryKind::Failed(failed) => {
                 out.push(entry::failed(failed, Some(cursor)).into());
                 self.window.advance(cursor);
+            }
+            EntryKind::Discarded(message) => {
+                self.window.skip(cursor, Flying::from(message.as_ref()));
             }
             // Written by a newer version beside this one; that version's devices ask for it.
             _ => self.window.advance(cursor),

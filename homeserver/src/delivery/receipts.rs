@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use posthouse_client_api::ports::Caller;
 use posthouse_federation::engine::ephemeral::{Ephemeral, EphemeralKey};
 use posthouse_protocol::{
@@ -14,6 +15,7 @@ use posthouse_protocol::{
     },
     frame::StatusFrame,
     id::{AccountId, ConversationId, ServerName},
+    problem::Rejection,
     status::Seen,
     time::Timestamp,
 };
@@ -24,7 +26,7 @@ use super::{
     Connections, Progress,
     window::{Flying, Progressed},
 };
-use crate::{random::Random, regions::Regions};
+use crate::{people::Relations, random::Random, regions::Regions};
 
 /// Tells senders what became of their messages.
 #[derive(Clone)]
@@ -34,6 +36,24 @@ pub(super) struct Receipts {
     pub(super) progress: Arc<Progress>,
     pub(super) random: Arc<Random>,
     pub(super) regions: Arc<dyn Regions>,
+    pub(super) wishes: Arc<dyn Wishes>,
+}
+
+/// What readers want told of them.
+#[async_trait]
+pub(crate) trait Wishes: Send + Sync {
+    /// Whether the reader, of this region, wants senders to know what it has read.
+    ///
+    /// # Errors
+    /// As the store.
+    async fn tells_read(&self, reader: Uuid) -> Result<bool, Rejection>;
+}
+
+#[async_trait]
+impl Wishes for Relations {
+    async fn tells_read(&self, reader: Uuid) -> Result<bool, Rejection> {
+        Ok(self.privacy(reader).await?.read_receipts)
+    }
 }
 
 impl Receipts {
@@ -53,11 +73,24 @@ impl Receipts {
         self.progress.advance(PositionAdvance { device, position, active_at: now });
     }
 
-    /// The reader has read these, and with each what came before it in its conversation.
-    pub(super) fn read(&self, reader: &Caller, messages: &[Flying], now: Timestamp) {
+    /// The reader has read these, and with each what came before it in its conversation. Nobody is
+    /// told, if the reader does not want that.
+    ///
+    /// # Errors
+    /// As the store, which knows the reader's wish.
+    pub(super) async fn read(
+        &self,
+        reader: &Caller,
+        messages: &[Flying],
+        now: Timestamp,
+    ) -> Result<(), Rejection> {
+        if !self.wishes.tells_read(reader.account.uuid).await? {
+            return Ok(());
+        }
         self.tell_now(reader, messages, Seen::Read, now);
         let passed: Vec<_> = messages.iter().map(|message| (message.clone(), true)).collect();
         self.rise(reader, &passed, Seen::Read, now);
+        Ok(())
     }
 
     /// Tells connected devices of the senders, message by message.

@@ -8,6 +8,8 @@ use posthouse_storage::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::people::PeopleStores;
+
 /// How often trimming starts, if nothing is left over.
 const INTERVAL: Duration = Duration::from_mins(10);
 
@@ -20,9 +22,13 @@ const PIECE: u32 = 500;
 /// How long an invitation that has expired is shown to the operator, in milliseconds (30 days).
 const EXPIRED_INVITES_MS: u64 = 30 * 24 * 3_600_000;
 
-/// Forgets ended sessions, tokens that were used long ago and expired invitations until `shutdown`.
+/// How long a report that the operator is done with is kept, in milliseconds (90 days).
+const RESOLVED_REPORTS_MS: u64 = 90 * 24 * 3_600_000;
+
+/// Forgets ended sessions, tokens that were used long ago, expired invitations, declined requests and
+/// resolved reports until `shutdown`.
 pub async fn run_sessions(
-    (store, invites): (Arc<dyn Sessions>, Arc<dyn Invites>),
+    (store, invites, people): (Arc<dyn Sessions>, Arc<dyn Invites>, PeopleStores),
     clock: Arc<dyn Clock>,
     shutdown: CancellationToken,
 ) {
@@ -43,6 +49,14 @@ pub async fn run_sessions(
         let before = clock.now().minus_millis(EXPIRED_INVITES_MS);
         if let Err(err) = invites.forget_invites(before, PIECE).await {
             tracing::warn!(error = %err, "expired invitations could not be forgotten");
+        }
+        let before = clock.now().minus_millis(limits::DECLINED_MS);
+        if let Err(err) = people.people.forget_declined(before, PIECE).await {
+            tracing::warn!(error = %err, "declined requests could not be forgotten");
+        }
+        let before = clock.now().minus_millis(RESOLVED_REPORTS_MS);
+        if let Err(err) = people.reports.forget_reports(before, PIECE).await {
+            tracing::warn!(error = %err, "resolved reports could not be forgotten");
         }
     }
 }

@@ -78,6 +78,7 @@ pub fn route(admitted: &Admitted, own: &ServerName, body: BodyId) -> Plan {
         prev: submission.prev,
         after: submission.after,
         recipients,
+        discard: admitted.reception().discard,
         destinations,
         to: recipient.to_string(),
         class: submission.class,

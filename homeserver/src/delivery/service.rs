@@ -15,19 +15,22 @@ use posthouse_protocol::{
         message,
     },
     frame::{Ack, Class, Submission},
-    id::ConversationId,
+    id::{AccountId, ConversationId, MessageId},
     limits,
     problem::{Code, Rejection},
-    rest::SyncPage,
+    rest::{Conversations as ConversationPage, SyncPage},
     time::{Clock, Stamp},
 };
-use posthouse_storage::{bodies::BodyId, inbox::StoredMessage, message_store::MessageStore};
+use posthouse_storage::{
+    bodies::BodyId, conversations::Conversations, inbox::StoredMessage, message_store::MessageStore,
+};
 
 use super::{
     Committer, Connections, Progress,
-    accept::{Admitted, Gate},
+    accept::{Admitted, Gate, Reception},
     commit::refuse,
     feed::Feed,
+    lists,
     local::Line,
     receipts::Receipts,
     route::route,
@@ -35,7 +38,8 @@ use super::{
     window::Window,
 };
 use crate::{
-    accounts::Directory,
+    accounts::{Directory, store_failed},
+    people::Relations,
     presence::{Acquaintance, Watchers},
     random::Random,
 };
@@ -58,6 +62,10 @@ pub struct MessagingService {
     pub watchers: Arc<Watchers>,
     /// Who has exchanged messages.
     pub acquaintance: Arc<Acquaintance>,
+    /// Who hears whom.
+    pub relations: Arc<Relations>,
+    /// Lists of conversations.
+    pub lists: Arc<dyn Conversations>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Random numbers.
@@ -79,6 +87,9 @@ impl Messaging for MessagingService {
         };
         if admitted.submission().class == Class::Ephemeral {
             return self.pass_on(&admitted, answer).await;
+        }
+        if let Err(rejection) = self.introduce(&admitted).await {
+            return refuse(answer, id, rejection);
         }
         let body = BodyId::new(now, self.random.bytes());
         let plan = route(&admitted, self.directory.server(), body);
@@ -128,6 +139,33 @@ impl Messaging for MessagingService {
         let parameters = (ack, position, self.clock.now());
         sync::acknowledge(&self.store, &self.receipts(), caller, parameters).await
     }
+
+    async fn conversations(
+        &self,
+        caller: &Caller,
+        before: Option<(Stamp, ConversationId)>,
+        limit: usize,
+    ) -> Result<ConversationPage, Rejection> {
+        lists::page(self.lists.as_ref(), caller, before, limit).await
+    }
+
+    async fn delete_conversation(
+        &self,
+        caller: &Caller,
+        conversation: ConversationId,
+    ) -> Result<(), Rejection> {
+        lists::delete(self.lists.as_ref(), caller, conversation).await
+    }
+
+    async fn delete_messages(
+        &self,
+        caller: &Caller,
+        messages: Vec<(AccountId, MessageId)>,
+    ) -> Result<u64, Rejection> {
+        let deleted = self.lists.delete_messages(caller.account.uuid, &messages).await;
+        let deleted = deleted.map_err(|err| store_failed(&err))?;
+        Ok(u64::try_from(deleted).unwrap_or(u64::MAX))
+    }
 }
 
 impl MessagingService {
@@ -150,7 +188,24 @@ impl MessagingService {
             progress: Arc::clone(&self.progress),
             random: Arc::clone(&self.random),
             regions: Arc::clone(self.directory.regions()),
+            wishes: Arc::<Relations>::clone(&self.relations),
         }
+    }
+
+    /// Writes down, before the message is, that the recipient is asked whether to hear the sender, or
+    /// that the sender has answered the recipient's request.
+    async fn introduce(&self, admitted: &Admitted) -> Result<(), Rejection> {
+        let Reception { asks, replies, .. } = admitted.reception();
+        let (sender, recipient) = (&admitted.sender().account, admitted.recipient());
+        if asks {
+            let from = [(recipient.uuid, sender.clone())];
+            let asked = self.relations.ask(&from, admitted.at()).await;
+            asked.map_err(|err| store_failed(&err))?;
+        }
+        if replies {
+            self.relations.replied(sender.uuid, recipient, admitted.at()).await?;
+        }
+        Ok(())
     }
 
     /// An ephemeral message: to devices that are connected now, of people who know the sender.
@@ -163,7 +218,7 @@ impl MessagingService {
         match self.acquaintance.all(&[conversation]).await {
             Err(rejection) => return refuse(answer, submission.id, rejection),
             // Strangers are told nothing, not even that they are strangers.
-            Ok(known) if known.first() != Some(&true) => {}
+            Ok(known) if known.first() != Some(&true) || admitted.reception().discard => {}
             Ok(_) if recipient.server != *self.directory.server() => self.whisper(admitted),
             Ok(_) => {
                 let message = StoredMessage {

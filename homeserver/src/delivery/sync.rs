@@ -147,6 +147,9 @@ pub(super) async fn acknowledge(
                         window.send(entry.cursor, message);
                     }
                 }
+                EntryKind::Discarded(message) => {
+                    window.skip(entry.cursor, Flying::from(message.as_ref()));
+                }
                 _ => window.advance(entry.cursor),
             }
         }
@@ -167,7 +170,7 @@ pub(super) async fn acknowledge(
     receipts.progressed(caller, &progressed, now);
     if ack.seen == Seen::Read {
         let read = read_messages(store, caller, &ack.target, progressed).await?;
-        receipts.read(caller, &read, now);
+        receipts.read(caller, &read, now).await?;
     }
     Ok(())
 }

@@ -61,7 +61,8 @@ impl EphemeralSink for Ephemerals {
             }
             // Strangers are told nothing. If the store cannot say, neither.
             let known = self.acquaintance.all(&[conversation]).await;
-            if known.is_ok_and(|known| known.first() == Some(&true)) {
+            let heard = self.presence.hears(&recipient, &sender).await;
+            if known.is_ok_and(|known| known.first() == Some(&true)) && heard == Ok(true) {
                 self.hand_over(&judge, record, event, (sender, recipient));
             }
         }

@@ -14,12 +14,13 @@ use posthouse_protocol::{
     federation::stream::Lane,
     id::{AccountId, Handle, HandleName, ServerName},
     problem::{Code, Rejection},
+    rest::Profile,
     time::{Clock, Timestamp},
 };
 use posthouse_storage::peers::{Peers, RememberedHandle};
 
 use super::Observer;
-use crate::{accounts::store_failed, regions::Regions};
+use crate::{accounts::store_failed, people::RemoteProfiles, regions::Regions};
 
 /// Most handles, and most regions, that are kept in memory; a full memory is emptied.
 const MAX_CACHED: usize = 100_000;
@@ -45,12 +46,14 @@ pub struct Gateway {
     parts: GatewayParts,
     handles: Mutex<HashMap<(ServerName, HandleName), RememberedHandle>>,
     known: Mutex<HashSet<ServerName>>,
+    profiles: RemoteProfiles,
 }
 
 impl Gateway {
     /// Speaks through `parts`.
     pub fn new(parts: GatewayParts) -> Self {
-        Self { parts, handles: Mutex::default(), known: Mutex::default() }
+        let (handles, known) = (Mutex::default(), Mutex::default());
+        Self { parts, handles, known, profiles: RemoteProfiles::default() }
     }
 
     async fn remembered(
@@ -154,6 +157,26 @@ impl Regions for Gateway {
                     "{server} cannot be asked who {handle} is; an account id can be written to"
                 );
                 Err(Rejection::new(Code::RegionUnreachable, detail).retry_after(30))
+            }
+        }
+    }
+
+    async fn profile(&self, account: &AccountId) -> Result<Profile, Rejection> {
+        self.admits(&account.server)?;
+        let now = self.parts.clock.now();
+        let remembered = self.profiles.remembered(account, now);
+        if let Some((profile, true)) = remembered {
+            return Ok(profile);
+        }
+        match self.parts.client.profile(&account.server, account.uuid).await {
+            Ok(answer) => self.profiles.learn(account, answer, now),
+            Err(err) => {
+                tracing::debug!(server = %account.server, error = %err, "no profile was told");
+                // An old one is better than none.
+                remembered.map(|(profile, _)| profile).ok_or_else(|| {
+                    let detail = format!("{} cannot be asked now", account.server);
+                    Rejection::new(Code::RegionUnreachable, detail).retry_after(30)
+                })
             }
         }
     }

@@ -1,5 +1,7 @@
 //! What this region makes of an event of another one. Pure.
 
+use std::collections::{HashMap, HashSet};
+
 use bytes::Bytes;
 use posthouse_protocol::{
     content::Content,
@@ -17,10 +19,13 @@ use posthouse_protocol::{
 use posthouse_storage::{
     bodies::BodyId,
     inbox::StoredMessage,
+    people::Relation,
     receipts::{Watermark, WatermarkRise},
     reception::Received,
 };
 use uuid::Uuid;
+
+use crate::people::Judgement;
 
 /// Stamps further ahead of our clock are refused, in milliseconds (24 h): they would push the
 /// conversation into the future for good.
@@ -47,19 +52,40 @@ pub(super) struct Judge<'a> {
 pub(super) enum Verdict {
     /// A message, with its stored content.
     Message(Box<Received>, Bytes),
+    /// A message of somebody whom the recipient does not know, with its stored content.
+    Request(Box<Received>, Bytes),
     /// A reader there has got further.
     Watermark(Box<WatermarkRise>),
     /// It is not taken.
     Rejected(RejectionReason),
 }
 
+/// What this region knows of those whom an envelope's events are for.
+#[derive(Debug, Default)]
+pub(super) struct Recipients {
+    /// Those that exist.
+    pub(super) existing: HashSet<Uuid>,
+    /// What they think of the senders of messages.
+    pub(super) relations: HashMap<(Uuid, AccountId), Relation>,
+}
+
+impl Recipients {
+    fn exists(&self, account: Uuid) -> bool {
+        self.existing.contains(&account)
+    }
+
+    fn relation(&self, account: Uuid, sender: &AccountId) -> Option<Relation> {
+        self.relations.get(&(account, sender.clone())).copied()
+    }
+}
+
 impl Judge<'_> {
-    /// Judges an event of a sequenced lane. `exists` tells accounts of this region; `body` names a
-    /// message's content.
+    /// Judges an event of a sequenced lane. `recipients` tells accounts of this region; `body` names
+    /// a message's content.
     pub(super) fn judge(
         &self,
         record: &EventRecord,
-        exists: impl Fn(Uuid) -> bool,
+        recipients: &Recipients,
         body: BodyId,
     ) -> Verdict {
         let judged = match &record.event {
@@ -69,8 +95,8 @@ impl Judge<'_> {
             }
             Ok(event) if event.class == EventClass::Ephemeral => Err(RejectionReason::Malformed),
             Ok(event) => match event.kind {
-                EventKind::Message => self.message(record, event, exists, body),
-                EventKind::Watermark => self.watermark(record, event, exists),
+                EventKind::Message => self.message(record, event, recipients, body),
+                EventKind::Watermark => self.watermark(record, event, recipients),
                 _ => Err(RejectionReason::Unsupported),
             },
         };
@@ -81,14 +107,14 @@ impl Judge<'_> {
         &self,
         record: &EventRecord,
         event: &Event,
-        exists: impl Fn(Uuid) -> bool,
+        recipients: &Recipients,
         body: BodyId,
     ) -> Result<Verdict, RejectionReason> {
         let (sender, recipient, conversation) = self.ends(record, event)?;
         if event.expires.is_some_and(|expires| expires <= self.now) {
             return Err(RejectionReason::Expired);
         }
-        if !exists(recipient.uuid) {
+        if !recipients.exists(recipient.uuid) {
             return Err(RejectionReason::UnknownRecipient);
         }
         let (Some(stamp), Some(origin_number)) = (event.stamp, event.origin_number) else {
@@ -118,8 +144,18 @@ impl Judge<'_> {
             body,
             sender,
         };
-        let received = Received { message, side, recipients: vec![recipient.uuid] };
-        Ok(Verdict::Message(Box::new(received), content.to_stored().into()))
+        let relation = recipients.relation(recipient.uuid, &message.sender);
+        let judgement = relation.map_or(Judgement::Deliver, Judgement::of);
+        let discard = judgement == Judgement::Discard;
+        let received = Received { message, side, recipients: vec![recipient.uuid], discard };
+        let received = Box::new(received);
+        Ok(match judgement {
+            Judgement::Refuse => return Err(RejectionReason::Refused),
+            // Nobody will read it.
+            Judgement::Discard => Verdict::Message(received, Bytes::new()),
+            Judgement::Deliver => Verdict::Message(received, content.to_stored().into()),
+            Judgement::Ask => Verdict::Request(received, content.to_stored().into()),
+        })
     }
 
     /// The content, in the form that this region would have taken from a client of its own.
@@ -143,10 +179,10 @@ impl Judge<'_> {
         &self,
         record: &EventRecord,
         event: &Event,
-        exists: impl Fn(Uuid) -> bool,
+        recipients: &Recipients,
     ) -> Result<Verdict, RejectionReason> {
         let (reader, told, conversation) = self.ends(record, event)?;
-        if !exists(told.uuid) {
+        if !recipients.exists(told.uuid) {
             return Err(RejectionReason::UnknownRecipient);
         }
         let [body] = event.bodies.as_slice() else { return Err(RejectionReason::Malformed) };

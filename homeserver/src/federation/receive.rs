@@ -11,10 +11,11 @@ use posthouse_federation::{
 };
 use posthouse_protocol::{
     federation::{
+        event::EventKind,
         receipt::{Rejection, RejectionReason},
         record::{EventRecord, Record},
     },
-    id::ServerName,
+    id::{AccountId, ServerName},
     time::Timestamp,
 };
 use posthouse_storage::{
@@ -22,14 +23,16 @@ use posthouse_storage::{
     error::StoreError,
     inbox::{Entry, EntryKind},
     message_store::MessageStore,
+    people::Stance,
     reception::{self, Receptions, Rejected, Taken},
 };
 use uuid::Uuid;
 
-use super::judge::{Judge, Verdict};
+use super::judge::{Judge, Recipients, Verdict};
 use crate::{
     accounts::Directory,
     delivery::{Connections, announce},
+    people::Relations,
     random::Random,
 };
 
@@ -41,6 +44,8 @@ pub struct ReceptionParts {
     pub messages: MessageStore,
     /// Accounts.
     pub directory: Arc<Directory>,
+    /// Who hears whom.
+    pub relations: Arc<Relations>,
     /// Connected devices.
     pub connections: Arc<Connections>,
     /// Random numbers.
@@ -57,6 +62,8 @@ pub struct Reception(ReceptionParts);
 struct Sorted {
     messages: Vec<reception::Received>,
     bodies: Vec<(BodyId, Bytes)>,
+    /// Strangers who have written: account here, sender.
+    asking: Vec<(Uuid, AccountId)>,
     watermarks: Vec<posthouse_storage::receipts::WatermarkRise>,
     rejected: Vec<Rejected>,
     told: Vec<Rejection>,
@@ -76,7 +83,7 @@ impl Reception {
         now: Timestamp,
     ) -> Result<Sorted, StoreError> {
         let parts = &self.0;
-        let known = self.recipients(taking.records).await?;
+        let known = self.recipients(origin, taking.records, now).await?;
         let own = parts.directory.server();
         let judge = Judge { origin, own, allow_unencrypted: parts.allow_unencrypted, now };
         let mut sorted = Sorted::default();
@@ -86,8 +93,13 @@ impl Reception {
                 Record::Void(void) => sorted.voids.push(*void),
                 Record::Event(event) => {
                     let body = BodyId::new(now, parts.random.bytes());
-                    match judge.judge(event, |account| known.contains(&account), body) {
+                    match judge.judge(event, &known, body) {
                         Verdict::Message(received, content) => {
+                            sorted.messages.push(*received);
+                            sorted.bodies.push((body, content));
+                        }
+                        Verdict::Request(received, content) => {
+                            sorted.ask(&received, &known);
                             sorted.messages.push(*received);
                             sorted.bodies.push((body, content));
                         }
@@ -101,17 +113,42 @@ impl Reception {
         Ok(sorted)
     }
 
-    /// Those of the accounts that the records are for which exist here.
-    async fn recipients(&self, records: &[Record]) -> Result<HashSet<Uuid>, StoreError> {
-        let events = records.iter().filter_map(|record| match record {
-            Record::Event(event) => event.event.as_ref().ok(),
-            Record::Void(_) => None,
-        });
+    /// Those of the accounts that the records are for which exist here, and what they think of the
+    /// messages' senders.
+    async fn recipients(
+        &self,
+        origin: &ServerName,
+        records: &[Record],
+        now: Timestamp,
+    ) -> Result<Recipients, StoreError> {
+        let events = || {
+            records.iter().filter_map(|record| match record {
+                Record::Event(one) => one.event.as_ref().ok().map(|event| (one.sender, event)),
+                Record::Void(_) => None,
+            })
+        };
         let named: HashSet<Uuid> =
-            events.flat_map(|event| event.recipients.iter().copied()).collect();
+            events().flat_map(|(_, event)| event.recipients.iter().copied()).collect();
         let named: Vec<Uuid> = named.into_iter().collect();
         let exist = self.0.directory.existing(&named).await?;
-        Ok(named.into_iter().zip(exist).filter(|(_, yes)| *yes).map(|(id, _)| id).collect())
+        let existing: HashSet<Uuid> =
+            named.into_iter().zip(exist).filter(|(_, yes)| *yes).map(|(id, _)| id).collect();
+        let mut pairs = HashSet::new();
+        for (sender, event) in events().filter(|(_, event)| event.kind == EventKind::Message) {
+            let (Some(uuid), [recipient]) = (sender, event.recipients.as_slice()) else { continue };
+            if existing.contains(recipient) {
+                let account =
+                    AccountId { uuid: *recipient, server: self.0.directory.server().clone() };
+                pairs.insert((account, AccountId { uuid, server: origin.clone() }));
+            }
+        }
+        let pairs: Vec<_> = pairs.into_iter().collect();
+        let relations = self.0.relations.of(&pairs, now).await?;
+        let named = |((account, sender), relation): ((AccountId, AccountId), _)| {
+            ((account.uuid, sender), relation)
+        };
+        let relations = pairs.into_iter().zip(relations).map(named).collect();
+        Ok(Recipients { existing, relations })
     }
 
     fn tell(
@@ -124,15 +161,31 @@ impl Reception {
         for ((received, content), arrivals) in
             sorted.messages.into_iter().zip(contents).zip(arrivals)
         {
-            let message = Box::new(received.message);
-            let kind = || EntryKind::Message(message.clone());
+            let (discard, message) = (received.discard, Box::new(received.message));
+            let kind = || {
+                let kind = if discard { EntryKind::Discarded } else { EntryKind::Message };
+                kind(message.clone())
+            };
             let entry = |cursor| Entry { cursor, arrived_at: now, kind: kind() };
-            self.0.connections.hand_over(&arrivals, entry, Some(&content));
+            let content = (!discard).then_some(&content);
+            self.0.connections.hand_over(&arrivals, entry, content);
         }
     }
 }
 
 impl Sorted {
+    /// The recipient is asked whether to hear the sender, unless it has been.
+    fn ask(&mut self, received: &reception::Received, known: &Recipients) {
+        let sender = &received.message.sender;
+        for account in &received.recipients {
+            let key = (*account, sender.clone());
+            let relation = known.relations.get(&key);
+            if relation.is_some_and(|relation| relation.stance == Stance::Stranger) {
+                self.asking.push(key);
+            }
+        }
+    }
+
     fn reject(&mut self, event: &EventRecord, sequence: u64, reason: RejectionReason) {
         self.rejected.push(Rejected { sender: event.sender, id: event.id, reason });
         self.told.push(Rejection { sequence, id: event.id, reason });
@@ -155,6 +208,8 @@ impl InboundStore for Reception {
         now: Timestamp,
     ) -> Result<Vec<Rejection>, TakeError> {
         let sorted = self.sort(origin, taking, now).await?;
+        // Before the messages: a request without one does no harm.
+        self.0.relations.ask(&sorted.asking, now).await?;
         let kept = |stream: &InboundStream| reception::InboundStream {
             standing: stream.standing,
             since: stream.since,

@@ -15,14 +15,17 @@ use posthouse_protocol::{
     id::{AccountId, Address, ConversationId, DeviceId},
     limits,
     problem::{Code, Rejection},
+    rest::LastSeen,
     time::{Clock, Timestamp},
 };
+use posthouse_storage::people::{Pair, Stance};
 use uuid::Uuid;
 
 use super::{Acquaintance, Watchers, abroad, watchers};
 use crate::{
-    accounts::Directory,
+    accounts::{Directory, store_failed},
     delivery::{Attendance, Connections},
+    people::Relations,
     random::Random,
 };
 
@@ -40,6 +43,8 @@ pub struct PresenceService {
     pub watchers: Arc<Watchers>,
     /// Who may.
     pub acquaintance: Arc<Acquaintance>,
+    /// Who hears whom, and who shows what.
+    pub relations: Arc<Relations>,
     /// Handles.
     pub directory: Arc<Directory>,
     /// Random numbers.
@@ -71,10 +76,10 @@ impl PresencePort for PresenceService {
         mailbox: &Arc<Mailbox>,
         users: Vec<Address>,
     ) -> Result<(), Rejection> {
-        let visible = self.visible(caller, &users).await?;
-        self.watchers.watch(mailbox, &visible)?;
-        for account in visible {
-            mailbox.push(self.frame(account).await?.to_json().into());
+        let visible = self.visible(&caller.account, &self.accounts(&users).await?).await?;
+        self.watchers.watch(mailbox, &caller.account, &visible)?;
+        for (account, precision) in visible {
+            mailbox.push(self.frame(account, precision).await?.to_json().into());
         }
         Ok(())
     }
@@ -96,8 +101,9 @@ impl PresencePort for PresenceService {
         users: Vec<Address>,
     ) -> Result<Vec<PresenceFrame>, Rejection> {
         let mut frames = Vec::new();
-        for account in self.visible(caller, &users).await? {
-            frames.push(self.frame(account).await?);
+        let accounts = self.accounts(&users).await?;
+        for (account, precision) in self.visible(&caller.account, &accounts).await? {
+            frames.push(self.frame(account, precision).await?);
         }
         Ok(frames)
     }
@@ -108,20 +114,85 @@ impl PresencePort for PresenceService {
 }
 
 impl PresenceService {
-    /// Those of `users` whose presence the caller may see: itself, and whoever it has exchanged
-    /// messages with. Others, known or not, are left out alike.
-    async fn visible(&self, caller: &Caller, users: &[Address]) -> Result<Vec<Uuid>, Rejection> {
-        let accounts = self.accounts(users).await?;
+    /// Those of `accounts`, of this region, whose presence `watcher` may see, and how exactly: itself,
+    /// and who has exchanged messages with it, or has it as contact as it has them; unless they have
+    /// blocked it, or one of the two shows nothing. Others, known or not, are left out alike.
+    pub(super) async fn visible(
+        &self,
+        watcher: &AccountId,
+        accounts: &[Uuid],
+    ) -> Result<Vec<(Uuid, LastSeen)>, Rejection> {
         let server = self.directory.server();
-        let conversation = |account: &Uuid| {
-            let other = AccountId { uuid: *account, server: server.clone() };
-            ConversationId::direct(&caller.account, &other)
-        };
-        let conversations: Vec<_> = accounts.iter().map(conversation).collect();
-        let known = self.acquaintance.all(&conversations).await?;
-        let visible = accounts.into_iter().zip(known);
-        let own = caller.account.uuid;
-        Ok(visible.filter(|(account, known)| *known || *account == own).map(|(a, _)| a).collect())
+        if watcher.server == *server
+            && self.relations.privacy(watcher.uuid).await?.last_seen == LastSeen::Nobody
+        {
+            // Who shows nothing sees nothing, but themselves.
+            let own = accounts.iter().filter(|account| **account == watcher.uuid);
+            return Ok(own.map(|account| (*account, LastSeen::Exact)).collect());
+        }
+        let ids = accounts.iter().map(|uuid| AccountId { uuid: *uuid, server: server.clone() });
+        let ids: Vec<AccountId> = ids.collect();
+        let conversations: Vec<_> =
+            ids.iter().map(|id| ConversationId::direct(watcher, id)).collect();
+        let exchanged = self.acquaintance.all(&conversations).await?;
+        let theirs: Vec<Pair> = ids.iter().map(|id| (id.clone(), watcher.clone())).collect();
+        let now = self.clock.now();
+        let theirs = self.relations.of(&theirs, now).await.map_err(|err| store_failed(&err))?;
+        let mut visible = Vec::new();
+        for ((id, exchanged), theirs) in ids.iter().zip(exchanged).zip(theirs) {
+            if id == watcher {
+                visible.push((id.uuid, LastSeen::Exact));
+                continue;
+            }
+            let known = exchanged
+                || (theirs.stance == Stance::Contact && self.has_as_contact(watcher, id).await?);
+            if !known || theirs.blocked {
+                continue;
+            }
+            let precision = self.relations.privacy(id.uuid).await?.last_seen;
+            if precision != LastSeen::Nobody {
+                visible.push((id.uuid, precision));
+            }
+        }
+        Ok(visible)
+    }
+
+    /// Whether `watcher` has `other` as contact. A watcher of another region says so by watching: that
+    /// region has looked.
+    async fn has_as_contact(
+        &self,
+        watcher: &AccountId,
+        other: &AccountId,
+    ) -> Result<bool, Rejection> {
+        if watcher.server != *self.directory.server() {
+            return Ok(true);
+        }
+        let mine = self.relations.one(watcher, other, self.clock.now()).await?;
+        Ok(mine.stance == Stance::Contact)
+    }
+
+    /// What an account thinks of others, or what it shows, has changed: who watches it is looked at
+    /// again.
+    pub async fn look_again(&self, account: Uuid) {
+        for watcher in self.watchers.watchers(account) {
+            match self.visible(&watcher, &[account]).await {
+                Ok(visible) => match visible.first() {
+                    Some((_, precision)) => self.watchers.set_precision(account, *precision),
+                    None => self.watchers.end(account, &watcher),
+                },
+                // Rather nothing than too much: the watcher asks again.
+                Err(_) => self.watchers.end(account, &watcher),
+            }
+        }
+    }
+
+    /// Whether `account`, of this region, hears `other`.
+    pub(crate) async fn hears(
+        &self,
+        account: &AccountId,
+        other: &AccountId,
+    ) -> Result<bool, Rejection> {
+        Ok(!self.relations.one(account, other, self.clock.now()).await?.blocked)
     }
 
     async fn accounts(&self, users: &[Address]) -> Result<Vec<Uuid>, Rejection> {
@@ -142,7 +213,11 @@ impl PresenceService {
         Ok(accounts)
     }
 
-    async fn frame(&self, account: Uuid) -> Result<PresenceFrame, Rejection> {
+    async fn frame(
+        &self,
+        account: Uuid,
+        precision: LastSeen,
+    ) -> Result<PresenceFrame, Rejection> {
         let now = self.clock.now();
         let attendance = self.connections.attendance(account);
         let mut last_seen = self.watchers.last_seen(account);
@@ -151,7 +226,7 @@ impl PresenceService {
             last_seen = devices.iter().map(|device| device.active_at).max();
         }
         let server = self.directory.server();
-        Ok(watchers::frame(server, account, attendance, last_seen, now))
+        Ok(watchers::frame(server, account, attendance, (last_seen, precision), now))
     }
 
     async fn type_to(&self, caller: &Caller, to: &Address, started: bool) -> Result<(), Rejection> {
@@ -169,7 +244,14 @@ impl PresenceService {
         {
             return Ok(());
         }
-        if to.server != *self.directory.server() {
+        // Who is not heard is not told so; and nobody types to whom they do not hear.
+        let is_local = to.server == *self.directory.server();
+        if !self.hears(&caller.account, &to).await?
+            || (is_local && !self.hears(&to, &caller.account).await?)
+        {
+            return Ok(());
+        }
+        if !is_local {
             let id = self.random.uuid_at(now);
             let ephemeral = abroad::typing(&caller.account, &to, started, id);
             self.directory.regions().whisper(&to.server, ephemeral);

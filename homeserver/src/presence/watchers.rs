@@ -13,6 +13,7 @@ use posthouse_protocol::{
     id::{AccountId, ServerName},
     limits,
     problem::{Code, Rejection},
+    rest::LastSeen,
     time::{Clock, Timestamp},
 };
 use tokio::sync::Notify;
@@ -45,8 +46,14 @@ struct State {
 }
 
 struct Target {
-    watchers: HashMap<Key, Arc<Mailbox>>,
+    watchers: HashMap<Key, Watcher>,
     told: Attendance,
+    precision: LastSeen,
+}
+
+struct Watcher {
+    mailbox: Arc<Mailbox>,
+    account: AccountId,
 }
 
 /// A mailbox by its address: it is held as long as the key is.
@@ -70,24 +77,31 @@ impl Watchers {
     /// # Errors
     /// [`Code::TooMany`] if it would watch more than [`limits::MAX_SUBSCRIPTIONS`]: then it watches
     /// none of `accounts` in addition.
-    pub(super) fn watch(&self, mailbox: &Arc<Mailbox>, accounts: &[Uuid]) -> Result<(), Rejection> {
+    pub(super) fn watch(
+        &self,
+        mailbox: &Arc<Mailbox>,
+        watcher: &AccountId,
+        accounts: &[(Uuid, LastSeen)],
+    ) -> Result<(), Rejection> {
         let key = Key::of(mailbox);
         let mut state = self.state();
         let state = &mut *state;
         let watched = state.watching.entry(key).or_default();
-        let new = accounts.iter().filter(|account| !watched.contains(*account)).count();
+        let new = accounts.iter().filter(|(account, _)| !watched.contains(account)).count();
         if watched.len() + new > limits::MAX_SUBSCRIPTIONS {
             let detail = format!("at most {} users are watched", limits::MAX_SUBSCRIPTIONS);
             return Err(Rejection::new(Code::TooMany, detail));
         }
-        for account in accounts {
+        for (account, precision) in accounts {
             watched.insert(*account);
             let told = self.connections.attendance(*account);
             let target = state
                 .targets
                 .entry(*account)
-                .or_insert_with(|| Target { watchers: HashMap::new(), told });
-            target.watchers.insert(key, Arc::clone(mailbox));
+                .or_insert_with(|| Target { watchers: HashMap::new(), told, precision: *precision });
+            target.precision = *precision;
+            let watcher = Watcher { mailbox: Arc::clone(mailbox), account: watcher.clone() };
+            target.watchers.insert(key, watcher);
         }
         Ok(())
     }
@@ -107,6 +121,33 @@ impl Watchers {
         let mut state = self.state();
         for account in state.watching.remove(&key).unwrap_or_default() {
             state.remove(key, account);
+        }
+    }
+
+    /// Who watches `account`.
+    pub(super) fn watchers(&self, account: Uuid) -> Vec<AccountId> {
+        let state = self.state();
+        let Some(target) = state.targets.get(&account) else { return Vec::new() };
+        let watchers: HashSet<&AccountId> =
+            target.watchers.values().map(|watcher| &watcher.account).collect();
+        watchers.into_iter().cloned().collect()
+    }
+
+    /// `watcher` watches `account` no longer, whatever it watches with.
+    pub(super) fn end(&self, account: Uuid, watcher: &AccountId) {
+        let mut state = self.state();
+        let Some(target) = state.targets.get(&account) else { return };
+        let of = target.watchers.iter().filter(|(_, one)| one.account == *watcher);
+        let keys: Vec<Key> = of.map(|(key, _)| *key).collect();
+        for key in keys {
+            state.remove(key, account);
+        }
+    }
+
+    /// From now on watchers are told of `account` so exactly.
+    pub(super) fn set_precision(&self, account: Uuid, precision: LastSeen) {
+        if let Some(target) = self.state().targets.get_mut(&account) {
+            target.precision = precision;
         }
     }
 
@@ -166,10 +207,11 @@ impl Watchers {
             }
             target.told = attendance;
             let last_seen = state.last_seen.get(&account).copied();
+            let last_seen = (last_seen, target.precision);
             let frame = frame(&self.server, account, attendance, last_seen, now);
             let frame: posthouse_client_api::mailbox::Frame = frame.to_json().into();
-            for mailbox in target.watchers.values() {
-                mailbox.push(frame.clone());
+            for watcher in target.watchers.values() {
+                watcher.mailbox.push(frame.clone());
             }
         }
     }
@@ -195,12 +237,24 @@ impl State {
     }
 }
 
+/// A time as exactly as its person tells it.
+pub(super) fn coarsened(at: Timestamp, precision: LastSeen) -> Option<Timestamp> {
+    match precision {
+        LastSeen::Exact => Some(at),
+        LastSeen::Hour => Some(Timestamp(at.0 / HOUR_MS * HOUR_MS)),
+        LastSeen::Nobody => None,
+    }
+}
+
+/// An hour, in milliseconds.
+const HOUR_MS: u64 = 3_600_000;
+
 /// The frame that tells an account's presence.
 pub(super) fn frame(
     server: &ServerName,
     account: Uuid,
     attendance: Attendance,
-    last_seen: Option<Timestamp>,
+    (last_seen, precision): (Option<Timestamp>, LastSeen),
     now: Timestamp,
 ) -> PresenceFrame {
     let status = match attendance {
@@ -209,6 +263,7 @@ pub(super) fn frame(
         Attendance::Offline => Presence::Offline,
     };
     let last_seen = if attendance == Attendance::Online { Some(now) } else { last_seen };
+    let last_seen = last_seen.and_then(|at| coarsened(at, precision));
     let user_id = AccountId { uuid: account, server: server.clone() };
     PresenceFrame { user_id, status, last_seen, expires_in: None }
 }

@@ -1,11 +1,12 @@
 //! Questions that are answered at once (docs/spec/federation.md, "Queries"): which account has a
-//! handle (`POST /federation/v1/query/resolve`), and whether the other end is who it says, with
-//! which clock (`POST /federation/v1/echo`).
+//! handle (`POST /federation/v1/query/resolve`), what its profile says
+//! (`POST /federation/v1/query/profile`), and whether the other end is who it says, with which clock
+//! (`POST /federation/v1/echo`).
 //!
 //! ```text
 //! signed query = [ query: bstr, signature: bstr (64) ]
 //! signature    = Ed25519 over label ‖ 00 ‖ query; the label is "posthouse query v1" for handles,
-//!                "posthouse echo v1" for echoes, "posthouse echo answer v1" for their answers
+//!                "posthouse profile query v1" for profiles, "posthouse echo v1" for echoes, "posthouse echo answer v1" for their answers
 //! ```
 
 use uuid::Uuid;
@@ -20,6 +21,7 @@ use super::{
 };
 use crate::{
     id::{HandleName, ServerName},
+    limits::{MAX_PROFILE_ABOUT, MAX_PROFILE_AVATAR, MAX_PROFILE_NAME},
     time::Timestamp,
 };
 
@@ -66,6 +68,22 @@ impl Question for Nonce {
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, CborError> {
         reader.fixed().map(Self)
+    }
+}
+
+/// What does this account's profile say?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProfileOf(pub Uuid);
+
+impl Question for ProfileOf {
+    const LABEL: &'static [u8] = b"posthouse profile query v1\0";
+
+    fn write(&self, writer: &mut Writer) {
+        writer.bytes(self.0.as_bytes());
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, CborError> {
+        reader.fixed().map(Uuid::from_bytes).map(Self)
     }
 }
 
@@ -185,6 +203,76 @@ impl ResolveAnswer {
     }
 }
 
+/// A question for a profile; answered by a [`ProfileAnswer`].
+pub type ProfileQuery = Query<ProfileOf>;
+
+/// The answer to a [`ProfileQuery`]. It stands under the TLS session like a [`ResolveAnswer`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ProfileAnswer {
+    /// The account; `None` if the answering server has no such account, and then nothing else is said.
+    pub account: Option<Uuid>,
+    /// Rises with every change; 0 if there never was a profile.
+    pub version: u64,
+    /// The name, as its client encrypted it.
+    pub name: Option<String>,
+    /// A few words.
+    pub about: Option<String>,
+    /// A picture.
+    pub avatar: Option<String>,
+    /// When it was changed.
+    pub updated_at: Option<Timestamp>,
+    /// For how many seconds the answer may be remembered.
+    pub remember_for: u32,
+}
+
+impl ProfileAnswer {
+    /// The bytes on the wire.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut fields = Fields::default();
+        if let Some(account) = &self.account {
+            fields.key(1).bytes(account.as_bytes());
+        }
+        fields.key(2).uint(self.remember_for.into());
+        fields.key(3).uint(self.version);
+        for (key, text) in [(4, &self.name), (5, &self.about), (6, &self.avatar)] {
+            if let Some(text) = text {
+                fields.key(key).text(text);
+            }
+        }
+        if let Some(at) = self.updated_at {
+            fields.key(7).uint(at.0);
+        }
+        fields.finish()
+    }
+
+    /// Parses an answer.
+    ///
+    /// # Errors
+    /// [`CborError`] with the place and the rule that is broken.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CborError> {
+        let mut answer = Self::default();
+        let (mut version, mut remember_for) = (None, None);
+        let mut reader = Reader::new(bytes);
+        reader.map(|reader, key| {
+            match key {
+                1 => answer.account = Some(Uuid::from_bytes(reader.fixed()?)),
+                2 => remember_for = u32::try_from(reader.uint_up_to(u32::MAX.into())?).ok(),
+                3 => version = Some(reader.uint()?),
+                4 => answer.name = Some(reader.text(MAX_PROFILE_NAME)?.to_owned()),
+                5 => answer.about = Some(reader.text(MAX_PROFILE_ABOUT)?.to_owned()),
+                6 => answer.avatar = Some(reader.text(MAX_PROFILE_AVATAR)?.to_owned()),
+                7 => answer.updated_at = Some(Timestamp(reader.uint()?)),
+                other => reader.unknown(other)?,
+            }
+            Ok(())
+        })?;
+        answer.remember_for = reader.require(remember_for, "remember for")?;
+        answer.version = reader.require(version, "version")?;
+        reader.finish()?;
+        Ok(answer)
+    }
+}
+
 /// The answer to an [`EchoQuery`]. Unlike other answers it is signed: it proves that the answerer
 /// holds the signing key of its document, and tells its clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -273,6 +361,23 @@ mod tests {
             let answer = ResolveAnswer { account, remember_for: 300 };
             assert_eq!(ResolveAnswer::decode(&answer.encode()), Ok(answer));
         }
+        let asked = Signed::sign(query(ProfileOf(Uuid::from_u128(7))), &key());
+        assert_eq!(Signed::<ProfileQuery>::decode(&asked.encode()).as_ref(), Ok(&asked));
+        let full = ProfileAnswer {
+            account: Some(Uuid::from_u128(7)),
+            version: u64::MAX,
+            name: Some("n".repeat(MAX_PROFILE_NAME)),
+            about: Some("a".repeat(MAX_PROFILE_ABOUT)),
+            avatar: Some("p".repeat(MAX_PROFILE_AVATAR)),
+            updated_at: Some(Timestamp(u64::MAX)),
+            remember_for: u32::MAX,
+        };
+        assert!(full.encode().len() <= limits::MAX_QUERY, "{}", full.encode().len());
+        let long = ProfileAnswer { name: Some("n".repeat(MAX_PROFILE_NAME + 1)), ..full.clone() };
+        assert!(ProfileAnswer::decode(&long.encode()).is_err());
+        for answer in [full, ProfileAnswer::default()] {
+            assert_eq!(ProfileAnswer::decode(&answer.encode()), Ok(answer));
+        }
         let echo = Signed::sign(query(Nonce([0x5a; 16])), &key());
         assert_eq!(Signed::<EchoQuery>::decode(&echo.encode()).as_ref(), Ok(&echo));
         let answer = Signed::sign(answer(), &key());
@@ -287,6 +392,10 @@ mod tests {
         assert!(turned.verify(&key().verifying_key()).is_err());
         let answer = Signed::sign(answer(), &key()).encode();
         let turned = Signed::<EchoQuery>::decode(&answer).unwrap();
+        assert!(turned.verify(&key().verifying_key()).is_err());
+        // So have a question for a profile and an echo.
+        let asked = Signed::sign(query(ProfileOf(Uuid::from_u128(7))), &key()).encode();
+        let turned = Signed::<EchoQuery>::decode(&asked).unwrap();
         assert!(turned.verify(&key().verifying_key()).is_err());
     }
 
@@ -309,6 +418,7 @@ mod tests {
             let _ = SignedQuery::decode(&noise);
             let _ = Signed::<EchoAnswer>::decode(&noise);
             let _ = ResolveAnswer::decode(&noise);
+            let _ = ProfileAnswer::decode(&noise);
         }
     }
 }

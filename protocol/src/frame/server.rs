@@ -24,6 +24,15 @@ pub enum ServerFrame<'a> {
         /// The end of the backlog.
         cursor: Cursor,
     },
+    /// Something of the account has changed, by another of its devices or by somebody else. A hint
+    /// for devices that are connected.
+    Changed {
+        /// What.
+        what: Changed,
+        /// Whom it is about, if it is about one user.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        user: Option<&'a AccountId>,
+    },
     /// Something that the client sent was refused.
     Error {
         /// A stable code.
@@ -46,6 +55,22 @@ pub enum ServerFrame<'a> {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<&'a str>,
     },
+}
+
+/// What of an account has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Changed {
+    /// Its contacts.
+    Contacts,
+    /// Whom it has blocked.
+    Blocks,
+    /// Its message requests.
+    Requests,
+    /// Its privacy settings.
+    Privacy,
+    /// Its profile.
+    Profile,
 }
 
 impl<'a> ServerFrame<'a> {

@@ -91,13 +91,23 @@ pub enum Address {
 }
 
 impl Address {
-    /// Parses a full or a bare form. A bare UUID or handle means the region `own`.
+    /// What a link to a user starts with: `posthouse:` and the full form of an address.
+    pub const LINK: &str = "posthouse:";
+
+    /// Parses a full or a bare form, or a link. A bare UUID or handle means the region `own`.
     ///
     /// # Errors
     /// [`IdError`] with the rule that `text` breaks.
     pub fn parse(text: &str, own: &ServerName) -> Result<Self, IdError> {
+        let (text, is_link) = match text.strip_prefix(Self::LINK) {
+            Some(rest) => (rest, true),
+            None => (text, false),
+        };
         let (local, server) = match text.split_once('@') {
             Some((local, server)) => (local, ServerName::parse(server)?),
+            None if is_link => {
+                return Err(IdError { what: "a link to a user", why: "it names no region" });
+            }
             None => (text, own.clone()),
         };
         if let Some(uuid) = local.strip_prefix("g.") {
@@ -125,6 +135,18 @@ mod tests {
         assert_eq!(Address::parse("alice", &own), Address::parse("alice@eu.example", &own));
         let group = Address::parse(&format!("g.{UUID}@us.example"), &own).unwrap();
         assert!(matches!(group, Address::Group(g) if g.server.as_str() == "us.example"));
+    }
+
+    #[test]
+    fn links_name_their_region() {
+        let own = ServerName::parse("eu.example").unwrap();
+        for full in ["alice@us.example", &format!("{UUID}@us.example")] {
+            let link = format!("posthouse:{full}");
+            assert_eq!(Address::parse(&link, &own), Address::parse(full, &own));
+        }
+        for bad in ["posthouse:alice", "posthouse:", "posthouse:posthouse:a@us.example"] {
+            assert!(Address::parse(bad, &own).is_err(), "{bad}");
+        }
     }
 
     #[test]

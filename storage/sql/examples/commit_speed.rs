@@ -159,6 +159,7 @@ impl Bench {
                 prev: None,
                 after: None,
                 recipients: vec![to.account.uuid],
+                discard: false,
                 destinations: Vec::new(),
                 to: to.account.to_string(),
                 class: Class::Message,

@@ -129,7 +129,8 @@ impl Bench {
                 body,
                 sender: from,
             };
-            batch.push(Received { message, side: 1, recipients: vec![to.uuid] });
+            let recipients = vec![to.uuid];
+            batch.push(Received { message, side: 1, recipients, discard: false });
         }
         (batch, bodies)
     }
@@ -238,6 +239,7 @@ impl Bench {
                     prev: None,
                     after: None,
                     recipients: Vec::new(),
+                    discard: false,
                     destinations: Vec::new(),
                     to: reader.to_string(),
                     class: Class::Message,

@@ -19,10 +19,10 @@ use posthouse_storage::{
 use uuid::Uuid;
 
 use crate::{
-    db::{Row, Script, Tx},
+    db::{Row, Script, Slot, Tx},
     factors,
     failure::{Failure, Tries},
-    retention, sessions,
+    people, retention, sessions,
     statement::{Statement, statements},
     store::SqlStore,
 };
@@ -67,6 +67,19 @@ statements! {
     DELETE_BLOCKS = Statement::new(
         "DELETE FROM blocks WHERE (account, blocked) IN (
             SELECT account, blocked FROM blocks WHERE account = ? OR blocked = ? LIMIT 0 + ?)",
+    );
+    DELETE_RELATIONS = Statement::new(
+        "DELETE FROM relations WHERE (account, other) IN (
+            SELECT account, other FROM relations WHERE account = ? OR other = ? LIMIT 0 + ?)",
+    );
+    DELETE_LISTS = Statement::new(
+        "DELETE FROM conversation_lists WHERE (account, conversation) IN (
+            SELECT account, conversation FROM conversation_lists
+            WHERE account = ? OR other = ? LIMIT 0 + ?)",
+    );
+    DELETE_REPORTS = Statement::new(
+        "DELETE FROM reports WHERE id IN (
+            SELECT id FROM reports WHERE reporter = ? OR reported = ? LIMIT 0 + ?)",
     );
     /// Those that another region has still to be told of wait until it has been.
     WATERMARKS = Statement::new(
@@ -189,6 +202,7 @@ impl SqlStore {
         let mut script = tx.script();
         let ended = sessions::end_of_account(&mut script, account, None, now);
         factors::remove_all(&mut script, account);
+        people::remove_settings(&mut script, account);
         for statement in [&REMEMBER, &WRITE_DOWN] {
             script.one(statement, |args| {
                 args.uuid(account).number(now.0);
@@ -290,7 +304,8 @@ impl SqlStore {
         Ok(Some(bodies))
     }
 
-    /// Deletes marks of devices, blocks and watermarks. Whether there was any.
+    /// Deletes marks of devices, watermarks, and what the account and others said of each other.
+    /// Whether there was any.
     async fn erase_lists(
         &self,
         account: &AccountId,
@@ -303,9 +318,10 @@ impl SqlStore {
             script.one(&DELETE_MARKS, |args| {
                 args.uuid(account.uuid).limit(limit);
             }),
-            script.one(&DELETE_BLOCKS, |args| {
-                args.uuid(account.uuid).text(&account.to_string()).limit(limit);
-            }),
+            in_both(&mut script, &DELETE_BLOCKS, account, limit),
+            in_both(&mut script, &DELETE_RELATIONS, account, limit),
+            in_both(&mut script, &DELETE_LISTS, account, limit),
+            in_both(&mut script, &DELETE_REPORTS, account, limit),
             script.one(&WATERMARKS, |args| {
                 args.uuid(account.uuid).integer(server).limit(limit);
             }),
@@ -360,12 +376,27 @@ impl SqlStore {
         script.one(&FREE_HANDLE, |args| {
             args.uuid(Uuid::nil()).uuid(account);
         });
+        // Once more, for what was under way when the account went.
+        factors::remove_all(&mut script, account);
+        people::remove_settings(&mut script, account);
         script.one(&DELETE_ACCOUNT, |args| {
             args.uuid(account);
         });
         tx.finish(script).await?;
         Ok(())
     }
+}
+
+/// Adds a statement that deletes rows of the account and rows about it.
+fn in_both(
+    script: &mut Script,
+    statement: &'static Statement,
+    account: &AccountId,
+    limit: usize,
+) -> Slot {
+    script.one(statement, |args| {
+        args.uuid(account.uuid).text(&account.to_string()).limit(limit);
+    })
 }
 
 /// An inbox, and the lowest and highest of a range of slots.

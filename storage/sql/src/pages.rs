@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     columns::{MessageRow, message_columns},
+    commit::write::SLOT_DISCARDED,
     db::Script,
     failure::Failure,
     receipts::{FailedSlot, Key},
@@ -81,16 +82,21 @@ impl SqlStore {
                 },
                 _ => (None, None),
             };
-            found.push((Cursor(arrival), Timestamp(arrived_at), message, key, failed));
+            let discarded = slot.is_some_and(|slot| slot.first() == Some(&SLOT_DISCARDED));
+            let place = (Cursor(arrival), Timestamp(arrived_at));
+            found.push((place, discarded, message, key, failed));
         }
         found.truncate(limit);
-        let last = found.last().map_or(after, |(cursor, ..)| *cursor);
+        let last = found.last().map_or(after, |((cursor, _), ..)| *cursor);
         page.through = if found.len() < limit { page.head } else { last };
         let keys: Vec<Key> = found.iter().filter_map(|(.., key, _)| *key).collect();
         let watermarks = self.read_watermarks(&keys).await?;
-        for (cursor, arrived_at, message, key, failed) in found {
+        for ((cursor, arrived_at), discarded, message, key, failed) in found {
             let kind = match (failed, message) {
                 (Some(failed), _) => EntryKind::Failed(failed.resolve(self, arrived_at).await?),
+                (None, Some(message)) if discarded => {
+                    EntryKind::Discarded(Box::new(message.resolve(self).await?))
+                }
                 (None, Some(message)) => EntryKind::Message(Box::new(message.resolve(self).await?)),
                 (None, None) => match key.and_then(|key| watermarks.get(&key)) {
                     Some(watermark) => EntryKind::Status(Box::new(watermark.clone())),

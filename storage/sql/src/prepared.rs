@@ -7,8 +7,8 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::{
-    SqlStore, accounts, bodies, commit, db, erasure, factors, invites, leases, outbox, pages,
-    peers, receipts, reception, retention, servers, sessions,
+    SqlStore, accounts, bodies, commit, conversations, db, erasure, factors, invites, leases, outbox, pages,
+    people, peers, profiles, receipts, reception, reports, retention, servers, sessions,
     statement::{Dialect, MAX_ROWS, Statement},
     wakes,
 };
@@ -20,6 +20,7 @@ pub(crate) fn all() -> Vec<(String, &'static Statement)> {
         ("bodies", bodies::ALL),
         ("commit::read", commit::read::ALL),
         ("commit::write", commit::write::ALL),
+        ("conversations", conversations::ALL),
         ("erasure", erasure::ALL),
         ("factors", factors::ALL),
         ("invites", invites::ALL),
@@ -30,12 +31,15 @@ pub(crate) fn all() -> Vec<(String, &'static Statement)> {
         ("outbox::settle", outbox::SETTLE_ALL),
         ("outbox::tell", outbox::TELL_ALL),
         ("pages", pages::ALL),
+        ("people", people::ALL),
         ("peers", peers::ALL),
+        ("profiles", profiles::ALL),
         ("receipts::forward", receipts::FORWARD_ALL),
         ("receipts", receipts::ALL),
         ("reception", reception::ALL),
         ("reception::read", reception::READ_ALL),
         ("reception::write", reception::WRITE_ALL),
+        ("reports", reports::ALL),
         ("retention", retention::ALL),
         ("retention::verdicts", retention::VERDICTS_ALL),
         ("servers", servers::ALL),

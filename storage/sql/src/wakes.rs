@@ -1,7 +1,8 @@
 //! The port `Wakes`: LISTEN and NOTIFY between the processes of one PostgreSQL.
 //!
 //! A payload is the sending node's id (32 hex digits), a letter (`i` inboxes, `e` ended sessions,
-//! `g` accounts that are gone, `o` queues to other regions) and the ids, 32 hex digits each, or the
+//! `g` accounts that are gone, `p` accounts whose people or settings have changed, `o` queues to other
+//! regions) and the ids, 32 hex digits each, or the
 //! regions' names with commas. A commit's notifications are sent by the transaction itself,
 //! so that they arrive if and only if it committed.
 
@@ -38,6 +39,7 @@ const MAX_NAMES: usize = 30;
 const INBOXES: char = 'i';
 const ENDED: char = 'e';
 const GONE: char = 'g';
+const PEOPLE: char = 'p';
 const OUTBOXES: char = 'o';
 
 /// The connection that listens; opened by the first to wait.
@@ -114,6 +116,7 @@ fn parse(payload: &str, node: Uuid) -> Option<Wake> {
         Some(INBOXES) => ids().map(Wake::Inboxes),
         Some(ENDED) => ids().map(|ids| Wake::Ended(ids.into_iter().map(SessionId).collect())),
         Some(GONE) => ids().map(Wake::Gone),
+        Some(PEOPLE) => ids().map(Wake::People),
         Some(OUTBOXES) => {
             let names: Option<Vec<ServerName>> =
                 rest.split(',').map(|name| ServerName::parse(name).ok()).collect();
@@ -180,6 +183,16 @@ impl Wakes for SqlStore {
         }
         let mut script = Script::new(Dialect::Postgres);
         notify(&mut script, self.inner.node, GONE, accounts);
+        self.db().read(script).await?;
+        Ok(())
+    }
+
+    async fn people(&self, accounts: &[Uuid]) -> Result<(), StoreError> {
+        if self.db().dialect() == Dialect::Sqlite || accounts.is_empty() {
+            return Ok(());
+        }
+        let mut script = Script::new(Dialect::Postgres);
+        notify(&mut script, self.inner.node, PEOPLE, accounts);
         self.db().read(script).await?;
         Ok(())
     }

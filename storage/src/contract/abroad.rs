@@ -174,7 +174,8 @@ pub fn received<S: Store>(
         body: world.body(START),
     };
     let low = from.to_string() < to.account.to_string();
-    Received { message, side: if low { 1 } else { 2 }, recipients: vec![to.uuid()] }
+    let side = if low { 1 } else { 2 };
+    Received { message, side, recipients: vec![to.uuid()], discard: false }
 }
 
 /// A message that is rejected.

@@ -82,7 +82,7 @@ pub async fn a_message_arrives_with_all_its_facts<S: Subject>(subject: &S) {
         accepted_at: Timestamp(3),
         ..one.message
     };
-    let one = Received { message, side: one.side, recipients: vec![bob.uuid(), alice.uuid()] };
+    let one = Received { message, recipients: vec![bob.uuid(), alice.uuid()], ..one };
     let envelope = Envelope::of([plain.clone(), one.clone()]);
     let (arrivals, risen) = us.take(&world, &envelope).await;
     assert_eq!(risen, []);

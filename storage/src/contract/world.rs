@@ -152,6 +152,7 @@ impl<S: Store> World<S> {
             prev: None,
             after: None,
             recipients: vec![to.uuid()],
+            discard: false,
             destinations: Vec::new(),
             to: to.account.to_string(),
             class: Class::Message,
@@ -208,6 +209,6 @@ impl<S: Store> World<S> {
 pub fn message(entry: &Entry) -> Option<&StoredMessage> {
     match &entry.kind {
         EntryKind::Message(message) => Some(message),
-        EntryKind::Status(_) | EntryKind::Failed(_) => None,
+        EntryKind::Status(_) | EntryKind::Failed(_) | EntryKind::Discarded(_) => None,
     }
 }

@@ -6,6 +6,7 @@ use std::{
     sync::{Mutex, MutexGuard},
 };
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use posthouse_client_api::{mailbox::Mailbox, ports::Answer};
 use posthouse_protocol::{
@@ -13,6 +14,7 @@ use posthouse_protocol::{
     frame::{Class, Submission},
     id::{AccountId, ConversationId, DeviceId, DeviceNumber, MessageId, ServerName, SessionId},
     limits,
+    problem::Rejection,
     time::Stamp,
 };
 use posthouse_storage::{
@@ -29,7 +31,8 @@ use uuid::Uuid;
 
 use super::*;
 use crate::delivery::{
-    CommitConfig, Committer, Connections, Progress, accept::Admitted, route::route,
+    CommitConfig, Committer, Connections, Progress, accept::Admitted, receipts::Wishes,
+    route::route,
 };
 
 /// An inbox in memory, with the reads that a feed makes.
@@ -197,12 +200,23 @@ fn feed(inbox: &Arc<Inbox>) -> Feed {
             progress: Arc::new(Progress::new()),
             random: Arc::new(crate::random::Random::from_seed([1; 32])),
             regions: Arc::new(crate::regions::Alone),
+            wishes: Arc::new(Open),
         },
         watchers: Arc::new(Watchers::new(server, connections)),
         clock: Arc::new(Stopped),
         behind: true,
         told_caught_up: false,
         held_back: false,
+    }
+}
+
+/// Readers who hide nothing.
+struct Open;
+
+#[async_trait]
+impl Wishes for Open {
+    async fn tells_read(&self, _reader: Uuid) -> Result<bool, Rejection> {
+        Ok(true)
     }
 }
 

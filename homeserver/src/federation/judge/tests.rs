@@ -4,8 +4,10 @@ use posthouse_protocol::{
     content::{Content, Payload},
     federation::event::EventBody,
     id::DeviceNumber,
+    rest::Writers,
     status::Seen,
 };
+use posthouse_storage::people::Stance;
 use proptest::prelude::*;
 
 use super::*;
@@ -23,7 +25,16 @@ fn account(n: u128, server: &str) -> AccountId {
 fn judge(record: &EventRecord) -> Verdict {
     let (origin, own) = (name("north.test"), name("south.test"));
     let judge = Judge { origin: &origin, own: &own, allow_unencrypted: true, now: NOW };
-    judge.judge(record, |account| account == Uuid::from_u128(2), BodyId([7; 16]))
+    judge.judge(record, &recipients(None), BodyId([7; 16]))
+}
+
+/// 2@south.test, who thinks this of 1@north.test.
+fn recipients(relation: Option<Relation>) -> Recipients {
+    let key = (Uuid::from_u128(2), account(1, "north.test"));
+    Recipients {
+        existing: HashSet::from([Uuid::from_u128(2)]),
+        relations: relation.map(|relation| (key, relation)).into_iter().collect(),
+    }
 }
 
 /// A message from 1@north.test to 2@south.test.
@@ -67,6 +78,33 @@ fn a_message_is_taken_as_it_was_sent() {
     assert_eq!(&content[..], br#"{"type":"text","encrypted":false,"body":"x"}"#);
     let sides = [side(&received.message.sender, &account(2, "south.test"))];
     assert_eq!(sides, [1], "north sorts before south for these ids");
+}
+
+#[test]
+fn who_is_not_heard_is_discarded_or_refused() {
+    let (origin, own) = (name("north.test"), name("south.test"));
+    let judge = Judge { origin: &origin, own: &own, allow_unencrypted: true, now: NOW };
+    let known = Relation {
+        stance: Stance::Known,
+        blocked: false,
+        writers: Writers::Contacts,
+        has_spoken: true,
+    };
+    let verdict = |relation| judge.judge(&message(), &recipients(Some(relation)), BodyId([7; 16]));
+    assert!(matches!(verdict(known), Verdict::Message(one, _) if !one.discard));
+    let Verdict::Message(discarded, content) = verdict(Relation { blocked: true, ..known }) else {
+        panic!("not taken")
+    };
+    assert!(discarded.discard && content.is_empty());
+    let stranger = Relation { stance: Stance::Stranger, ..known };
+    for blocked in [false, true] {
+        let refused = verdict(Relation { blocked, ..stranger });
+        assert!(matches!(refused, Verdict::Rejected(RejectionReason::Refused)));
+    }
+    let open = Relation { writers: Writers::Everyone, ..stranger };
+    assert!(matches!(verdict(open), Verdict::Request(one, _) if !one.discard));
+    let declined = verdict(Relation { stance: Stance::Declined, ..open });
+    assert!(matches!(declined, Verdict::Message(one, _) if one.discard));
 }
 
 #[test]

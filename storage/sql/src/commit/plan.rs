@@ -71,6 +71,8 @@ pub(crate) struct Plan {
     pub(crate) marks: Vec<((DeviceId, ConversationId), MessageId)>,
     pub(crate) inboxes: Vec<(Uuid, Head)>,
     pub(crate) outboxes: Vec<(Queue, Head)>,
+    /// Conversations for accounts' lists, if they are not there yet: account, conversation, other side.
+    pub(crate) listed: Vec<(Uuid, ConversationId, String)>,
 }
 
 /// A message to be written.
@@ -93,6 +95,8 @@ pub(crate) struct NewEntry {
     pub(crate) message: usize,
     /// Whether it replaces the entry with the same sender, conversation and collapse key.
     pub(crate) collapses: bool,
+    /// Whether it is kept from all devices.
+    pub(crate) discarded: bool,
 }
 
 /// An outbox intent to be written.
@@ -152,12 +156,18 @@ impl Planner {
         let stamp = Stamp::next(accept.now, accept.after, state.highest);
         state.highest = Some(stamp);
         state.last_number += 1;
-        state.spoken |= accept.side;
+        let is_first = accept.side & !state.spoken != 0;
+        if !accept.discard {
+            state.spoken |= accept.side;
+        }
         let origin_number = state.last_number;
         self.touched.conversations.push(accept.conversation);
         self.known.marks.insert(mark, accept.id);
         self.touched.marks.push(mark);
 
+        if is_first {
+            self.list(accept);
+        }
         let message = self.plan.messages.len();
         self.plan.messages.push(NewMessage { submission, stamp, origin_number, pointers: 0 });
         let collapse = accept
@@ -167,7 +177,10 @@ impl Planner {
         let arrivals = accept
             .recipients
             .iter()
-            .map(|&to| self.deliver(message, collapse.as_ref(), to))
+            .map(|&to| {
+                let discarded = accept.discard && to != accept.sender.uuid;
+                self.deliver(message, collapse.as_ref().filter(|_| !discarded), (to, discarded))
+            })
             .collect();
         for destination in 0..accept.destinations.len() {
             self.enqueue(message, accept, destination);
@@ -184,7 +197,23 @@ impl Planner {
         Outcome::Accepted(accepted)
     }
 
-    fn deliver(&mut self, message: usize, collapse: Option<&Slot>, account: Uuid) -> Arrival {
+    /// The conversation of a side that speaks for the first time goes on the lists of its accounts.
+    fn list(&mut self, accept: &Accept) {
+        let conversation = accept.conversation;
+        self.plan.listed.push((accept.sender.uuid, conversation, accept.to.clone()));
+        let others = accept.recipients.iter().filter(|to| **to != accept.sender.uuid);
+        if !accept.discard {
+            let of = accept.sender.to_string();
+            self.plan.listed.extend(others.map(|to| (*to, conversation, of.clone())));
+        }
+    }
+
+    fn deliver(
+        &mut self,
+        message: usize,
+        collapse: Option<&Slot>,
+        (account, discarded): (Uuid, bool),
+    ) -> Arrival {
         let head = self.known.inboxes.entry(account).or_default();
         let previous = Cursor(head.last);
         head.last += 1;
@@ -196,6 +225,7 @@ impl Planner {
             cursor,
             message,
             collapses: collapse.is_some(),
+            discarded,
         });
         self.point(message, 1);
         if let Some(slot) = collapse {

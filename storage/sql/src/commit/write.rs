@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use posthouse_protocol::{
     federation::version,
-    id::{ConversationId, ServerName},
+    id::{ConversationId, MessageId, ServerName},
     limits,
 };
 use posthouse_storage::{
@@ -20,7 +20,7 @@ use super::{
     read::Refs,
 };
 use crate::{
-    bodies, columns,
+    bodies, columns, conversations,
     db::{Args, Script, Tx},
     failure::Failure,
     statement::{Dialect, Statement, statements},
@@ -113,6 +113,7 @@ pub(super) async fn write(
     put_entries(&mut script, plan, batch, refs);
     put_states(store, &mut script, plan);
     put_intents(store, &mut script, plan, batch, (bodies, refs));
+    conversations::put_listed(&mut script, &plan.listed);
     wakes::tell_inboxes(store, &mut script, plan.inboxes.iter().map(|(account, _)| *account));
     wakes::tell_outboxes(store, &mut script, plan.outboxes.iter().map(|((name, _), _)| name));
     tx.finish(script).await?;
@@ -175,9 +176,13 @@ fn put_entries(script: &mut Script, plan: &Plan, batch: &[Accept], refs: &Refs) 
         .iter()
         .filter_map(|entry| {
             let accept = accept(entry)?;
-            let slot = accept.collapse.as_deref().map(|collapse| {
-                slot(Origin::Own, accept.sender.uuid, accept.conversation, collapse)
-            });
+            let slot = if entry.discarded {
+                Some(discarded_slot(Origin::Own, accept.sender.uuid, accept.id))
+            } else {
+                accept.collapse.as_deref().map(|collapse| {
+                    slot(Origin::Own, accept.sender.uuid, accept.conversation, collapse)
+                })
+            };
             Some((entry, accept.now.0, slot))
         })
         .collect();
@@ -238,6 +243,18 @@ pub(crate) fn slot(
     [&start[..], sender.as_bytes(), &conversation.0, collapse.as_bytes()].concat()
 }
 
+/// The slot of an entry that is kept from all devices: the entry's own.
+pub(crate) fn discarded_slot(origin: Origin, sender: Uuid, message: MessageId) -> Vec<u8> {
+    let server = match origin {
+        Origin::Own => 0,
+        Origin::Region(server) => server,
+    };
+    let start = [&[SLOT_DISCARDED][..], &server.to_be_bytes()].concat();
+    [&start[..], sender.as_bytes(), message.0.as_bytes()].concat()
+}
+
+/// First byte of the slots of entries that are kept from all devices.
+pub(crate) const SLOT_DISCARDED: u8 = b'd';
 /// First byte of the slots of messages of this region's users.
 const SLOT_MESSAGE: u8 = b'm';
 /// First byte of the slots of messages from other regions.

@@ -17,6 +17,7 @@ use crate::{
         read::Refs,
         write,
     },
+    conversations,
     db::Script,
     receipts::State,
     statement::{Statement, statements},
@@ -75,6 +76,7 @@ impl Effects<'_> {
         self.put_messages(script);
         self.put_entries(script);
         write::put_conversations(store, script, &plan.conversations);
+        conversations::put_listed(script, &plan.listed);
         // The watermarks' entries come after the messages' in every inbox.
         let mut heads = self.watermarks.write_rows(script);
         let told = heads.len();
@@ -138,10 +140,14 @@ impl Effects<'_> {
             let entry: &NewEntry = entry;
             let message = plan.messages.get(entry.message)?;
             let message = &self.received(message.submission)?.message;
-            let slot = message.collapse.as_deref().map(|collapse| {
-                let origin = write::Origin::Region(self.origin);
-                write::slot(origin, message.sender.uuid, message.conversation, collapse)
-            });
+            let (origin, sender) = (write::Origin::Region(self.origin), message.sender.uuid);
+            let slot = if entry.discarded {
+                Some(write::discarded_slot(origin, sender, message.id))
+            } else {
+                message.collapse.as_deref().map(|collapse| {
+                    write::slot(origin, sender, message.conversation, collapse)
+                })
+            };
             Some((entry, self.reception.now.0, slot))
         };
         let rows: Vec<_> = plan.entries.iter().filter_map(row).collect();

@@ -63,7 +63,16 @@ impl Planner {
         let (stamp, origin_number) = (message.stamp, message.origin_number);
         let state = self.known.conversations.entry(message.conversation).or_default();
         state.highest = state.highest.max(Some(stamp));
-        state.spoken |= received.side;
+        if !received.discard {
+            if received.side & !state.spoken != 0 {
+                let of = message.sender.to_string();
+                let listed = received.recipients.iter();
+                self.plan
+                    .listed
+                    .extend(listed.map(|to| (*to, message.conversation, of.clone())));
+            }
+            state.spoken |= received.side;
+        }
         self.touched.conversations.push(message.conversation);
         let facts = Accepted {
             conversation: message.conversation,
@@ -80,10 +89,10 @@ impl Planner {
             origin_number,
             pointers: 0,
         });
-        let slot = message.collapse.as_ref();
+        let slot = message.collapse.as_ref().filter(|_| !received.discard);
         let slot = slot.map(|key| (message.sender.uuid, message.conversation, key.clone()));
         let recipients = received.recipients.iter();
-        recipients.map(|&to| self.deliver(new, slot.as_ref(), to)).collect()
+        recipients.map(|&to| self.deliver(new, slot.as_ref(), (to, received.discard))).collect()
     }
 }
 

@@ -66,6 +66,7 @@ fn accept(step: &Step, known_stamps: &[Stamp]) -> Accept {
             None => Stamp(u64::MAX >> 1),
         }),
         recipients: step.recipients.iter().map(|n| uuid(4, *n)).collect(),
+        discard: false,
         destinations: step
             .regions
             .iter()

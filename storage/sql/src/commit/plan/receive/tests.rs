@@ -69,7 +69,7 @@ fn received(step: &Step) -> Received {
         body: BodyId([step.id; 16]),
     };
     let recipients = step.recipients.iter().map(|n| uuid(4, *n)).collect();
-    Received { message, side: 1 + step.sender, recipients }
+    Received { message, side: 1 + step.sender, recipients, discard: false }
 }
 
 fn rejected(step: &Step) -> Rejected {
