@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, time::Instant};
 use posthouse_crypto::e2ee::{
     address::{Address, DeviceId},
     device::LocalDevice,
-    group::{receiving::ReceivedSenderKeys, sending::SendingGroup},
+    group::{
+        receiving::ReceivedSenderKeys,
+        sending::{NotReady, SendingGroup},
+    },
     prekey::{bundle::PreKeyBundle, store::PreKeys},
     primitives::curve::KeyPair,
     profile::AcceptedProfiles,
@@ -116,7 +119,7 @@ fn measure_group(rounds: usize, stored: bool, reader: &Address) -> [f64; 2] {
     let mut rng = StdRng::seed_from_u64(3);
     let (mut group, to) = (SendingGroup::new([1; 16]), BTreeSet::from([reader.clone()]));
     let mut keys = ReceivedSenderKeys::new([1; 16]);
-    if let Err(handed) = group.ready(&to, NOW, &mut rng) {
+    if let Err(NotReady::Undistributed(handed)) = group.ready(&to, NOW, &mut rng) {
         group.mark_distributed(handed.distribution.chain_id(), reader.clone());
         keys.process(&handed.distribution).expect("our own key");
     }

@@ -7,7 +7,10 @@ use posthouse_crypto::e2ee::{
     attachment::{ChunkDecryptor, Decryptor},
     content::{Body, Content},
     device::LocalDevice,
-    group::{receiving::ReceivedSenderKeys, sending::SendingGroup},
+    group::{
+        receiving::ReceivedSenderKeys,
+        sending::{NotReady, SendingGroup},
+    },
     identity::KnownIdentities,
     padding,
     prekey::store::PreKeys,
@@ -252,7 +255,9 @@ fn make_fixture() -> Fixture {
 fn make_group(rng: &mut StdRng) -> (ReceivedSenderKeys, Vec<Vec<u8>>) {
     let mut sending = SendingGroup::new([3; 16]);
     let to = BTreeSet::from([Address::new("b@south.test", DeviceId::new(1).unwrap()).unwrap()]);
-    let handed = sending.ready(&to, NOW, rng).unwrap_err();
+    let Err(NotReady::Undistributed(handed)) = sending.ready(&to, NOW, rng) else {
+        panic!("nobody holds the key yet")
+    };
     for device in handed.missing {
         sending.mark_distributed(handed.distribution.chain_id(), device);
     }
