@@ -31,7 +31,7 @@ use posthouse_protocol::{
     rest,
     time::Stamp,
 };
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 
 /// A target's name, which is also that of its seeds and of its fuzzer, and its entry point.
 pub(crate) type Target = (&'static str, fn(&[u8]));
@@ -214,6 +214,10 @@ fn same_again<T: DeserializeOwned + PartialEq + core::fmt::Debug>(
     }
 }
 
+fn json_again<T: DeserializeOwned + Serialize + PartialEq + core::fmt::Debug>(text: &str) {
+    same_again::<T>(text, |read| serde_json::to_string(read).unwrap());
+}
+
 /// Bodies of requests, and of answers as a client reads them.
 pub(crate) fn rest(bytes: &[u8]) {
     let _ = taken(serde_json::from_slice::<rest::Register>(bytes));
@@ -221,17 +225,23 @@ pub(crate) fn rest(bytes: &[u8]) {
     let _ = taken(serde_json::from_slice::<rest::LogIn>(bytes));
     let _ = taken(serde_json::from_slice::<rest::Refresh>(bytes));
     let _ = taken(serde_json::from_slice::<rest::SessionTokens>(bytes));
+    let _ = taken(serde_json::from_slice::<rest::Confirmation>(bytes));
+    let _ = taken(serde_json::from_slice::<rest::ChangePassword>(bytes));
+    let _ = taken(serde_json::from_slice::<rest::ConfirmTotp>(bytes));
+    let _ = taken(serde_json::from_slice::<rest::SetPin>(bytes));
     let _ = taken(serde_json::from_slice::<rest::Ticket>(bytes));
     let _ = taken(serde_json::from_slice::<rest::SyncPage>(bytes));
     let Ok(text) = core::str::from_utf8(bytes) else { return };
-    let json = |value: Result<String, serde_json::Error>| value.unwrap();
-    same_again::<rest::SessionInfo>(text, |read| json(serde_json::to_string(read)));
-    same_again::<rest::Sessions>(text, |read| json(serde_json::to_string(read)));
-    same_again::<rest::Me>(text, |read| json(serde_json::to_string(read)));
-    same_again::<rest::User>(text, |read| json(serde_json::to_string(read)));
-    same_again::<rest::Sent>(text, |read| json(serde_json::to_string(read)));
-    same_again::<rest::Capabilities>(text, |read| json(serde_json::to_string(read)));
-    same_again::<Problem>(text, |read| json(serde_json::to_string(read)));
+    json_again::<rest::AccountSecurity>(text);
+    json_again::<rest::TotpSecret>(text);
+    json_again::<rest::RecoveryCodes>(text);
+    json_again::<rest::SessionInfo>(text);
+    json_again::<rest::Sessions>(text);
+    json_again::<rest::Me>(text);
+    json_again::<rest::User>(text);
+    json_again::<rest::Sent>(text);
+    json_again::<rest::Capabilities>(text);
+    json_again::<Problem>(text);
 }
 
 /// Identifiers, each of which has one text, cursors and stamps.
