@@ -48,6 +48,10 @@ pub mod memory;
 
 pub mod reception;
 
+pub mod meetings;
+
+pub mod verdicts;
+
 pub mod peers;
 
 pub mod abroad;
@@ -248,8 +252,12 @@ macro_rules! contract_tests {
                 a_newer_received_entry_replaces_the_one_that_waits
                 received_stamps_count_in_the_conversation
                 a_thousand_messages_come_in_one_envelope
+            }
+            meetings {
                 of_two_receptions_at_once_one_is_moved
                 receptions_and_commits_share_inboxes
+            }
+            verdicts {
                 voids_are_listed
                 verdicts_are_forgotten_with_ids
             }
