@@ -247,6 +247,7 @@ macro_rules! contract_tests {
                 ids_belong_to_their_origin_and_sender
                 a_rejected_event_stays_rejected
                 a_taken_event_is_not_rejected_later
+                a_reception_tells_what_stands_rejected
                 watermarks_rise_over_numbers_that_were_given
                 a_newer_received_entry_replaces_the_one_that_waits
                 received_stamps_count_in_the_conversation

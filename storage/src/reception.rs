@@ -44,6 +44,15 @@ pub struct Received {
     pub recipients: Vec<Uuid>,
 }
 
+/// Another region's watermark over what this one sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceivedWatermark {
+    /// The id of the event that told it; its sender is the reader.
+    pub id: Uuid,
+    /// The watermark; `forward` is `None`.
+    pub rise: WatermarkRise,
+}
+
 /// An event that was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rejected {
@@ -71,8 +80,8 @@ pub struct Reception<'a> {
     /// Their bodies, written in the same transaction; empty if bodies live elsewhere and were put
     /// before.
     pub bodies: &'a [(BodyId, Bytes)],
-    /// Readers there who have got further with what this region sent. `forward` is `None`.
-    pub watermarks: &'a [WatermarkRise],
+    /// Readers there who have got further with what this region sent.
+    pub watermarks: &'a [ReceivedWatermark],
     /// Events that are not taken.
     pub rejected: &'a [Rejected],
     /// Sequences of the lane that carry nothing.
@@ -92,6 +101,10 @@ pub enum Taken {
         arrivals: Vec<Vec<Arrival>>,
         /// Watermarks that rose.
         risen: Vec<Risen>,
+        /// Those of all events of the reception that stand rejected now, whichever envelope rejected
+        /// them first, with the first reason; each once, in no order. An event that was taken
+        /// before is not among them, even if the reception rejects it.
+        rejected: Vec<Rejected>,
     },
 }
 
@@ -109,7 +122,7 @@ pub trait Receptions: Send + Sync {
     /// included). Rejections are remembered as long as ids; a rejection of an event that was taken
     /// before, or that is a message of this reception, is dropped. Watermarks rise as in
     /// [`crate::ledger::Ledger::record`], but no higher than the numbers that this region has given
-    /// in the conversation. Of the origin's voids the newest [`MAX_VOIDS`] are kept, and no longer
+    /// in the conversation; one whose event was rejected before does not rise. Of the origin's voids the newest [`MAX_VOIDS`] are kept, and no longer
     /// than ids.
     async fn take(&self, reception: &Reception<'_>) -> Result<Taken, StoreError>;
 

@@ -169,6 +169,11 @@ impl Cache {
         (entry.answer(), set(&before) != set(&entry.good))
     }
 
+    /// Whether there is a good result, however old.
+    pub(super) fn remembers(&self, domain: &ServerName) -> bool {
+        self.entries.get(domain).is_some_and(|entry| entry.good.is_some())
+    }
+
     pub(super) fn doubt(&mut self, domain: &ServerName) {
         if let Some(entry) = self.entries.get_mut(domain) {
             entry.until = Timestamp(0);

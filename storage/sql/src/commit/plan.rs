@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 mod receive;
 
-pub(crate) use receive::{Receipt, receive};
+pub(crate) use receive::{Earlier, Receipt, receive};
 
 /// What a region is sent in one lane.
 pub(crate) type Queue = (ServerName, Lane);

@@ -1,8 +1,9 @@
 //! The decisions on what another region sent, without a database: which messages take effect, and
 //! which rejections are remembered.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
+use posthouse_protocol::federation::receipt::RejectionReason;
 use posthouse_storage::{
     ledger::{Accepted, Arrival},
     reception::{Received, Rejected},
@@ -20,16 +21,21 @@ pub(crate) struct Receipt {
     pub(crate) arrivals: Vec<Vec<Arrival>>,
     /// Rejections to be remembered, as places in what was rejected.
     pub(crate) rejected: Vec<usize>,
+    /// Everything that stands rejected, earlier or now.
+    pub(crate) standing: Vec<Rejected>,
 }
+
+/// Events that were rejected before, by (id, sender); without a sender it is nil.
+pub(crate) type Earlier = HashMap<(Uuid, Uuid), RejectionReason>;
 
 /// Decides, in order. Everything is of one origin, so that (id, sender) names an event.
 ///
-/// `known` holds the messages that were taken before, `earlier` the (id, sender) of events that were
-/// rejected before. Of an event that the batch both takes and rejects the message stands: it is
+/// `known` holds the messages that were taken before, `earlier` the events that were rejected
+/// before. Of an event that the batch both takes and rejects the message stands: it is
 /// never remembered as both.
 pub(crate) fn receive(
     known: Known,
-    earlier: &HashSet<(Uuid, Uuid)>,
+    earlier: &Earlier,
     batch: &[Received],
     rejected: &[Rejected],
 ) -> Receipt {
@@ -40,23 +46,24 @@ pub(crate) fn receive(
         planner.known.accepted.keys().map(|(id, sender)| (id.0, *sender)).collect();
     let is_new = |(_, one): &(usize, &Rejected)| {
         let event = (one.id, one.sender.unwrap_or_default());
-        !earlier.contains(&event) && verdicts.insert(event)
+        !earlier.contains_key(&event) && verdicts.insert(event)
     };
-    let rejected = rejected.iter().enumerate().filter(is_new).map(|(place, _)| place).collect();
-    Receipt { plan: planner.finish(), arrivals, rejected }
+    let new: Vec<(usize, &Rejected)> = rejected.iter().enumerate().filter(is_new).collect();
+    let earlier = earlier.iter().map(|((id, sender), reason)| {
+        let sender = (!sender.is_nil()).then_some(*sender);
+        Rejected { sender, id: *id, reason: *reason }
+    });
+    let standing = earlier.chain(new.iter().map(|(_, one)| **one)).collect();
+    let rejected = new.into_iter().map(|(place, _)| place).collect();
+    Receipt { plan: planner.finish(), arrivals, rejected, standing }
 }
 
 impl Planner {
-    fn receive(
-        &mut self,
-        place: usize,
-        received: &Received,
-        earlier: &HashSet<(Uuid, Uuid)>,
-    ) -> Vec<Arrival> {
+    fn receive(&mut self, place: usize, received: &Received, earlier: &Earlier) -> Vec<Arrival> {
         let message = &received.message;
         let key = (message.id, message.sender.uuid);
         if self.known.accepted.contains_key(&key)
-            || earlier.contains(&(message.id.0, message.sender.uuid))
+            || earlier.contains_key(&(message.id.0, message.sender.uuid))
         {
             return Vec::new();
         }
