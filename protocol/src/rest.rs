@@ -1,5 +1,7 @@
 //! Bodies of the REST calls (docs/spec/rest.md). Requests ignore unknown fields.
 
+pub mod keys;
+
 use core::fmt;
 
 use serde::{Deserialize, Serialize};

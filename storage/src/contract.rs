@@ -16,6 +16,8 @@ pub mod accounts;
 
 pub mod sessions;
 
+pub mod keys;
+
 pub mod acceptance;
 
 pub mod inboxes;
@@ -39,15 +41,20 @@ pub mod world;
 use async_trait::async_trait;
 
 use crate::{
-    accounts::Accounts, bodies::Bodies, leases::Leases, ledger::Ledger, sessions::Sessions,
-    wakes::Wakes,
+    accounts::Accounts, bodies::Bodies, keys::Keys, leases::Leases, ledger::Ledger,
+    sessions::Sessions, wakes::Wakes,
 };
 
 /// Everything that an adapter of the ledger's database implements.
-pub trait Store: Accounts + Sessions + Bodies + Ledger + Leases + Wakes + Clone + 'static {}
+pub trait Store:
+    Accounts + Sessions + Bodies + Keys + Ledger + Leases + Wakes + Clone + 'static
+{
+}
 
-impl<T> Store for T where T: Accounts + Sessions + Bodies + Ledger + Leases + Wakes + Clone + 'static
-{}
+impl<T> Store for T where
+    T: Accounts + Sessions + Bodies + Keys + Ledger + Leases + Wakes + Clone + 'static
+{
+}
 
 /// A fresh database of the adapter under test, which goes when this is dropped.
 #[async_trait]
@@ -86,6 +93,16 @@ macro_rules! contract_tests {
                 a_new_session_ends_the_devices_earlier_ones
                 expired_and_ended_sessions_are_gone
                 removing_a_device_ends_its_sessions
+            }
+            keys {
+                an_identity_is_changed_only_from_what_is_known
+                a_list_is_the_next_one_of_exactly_the_devices
+                prekeys_are_counted_and_bounded
+                a_one_time_key_is_handed_out_once
+                the_same_request_is_given_the_same
+                claims_at_once_never_share_a_key
+                notices_replace_each_other_and_are_read_back
+                who_has_exchanged_messages_is_known
             }
             acceptance {
                 a_message_is_stored_with_all_its_facts

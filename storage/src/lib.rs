@@ -4,7 +4,7 @@
 //! Two kinds of port (docs/spec/durability.md):
 //!
 //! * [`bodies::Bodies`]: opaque bytes by id;
-//! * the *ledger*, everything else, split by area: [`accounts::Accounts`], [`sessions::Sessions`],
+//! * the *ledger*, everything else, split by area: [`accounts::Accounts`], [`sessions::Sessions`], [`keys::Keys`],
 //!   [`ledger::Ledger`] (acceptance, inboxes, positions, watermarks), [`outbox::Outbox`],
 //!   [`reception::Receptions`], [`peers::Peers`],
 //!   [`leases::Leases`], [`wakes::Wakes`].
@@ -18,6 +18,8 @@ pub mod error;
 pub mod accounts;
 
 pub mod sessions;
+
+pub mod keys;
 
 pub mod bodies;
 

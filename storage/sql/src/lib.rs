@@ -13,6 +13,7 @@ pub use store::SqlStore;
 mod accounts;
 mod bodies;
 mod commit;
+mod keys;
 mod leases;
 mod ledger;
 mod pages;

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::{
-    SqlStore, accounts, bodies, commit, db, leases, pages, receipts, retention, servers, sessions,
+    SqlStore, accounts, bodies, commit, db, keys, leases, pages, receipts, retention, servers, sessions,
     statement::{Dialect, MAX_ROWS, Statement},
     wakes,
 };
@@ -31,6 +31,7 @@ pub(crate) fn all() -> Vec<(String, &'static Statement)> {
     let name = |list: &str, name: &str| format!("{list}::{name}");
     lists
         .into_iter()
+        .chain(keys::LISTS)
         .flat_map(|(list, all)| all.iter().map(move |(item, text)| (name(list, item), *text)))
         .collect()
 }

@@ -207,6 +207,6 @@ impl<S: Store> World<S> {
 pub fn message(entry: &Entry) -> Option<&StoredMessage> {
     match &entry.kind {
         EntryKind::Message(message) => Some(message),
-        EntryKind::Status(_) | EntryKind::Failed(_) => None,
+        EntryKind::Status(_) | EntryKind::Failed(_) | EntryKind::Keys(_) => None,
     }
 }

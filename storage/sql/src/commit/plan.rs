@@ -61,6 +61,8 @@ pub(crate) struct Plan {
     pub(crate) messages: Vec<NewMessage>,
     pub(crate) entries: Vec<NewEntry>,
     pub(crate) intents: Vec<NewIntent>,
+    /// Submissions with which a conversation has become mutual, as indices into the batch.
+    pub(crate) acquainted: Vec<usize>,
     /// The states after the batch of everything that changed, in the order of their keys: rows are
     /// locked in that order by everyone.
     pub(crate) conversations: Vec<(ConversationId, Conversation)>,
@@ -100,6 +102,9 @@ pub(crate) struct NewIntent {
     pub(crate) destination: usize,
     pub(crate) index: u64,
 }
+
+/// Both sides of a direct conversation.
+const BOTH: u8 = 3;
 
 /// Decides on a batch, in order: a later submission sees the effects of an earlier one.
 pub(crate) fn plan(known: Known, batch: &[Accept]) -> Plan {
@@ -148,7 +153,11 @@ impl Planner {
         let stamp = Stamp::next(accept.now, accept.after, state.highest);
         state.highest = Some(stamp);
         state.last_number += 1;
+        let strangers = state.spoken != BOTH;
         state.spoken |= accept.side;
+        if strangers && state.spoken == BOTH && accept.side != BOTH {
+            self.plan.acquainted.push(submission);
+        }
         let origin_number = state.last_number;
         self.touched.conversations.push(accept.conversation);
         self.known.marks.insert(mark, accept.id);

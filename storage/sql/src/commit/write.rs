@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use posthouse_protocol::{
     federation::version,
-    id::{ConversationId, ServerName},
+    id::{AccountId, ConversationId, ServerName},
     limits,
 };
 use posthouse_storage::{
@@ -87,6 +87,11 @@ statements! {
             payload_version, size, expires)
         {new}",
     );
+    ACQUAINTANCES = Statement::rows(
+        "bib",
+        "INSERT INTO acquaintances (other, server, account) {new}
+        ON CONFLICT (other, server, account) DO NOTHING",
+    );
     NEW_OUTBOXES = Statement::rows(
         "iii",
         "INSERT INTO outbox_heads (destination, lane, head) {new}",
@@ -113,6 +118,7 @@ pub(super) async fn write(
     put_entries(&mut script, plan, batch, refs);
     put_states(store, &mut script, plan);
     put_intents(store, &mut script, plan, batch, (bodies, refs));
+    put_acquaintances(store, &mut script, plan, batch);
     wakes::tell_inboxes(store, &mut script, plan.inboxes.iter().map(|(account, _)| *account));
     tx.finish(script).await?;
     Ok(())
@@ -286,6 +292,22 @@ fn put_intents(
             .integer(i64::from(version::PAYLOAD))
             .number(size as u64)
             .number(expires.0);
+    });
+}
+
+/// Notes who has exchanged messages both ways: for the sender, and for a recipient of this region.
+fn put_acquaintances(store: &SqlStore, script: &mut Script, plan: &Plan, batch: &[Accept]) {
+    let mut rows: Vec<(Uuid, i64, Uuid)> = Vec::new();
+    for accept in plan.acquainted.iter().filter_map(|at| batch.get(*at)) {
+        let Ok(other) = AccountId::parse(&accept.to) else { continue };
+        let sender = &accept.sender;
+        rows.push((other.uuid, server(store, &other.server), sender.uuid));
+        if other.server == sender.server {
+            rows.push((sender.uuid, server(store, &sender.server), other.uuid));
+        }
+    }
+    script.rows(&ACQUAINTANCES, &rows, |args, (other, server, account)| {
+        args.uuid(*other).integer(*server).uuid(*account);
     });
 }
 
