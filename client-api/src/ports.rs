@@ -3,11 +3,13 @@
 
 mod accounts;
 mod health;
+mod keys;
 mod messaging;
 mod presence;
 
 pub use accounts::{Accounts, Caller};
 pub use health::Health;
+pub use keys::{Devices, Keys};
 pub use messaging::{Answer, Feed, Messaging};
 pub use presence::Presence;
 
@@ -22,6 +24,10 @@ pub struct Ports {
     pub messaging: Arc<dyn Messaging>,
     /// Presence and typing.
     pub presence: Arc<dyn Presence>,
+    /// The devices of accounts.
+    pub devices: Arc<dyn Devices>,
+    /// What is public of the end-to-end encryption.
+    pub keys: Arc<dyn Keys>,
     /// Whether the homeserver can serve.
     pub health: Arc<dyn Health>,
 }

@@ -7,6 +7,7 @@ mod tokens;
 
 pub use directory::Directory;
 pub use passwords::Passwords;
+pub(crate) use service::check_device_name;
 pub use service::{AccountsService, Registration};
 pub use tokens::Tokens;
 

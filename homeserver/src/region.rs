@@ -3,11 +3,16 @@
 
 use std::sync::{Arc, Mutex};
 
-use posthouse_client_api::ports::{Accounts, Messaging, Presence};
+use posthouse_client_api::ports::{Accounts, Devices, Keys, Messaging, Presence};
 use posthouse_crypto::sign::SigningKey;
-use posthouse_protocol::{id::ServerName, problem::Rejection, time::Clock};
+use posthouse_protocol::{
+    id::ServerName,
+    problem::{Code, Rejection},
+    time::Clock,
+};
 use posthouse_storage::{
     accounts::Accounts as AccountsStore,
+    keys::Keys as KeysStore,
     message_store::MessageStore,
     sessions::Sessions as SessionsStore,
     wakes::{Wake, Wakes},
@@ -22,6 +27,7 @@ use crate::{
         accept::{Gate, Policy},
         run_retention, run_session_retention,
     },
+    devices::{KeyBook, KeyLimits, KeysService, Notices, SilentDevices},
     presence::{Acquaintance, PresenceService, Watchers},
     random::Random,
     regions::Regions,
@@ -49,6 +55,8 @@ pub struct Stores {
     pub accounts: Arc<dyn AccountsStore>,
     /// Sessions.
     pub sessions: Arc<dyn SessionsStore>,
+    /// Keys.
+    pub keys: Arc<dyn KeysStore>,
     /// Messages.
     pub messages: MessageStore,
     /// Hints between the region's processes.
@@ -74,6 +82,8 @@ pub struct Region {
     accounts: Arc<AccountsService>,
     messaging: Arc<MessagingService>,
     presence: Arc<PresenceService>,
+    keys: Arc<KeysService>,
+    silent: Arc<SilentDevices>,
     tasks: TaskTracker,
 }
 
@@ -89,9 +99,8 @@ impl Region {
         surroundings: Surroundings,
     ) -> Result<Self, Rejection> {
         let Surroundings { clock, random, connections, regions, shutdown } = surroundings;
-        let tokens = Tokens::new(config.server.clone(), key).map_err(|err| {
-            Rejection::new(posthouse_protocol::problem::Code::Internal, err.to_string())
-        })?;
+        let tokens = Tokens::new(config.server.clone(), key)
+            .map_err(|err| Rejection::new(Code::Internal, err.to_string()))?;
         let passwords = Passwords::new(config.password_workers, random.bytes());
         let tasks = TaskTracker::new();
         let directory = Arc::new(Directory::new(
@@ -113,6 +122,8 @@ impl Region {
             },
             shutdown.clone(),
         );
+        let (store, lines) = (Arc::clone(&stores.keys), Arc::clone(&connections));
+        let notices = Arc::new(Notices { store, connections: lines });
         let accounts = Arc::new(AccountsService {
             registration: config.registration,
             accounts: Arc::clone(&stores.accounts),
@@ -122,9 +133,11 @@ impl Region {
             passwords,
             tokens,
             connections: Arc::clone(&connections),
+            notices: Arc::clone(&notices),
             clock: Arc::clone(&clock),
             random: Arc::clone(&random),
         });
+        let keys = keys_service(&stores, &directory, &accounts, notices);
         let messaging = Arc::new(MessagingService {
             gate: Gate::new(config.policy, Arc::clone(&directory)),
             committer,
@@ -146,6 +159,12 @@ impl Region {
             clock: Arc::clone(&clock),
             typing: Mutex::default(),
         });
+        let silent = Arc::new(SilentDevices {
+            accounts: stores.accounts,
+            keys: stores.keys,
+            service: Arc::clone(&accounts),
+            clock: Arc::clone(&clock),
+        });
         tasks.spawn(committing);
         tasks.spawn(progress.run(
             stores.messages.clone(),
@@ -154,10 +173,11 @@ impl Region {
         ));
         tasks.spawn(watchers.run(Arc::clone(&clock), shutdown.clone()));
         tasks.spawn(run_retention(stores.messages, Arc::clone(&clock), shutdown.clone()));
+        tasks.spawn(Arc::clone(&silent).run(shutdown.clone()));
         tasks.spawn(run_session_retention(stores.sessions, clock, shutdown.clone()));
         tasks.spawn(listen(stores.wakes, Arc::clone(&accounts), shutdown));
         tasks.close();
-        Ok(Self { accounts, messaging, presence, tasks })
+        Ok(Self { accounts, messaging, presence, keys, silent, tasks })
     }
 
     /// The accounts port.
@@ -175,6 +195,26 @@ impl Region {
         Arc::<PresenceService>::clone(&self.presence)
     }
 
+    /// The devices port.
+    pub fn devices(&self) -> Arc<dyn Devices> {
+        Arc::<KeysService>::clone(&self.keys)
+    }
+
+    /// The keys port.
+    pub fn keys(&self) -> Arc<dyn Keys> {
+        Arc::<KeysService>::clone(&self.keys)
+    }
+
+    /// What is served of this region's keys, also to other regions.
+    pub fn key_book(&self) -> &KeyBook {
+        &self.keys.book
+    }
+
+    /// The search for silent devices, which also runs by itself.
+    pub fn silent_devices(&self) -> &SilentDevices {
+        &self.silent
+    }
+
     /// What was committed since the start.
     pub fn counters(&self) -> &CommitCounters {
         self.messaging.committer.counters()
@@ -185,6 +225,32 @@ impl Region {
     pub async fn stopped(&self) {
         self.tasks.wait().await;
     }
+}
+
+/// Devices and keys, beside `accounts`.
+fn keys_service(
+    stores: &Stores,
+    directory: &Arc<Directory>,
+    accounts: &Arc<AccountsService>,
+    notices: Arc<Notices>,
+) -> Arc<KeysService> {
+    let limits = Arc::new(KeyLimits::default());
+    let book = KeyBook {
+        store: Arc::clone(&stores.keys),
+        directory: Arc::clone(directory),
+        notices: Arc::clone(&notices),
+        limits: Arc::clone(&limits),
+    };
+    Arc::new(KeysService {
+        book: Arc::new(book),
+        store: Arc::clone(&stores.keys),
+        accounts: Arc::clone(&stores.accounts),
+        sessions: Arc::clone(accounts),
+        notices,
+        limits,
+        passwords: accounts.passwords.clone(),
+        clock: Arc::clone(&accounts.clock),
+    })
 }
 
 /// Hints from the region's other processes.

@@ -156,6 +156,7 @@ fn start_region(
     let stores = Stores {
         accounts: Arc::<SqlStore>::clone(&store),
         sessions: Arc::<SqlStore>::clone(&store),
+        keys: Arc::<SqlStore>::clone(&store),
         messages: store.message_store(),
         wakes: store,
     };
@@ -173,6 +174,8 @@ fn ports(region: &Region, store: &SqlStore) -> Ports {
         accounts: region.accounts(),
         messaging: region.messaging(),
         presence: region.presence(),
+        devices: region.devices(),
+        keys: region.keys(),
         health: Arc::new(operator::StoreHealth(store.clone())),
     }
 }

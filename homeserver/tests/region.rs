@@ -17,6 +17,10 @@ mod device;
 mod devices;
 #[path = "region/home.rs"]
 mod home;
+#[path = "region/keyring.rs"]
+mod keyring;
+#[path = "region/keys.rs"]
+mod keys;
 #[path = "region/presence.rs"]
 mod presence;
 #[path = "region/sync.rs"]

@@ -5,5 +5,5 @@ mod keys;
 mod server;
 
 pub use client::{Ack, AckTarget, Class, ClientFrame, Malformed, PresenceUpdate, Submission};
-pub use server::{MessageFrame, Presence, PresenceFrame, ServerFrame, StatusFrame, WatermarkFrame};
 pub use keys::{DevicesChangedFrame, KeysEvent, KeysFrame};
+pub use server::{MessageFrame, Presence, PresenceFrame, ServerFrame, StatusFrame, WatermarkFrame};

@@ -35,7 +35,7 @@ pub const MAX_PREKEY_BATCH: usize = 100;
 /// Most one-time prekeys of a kind that are stored for a device.
 pub const MAX_STORED_PREKEYS: usize = 200;
 /// One-time prekeys of a kind below which the device is told.
-pub const LOW_PREKEYS: usize = 20;
+pub const LOW_PREKEYS: u32 = 20;
 /// Largest signed device list, in bytes.
 pub const MAX_DEVICE_LIST: usize = 8 * 1024;
 /// Largest provisioning message of a link, in bytes.

@@ -22,7 +22,7 @@ pub type IdentityKey = [u8; 33];
 pub const MAX_STORED: usize = limits::MAX_STORED_PREKEYS;
 
 /// One-time keys of a kind below which the device is told; see [`KeyNotice::PreKeysLow`].
-pub const LOW: u32 = limits::LOW_PREKEYS as u32;
+pub const LOW: u32 = limits::LOW_PREKEYS;
 
 /// Newest identity keys that [`Keys::key_changes`] tells.
 pub const MAX_KEY_CHANGES: usize = 100;

@@ -25,7 +25,7 @@ use posthouse_storage::{
 use uuid::Uuid;
 
 use super::{Directory, Passwords, Tokens, store_failed, tokens};
-use crate::{delivery::Connections, random::Random};
+use crate::{delivery::Connections, devices::Notices, random::Random};
 
 /// Who may register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +64,8 @@ pub struct AccountsService {
     pub tokens: Tokens,
     /// Sockets, to be cut when their session ends.
     pub connections: Arc<Connections>,
+    /// Tells devices that there are others now.
+    pub notices: Arc<Notices>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Random numbers.
@@ -259,6 +261,7 @@ impl AccountsService {
             );
             return Err(Rejection::new(Code::TooMany, detail));
         };
+        self.tell_devices_changed(account.id, now).await;
         self.session_tokens(&device, account.handle, session.id, refresh, now)
     }
 
@@ -285,13 +288,43 @@ impl AccountsService {
         device: DeviceId,
         session: SessionId,
     ) -> Result<(), Rejection> {
-        let removed = self.accounts.remove_device(account, device, self.clock.now()).await;
-        removed.map_err(|err| store_failed(&err))?;
+        let now = self.clock.now();
+        let removed = self.accounts.remove_device(account, device, now).await;
+        let removed = removed.map_err(|err| store_failed(&err))?;
         self.directory.forget_devices(account);
         // The device may have logged in again since `session` was looked up.
         self.connections.revoke_device(account, device);
         self.cut(&[session]).await;
+        if removed {
+            self.tell_devices_changed(account, now).await;
+        }
         Ok(())
+    }
+
+    /// Removes a device by its id, as [`AccountsPort::end_session`] does by its session.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] if the account has no such device, or as the store.
+    pub async fn unlink(&self, account: Uuid, device: DeviceId) -> Result<(), Rejection> {
+        let now = self.clock.now();
+        let sessions = self.sessions.sessions(account, now).await;
+        let sessions = sessions.map_err(|err| store_failed(&err))?;
+        let removed = self.accounts.remove_device(account, device, now).await;
+        if !removed.map_err(|err| store_failed(&err))? {
+            return Err(Rejection::new(Code::NotFound, "the account has no such device"));
+        }
+        self.directory.forget_devices(account);
+        self.connections.revoke_device(account, device);
+        let of_device = sessions.iter().filter(|session| session.device == device);
+        let ended: Vec<SessionId> = of_device.map(|session| session.id).collect();
+        self.cut(&ended).await;
+        self.tell_devices_changed(account, now).await;
+        Ok(())
+    }
+
+    async fn tell_devices_changed(&self, account: Uuid, now: Timestamp) {
+        let account = AccountId { uuid: account, server: self.directory.server().clone() };
+        self.notices.devices_changed(&account, now).await;
     }
 
     async fn cut(&self, sessions: &[SessionId]) {
@@ -383,7 +416,12 @@ fn check_password(password: &Secret) -> Result<(), Rejection> {
 }
 
 fn device_name(request: &DeviceRequest) -> Result<String, Rejection> {
-    let name = request.name.as_deref().unwrap_or("unnamed device").trim();
+    check_device_name(request.name.as_deref().unwrap_or("unnamed device"))
+}
+
+/// A device's name without blanks around it, if it is one.
+pub(crate) fn check_device_name(name: &str) -> Result<String, Rejection> {
+    let name = name.trim();
     if name.is_empty() || name.len() > limits::MAX_DEVICE_NAME || name.chars().any(char::is_control)
     {
         let detail = format!(

@@ -114,6 +114,7 @@ impl Home {
         let stores = Stores {
             accounts: Arc::<SqlStore>::clone(&shared),
             sessions: Arc::<SqlStore>::clone(&shared),
+            keys: Arc::<SqlStore>::clone(&shared),
             messages: store.message_store(),
             wakes: shared,
         };
@@ -140,6 +141,8 @@ impl Home {
             accounts: region.accounts(),
             messaging: region.messaging(),
             presence: region.presence(),
+            devices: region.devices(),
+            keys: region.keys(),
             health: Arc::new(AlwaysReady),
         };
         let mut edge_config = posthouse_client_api::Config::new(server);
@@ -164,6 +167,14 @@ impl Home {
 
     pub(crate) fn store(&self) -> &SqlStore {
         &self.running.as_ref().unwrap().store
+    }
+
+    pub(crate) fn region(&self) -> &Region {
+        &self.running.as_ref().unwrap().region
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.running.as_ref().unwrap().address
     }
 
     pub(crate) fn connector(&self) -> Connector {

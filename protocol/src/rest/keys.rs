@@ -1,4 +1,4 @@
-//! Bodies of the calls about keys and devices (docs/spec/rest.md §6).
+//! Bodies of the calls about keys and devices (docs/spec/rest.md §7).
 
 use core::fmt;
 

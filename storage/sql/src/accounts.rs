@@ -82,7 +82,10 @@ statements! {
             WHERE s.device = d.id AND s.ended_at IS NULL AND s.refreshed_at >= ?) AND EXISTS (
             SELECT 1 FROM devices o
             WHERE o.account = d.account AND o.removed_at IS NULL
-                AND (o.active_at > d.active_at OR (o.active_at = d.active_at AND o.id > d.id)))
+                AND (o.active_at > d.active_at OR (o.active_at = d.active_at AND o.id > d.id)
+                    OR (o.id <> d.id AND EXISTS (
+                        SELECT 1 FROM sessions s
+                        WHERE s.device = o.id AND s.ended_at IS NULL AND s.refreshed_at >= ?))))
         ORDER BY d.active_at LIMIT 0 + ?",
     );
     REMOVE_DEVICE = Statement::new(
@@ -178,7 +181,7 @@ impl Accounts for SqlStore {
         limit: u32,
     ) -> Result<Vec<(Uuid, DeviceId)>, StoreError> {
         let rows = self.db().rows(&SILENT, |args| {
-            args.number(before.0).number(before.0).limit(limit as usize);
+            args.number(before.0).number(before.0).number(before.0).limit(limit as usize);
         });
         let mut silent = Vec::new();
         for row in rows.await? {

@@ -7,7 +7,8 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::{
-    SqlStore, accounts, bodies, commit, db, keys, leases, pages, receipts, retention, servers, sessions,
+    SqlStore, accounts, bodies, commit, db, keys, leases, pages, receipts, retention, servers,
+    sessions,
     statement::{Dialect, MAX_ROWS, Statement},
     wakes,
 };

@@ -125,7 +125,10 @@ pub async fn a_list_is_the_next_one_of_exactly_the_devices<S: Subject>(subject: 
     let devices = world.store.devices(alice.uuid()).await.unwrap();
     let listed: Vec<_> = devices.iter().map(|device| device.listed).collect();
     assert_eq!(listed, [true, false]);
-    assert_eq!(addressable(&devices).map(|device| device.id).collect::<Vec<_>>(), [alice.device.id]);
+    assert_eq!(
+        addressable(&devices).map(|device| device.id).collect::<Vec<_>>(),
+        [alice.device.id]
+    );
     subject.close(world.store).await;
 }
 
@@ -182,18 +185,18 @@ pub async fn a_one_time_key_is_handed_out_once<S: Subject>(subject: &S) {
     put(&world, &alice, &upload(1..=2)).await;
     let found = claimed(&world, &claim(&bob.account, world.id(), &alice)).await;
     assert_eq!(found.bundles[0].one_time, None, "used keys do not come back");
-    assert_eq!((&found.bundles[0].kem, found.bundles[0].last_resort), (&prekey(1_000_002, true), true));
+    assert_eq!(
+        (&found.bundles[0].kem, found.bundles[0].last_resort),
+        (&prekey(1_000_002, true), true)
+    );
     let mut mine = claim(&alice.account, world.id(), &alice);
     mine.except = Some(alice.device.id);
     assert_eq!(claimed(&world, &mine).await.bundles.len(), 0);
     put(&world, &alice, &upload(10..10 + LOW)).await;
     let told = world.store.claim(&claim(&bob.account, world.id(), &alice)).await.unwrap();
     let Claimed::Done(_, told) = told else { panic!("{told:?}") };
-    let low = KeyNotice::PreKeysLow {
-        device: alice.device.id,
-        one_time: LOW - 1,
-        one_time_kem: LOW - 1,
-    };
+    let low =
+        KeyNotice::PreKeysLow { device: alice.device.id, one_time: LOW - 1, one_time_kem: LOW - 1 };
     assert_eq!(told.iter().map(|(notice, _)| notice).collect::<Vec<_>>(), [&low]);
     let quiet = world.store.claim(&claim(&bob.account, world.id(), &alice)).await.unwrap();
     assert!(matches!(quiet, Claimed::Done(_, told) if told.is_empty()));
@@ -266,11 +269,8 @@ pub async fn notices_replace_each_other_and_are_read_back<S: Subject>(subject: &
     let (alice, bob) = (world.person("alice").await, world.person("bob").await);
     let abroad = AccountId { uuid: world.id(), server: name("us.example") };
     let list = |user: &AccountId, version| KeyNotice::DeviceList { user: user.clone(), version };
-    let low = |one_time| KeyNotice::PreKeysLow {
-        device: alice.device.id,
-        one_time,
-        one_time_kem: 3,
-    };
+    let low =
+        |one_time| KeyNotice::PreKeysLow { device: alice.device.id, one_time, one_time_kem: 3 };
     let both = [alice.uuid(), bob.uuid()];
     world.store.tell(&list(&abroad, 1), &both, START).await.unwrap();
     world.store.tell(&low(19), &[alice.uuid()], START).await.unwrap();
@@ -302,9 +302,8 @@ pub async fn who_has_exchanged_messages_is_known<S: Subject>(subject: &S) {
     let world = World::new(subject).await;
     let (alice, bob) = (world.person("alice").await, world.person("bob").await);
     let carol = world.person("carol").await;
-    let known = async |of: &Person| {
-        world.store.acquaintances(&of.account, Uuid::nil(), 10).await.unwrap()
-    };
+    let known =
+        async |of: &Person| world.store.acquaintances(&of.account, Uuid::nil(), 10).await.unwrap();
     world.accept(&world.message(&alice, &bob, START)).await;
     world.accept(&world.message(&alice, &carol, START)).await;
     let note = crate::ledger::Accept { side: 3, ..world.message(&alice, &alice, START) };

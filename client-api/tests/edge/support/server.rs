@@ -81,6 +81,8 @@ impl TestServer {
             accounts: home.clone(),
             messaging: home.clone(),
             presence: home.clone(),
+            devices: home.clone(),
+            keys: home.clone(),
             health: home.clone(),
         };
         let clock = Arc::new(ManualClock(AtomicU64::new(1_705_234_567_890)));

@@ -121,7 +121,9 @@ impl SqlStore {
         let (mut rows, mut arrivals) = (Vec::new(), Vec::new());
         for (account, notice) in notices {
             // Every account has an inbox; one that is gone is told nothing.
-            let Some((_, head)) = heads.iter_mut().find(|(one, _)| one == account) else { continue };
+            let Some((_, head)) = heads.iter_mut().find(|(one, _)| one == account) else {
+                continue;
+            };
             let previous = Cursor(*head);
             *head += 1;
             let (slot, data) = self.written(notice);
@@ -133,7 +135,11 @@ impl SqlStore {
             rows.iter().map(|row| (row.account, row.slot.as_slice())).collect();
         clear_slots(&mut script, &slots);
         script.rows(&ENTRIES, &rows, |args, row| {
-            args.uuid(row.account).number(row.cursor).bytes(&row.slot).number(now.0).bytes(&row.data);
+            args.uuid(row.account)
+                .number(row.cursor)
+                .bytes(&row.slot)
+                .number(now.0)
+                .bytes(&row.data);
         });
         script.rows(&RAISE_HEADS, &heads, |args, (account, head)| {
             args.uuid(*account).number(*head);

@@ -66,8 +66,9 @@ pub(super) fn read_prekey(fields: &mut Fields<'_>) -> Result<PreKey, StoreError>
     let id = fields.parse("id", id, u32::try_from)?;
     let key = Bytes::copy_from_slice(fields.bytes("key")?);
     let signature = fields.maybe_bytes("signature")?;
-    let signature =
-        signature.map(|bytes| fields.parse("signature", bytes, <[u8; 64]>::try_from)).transpose()?;
+    let signature = signature
+        .map(|bytes| fields.parse("signature", bytes, <[u8; 64]>::try_from))
+        .transpose()?;
     Ok(PreKey { id, key, signature })
 }
 
