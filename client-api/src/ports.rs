@@ -4,12 +4,14 @@
 mod accounts;
 mod health;
 mod keys;
+mod links;
 mod messaging;
 mod presence;
 
 pub use accounts::{Accounts, Caller};
 pub use health::Health;
 pub use keys::{Devices, Keys};
+pub use links::Links;
 pub use messaging::{Answer, Feed, Messaging};
 pub use presence::Presence;
 
@@ -28,6 +30,8 @@ pub struct Ports {
     pub devices: Arc<dyn Devices>,
     /// What is public of the end-to-end encryption.
     pub keys: Arc<dyn Keys>,
+    /// Linking of new devices.
+    pub links: Arc<dyn Links>,
     /// Whether the homeserver can serve.
     pub health: Arc<dyn Health>,
 }

@@ -7,6 +7,7 @@ mod body;
 mod connect;
 mod devices;
 mod keys;
+mod links;
 mod messages;
 mod presence;
 mod response;
@@ -90,6 +91,9 @@ routes! {
     GET    "/v1/users/{user}/devices"     Session 0 => keys::user_devices;
     GET    "/v1/users/{user}/key-changes" Session 0 => keys::key_changes;
     POST   "/v1/users/{user}/bundles"     Session keys::MAX_BODY => keys::claim;
+    POST   "/v1/links"            Anyone  links::MAX_BODY => links::start;
+    POST   "/v1/links/{id}"       Session links::MAX_BODY => links::approve;
+    POST   "/v1/links/{id}/result" Anyone links::MAX_BODY => links::result;
     POST   "/v1/connect/ticket"   Session 0 => connect::ticket;
     GET    "/v1/connect"          Ticket  0 => connect::connect;
     POST   "/v1/messages"         Session messages::MAX_BODY => messages::submit;

@@ -10,6 +10,7 @@ pub use passwords::Passwords;
 pub(crate) use service::check_device_name;
 pub use service::{AccountsService, Registration};
 pub use tokens::Tokens;
+pub(crate) use tokens::{new_refresh as new_secret, refresh_hash as secret_hash};
 
 use posthouse_protocol::problem::{Code, Rejection};
 use posthouse_storage::error::StoreError;

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use posthouse_client_api::ports::{Accounts, Devices, Keys, Messaging, Presence};
+use posthouse_client_api::ports::{Accounts, Devices, Keys, Links, Messaging, Presence};
 use posthouse_crypto::sign::SigningKey;
 use posthouse_protocol::{
     id::ServerName,
@@ -13,6 +13,7 @@ use posthouse_protocol::{
 use posthouse_storage::{
     accounts::Accounts as AccountsStore,
     keys::Keys as KeysStore,
+    links::Links as LinksStore,
     message_store::MessageStore,
     sessions::Sessions as SessionsStore,
     wakes::{Wake, Wakes},
@@ -27,7 +28,7 @@ use crate::{
         accept::{Gate, Policy},
         run_retention, run_session_retention,
     },
-    devices::{KeyBook, KeyLimits, KeysService, Notices, SilentDevices},
+    devices::{KeyBook, KeyLimits, KeysService, LinkService, NoPin, Notices, SilentDevices},
     presence::{Acquaintance, PresenceService, Watchers},
     random::Random,
     regions::Regions,
@@ -57,6 +58,8 @@ pub struct Stores {
     pub sessions: Arc<dyn SessionsStore>,
     /// Keys.
     pub keys: Arc<dyn KeysStore>,
+    /// Links.
+    pub links: Arc<dyn LinksStore>,
     /// Messages.
     pub messages: MessageStore,
     /// Hints between the region's processes.
@@ -83,6 +86,7 @@ pub struct Region {
     messaging: Arc<MessagingService>,
     presence: Arc<PresenceService>,
     keys: Arc<KeysService>,
+    links: Arc<LinkService>,
     silent: Arc<SilentDevices>,
     tasks: TaskTracker,
 }
@@ -138,6 +142,7 @@ impl Region {
             random: Arc::clone(&random),
         });
         let keys = keys_service(&stores, &directory, &accounts, notices);
+        let links = link_service(&stores, &accounts);
         let messaging = Arc::new(MessagingService {
             gate: Gate::new(config.policy, Arc::clone(&directory)),
             committer,
@@ -162,6 +167,7 @@ impl Region {
         let silent = Arc::new(SilentDevices {
             accounts: stores.accounts,
             keys: stores.keys,
+            links: stores.links,
             service: Arc::clone(&accounts),
             clock: Arc::clone(&clock),
         });
@@ -177,7 +183,7 @@ impl Region {
         tasks.spawn(run_session_retention(stores.sessions, clock, shutdown.clone()));
         tasks.spawn(listen(stores.wakes, Arc::clone(&accounts), shutdown));
         tasks.close();
-        Ok(Self { accounts, messaging, presence, keys, silent, tasks })
+        Ok(Self { accounts, messaging, presence, keys, links, silent, tasks })
     }
 
     /// The accounts port.
@@ -203,6 +209,11 @@ impl Region {
     /// The keys port.
     pub fn keys(&self) -> Arc<dyn Keys> {
         Arc::<KeysService>::clone(&self.keys)
+    }
+
+    /// The links port.
+    pub fn links(&self) -> Arc<dyn Links> {
+        Arc::<LinkService>::clone(&self.links)
     }
 
     /// What is served of this region's keys, also to other regions.
@@ -249,6 +260,17 @@ fn keys_service(
         notices,
         limits,
         passwords: accounts.passwords.clone(),
+        clock: Arc::clone(&accounts.clock),
+    })
+}
+
+/// Links, beside `accounts`.
+fn link_service(stores: &Stores, accounts: &Arc<AccountsService>) -> Arc<LinkService> {
+    Arc::new(LinkService {
+        store: Arc::clone(&stores.links),
+        accounts: Arc::clone(accounts),
+        pin: Arc::new(NoPin),
+        random: Arc::clone(&accounts.random),
         clock: Arc::clone(&accounts.clock),
     })
 }

@@ -157,6 +157,7 @@ fn start_region(
         accounts: Arc::<SqlStore>::clone(&store),
         sessions: Arc::<SqlStore>::clone(&store),
         keys: Arc::<SqlStore>::clone(&store),
+        links: Arc::<SqlStore>::clone(&store),
         messages: store.message_store(),
         wakes: store,
     };
@@ -176,6 +177,7 @@ fn ports(region: &Region, store: &SqlStore) -> Ports {
         presence: region.presence(),
         devices: region.devices(),
         keys: region.keys(),
+        links: region.links(),
         health: Arc::new(operator::StoreHealth(store.clone())),
     }
 }

@@ -21,6 +21,8 @@ mod home;
 mod keyring;
 #[path = "region/keys.rs"]
 mod keys;
+#[path = "region/links.rs"]
+mod links;
 #[path = "region/presence.rs"]
 mod presence;
 #[path = "region/sync.rs"]

@@ -18,6 +18,8 @@ pub mod sessions;
 
 pub mod keys;
 
+pub mod links;
+
 pub mod acceptance;
 
 pub mod inboxes;
@@ -41,18 +43,18 @@ pub mod world;
 use async_trait::async_trait;
 
 use crate::{
-    accounts::Accounts, bodies::Bodies, keys::Keys, leases::Leases, ledger::Ledger,
+    accounts::Accounts, bodies::Bodies, keys::Keys, leases::Leases, ledger::Ledger, links::Links,
     sessions::Sessions, wakes::Wakes,
 };
 
 /// Everything that an adapter of the ledger's database implements.
 pub trait Store:
-    Accounts + Sessions + Bodies + Keys + Ledger + Leases + Wakes + Clone + 'static
+    Accounts + Sessions + Bodies + Keys + Links + Ledger + Leases + Wakes + Clone + 'static
 {
 }
 
 impl<T> Store for T where
-    T: Accounts + Sessions + Bodies + Keys + Ledger + Leases + Wakes + Clone + 'static
+    T: Accounts + Sessions + Bodies + Keys + Links + Ledger + Leases + Wakes + Clone + 'static
 {
 }
 
@@ -103,6 +105,10 @@ macro_rules! contract_tests {
                 claims_at_once_never_share_a_key
                 notices_replace_each_other_and_are_read_back
                 who_has_exchanged_messages_is_known
+            }
+            links {
+                a_link_is_approved_once_and_used_once
+                an_expired_link_is_forgotten
             }
             acceptance {
                 a_message_is_stored_with_all_its_facts

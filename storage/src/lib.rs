@@ -4,7 +4,7 @@
 //! Two kinds of port (docs/spec/durability.md):
 //!
 //! * [`bodies::Bodies`]: opaque bytes by id;
-//! * the *ledger*, everything else, split by area: [`accounts::Accounts`], [`sessions::Sessions`], [`keys::Keys`],
+//! * the *ledger*, everything else, split by area: [`accounts::Accounts`], [`sessions::Sessions`], [`keys::Keys`], [`links::Links`],
 //!   [`ledger::Ledger`] (acceptance, inboxes, positions, watermarks), [`outbox::Outbox`],
 //!   [`reception::Receptions`], [`peers::Peers`],
 //!   [`leases::Leases`], [`wakes::Wakes`].
@@ -20,6 +20,8 @@ pub mod accounts;
 pub mod sessions;
 
 pub mod keys;
+
+pub mod links;
 
 pub mod bodies;
 

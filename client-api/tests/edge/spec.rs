@@ -13,7 +13,8 @@ use posthouse_protocol::{
     id::ServerName,
     problem::{Code, Problem, Rejection, StaleDevices},
     rest::keys::{
-        ClaimBundles, Devices, KeyChanges, PreKeyStatus, RenameDevice, SetIdentity, UserDevices,
+        ApproveLink, ClaimBundles, Devices, FetchLink, KeyChanges, Link, LinkResult, LinkedDevice,
+        PreKeyStatus, RenameDevice, SetIdentity, StartLink, UserDevices,
     },
     rest::{
         Capabilities, Limits, LogIn, Me, Refresh, Register, Sent, SessionTokens, Sessions,
@@ -136,6 +137,12 @@ fn the_calls_examples_are_right() {
             "request Submission" => assert!(Submission::parse(&example, &own()).is_ok()),
             "request Ack" => assert!(Ack::parse(&example, &own()).is_ok()),
             "response SessionTokens" => round_trips::<SessionTokens>(&example),
+            "request StartLink" => round_trips::<StartLink>(&example),
+            "request ApproveLink" => round_trips::<ApproveLink>(&example),
+            "request FetchLink" => round_trips::<FetchLink>(&example),
+            "response Link" => round_trips::<Link>(&example),
+            "response LinkedDevice" => round_trips::<LinkedDevice>(&example),
+            "response LinkResult" => round_trips::<LinkResult>(&example),
             "request RenameDevice" => round_trips::<RenameDevice>(&example),
             "request SetIdentity" => round_trips::<SetIdentity>(&example),
             "request ClaimBundles" => round_trips::<ClaimBundles>(&example),

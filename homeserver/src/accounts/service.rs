@@ -251,17 +251,7 @@ impl AccountsService {
         let name = device_name(request)?;
         let device = self.new_device(account.id, name, request.registration_id, now);
         let (session, refresh) = self.new_session(account.id, device.id, now);
-        let added = self.accounts.add_device(&device, &session, limits::MAX_DEVICES).await;
-        let added = added.map_err(|err| store_failed(&err))?;
-        self.directory.forget_devices(account.id);
-        let AddDevice::Added(device) = added else {
-            let detail = format!(
-                "the account has {} devices already; log one out first",
-                limits::MAX_DEVICES
-            );
-            return Err(Rejection::new(Code::TooMany, detail));
-        };
-        self.tell_devices_changed(account.id, now).await;
+        let device = self.add(&device, &session).await?;
         self.session_tokens(&device, account.handle, session.id, refresh, now)
     }
 
@@ -320,6 +310,54 @@ impl AccountsService {
         self.cut(&ended).await;
         self.tell_devices_changed(account, now).await;
         Ok(())
+    }
+
+    /// Adds a device that another one lets in. Its session cannot be used: the one that can is
+    /// opened by [`AccountsService::open_linked`].
+    ///
+    /// # Errors
+    /// [`Code::TooMany`], or as the store.
+    pub(crate) async fn add_linked(
+        &self,
+        account: Uuid,
+        name: String,
+        registration_id: RegistrationId,
+    ) -> Result<Device, Rejection> {
+        let now = self.clock.now();
+        let device = self.new_device(account, name, Some(registration_id), now);
+        let (session, _) = self.new_session(account, device.id, now);
+        self.add(&device, &session).await
+    }
+
+    /// Opens the session of a device that was let in.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] if it was removed since, [`Code::Forbidden`], or as the store.
+    pub(crate) async fn open_linked(
+        &self,
+        account: Uuid,
+        device: DeviceId,
+    ) -> Result<SessionTokens, Rejection> {
+        let account = self.account(account).await?;
+        if account.state == AccountState::Suspended {
+            return Err(Rejection::new(Code::Forbidden, "the account is suspended"));
+        }
+        self.log_in_again(account, device).await
+    }
+
+    async fn add(&self, device: &NewDevice, session: &NewSession) -> Result<Device, Rejection> {
+        let added = self.accounts.add_device(device, session, limits::MAX_DEVICES).await;
+        let added = added.map_err(|err| store_failed(&err))?;
+        self.directory.forget_devices(device.account);
+        let AddDevice::Added(added) = added else {
+            let detail = format!(
+                "the account has {} devices already; log one out first",
+                limits::MAX_DEVICES
+            );
+            return Err(Rejection::new(Code::TooMany, detail));
+        };
+        self.tell_devices_changed(device.account, device.created_at).await;
+        Ok(added)
     }
 
     async fn tell_devices_changed(&self, account: Uuid, now: Timestamp) {

@@ -1,15 +1,16 @@
-//! Unlinking devices that have been silent for too long, and forgetting old claims.
+//! Unlinking devices that have been silent for too long or that nobody fetched, and forgetting old
+//! claims and links.
 
 use std::{sync::Arc, time::Duration};
 
-use posthouse_protocol::{limits, time::Clock};
-use posthouse_storage::{accounts::Accounts, error::StoreError, keys::Keys};
+use posthouse_protocol::{limits, problem::Code, time::Clock};
+use posthouse_storage::{accounts::Accounts, error::StoreError, keys::Keys, links::Links};
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::AccountsService;
 
 /// How often it is looked for silent devices.
-const INTERVAL: Duration = Duration::from_mins(10);
+const INTERVAL: Duration = Duration::from_mins(5);
 
 /// Devices unlinked, and keys forgotten, at a time.
 const PIECE: u32 = 500;
@@ -20,6 +21,8 @@ pub struct SilentDevices {
     pub accounts: Arc<dyn Accounts>,
     /// Claims.
     pub keys: Arc<dyn Keys>,
+    /// Links.
+    pub links: Arc<dyn Links>,
     /// Unlinks.
     pub service: Arc<AccountsService>,
     /// The time.
@@ -40,7 +43,7 @@ impl SilentDevices {
         }
     }
 
-    /// One round: at most [`PIECE`] devices and [`PIECE`] keys. Returns how many devices went.
+    /// One round, bounded. Returns how many silent devices went.
     ///
     /// # Errors
     /// As the store.
@@ -59,6 +62,14 @@ impl SilentDevices {
                 Err(rejection) => {
                     tracing::warn!(%rejection, "a silent device could not be unlinked");
                 }
+            }
+        }
+        for (account, device) in self.links.forget_links(now, PIECE).await? {
+            // Nobody holds its session.
+            if let Err(rejection) = self.service.unlink(account, device).await
+                && rejection.code != Code::NotFound
+            {
+                tracing::warn!(%rejection, "a device that nobody fetched could not be unlinked");
             }
         }
         self.keys.forget_claims(now.minus_millis(limits::CLAIM_MEMORY_MS), PIECE).await?;

@@ -115,6 +115,7 @@ impl Home {
             accounts: Arc::<SqlStore>::clone(&shared),
             sessions: Arc::<SqlStore>::clone(&shared),
             keys: Arc::<SqlStore>::clone(&shared),
+            links: Arc::<SqlStore>::clone(&shared),
             messages: store.message_store(),
             wakes: shared,
         };
@@ -143,6 +144,7 @@ impl Home {
             presence: region.presence(),
             devices: region.devices(),
             keys: region.keys(),
+            links: region.links(),
             health: Arc::new(AlwaysReady),
         };
         let mut edge_config = posthouse_client_api::Config::new(server);

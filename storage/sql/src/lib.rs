@@ -16,6 +16,7 @@ mod commit;
 mod keys;
 mod leases;
 mod ledger;
+mod links;
 mod pages;
 mod receipts;
 mod retention;

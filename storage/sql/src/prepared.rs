@@ -7,8 +7,8 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::{
-    SqlStore, accounts, bodies, commit, db, keys, leases, pages, receipts, retention, servers,
-    sessions,
+    SqlStore, accounts, bodies, commit, db, keys, leases, links, pages, receipts, retention,
+    servers, sessions,
     statement::{Dialect, MAX_ROWS, Statement},
     wakes,
 };
@@ -21,6 +21,7 @@ pub(crate) fn all() -> Vec<(String, &'static Statement)> {
         ("commit::read", commit::read::ALL),
         ("commit::write", commit::write::ALL),
         ("leases", leases::ALL),
+        ("links", links::ALL),
         ("pages", pages::ALL),
         ("receipts", receipts::ALL),
         ("retention", retention::ALL),
@@ -87,8 +88,13 @@ async fn on_postgres() {
 #[tokio::test]
 async fn with_indices_on_sqlite() {
     /// Small by nature, walked in order up to a limit, or an index of nothing but what is sought.
-    const MAY_SCAN: [&str; 4] =
-        ["outbox::WAITING", "sessions::FORGET", "commit::read::NEXT_REFS", "retention::HAND_OVER"];
+    const MAY_SCAN: [&str; 5] = [
+        "outbox::WAITING",
+        "sessions::FORGET",
+        "commit::read::NEXT_REFS",
+        "retention::HAND_OVER",
+        "links::OPEN",
+    ];
     /// What a statement itself makes: VALUES lists and subqueries.
     const OWN: [&str; 6] = ["v", "CONSTANT ROW", "(subquery", "chosen", "gone", "found"];
     let (_directory, store) = sqlite().await;

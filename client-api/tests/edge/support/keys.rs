@@ -1,13 +1,17 @@
 //! Devices and keys of the homeserver in memory: it knows the caller's device and nobody's keys.
 
 use async_trait::async_trait;
-use posthouse_client_api::ports::{Caller, Devices, Keys};
+use posthouse_client_api::ports::{Caller, Devices, Keys, Links};
 use posthouse_protocol::{
     id::{Address, DeviceId, RegistrationId},
     problem::{Code, Rejection},
-    rest::keys::{
-        Bundles, ClaimBundles, DeviceInfo, Devices as DeviceList, KeyChanges, PreKeyStatus,
-        PutDeviceList, RenameDevice, SetIdentity, UploadPreKeys, UserDevices,
+    rest::{
+        Secret,
+        keys::{
+            ApproveLink, Bundles, ClaimBundles, DeviceInfo, Devices as DeviceList, FetchLink,
+            KeyChanges, Link, LinkResult, LinkedDevice, PreKeyStatus, PutDeviceList, RenameDevice,
+            SetIdentity, StartLink, UploadPreKeys, UserDevices,
+        },
     },
     time::Timestamp,
 };
@@ -85,5 +89,25 @@ impl Keys for Home {
 
     async fn claim(&self, _: &Caller, _: Address, _: ClaimBundles) -> Result<Bundles, Rejection> {
         Err(Rejection::new(Code::NoIdentity, "no keys"))
+    }
+}
+
+#[async_trait]
+impl Links for Home {
+    async fn start(&self, _: StartLink) -> Result<Link, Rejection> {
+        Ok(Link { link_id: uuid::Uuid::from_u128(1), secret: Secret("s".into()), expires_in: 300 })
+    }
+
+    async fn approve(
+        &self,
+        _: &Caller,
+        _: uuid::Uuid,
+        _: ApproveLink,
+    ) -> Result<LinkedDevice, Rejection> {
+        Err(Rejection::new(Code::NotFound, "no such link"))
+    }
+
+    async fn result(&self, _: uuid::Uuid, _: FetchLink) -> Result<LinkResult, Rejection> {
+        Err(Rejection::new(Code::NotFound, "no such link"))
     }
 }

@@ -83,6 +83,7 @@ impl TestServer {
             presence: home.clone(),
             devices: home.clone(),
             keys: home.clone(),
+            links: home.clone(),
             health: home.clone(),
         };
         let clock = Arc::new(ManualClock(AtomicU64::new(1_705_234_567_890)));
