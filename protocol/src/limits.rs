@@ -28,6 +28,10 @@ pub const MIN_PASSWORD: usize = 8;
 pub const MAX_PASSWORD: usize = 1_024;
 /// Most devices of an account.
 pub const MAX_DEVICES: usize = 8;
+/// Most messages that wait in an inbox.
+pub const MAX_INBOX_ENTRIES: u64 = 100_000;
+/// Most bytes of messages that wait in an inbox (1 GiB).
+pub const MAX_INBOX_BYTES: u64 = 1024 * 1024 * 1024;
 /// A device that was not connected for this long is unlinked, in milliseconds (45 days).
 pub const SILENT_DEVICE_MS: u64 = 45 * 24 * 3_600_000;
 /// Most one-time prekeys of a kind in one upload.

@@ -128,6 +128,7 @@ macro_rules! contract_tests {
                 a_time_becomes_a_cursor
                 own_devices_get_a_copy
                 an_unknown_inbox_is_empty
+                a_full_inbox_refuses_until_there_is_room
             }
             collapse {
                 a_newer_entry_replaces_the_one_that_waits

@@ -161,6 +161,7 @@ impl<S: Store> World<S> {
             client_timestamp: at,
             now: at,
             body: self.body(at),
+            size: 16,
         }
     }
 

@@ -7,6 +7,7 @@ use posthouse_protocol::{
     cursor::Cursor,
     federation::stream::Lane,
     id::{ConversationId, DeviceId, MessageId, ServerName},
+    limits,
     time::Stamp,
 };
 use posthouse_storage::{
@@ -28,6 +29,8 @@ pub(crate) struct Known {
     pub(crate) marks: HashMap<(DeviceId, ConversationId), MessageId>,
     /// The highest arrival number of each inbox.
     pub(crate) inboxes: HashMap<Uuid, Head>,
+    /// How much each inbox holds.
+    pub(crate) loads: HashMap<Uuid, Load>,
     /// The highest index of each queue to a region.
     pub(crate) outboxes: HashMap<Queue, Head>,
 }
@@ -38,6 +41,23 @@ pub(crate) struct Head {
     pub(crate) last: u64,
     /// Whether the database has it: a row that does not exist yet could not be locked.
     pub(crate) stored: bool,
+}
+
+/// How much an inbox holds: messages, and their bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Load {
+    pub(crate) entries: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Load {
+    /// With one more message, if there is room for it.
+    fn with(self, size: u64) -> Option<Self> {
+        let more = Self { entries: self.entries + 1, bytes: self.bytes.saturating_add(size) };
+        let fits =
+            more.entries <= limits::MAX_INBOX_ENTRIES && more.bytes <= limits::MAX_INBOX_BYTES;
+        fits.then_some(more)
+    }
 }
 
 /// What is known of a conversation.
@@ -91,6 +111,8 @@ pub(crate) struct NewEntry {
     pub(crate) message: usize,
     /// Whether it replaces the entry with the same sender, conversation and collapse key.
     pub(crate) collapses: bool,
+    /// Bytes of its body.
+    pub(crate) size: u64,
 }
 
 /// An outbox intent to be written.
@@ -146,6 +168,10 @@ impl Planner {
         if accept.prev.is_some() && self.known.marks.get(&mark) != accept.prev.as_ref() {
             return Outcome::Refused(Refusal::OutOfOrder);
         }
+        let load = |to| self.known.loads.get(to).copied().unwrap_or_default();
+        if accept.recipients.iter().any(|to| load(to).with(accept.size).is_none()) {
+            return Outcome::Refused(Refusal::QueueFull);
+        }
         let state = self.known.conversations.entry(accept.conversation).or_default();
         if accept.after > state.highest {
             return Outcome::Refused(Refusal::AfterUnknown);
@@ -188,12 +214,15 @@ impl Planner {
         head.last += 1;
         let cursor = Cursor(head.last);
         self.touched.inboxes.push(account);
+        let load = self.known.loads.entry(account).or_default();
+        *load = load.with(accept.size).unwrap_or(*load);
         let entry = self.plan.entries.len();
         self.plan.entries.push(NewEntry {
             account,
             cursor,
             message,
             collapses: accept.collapse.is_some(),
+            size: accept.size,
         });
         self.point(message, 1);
         if let Some(collapse) = &accept.collapse {
@@ -209,6 +238,9 @@ impl Planner {
     fn withdraw(&mut self, entry: usize) {
         if let Some(entry) = self.plan.entries.get_mut(entry) {
             let message = entry.message;
+            let load = self.known.loads.entry(entry.account).or_default();
+            load.entries = load.entries.saturating_sub(1);
+            load.bytes = load.bytes.saturating_sub(entry.size);
             // Cursors start at 1: 0 marks the entry as withdrawn until `finish` drops it.
             entry.cursor = Cursor::START;
             self.point(message, -1);

@@ -16,7 +16,7 @@ use posthouse_storage::{
 use uuid::Uuid;
 
 use super::{
-    plan::{Conversation, Head, NewEntry, NewIntent, NewMessage, Plan, Queue},
+    plan::{Conversation, Head, Load, NewEntry, NewIntent, NewMessage, Plan, Queue},
     read::Refs,
 };
 use crate::{
@@ -57,8 +57,24 @@ statements! {
             WHERE i.account = v.account AND i.slot = v.slot AND i.slot IS NOT NULL)",
     );
     ENTRIES = Statement::rows(
-        "biibi",
-        "INSERT INTO inbox (account, arrival, message, slot, arrived_at) {new}",
+        "biibii",
+        "INSERT INTO inbox (account, arrival, message, slot, arrived_at, size) {new}",
+    );
+    /// Messages about to be replaced no longer fill their inboxes.
+    UNLOAD_SLOTS = Statement::rows(
+        "bb",
+        "WITH v(account, slot) AS ({rows})
+        UPDATE inboxes SET
+            entries = CASE WHEN entries > gone.n THEN entries - gone.n ELSE 0 END,
+            bytes = CASE WHEN bytes > gone.b THEN bytes - gone.b ELSE 0 END
+        FROM (
+            SELECT i.account AS account, COUNT(*) AS n, CAST(SUM(i.size) AS BIGINT) AS b
+            FROM v CROSS JOIN inbox i
+            WHERE i.account = v.account AND i.slot = v.slot AND i.slot IS NOT NULL
+                AND i.message IS NOT NULL
+            GROUP BY i.account
+        ) AS gone
+        WHERE inboxes.account = gone.account",
     );
     NEW_CONVERSATIONS = Statement::rows(
         "biii",
@@ -75,11 +91,15 @@ statements! {
         "INSERT INTO device_marks (device, conversation, last_message) {new}
         ON CONFLICT (device, conversation) DO UPDATE SET last_message = excluded.last_message",
     );
-    NEW_INBOXES = Statement::rows("bi", "INSERT INTO inboxes (account, head) {new}");
+    NEW_INBOXES = Statement::rows(
+        "biii",
+        "INSERT INTO inboxes (account, head, entries, bytes) {new}",
+    );
     INBOXES = Statement::rows(
-        "bi",
-        "INSERT INTO inboxes (account, head) {new}
-        ON CONFLICT (account) DO UPDATE SET head = excluded.head",
+        "biii",
+        "INSERT INTO inboxes (account, head, entries, bytes) {new}
+        ON CONFLICT (account) DO UPDATE SET head = excluded.head,
+            entries = inboxes.entries + excluded.entries, bytes = inboxes.bytes + excluded.bytes",
     );
     INTENTS = Statement::rows(
         "iiiibbibiii",
@@ -188,13 +208,17 @@ fn put_entries(script: &mut Script, plan: &Plan, batch: &[Accept], refs: &Refs) 
         .iter()
         .filter_map(|(entry, _, slot)| Some((entry.account, slot.as_deref()?)))
         .collect();
+    script.rows(&UNLOAD_SLOTS, &slots, |args, (account, slot)| {
+        args.uuid(*account).bytes(slot);
+    });
     clear_slots(script, &slots);
     script.rows(&ENTRIES, &rows, |args, (entry, now, slot)| {
         args.uuid(entry.account)
             .number(entry.cursor.0)
             .integer(refs.get(entry.message))
             .maybe_bytes(slot.as_deref())
-            .number(*now);
+            .number(*now)
+            .number(entry.size);
     });
 }
 
@@ -239,7 +263,13 @@ fn put_states(store: &SqlStore, script: &mut Script, plan: &Plan) {
     script.rows(&MARKS, &plan.marks, |args, ((device, conversation), message)| {
         args.uuid(device.0).bytes(&conversation.0).uuid(message.0);
     });
-    put_inboxes(store, script, &plan.inboxes);
+    let mut loads: HashMap<Uuid, Load> = HashMap::new();
+    for entry in &plan.entries {
+        let load = loads.entry(entry.account).or_default();
+        load.entries += 1;
+        load.bytes += entry.size;
+    }
+    put_loaded_inboxes(store, script, &plan.inboxes, &loads);
 
     let outboxes = |args: &mut Args, ((name, lane), head): &&(Queue, Head)| {
         args.integer(server(store, name)).integer(columns::lane_code(*lane)).number(head.last);
@@ -252,9 +282,20 @@ fn put_states(store: &SqlStore, script: &mut Script, plan: &Plan) {
 
 /// Raises the heads of inboxes, which are sorted by account.
 pub(crate) fn put_inboxes(store: &SqlStore, script: &mut Script, heads: &[(Uuid, Head)]) {
+    put_loaded_inboxes(store, script, heads, &HashMap::new());
+}
+
+/// The same, and adds what has come into them.
+pub(crate) fn put_loaded_inboxes(
+    store: &SqlStore,
+    script: &mut Script,
+    heads: &[(Uuid, Head)],
+    loads: &HashMap<Uuid, Load>,
+) {
     let sqlite = store.db().dialect() == Dialect::Sqlite;
     let bind = |args: &mut Args, (account, head): &(Uuid, Head)| {
-        args.uuid(*account).number(head.last);
+        let load = loads.get(account).copied().unwrap_or_default();
+        args.uuid(*account).number(head.last).number(load.entries).number(load.bytes);
     };
     let (known, new): (Vec<_>, Vec<_>) =
         heads.iter().copied().partition(|(_, head)| sqlite || head.stored);
