@@ -126,8 +126,7 @@ impl Region {
             },
             shutdown.clone(),
         );
-        let (store, lines) = (Arc::clone(&stores.keys), Arc::clone(&connections));
-        let notices = Arc::new(Notices { store, connections: lines });
+        let notices = Arc::new(Notices::new(&stores.keys, &connections));
         let accounts = Arc::new(AccountsService {
             registration: config.registration,
             accounts: Arc::clone(&stores.accounts),
@@ -164,13 +163,7 @@ impl Region {
             clock: Arc::clone(&clock),
             typing: Mutex::default(),
         });
-        let silent = Arc::new(SilentDevices {
-            accounts: stores.accounts,
-            keys: stores.keys,
-            links: stores.links,
-            service: Arc::clone(&accounts),
-            clock: Arc::clone(&clock),
-        });
+        let silent = silent_devices(&stores, &accounts);
         tasks.spawn(committing);
         tasks.spawn(progress.run(
             stores.messages.clone(),
@@ -260,6 +253,17 @@ fn keys_service(
         notices,
         limits,
         passwords: accounts.passwords.clone(),
+        clock: Arc::clone(&accounts.clock),
+    })
+}
+
+/// The search for silent devices, beside `accounts`.
+fn silent_devices(stores: &Stores, accounts: &Arc<AccountsService>) -> Arc<SilentDevices> {
+    Arc::new(SilentDevices {
+        accounts: Arc::clone(&stores.accounts),
+        keys: Arc::clone(&stores.keys),
+        links: Arc::clone(&stores.links),
+        service: Arc::clone(accounts),
         clock: Arc::clone(&accounts.clock),
     })
 }

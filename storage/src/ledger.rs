@@ -6,7 +6,6 @@ use posthouse_protocol::{
     cursor::Cursor,
     frame::Class,
     id::{AccountId, ConversationId, DeviceId, DeviceNumber, MessageId, ServerName},
-    limits,
     time::{Stamp, Timestamp},
 };
 use uuid::Uuid;
@@ -119,8 +118,11 @@ pub enum Refusal {
     AfterUnknown,
     /// `prev` is not the device's last accepted message in the conversation.
     OutOfOrder,
-    /// The inbox of one of the recipients would hold more than [`limits::MAX_INBOX_ENTRIES`]
-    /// messages, or [`limits::MAX_INBOX_BYTES`] bytes of them.
+    /// The inbox of one of the recipients would hold more than [`MAX_INBOX_ENTRIES`]
+    /// messages, or [`MAX_INBOX_BYTES`] bytes of them.
+    ///
+    /// [`MAX_INBOX_ENTRIES`]: posthouse_protocol::limits::MAX_INBOX_ENTRIES
+    /// [`MAX_INBOX_BYTES`]: posthouse_protocol::limits::MAX_INBOX_BYTES
     QueueFull,
 }
 

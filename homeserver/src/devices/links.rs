@@ -89,7 +89,7 @@ impl LinksPort for LinkService {
             // Somebody else was quicker, or it has expired: the device must not stay.
             outcome => {
                 self.accounts.unlink(account, device.id).await?;
-                outcome.and(Err(no_link()))
+                outcome.and_then(|_| Err(no_link()))
             }
         }
     }

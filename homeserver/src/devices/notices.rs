@@ -29,6 +29,11 @@ pub struct Notices {
 }
 
 impl Notices {
+    /// Notices in `store`'s inboxes.
+    pub fn new(store: &Arc<dyn Keys>, connections: &Arc<Connections>) -> Self {
+        Self { store: Arc::clone(store), connections: Arc::clone(connections) }
+    }
+
     /// Hands entries that were written to connected devices.
     pub(super) fn hand_over(&self, notice: &KeyNotice, arrivals: &[Arrival], now: Timestamp) {
         let kind = || EntryKind::Keys(Box::new(notice.clone()));

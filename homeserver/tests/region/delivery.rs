@@ -370,7 +370,7 @@ async fn a_full_inbox_is_an_explicit_refusal() {
         conversation: ConversationId::direct(&from, &to),
         device: ada.tokens.device_id,
         device_number: ada.tokens.device,
-        id: super::device::new_id(),
+        id: new_id(),
         side: 1,
         prev: None,
         after: None,
@@ -390,7 +390,7 @@ async fn a_full_inbox_is_an_explicit_refusal() {
     };
     let outcomes = home.store().commit(&[large], &[]).await.unwrap();
     assert!(matches!(outcomes[0], Outcome::Accepted(_)));
-    let refusal = ada.submit(super::device::submission(&to, "too much")).await.unwrap_err();
+    let refusal = ada.submit(submission(&to, "too much")).await.unwrap_err();
     assert_eq!(refusal.code, "queue_full");
     let other = Device::register(&home, "cem").await;
     ada.write(other.account(), "others are not held back").await;
