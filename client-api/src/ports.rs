@@ -7,6 +7,7 @@ mod keys;
 mod links;
 mod messaging;
 mod presence;
+mod security;
 
 pub use accounts::{Accounts, Caller};
 pub use health::Health;
@@ -14,6 +15,7 @@ pub use keys::{Devices, Keys};
 pub use links::Links;
 pub use messaging::{Answer, Feed, Messaging};
 pub use presence::Presence;
+pub use security::Security;
 
 use std::sync::Arc;
 
@@ -22,6 +24,8 @@ use std::sync::Arc;
 pub struct Ports {
     /// Accounts, sessions and the directory.
     pub accounts: Arc<dyn Accounts>,
+    /// What protects an account.
+    pub security: Arc<dyn Security>,
     /// Messages.
     pub messaging: Arc<dyn Messaging>,
     /// Presence and typing.

@@ -9,12 +9,14 @@ mod cache;
 mod dns;
 mod order;
 mod steps;
+mod well_known;
 
 pub use address::{AddressPolicy, is_public};
 pub use cache::{Remembered, Store, StoreError};
 pub use dns::{Dns, DnsConfig, DnsError, Found};
 pub use order::{Service, order};
 pub use steps::{WellKnownError, WellKnownSource};
+pub use well_known::WebWellKnown;
 
 use std::{
     collections::BTreeMap,
@@ -154,6 +156,19 @@ impl Discovery {
             self.save().await;
         }
         answer
+    }
+
+    /// Looks anew, without what is remembered, and remembers nothing: for an examination.
+    ///
+    /// # Errors
+    /// [`DiscoveryError`].
+    pub async fn look(
+        &self,
+        domain: &ServerName,
+        rng: &mut (impl Rng + Send),
+    ) -> Result<Discovered, DiscoveryError> {
+        let walked = self.steps.walk(domain, rng).await;
+        walked.map(|(discovered, _)| discovered).map_err(|(err, _)| err)
     }
 
     /// The peer at these targets could not be reached: what is remembered of it is asked for anew

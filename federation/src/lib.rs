@@ -6,15 +6,28 @@ pub mod ports;
 
 pub mod tls;
 
+pub mod policy;
+
 pub mod discovery;
 
 pub mod inbound;
+
+pub mod keys;
 
 pub mod outbox;
 
 pub mod peer;
 
+pub mod server;
+
+pub mod store;
+
+pub mod doctor;
+
 pub mod zone;
 
 #[cfg(test)]
 mod simulator;
+
+#[cfg(test)]
+mod testing;

@@ -1,5 +1,12 @@
-//! Delivery to other servers: one worker per destination.
+//! Delivery to other servers: one worker per destination, started and ended by the supervisor.
 
+mod hints;
+mod supervisor;
 mod worker;
 
-pub use worker::{Worker, WorkerError, WorkerParts};
+pub use hints::{Hints, Told};
+pub use supervisor::{Randomness, Supervisor, SupervisorConfig, SupervisorParts};
+pub use worker::{Ended, Worker, WorkerError, WorkerParts};
+
+#[cfg(test)]
+mod testing;

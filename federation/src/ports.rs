@@ -5,6 +5,10 @@
 
 pub mod memory;
 
+mod serving;
+
+pub use serving::{Contacts, Handles, NoContacts, Published};
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -17,9 +21,10 @@ use posthouse_protocol::{
         stream::Lane,
     },
     id::ServerName,
+    status::FailReason,
     time::Timestamp,
 };
-use posthouse_storage::{error::StoreError, leases::Fence};
+use posthouse_storage::{error::StoreError, leases::Fence, outbox::Settled};
 
 use crate::engine::{
     outbound::{LogEntry, Mark, OutboundStream},
@@ -36,12 +41,27 @@ pub struct Loaded {
     pub end: u64,
 }
 
-/// Streams to other servers. Every method takes the fence of the destination's lease.
+/// Streams to other servers. Every method but the lists takes the fence of the destination's lease.
 ///
 /// # Errors
 /// [`StoreError::Fenced`] if the fence is not the newest of its lease: nothing was written.
 #[async_trait]
 pub trait OutboundStore: Send + Sync {
+    /// Destinations with entries that are not receipted, at most `limit`, in the order of their
+    /// names after `after`. Needs no fence.
+    async fn waiting(
+        &self,
+        after: Option<&ServerName>,
+        limit: usize,
+    ) -> Result<Vec<ServerName>, StoreError>;
+
+    /// Destinations to which a stream exists, as [`OutboundStore::waiting`].
+    async fn streams(
+        &self,
+        after: Option<&ServerName>,
+        limit: usize,
+    ) -> Result<Vec<ServerName>, StoreError>;
+
     /// The stream to `destination`; `fresh` is stored and given back if there is none.
     async fn stream(
         &self,
@@ -70,7 +90,7 @@ pub trait OutboundStore: Send + Sync {
         destination: &ServerName,
         lane: Lane,
         settlement: Settlement<'_>,
-    ) -> Result<(), StoreError>;
+    ) -> Result<Settled, StoreError>;
 
     /// The receipted mark goes back to `to`; no status changes.
     async fn rewind(
@@ -81,14 +101,33 @@ pub trait OutboundStore: Send + Sync {
         to: Mark,
     ) -> Result<(), StoreError>;
 
-    /// The entry has failed for good; it becomes `LogItem::Refused`.
+    /// The entry has failed for good, since the destination does not take it; it becomes
+    /// `LogItem::Refused`.
     async fn refuse(
         &self,
         fence: &Fence,
         destination: &ServerName,
         lane: Lane,
-        index: u64,
-    ) -> Result<(), StoreError>;
+        refused: Refused,
+    ) -> Result<Settled, StoreError>;
+
+    /// Messages that are not receipted and expired before `now` less [`EXPIRY_MARGIN_MS`] fail, at
+    /// most [`FAIL_AT_ONCE`].
+    async fn expire(
+        &self,
+        fence: &Fence,
+        destination: &ServerName,
+        now: Timestamp,
+    ) -> Result<Settled, StoreError>;
+
+    /// Messages that are not receipted fail, at most [`FAIL_AT_ONCE`]: the destination does not
+    /// exist.
+    async fn fail_all(
+        &self,
+        fence: &Fence,
+        destination: &ServerName,
+        now: Timestamp,
+    ) -> Result<Settled, StoreError>;
 
     /// The lane's oldest entries that were receipted long ago and still are.
     async fn overdue(
@@ -115,6 +154,23 @@ pub trait OutboundStore: Send + Sync {
         destination: &ServerName,
         next: &OutboundStream,
     ) -> Result<(), StoreError>;
+}
+
+/// How long after its expiry a message is called failed, in milliseconds (5 min): until then it may
+/// be on its way, and the destination, whose clock decides, may have taken it.
+pub const EXPIRY_MARGIN_MS: u64 = 5 * 60_000;
+/// Most messages that fail in one step.
+pub const FAIL_AT_ONCE: usize = 1_000;
+
+/// An event that the destination refuses whenever it comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    /// Its index.
+    pub index: u64,
+    /// Why.
+    pub reason: FailReason,
+    /// When it became clear.
+    pub now: Timestamp,
 }
 
 /// What a receipt settles in a lane.
@@ -180,7 +236,9 @@ pub trait InboundStore: Send + Sync {
     /// In one transaction, if the stream is still `expected`: it becomes `next`; every event takes
     /// effect or is rejected, and either is remembered, unless (origin, sender, id) has been decided
     /// before, in whatever incarnation, in which case the earlier decision stands; voids are
-    /// recorded.
+    /// recorded. Gives the events that were rejected now, with their sequences. Whether an earlier
+    /// decision stands against it need not be looked up: where that can be, the caller asks
+    /// [`InboundStore::rejections`] instead.
     ///
     /// # Errors
     /// [`TakeError::Moved`] if the stream is not `expected`.
@@ -191,7 +249,7 @@ pub trait InboundStore: Send + Sync {
         next: &InboundStream,
         taking: Taking<'_>,
         now: Timestamp,
-    ) -> Result<(), TakeError>;
+    ) -> Result<Vec<Rejection>, TakeError>;
 
     /// Those of the records that were rejected, now or earlier, with their sequences.
     async fn rejections(
@@ -228,6 +286,9 @@ pub enum PostError {
     /// The peer cannot be reached, or broke off.
     #[error("the peer cannot be reached: {0}")]
     Unreachable(String),
+    /// DNS says, now and not from memory, that the peer's name does not exist.
+    #[error("the peer's name does not exist")]
+    NoSuchName,
 }
 
 /// Who hears of what becomes of a destination.
@@ -238,6 +299,8 @@ pub trait Observer: Send + Sync {
     fn reachable(&self, destination: &ServerName);
     /// The operator must know.
     fn alarm(&self, destination: &ServerName, alarm: Alarm);
+    /// Messages were accepted, or have failed: their senders are to be told. It is durable already.
+    fn settled(&self, destination: &ServerName, settled: Settled);
 }
 
 /// Why a peer's keys cannot be told.
@@ -254,6 +317,9 @@ pub enum KeysError {
     /// The peer cannot be asked now.
     #[error("the peer's keys cannot be fetched now")]
     Unreachable,
+    /// Nothing is known of the peer, and DNS says that its name does not exist.
+    #[error("the peer's name does not exist")]
+    NoSuchName,
 }
 
 /// Peers' keys, fetched and followed along their key logs.
@@ -262,19 +328,71 @@ pub trait KeyDirectory: Send + Sync {
     /// The newest trusted entry of the peer's key log: what is known, or, if nothing is known or
     /// `renew` is set, what the peer says now. Implementations bound how often one peer is asked.
     async fn keys(&self, peer: &ServerName, renew: bool) -> Result<Arc<TrustedHead>, KeysError>;
+
+    /// What the peer's document says that it takes; `None` if no document of it was seen since the
+    /// start.
+    fn facts(&self, peer: &ServerName) -> Option<Arc<PeerFacts>>;
+
+    /// Whether any keys of the peer are known: whether it was ever reached.
+    async fn is_known(&self, peer: &ServerName) -> Result<bool, StoreError>;
 }
 
-/// What is known of peers' keys.
+/// What is known of peers' keys, without asking anybody.
 #[async_trait]
-pub trait PeerKeys: Send + Sync {
-    /// The newest trusted entry of the peer's key log.
+pub trait KnownKeys: Send + Sync {
+    /// The newest trusted entry of the peer's key log that is kept; `None` if the peer was never
+    /// reached.
     async fn head(&self, peer: &ServerName) -> Result<Option<TrustedHead>, StoreError>;
+}
 
-    /// Replaces it, if it is still `expected`; gives whether it was.
-    async fn advance(
-        &self,
-        peer: &ServerName,
-        expected: Option<&TrustedHead>,
-        head: &TrustedHead,
-    ) -> Result<bool, StoreError>;
+/// What a peer's document says that it takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerFacts {
+    /// The most records in an envelope.
+    pub max_records: usize,
+    /// The largest envelope, in bytes.
+    pub max_envelope: usize,
+    /// Envelope versions that it speaks.
+    pub envelope_versions: Vec<u8>,
+    /// Payload versions that it reads.
+    pub payload_versions: Vec<u8>,
+    /// Until when the document holds.
+    pub valid_until: Timestamp,
+}
+
+impl PeerFacts {
+    /// Whether the document's time is over. What it says is still used, since the peer cannot be
+    /// asked.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        now > self.valid_until
+    }
+}
+
+/// Asks a peer for what it publishes: `GET /federation/v1/server` and `/keylog` over mutual TLS that
+/// proves the peer's name.
+#[async_trait]
+pub trait KeySource: Send + Sync {
+    /// The signed document, as it came.
+    ///
+    /// # Errors
+    /// [`FetchError`].
+    async fn document(&self, peer: &ServerName) -> Result<Vec<u8>, FetchError>;
+
+    /// The key log, as it came.
+    ///
+    /// # Errors
+    /// [`FetchError`].
+    async fn key_log(&self, peer: &ServerName) -> Result<Vec<u8>, FetchError>;
+}
+
+/// Why a peer said nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FetchError {
+    /// It cannot be reached, broke off, or answered with an error.
+    #[error("the peer cannot be asked: {0}")]
+    Unreachable(String),
+    /// DNS says, now and not from memory, that its name does not exist.
+    #[error("the peer's name does not exist")]
+    NoSuchName,
 }

@@ -4,25 +4,30 @@
 //! The certificate proves the domain itself, never the host that DNS names for it. No session is
 //! resumed: a resumed one would carry an expired or withdrawn certificate on.
 
+mod clock;
 mod identity;
 mod trust;
 mod verifier;
 
+pub use clock::TlsClock;
 pub use identity::{Identity, IdentityError, IdentityStore};
 pub use trust::{PeerNames, PrivateAuthority, Trust, TrustError, TrustStore, spki_digest};
 
 use std::sync::Arc;
 
+use posthouse_protocol::time::Timestamp;
 use rustls::{
-    ClientConfig, ServerConfig,
+    ClientConfig, RootCertStore, ServerConfig,
     client::Resumption,
     crypto::{CryptoProvider, aws_lc_rs},
+    pki_types::CertificateDer,
     server::NoServerSessionStorage,
     time_provider::TimeProvider,
     version::TLS13,
 };
 
 use self::verifier::PeerVerifier;
+pub(crate) use self::verifier::Seen;
 
 /// The application protocol that both ends offer (RFC 7301): HTTP/1.1.
 const ALPN: &[u8] = b"http/1.1";
@@ -77,16 +82,92 @@ pub fn client_config(
     clock: Arc<dyn TimeProvider>,
 ) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(provider());
-    let verifier = Arc::new(PeerVerifier::new(trust, provider.signature_verification_algorithms));
+    let algorithms = provider.signature_verification_algorithms;
+    client(identity, PeerVerifier::new(trust, algorithms), provider, clock)
+}
+
+/// As [`client_config`], and notes which certificate the other end shows, believed or not.
+pub(crate) fn examining_config(
+    identity: Arc<IdentityStore>,
+    trust: Arc<TrustStore>,
+    clock: Arc<dyn TimeProvider>,
+    seen: Seen,
+) -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(provider());
+    let algorithms = provider.signature_verification_algorithms;
+    let verifier = PeerVerifier::new(trust, algorithms).noting(seen);
+    client(identity, verifier, provider, clock)
+}
+
+fn client(
+    identity: Arc<IdentityStore>,
+    verifier: PeerVerifier,
+    provider: Arc<CryptoProvider>,
+    clock: Arc<dyn TimeProvider>,
+) -> Result<ClientConfig, rustls::Error> {
     let mut config = ClientConfig::builder_with_details(provider, clock)
         .with_protocol_versions(&[&TLS13])?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
+        .with_custom_certificate_verifier(Arc::new(verifier))
         .with_client_cert_resolver(identity);
     config.resumption = Resumption::disabled();
     config.alpn_protocols = vec![ALPN.to_vec()];
     Ok(config)
 }
 
+/// What is spoken with servers of the Web, to whom we show no certificate.
+pub(crate) fn web_config(
+    roots: RootCertStore,
+    clock: Arc<dyn TimeProvider>,
+) -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_details(provider, clock)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    Ok(config)
+}
+
+/// The names that a certificate, the first of `chain`, proves at `now`.
+///
+/// # Errors
+/// [`TrustError`] if it proves none; without a certificate [`TrustError::BadEncoding`].
+pub fn chain_names(
+    chain: &[CertificateDer<'_>],
+    trust: &Trust,
+    now: Timestamp,
+) -> Result<PeerNames, TrustError> {
+    let (leaf, intermediates) = chain.split_first().ok_or(TrustError::BadEncoding)?;
+    let algorithms = provider().signature_verification_algorithms;
+    trust.names(leaf, intermediates, algorithms.all, clock::unix(now))
+}
+
+/// The authorities of the Web as this machine knows them, and `extra` ones.
+///
+/// # Errors
+/// [`RootsError`] if an extra one is no certificate, or if there is none at all.
+pub fn web_roots(extra: &[CertificateDer<'static>]) -> Result<RootCertStore, RootsError> {
+    let mut roots = RootCertStore::empty();
+    // Machines carry some that nothing can read; what counts is that some can be.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    for certificate in extra {
+        roots.add(certificate.clone()).map_err(RootsError::Unusable)?;
+    }
+    if roots.is_empty() { Err(RootsError::None) } else { Ok(roots) }
+}
+
+/// Why there are no roots.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RootsError {
+    /// The machine has no authorities, and none was given.
+    #[error("this machine has no certificates of authorities; install ca-certificates")]
+    None,
+    /// A certificate that was given is none of an authority.
+    #[error("the certificate of an authority cannot be used: {0}")]
+    Unusable(#[source] rustls::Error),
+}
+
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

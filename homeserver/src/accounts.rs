@@ -1,14 +1,27 @@
-//! Accounts: registering, logging in, sessions and their tokens, finding users.
+//! Accounts: registering, logging in, sessions and their tokens, second factors, deletion, finding
+//! users.
 
+pub(crate) mod codes;
 mod directory;
+mod eraser;
+mod guesses;
+mod issue;
+mod linked;
 mod passwords;
+mod pins;
+mod rules;
+mod security;
 mod service;
+mod sign_in;
 mod tokens;
+mod totp;
 
 pub use directory::Directory;
+pub(crate) use eraser::Eraser;
+pub use guesses::Guesses;
 pub use passwords::Passwords;
-pub(crate) use service::check_device_name;
 pub use service::{AccountsService, Registration};
+pub(crate) use sign_in::check_device_name;
 pub use tokens::Tokens;
 pub(crate) use tokens::{new_refresh as new_secret, refresh_hash as secret_hash};
 

@@ -3,6 +3,7 @@
 
 mod authority;
 mod certificate;
+mod people;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -16,7 +17,7 @@ use crate::{
         value::{Form, Raw},
     },
     console::Console,
-    demo,
+    demo, doctor,
     failure::{Exit, Failure},
     init::{self, CertificateChoice},
     serve,
@@ -57,9 +58,32 @@ enum Command {
         #[arg(long)]
         once: bool,
     },
+    /// Find out why another region is not reached: DNS, TCP, TLS, keys, clock, echo.
+    #[command(
+        after_help = "A running server is asked, which knows the region's keys; without one this \
+        process\nexamines by itself. Exit code 5 if the region is not reachable.\n\n\
+        Examples:\n  \
+        posthouse doctor south.example\n  \
+        posthouse doctor south.example --json --config /etc/posthouse/posthouse.toml"
+    )]
+    Doctor {
+        /// The other region.
+        domain: String,
+        /// Print the report as JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        settings: ConfigArgs,
+    },
     /// Look at settings.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Make, list and withdraw invitations, for a region whose accounts.registration is "invite".
+    #[command(subcommand)]
+    Invite(people::InviteCommand),
+    /// Suspend, resume, show and list accounts.
+    #[command(subcommand)]
+    Account(people::AccountCommand),
     /// Care for the certificate.
     #[command(subcommand)]
     Certificate(CertificateCommand),
@@ -79,7 +103,7 @@ struct InitArgs {
     /// The directory for its files; made if it is missing.
     #[arg(long, default_value = ".", value_name = "DIR")]
     dir: PathBuf,
-    /// Who may register: open (anyone) or closed (nobody).
+    /// Who may register: open (anyone), invite (with a code) or closed (nobody).
     #[arg(long, default_value = "closed", value_name = "POLICY")]
     registration: String,
     /// The database: sqlite:PATH (relative to DIR) or postgres://USER@HOST/NAME.
@@ -176,6 +200,11 @@ fn run(command: Command, console: Console) -> Result<(), Failure> {
             serve::run(config, console)
         }
         Command::Demo { once } => demo::run(once, console),
+        Command::Doctor { domain, json, settings } => {
+            let peer = parsed("DOMAIN", &table::DOMAIN, &domain)?;
+            let (config, _) = settings.load()?;
+            doctor::run(&config, &peer, json, console)
+        }
         Command::Config(ConfigCommand::Check(args)) => {
             let (config, sources) = args.load()?;
             console.text(config::effective(&sources));
@@ -194,6 +223,8 @@ fn run(command: Command, console: Console) -> Result<(), Failure> {
             console.text(config::reference());
             Ok(())
         }
+        Command::Invite(command) => people::invite(command, console),
+        Command::Account(command) => people::account(command, console),
         Command::Certificate(CertificateCommand::Renew { authority, settings }) => {
             let (config, _) = settings.load()?;
             certificate::renew(&config, authority.as_deref(), console)

@@ -8,7 +8,6 @@ mod check;
 mod limits;
 mod links;
 mod notices;
-mod pin;
 mod service;
 mod silent;
 
@@ -16,6 +15,5 @@ pub use book::{BundleRequest, KeyBook};
 pub use limits::KeyLimits;
 pub use links::LinkService;
 pub use notices::Notices;
-pub use pin::{LinkPin, NoPin};
 pub use service::KeysService;
 pub use silent::SilentDevices;

@@ -9,11 +9,13 @@
 
 mod ephemerals;
 mod gateway;
+mod handles;
 mod judge;
 mod observer;
 mod receive;
 
 pub use ephemerals::Ephemerals;
 pub use gateway::{Gateway, GatewayParts};
+pub use handles::LocalHandles;
 pub use observer::{Observer, ObserverCounters};
 pub use receive::{Reception, ReceptionParts};

@@ -4,7 +4,11 @@ mod fresh;
 
 use std::path::{Path, PathBuf};
 
-use posthouse_crypto::sign::SigningKey;
+use posthouse_crypto::{
+    seal::{Encapsulation, SealingKey},
+    sign::SigningKey,
+};
+use posthouse_federation::keys::{Secrets, file, first_entry};
 use posthouse_protocol::{
     id::ServerName,
     time::{Clock, Timestamp},
@@ -68,8 +72,7 @@ pub fn run(request: &Request, console: Console) -> Result<(), Failure> {
     let mut fresh = Fresh::default();
     fresh.dir_all(&request.dir)?;
     fresh.private_dir(&place.keys)?;
-    let key = SigningKey::generate(&mut system_rng()?);
-    fresh.file(&place.signing_key, keys::render(&key).as_bytes(), 0o600)?;
+    make_keys(request, &place, now, &mut fresh)?;
     make_certificate(request, &place, now, &mut fresh)?;
     make_database(&place, &mut fresh)?;
     let has_password = matches!(&place.database, Database::Postgres(url) if url.has_password());
@@ -86,6 +89,9 @@ struct Place {
     config: PathBuf,
     keys: PathBuf,
     signing_key: PathBuf,
+    sealing_keys: PathBuf,
+    recovery_key: PathBuf,
+    key_log: PathBuf,
     authority: PathBuf,
     authority_key: PathBuf,
     certificate: PathBuf,
@@ -100,6 +106,9 @@ impl Place {
         Self {
             config: request.dir.join(config::FILE_NAME),
             signing_key: keys.join("signing.key"),
+            sealing_keys: keys.join("sealing.key"),
+            recovery_key: keys.join("recovery.key"),
+            key_log: keys.join("keys.log"),
             authority: keys.join("ca.pem"),
             authority_key: keys.join("ca.key"),
             certificate: keys.join("server.pem"),
@@ -162,6 +171,27 @@ fn refuse_leftovers(request: &Request, place: &Place) -> Result<(), Failure> {
     ))
 }
 
+/// The keys that the region is known by, and the log that other regions follow.
+fn make_keys(
+    request: &Request,
+    place: &Place,
+    now: Timestamp,
+    fresh: &mut Fresh,
+) -> Result<(), Failure> {
+    let mut rng = system_rng()?;
+    let signing = SigningKey::generate(&mut rng);
+    let kinds = [Encapsulation::XWing, Encapsulation::X25519];
+    let sealing = kinds.map(|kind| SealingKey::generate(kind, &mut rng)).to_vec();
+    let recovery = SigningKey::generate(&mut rng);
+    let secrets = Secrets { signing, sealing };
+    let first = first_entry(&request.domain, &secrets, recovery.verifying_key(), now);
+    fresh.file(&place.signing_key, keys::render(&secrets.signing).as_bytes(), 0o600)?;
+    let text = file::render_sealing(&secrets.sealing);
+    fresh.file(&place.sealing_keys, text.as_bytes(), 0o600)?;
+    fresh.file(&place.recovery_key, file::render_recovery(&recovery).as_bytes(), 0o600)?;
+    fresh.file(&place.key_log, file::render_log(&[first]).as_bytes(), 0o644)
+}
+
 fn make_certificate(
     request: &Request,
     place: &Place,
@@ -177,14 +207,13 @@ fn make_certificate(
         let text = authority::request(&request.domain, &server_key)?;
         return fresh.file(&place.request, text.as_bytes(), 0o644);
     }
-    let ca: Pair = match &request.authority {
-        Some(dir) => authority::read(dir)?,
-        None => {
-            let names = core::slice::from_ref(&request.domain);
-            let ca = authority::create(names, now, system_random()?)?;
-            fresh.file(&place.authority_key, ca.private.as_bytes(), 0o600)?;
-            ca
-        }
+    let ca: Pair = if let Some(dir) = &request.authority {
+        authority::read(dir)?
+    } else {
+        let names = core::slice::from_ref(&request.domain);
+        let ca = authority::create(names, now, system_random()?)?;
+        fresh.file(&place.authority_key, ca.private.as_bytes(), 0o600)?;
+        ca
     };
     let issued = authority::issue(&ca, &request.domain, &server_key, now, system_random()?)?;
     fresh.file(&place.authority, ca.public.as_bytes(), 0o644)?;
@@ -230,6 +259,13 @@ fn settings(request: &Request) -> String {
         // Until the client that encrypts is there, a region without this would carry nothing.
         (table::MESSAGES_ALLOW_UNENCRYPTED.key, "true".into()),
     ];
+    if request.certificate != CertificateChoice::None {
+        // It cannot prove its name to others without a certificate of its own.
+        chosen.push((table::FEDERATION_LISTEN.key, quoted("0.0.0.0:7443")));
+    }
+    if request.authority.is_some() {
+        chosen.push((table::FEDERATION_AUTHORITIES.key, "[\"keys/ca.pem\"]".into()));
+    }
     if request.certificate == CertificateChoice::None {
         chosen.push((table::CLIENT_TLS.key, "false".into()));
         chosen.push((table::CLIENT_LISTEN.key, quoted("127.0.0.1:8080")));
@@ -246,7 +282,10 @@ fn report(request: &Request, place: &Place, console: Console) {
         console.line(format_args!("  {:<18} {what}", relative.display()));
     };
     line(&place.config, "the settings, each with its meaning");
-    line(&place.signing_key, "signs access tokens: keep a copy in a safe place");
+    line(&place.signing_key, "signs tokens and envelopes: keep a copy in a safe place");
+    line(&place.sealing_keys, "opens envelopes of other regions: keep a copy too");
+    line(&place.key_log, "the public history of these keys, which other regions follow");
+    line(&place.recovery_key, "replaces all of them if they are lost: move it elsewhere");
     match request.certificate {
         CertificateChoice::PrivateCa => {
             line(&place.certificate, "the certificate, with its key server.key");

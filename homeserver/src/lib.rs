@@ -5,10 +5,13 @@ pub mod accounts;
 pub mod delivery;
 
 pub mod devices;
+pub mod operator;
 
 pub mod presence;
 
 pub mod random;
+
+pub mod federation;
 
 pub mod region;
 
@@ -35,5 +38,7 @@ pub mod clock;
 pub mod console;
 
 pub mod demo;
+
+pub mod doctor;
 
 pub mod failure;

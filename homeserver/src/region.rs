@@ -3,32 +3,37 @@
 
 use std::sync::{Arc, Mutex};
 
-use posthouse_client_api::ports::{Accounts, Devices, Keys, Links, Messaging, Presence};
+use posthouse_client_api::ports::{Accounts, Devices, Keys, Links, Messaging, Presence, Security};
 use posthouse_crypto::sign::SigningKey;
+use posthouse_federation::ports::{EphemeralSink, InboundStore};
 use posthouse_protocol::{
-    id::ServerName,
-    problem::{Code, Rejection},
-    time::Clock,
+    federation::stream::Lane, id::ServerName, problem::Rejection, time::Clock,
 };
 use posthouse_storage::{
     accounts::Accounts as AccountsStore,
+    erasure::Erasure,
+    factors::Factors,
+    invites::Invites,
     keys::Keys as KeysStore,
     links::Links as LinksStore,
     message_store::MessageStore,
+    reception::Receptions,
     sessions::Sessions as SessionsStore,
     wakes::{Wake, Wakes},
 };
+use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    accounts::{AccountsService, Directory, Passwords, Registration, Tokens},
+    accounts::{AccountsService, Directory, Eraser, Guesses, Passwords, Registration, Tokens},
     delivery::{
         CommitConfig, CommitCounters, Committer, Connections, MessagingService, Progress, Recent,
         Told,
         accept::{Gate, Policy},
         run_retention, run_session_retention,
     },
-    devices::{KeyBook, KeyLimits, KeysService, LinkService, NoPin, Notices, SilentDevices},
+    devices::{KeyBook, KeyLimits, KeysService, LinkService, Notices, SilentDevices},
+    federation::{Ephemerals, Reception, ReceptionParts},
     presence::{Acquaintance, PresenceService, Watchers},
     random::Random,
     regions::Regions,
@@ -60,8 +65,16 @@ pub struct Stores {
     pub keys: Arc<dyn KeysStore>,
     /// Links.
     pub links: Arc<dyn LinksStore>,
+    /// Invitations.
+    pub invites: Arc<dyn Invites>,
+    /// Second factors.
+    pub factors: Arc<dyn Factors>,
+    /// Deletion of accounts.
+    pub erasure: Arc<dyn Erasure>,
     /// Messages.
     pub messages: MessageStore,
+    /// What other regions send.
+    pub receptions: Arc<dyn Receptions>,
     /// Hints between the region's processes.
     pub wakes: Arc<dyn Wakes>,
 }
@@ -88,6 +101,9 @@ pub struct Region {
     keys: Arc<KeysService>,
     links: Arc<LinkService>,
     silent: Arc<SilentDevices>,
+    directory: Arc<Directory>,
+    reception: Arc<Reception>,
+    ephemerals: Arc<Ephemerals>,
     tasks: TaskTracker,
 }
 
@@ -103,9 +119,6 @@ impl Region {
         surroundings: Surroundings,
     ) -> Result<Self, Rejection> {
         let Surroundings { clock, random, connections, regions, shutdown } = surroundings;
-        let tokens = Tokens::new(config.server.clone(), key)
-            .map_err(|err| Rejection::new(Code::Internal, err.to_string()))?;
-        let passwords = Passwords::new(config.password_workers, random.bytes());
         let tasks = TaskTracker::new();
         let directory = Arc::new(Directory::new(
             config.server.clone(),
@@ -127,21 +140,12 @@ impl Region {
             shutdown.clone(),
         );
         let notices = Arc::new(Notices::new(&stores.keys, &connections));
-        let accounts = Arc::new(AccountsService {
-            registration: config.registration,
-            accounts: Arc::clone(&stores.accounts),
-            sessions: Arc::clone(&stores.sessions),
-            wakes: Arc::clone(&stores.wakes),
-            directory: Arc::clone(&directory),
-            passwords,
-            tokens,
-            connections: Arc::clone(&connections),
-            notices: Arc::clone(&notices),
-            clock: Arc::clone(&clock),
-            random: Arc::clone(&random),
-        });
-        let keys = keys_service(&stores, &directory, &accounts, notices);
+        let with = (Arc::clone(&connections), Arc::clone(&clock), Arc::clone(&random));
+        let (accounts, eraser) =
+            people(config, &stores, key, (&directory, Arc::clone(&notices)), with)?;
+        let keys = keys_service(&stores, &accounts, notices);
         let links = link_service(&stores, &accounts);
+        let silent = silent_devices(&stores, &accounts);
         let messaging = Arc::new(MessagingService {
             gate: Gate::new(config.policy, Arc::clone(&directory)),
             committer,
@@ -158,30 +162,55 @@ impl Region {
             connections: Arc::clone(&connections),
             watchers: Arc::clone(&watchers),
             acquaintance,
-            directory,
+            directory: Arc::clone(&directory),
             random,
             clock: Arc::clone(&clock),
             typing: Mutex::default(),
         });
-        let silent = silent_devices(&stores, &accounts);
+        let reception = reception(config, &stores, &messaging);
+        let ephemerals = ephemerals(config, &presence, recent, Arc::clone(&clock));
         tasks.spawn(committing);
-        tasks.spawn(progress.run(
-            stores.messages.clone(),
-            (connections, regions),
-            shutdown.clone(),
-        ));
+        let hinted = (Arc::clone(&accounts), Arc::clone(&regions));
+        let told = (connections, regions);
+        tasks.spawn(progress.run(stores.messages.clone(), told, shutdown.clone()));
         tasks.spawn(watchers.run(Arc::clone(&clock), shutdown.clone()));
         tasks.spawn(run_retention(stores.messages, Arc::clone(&clock), shutdown.clone()));
+        tasks.spawn(eraser.run(shutdown.clone()));
         tasks.spawn(Arc::clone(&silent).run(shutdown.clone()));
-        tasks.spawn(run_session_retention(stores.sessions, clock, shutdown.clone()));
-        tasks.spawn(listen(stores.wakes, Arc::clone(&accounts), shutdown));
+        tasks.spawn(run_session_retention(
+            (stores.sessions, stores.invites),
+            clock,
+            shutdown.clone(),
+        ));
+        tasks.spawn(listen(stores.wakes, hinted, shutdown));
         tasks.close();
-        Ok(Self { accounts, messaging, presence, keys, links, silent, tasks })
+        Ok(Self {
+            accounts,
+            messaging,
+            presence,
+            keys,
+            links,
+            silent,
+            directory,
+            reception,
+            ephemerals,
+            tasks,
+        })
     }
 
     /// The accounts port.
     pub fn accounts(&self) -> Arc<dyn Accounts> {
         Arc::<AccountsService>::clone(&self.accounts)
+    }
+
+    /// The port of what protects accounts.
+    pub fn security(&self) -> Arc<dyn Security> {
+        Arc::<AccountsService>::clone(&self.accounts)
+    }
+
+    /// Accounts, for the operator.
+    pub fn accounts_service(&self) -> Arc<AccountsService> {
+        Arc::clone(&self.accounts)
     }
 
     /// The messaging port.
@@ -219,6 +248,21 @@ impl Region {
         &self.silent
     }
 
+    /// What takes events of other regions.
+    pub fn reception(&self) -> Arc<dyn InboundStore> {
+        Arc::<Reception>::clone(&self.reception)
+    }
+
+    /// What takes ephemerals of other regions.
+    pub fn ephemerals(&self) -> Arc<dyn EphemeralSink> {
+        Arc::<Ephemerals>::clone(&self.ephemerals)
+    }
+
+    /// Who lives here.
+    pub fn directory(&self) -> Arc<Directory> {
+        Arc::clone(&self.directory)
+    }
+
     /// What was committed since the start.
     pub fn counters(&self) -> &CommitCounters {
         self.messaging.committer.counters()
@@ -234,14 +278,13 @@ impl Region {
 /// Devices and keys, beside `accounts`.
 fn keys_service(
     stores: &Stores,
-    directory: &Arc<Directory>,
     accounts: &Arc<AccountsService>,
     notices: Arc<Notices>,
 ) -> Arc<KeysService> {
     let limits = Arc::new(KeyLimits::default());
     let book = KeyBook {
         store: Arc::clone(&stores.keys),
-        directory: Arc::clone(directory),
+        directory: Arc::clone(&accounts.directory),
         notices: Arc::clone(&notices),
         limits: Arc::clone(&limits),
     };
@@ -252,7 +295,6 @@ fn keys_service(
         sessions: Arc::clone(accounts),
         notices,
         limits,
-        passwords: accounts.passwords.clone(),
         clock: Arc::clone(&accounts.clock),
     })
 }
@@ -273,16 +315,88 @@ fn link_service(stores: &Stores, accounts: &Arc<AccountsService>) -> Arc<LinkSer
     Arc::new(LinkService {
         store: Arc::clone(&stores.links),
         accounts: Arc::clone(accounts),
-        pin: Arc::new(NoPin),
         random: Arc::clone(&accounts.random),
         clock: Arc::clone(&accounts.clock),
     })
 }
 
+/// What takes events of other regions.
+fn reception(
+    config: &RegionConfig,
+    stores: &Stores,
+    messaging: &Arc<MessagingService>,
+) -> Arc<Reception> {
+    Arc::new(Reception::new(ReceptionParts {
+        receptions: Arc::clone(&stores.receptions),
+        messages: stores.messages.clone(),
+        directory: Arc::clone(&messaging.directory),
+        connections: Arc::clone(&messaging.connections),
+        random: Arc::clone(&messaging.random),
+        allow_unencrypted: config.policy.allow_unencrypted,
+    }))
+}
+
+/// What takes ephemerals of other regions.
+fn ephemerals(
+    config: &RegionConfig,
+    presence: &Arc<PresenceService>,
+    recent: Arc<Recent>,
+    clock: Arc<dyn Clock>,
+) -> Arc<Ephemerals> {
+    Arc::new(Ephemerals {
+        own: config.server.clone(),
+        allow_unencrypted: config.policy.allow_unencrypted,
+        acquaintance: Arc::clone(&presence.acquaintance),
+        connections: Arc::clone(&presence.connections),
+        recent,
+        presence: Arc::clone(presence),
+        clock,
+    })
+}
+
+/// Accounts, and what erases them.
+fn people(
+    config: &RegionConfig,
+    stores: &Stores,
+    key: &SigningKey,
+    (directory, notices): (&Arc<Directory>, Arc<Notices>),
+    (connections, clock, random): (Arc<Connections>, Arc<dyn Clock>, Arc<Random>),
+) -> Result<(Arc<AccountsService>, Eraser), Rejection> {
+    let tokens = Tokens::new(config.server.clone(), key).map_err(|err| {
+        Rejection::new(posthouse_protocol::problem::Code::Internal, err.to_string())
+    })?;
+    let begun = Arc::new(Notify::new());
+    let eraser = Eraser {
+        server: config.server.clone(),
+        erasure: Arc::clone(&stores.erasure),
+        messages: stores.messages.clone(),
+        clock: Arc::clone(&clock),
+        begun: Arc::clone(&begun),
+    };
+    let accounts = Arc::new(AccountsService {
+        registration: config.registration,
+        accounts: Arc::clone(&stores.accounts),
+        sessions: Arc::clone(&stores.sessions),
+        factors: Arc::clone(&stores.factors),
+        erasure: Arc::clone(&stores.erasure),
+        begun,
+        guesses: Guesses::new(),
+        wakes: Arc::clone(&stores.wakes),
+        directory: Arc::clone(directory),
+        notices,
+        passwords: Passwords::new(config.password_workers, random.bytes()),
+        tokens,
+        connections,
+        clock,
+        random,
+    });
+    Ok((accounts, eraser))
+}
+
 /// Hints from the region's other processes.
 async fn listen(
     wakes: Arc<dyn Wakes>,
-    accounts: Arc<AccountsService>,
+    (accounts, regions): (Arc<AccountsService>, Arc<dyn Regions>),
     shutdown: CancellationToken,
 ) {
     loop {
@@ -296,13 +410,21 @@ async fn listen(
                     accounts.connections.inbox_grew(account);
                 }
             }
+            Ok(Wake::Outboxes(grown)) => {
+                for (region, lane) in grown.iter().flat_map(|r| Lane::ALL.map(|lane| (r, lane))) {
+                    regions.wake(region, lane);
+                }
+            }
             Ok(Wake::Ended(sessions)) => accounts.sessions_ended(&sessions),
+            Ok(Wake::Gone(gone)) => accounts.accounts_gone(&gone),
             Ok(Wake::Missed) => {
+                accounts.forget_all();
                 accounts.connections.inboxes_may_have_grown();
                 accounts.check_connected_sessions().await;
             }
             Err(err) => {
                 tracing::warn!(error = %err, "hints of other processes cannot be had");
+                accounts.forget_all();
                 tokio::time::sleep(RETRY).await;
             }
         }

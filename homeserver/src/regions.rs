@@ -3,28 +3,13 @@
 //! that keeps to itself has [`Alone`].
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use posthouse_federation::engine::ephemeral::EphemeralKey;
+use posthouse_federation::engine::ephemeral::Ephemeral;
 use posthouse_protocol::{
     federation::stream::Lane,
     id::{AccountId, Handle, ServerName},
     problem::{Code, Rejection},
     time::Timestamp,
 };
-use uuid::Uuid;
-
-/// Something for people of another region that is worth nothing later: it is sent at once or dropped.
-#[derive(Debug, Clone)]
-pub struct Whisper {
-    /// A newer one of the same key replaces one that waits.
-    pub key: EphemeralKey,
-    /// The sender, an account here.
-    pub sender: Uuid,
-    /// Its id.
-    pub id: Uuid,
-    /// The event, encoded.
-    pub event: Bytes,
-}
 
 /// Other regions.
 #[async_trait]
@@ -52,7 +37,7 @@ pub trait Regions: Send + Sync {
     fn unreachable_since(&self, destination: &ServerName) -> Option<Timestamp>;
 
     /// Sends something that may be lost.
-    fn whisper(&self, destination: &ServerName, whisper: Whisper);
+    fn whisper(&self, destination: &ServerName, ephemeral: Ephemeral);
 }
 
 /// There are no other regions.
@@ -81,5 +66,5 @@ impl Regions for Alone {
         None
     }
 
-    fn whisper(&self, _destination: &ServerName, _whisper: Whisper) {}
+    fn whisper(&self, _destination: &ServerName, _ephemeral: Ephemeral) {}
 }

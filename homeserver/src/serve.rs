@@ -2,10 +2,12 @@
 //! `cli` this is the composition root.
 
 mod certificate;
+pub(crate) mod federation;
 mod listen;
 mod metrics;
 mod operator;
 mod signals;
+mod streams;
 
 use std::{sync::Arc, thread};
 
@@ -17,7 +19,7 @@ use posthouse_client_api::{
 use posthouse_protocol::time::Clock;
 use posthouse_storage_sql::SqlStore;
 use rand::{SeedableRng, rngs::StdRng};
-use tokio::{net::TcpListener, runtime::Runtime, task::JoinSet};
+use tokio::{net::TcpListener, runtime::Runtime, signal::unix::Signal, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -26,15 +28,17 @@ use crate::{
     config::Config,
     console::Console,
     database,
-    delivery::CommitConfig,
+    delivery::{CommitConfig, Connections},
     failure::{Exit, Failure},
     keys, logging,
+    operator::Operator,
     random::Random,
     region::{Region, RegionConfig, Stores, Surroundings},
-    regions::Alone,
+    regions::{Alone, Regions},
     tls::{self, CurrentCertificate},
 };
-use signals::Signals;
+use federation::{Outward, Running as Abroad};
+use signals::{Signals, Stop};
 
 /// Serves until a signal ends it.
 ///
@@ -64,25 +68,31 @@ async fn serve(config: Config, console: Console) -> Result<(), Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let random = Arc::new(Random::from_seed(system_random()?));
     let key = keys::load_signing_key(&config.signing_key)?;
-    let certificate = match &config.client.tls {
-        Some(files) => {
-            let domain = config.domain.clone();
-            Some(Arc::new(CurrentCertificate::open(files.clone(), domain, clock.now())?))
-        }
-        None => None,
-    };
+    let certificate = client_certificate(&config, &clock)?;
     let database = database::open(&config.database, random.uuid()).await?;
     let store = &database.store;
     let clients = listen::clients(&config).await?;
     let operators = listen::operator(&config).await?;
 
-    let draining = CancellationToken::new();
-    let stop_tasks = CancellationToken::new();
+    let (draining, stop_tasks) = (CancellationToken::new(), CancellationToken::new());
+    let connections: Arc<Connections> = Arc::default();
+    let shared = federation::Shared {
+        config: &config,
+        store,
+        signing: &key,
+        connections: &connections,
+        clock: &clock,
+        random: &random,
+    };
+    let outward = match listen::federation(&config).await? {
+        Some(listener) => Some(Outward::open(listener, &shared)?),
+        None => None,
+    };
     let surroundings = Surroundings {
         clock: Arc::clone(&clock),
         random: Arc::clone(&random),
-        connections: Arc::default(),
-        regions: Arc::new(Alone),
+        connections: Arc::clone(&connections),
+        regions: regions(outward.as_ref()),
         shutdown: stop_tasks.clone(),
     };
     let region = Arc::new(start_region(&config, store, &key, surroundings)?);
@@ -92,24 +102,28 @@ async fn serve(config: Config, console: Console) -> Result<(), Failure> {
         Arc::clone(&clock),
         StdRng::from_seed(system_random()?),
     );
+
+    let mut tasks = JoinSet::new();
+    let stop_operator = CancellationToken::new();
+    announce(console, &clients, operators.as_ref(), &config);
+    let mut peers = JoinSet::new();
+    let abroad = serve_regions(outward, &region, (&draining, console), &mut peers)?;
     let facts = Arc::new(metrics::Facts {
         edge: edge.clone(),
         store: store.clone(),
         region: Arc::clone(&region),
         certificate: certificate.clone(),
+        abroad: abroad.clone(),
         domain: config.domain.clone(),
+        operator: orders(&shared, &region),
+        operator_key: key.verifying_key(),
         draining: draining.clone(),
     });
-
-    let mut tasks = JoinSet::new();
-    let stop_operator = CancellationToken::new();
-    announce(console, &clients, operators.as_ref(), &config);
     if let Some(listener) = operators {
         tasks.spawn(operator::serve(listener, facts, stop_operator.clone()));
     }
-    if let Some(certificate) = certificate.clone() {
-        tasks.spawn(certificate::watch(certificate, clock, hang_up, stop_operator.clone()));
-    }
+    let watching = Watching { clock: &clock, stop: &stop_operator, tasks: &mut tasks };
+    watch_certificates(certificate.clone(), hang_up, abroad.clone(), watching)?;
     let mut serving = serve_clients(clients, &edge, certificate)?;
     console.line(format_args!("ready {}", config.domain));
     tracing::info!(domain = %config.domain, version = env!("CARGO_PKG_VERSION"), "ready");
@@ -120,12 +134,28 @@ async fn serve(config: Config, console: Console) -> Result<(), Failure> {
     edge.drain();
     let orderly = async {
         while serving.join_next().await.is_some() {}
+        while peers.join_next().await.is_some() {}
         stop_tasks.cancel();
         region.stopped().await;
+        if let Some(abroad) = &abroad {
+            abroad.stop().await;
+        }
         stop_operator.cancel();
         while tasks.join_next().await.is_some() {}
         store.close().await;
     };
+    end(orderly, &mut stop).await
+}
+
+/// What the operator's orders are carried out with.
+fn orders(shared: &federation::Shared<'_>, region: &Region) -> Operator {
+    let with = (Arc::clone(shared.clock), Arc::clone(shared.random));
+    let store = Arc::new(shared.store.clone());
+    Operator::on(&store, shared.config.domain.clone(), Some(region.accounts_service()), with)
+}
+
+/// Ends in good order, or at once by a second signal.
+async fn end(orderly: impl Future<Output = ()>, stop: &mut Stop) -> Result<(), Failure> {
     tokio::select! {
         () = orderly => {
             tracing::info!("stopped");
@@ -137,6 +167,64 @@ async fn serve(config: Config, console: Console) -> Result<(), Failure> {
             "Nothing that was acknowledged is lost; clients reconnect.",
         )),
     }
+}
+
+/// The certificate of the client listener, if it speaks TLS.
+fn client_certificate(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+) -> Result<Option<Arc<CurrentCertificate>>, Failure> {
+    let Some(files) = &config.client.tls else { return Ok(None) };
+    let domain = config.domain.clone();
+    Ok(Some(Arc::new(CurrentCertificate::open(files.clone(), domain, clock.now())?)))
+}
+
+/// Other regions, as the region's decisions see them.
+fn regions(outward: Option<&Outward>) -> Arc<dyn Regions> {
+    match outward {
+        Some(outward) => outward.regions(),
+        None => Arc::new(Alone),
+    }
+}
+
+/// Serves other regions, if the region federates.
+fn serve_regions(
+    outward: Option<Outward>,
+    region: &Region,
+    (draining, console): (&CancellationToken, Console),
+    tasks: &mut JoinSet<()>,
+) -> Result<Option<Arc<Abroad>>, Failure> {
+    let Some(outward) = outward else { return Ok(None) };
+    console.line(format_args!("listening federation {}", outward.address()));
+    Ok(Some(Arc::new(outward.serve(region, draining.clone(), tasks)?)))
+}
+
+/// What watching certificates needs.
+struct Watching<'a> {
+    clock: &'a Arc<dyn Clock>,
+    stop: &'a CancellationToken,
+    tasks: &'a mut JoinSet<()>,
+}
+
+/// Watches the certificates that clients and other regions are shown.
+fn watch_certificates(
+    clients: Option<Arc<CurrentCertificate>>,
+    hang_up: Signal,
+    abroad: Option<Arc<Abroad>>,
+    watching: Watching<'_>,
+) -> Result<(), Failure> {
+    let Watching { clock, stop, tasks } = watching;
+    if let Some(certificate) = clients {
+        let (clock, stop) = (Arc::clone(clock), stop.clone());
+        tasks.spawn(certificate::watch(certificate, clock, hang_up, stop, |_| {}));
+    }
+    if let Some(abroad) = abroad {
+        let (certificate, clock, stop) = (abroad.certificate(), Arc::clone(clock), stop.clone());
+        let hang_up = Signals::hang_up()?;
+        let replaced = move |new: &CurrentCertificate| abroad.replaced(new);
+        tasks.spawn(certificate::watch(certificate, clock, hang_up, stop, replaced));
+    }
+    Ok(())
 }
 
 fn start_region(
@@ -158,7 +246,11 @@ fn start_region(
         sessions: Arc::<SqlStore>::clone(&store),
         keys: Arc::<SqlStore>::clone(&store),
         links: Arc::<SqlStore>::clone(&store),
+        invites: Arc::<SqlStore>::clone(&store),
+        factors: Arc::<SqlStore>::clone(&store),
+        erasure: Arc::<SqlStore>::clone(&store),
         messages: store.message_store(),
+        receptions: Arc::<SqlStore>::clone(&store),
         wakes: store,
     };
     Region::start(&settings, stores, key, surroundings).map_err(|err| {
@@ -173,6 +265,7 @@ fn start_region(
 fn ports(region: &Region, store: &SqlStore) -> Ports {
     Ports {
         accounts: region.accounts(),
+        security: region.security(),
         messaging: region.messaging(),
         presence: region.presence(),
         devices: region.devices(),
@@ -186,6 +279,7 @@ fn edge_config(config: &Config) -> client_api::Config {
     let mut edge = client_api::Config::new(config.domain.clone());
     edge.registration = match config.registration {
         Registration::Open => Shown::Open,
+        Registration::Invite => Shown::Invite,
         Registration::Closed => Shown::Closed,
     };
     edge.allow_unencrypted = config.policy.allow_unencrypted;

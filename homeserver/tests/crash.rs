@@ -6,6 +6,10 @@
 mod server;
 
 #[cfg(test)]
+#[path = "crash/region.rs"]
+mod region;
+
+#[cfg(test)]
 #[path = "crash/device.rs"]
 mod device;
 
@@ -23,6 +27,6 @@ mod tests {
 
     #[test]
     fn what_was_told_sent_survives_kill_9() {
-        Rounds { rounds: 3, kills: 2 }.run(&Place::new(&[]), 1);
+        Rounds { rounds: 3, kills: 2 }.run(&[Place::new(&[])], 1, None);
     }
 }

@@ -5,6 +5,10 @@
 mod server;
 
 #[cfg(test)]
+#[path = "crash/region.rs"]
+mod region;
+
+#[cfg(test)]
 #[path = "crash/device.rs"]
 mod device;
 
@@ -22,6 +26,6 @@ mod tests {
 
     #[test]
     fn what_was_told_sent_survives_twenty_rounds_of_kill_9() {
-        Rounds { rounds: 20, kills: 3 }.run(&Place::new(&[]), 1);
+        Rounds { rounds: 20, kills: 3 }.run(&[Place::new(&[])], 1, None);
     }
 }

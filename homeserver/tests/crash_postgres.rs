@@ -6,6 +6,10 @@
 mod server;
 
 #[cfg(test)]
+#[path = "crash/region.rs"]
+mod region;
+
+#[cfg(test)]
 #[path = "crash/device.rs"]
 mod device;
 
@@ -28,6 +32,6 @@ mod tests {
     fn what_was_told_sent_survives_kill_9_of_either_server() {
         let url = std::env::var_os(DATABASE).unwrap_or_else(|| panic!("{DATABASE} is not set"));
         let place = Place::new(&["--database", url.to_str().expect("a URL")]);
-        Rounds { rounds: 5, kills: 3 }.run(&place, 2);
+        Rounds { rounds: 5, kills: 3 }.run(&[place], 2, None);
     }
 }

@@ -21,9 +21,13 @@ mod home;
 mod keyring;
 #[path = "region/keys.rs"]
 mod keys;
+#[path = "region/leaving.rs"]
+mod leaving;
 #[path = "region/links.rs"]
 mod links;
 #[path = "region/presence.rs"]
 mod presence;
+#[path = "region/protection.rs"]
+mod protection;
 #[path = "region/sync.rs"]
 mod sync;

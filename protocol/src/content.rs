@@ -143,6 +143,17 @@ impl Content {
         serde_json::to_vec(&stored).unwrap_or_default()
     }
 
+    /// Reads back what [`Content::to_stored`] gave; `None` if the bytes are something else.
+    pub fn from_stored(stored: &[u8]) -> Option<Self> {
+        let stored: Stored<'_> = serde_json::from_slice(stored).ok()?;
+        let payload = match (stored.body, stored.ciphertexts) {
+            (Some(body), None) => Payload::Body(body.into_owned()),
+            (None, Some(all)) => Payload::Ciphertexts(all.into_owned()),
+            _ => return None,
+        };
+        Some(Self { kind: stored.kind.into_owned(), encrypted: stored.encrypted, payload })
+    }
+
     /// What of a stored content goes to one device, as JSON text: a body as it is, or the
     /// device's own ciphertext alone. `None` if the message holds nothing for the device, or if
     /// the bytes are no stored content. `is_recipient` tells a recipient's device from a device of

@@ -21,6 +21,10 @@ pub mod event;
 
 pub mod payload;
 
+pub mod message;
+
+pub mod signed;
+
 pub mod receipt;
 
 pub mod refusal;

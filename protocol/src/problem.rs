@@ -43,6 +43,8 @@ codes! {
     BadRequest = "bad_request", 400, "A field is missing or its value is not allowed";
     /// A signature is not the identity key's.
     BadSignature = "bad_signature", 400, "A signature is not the identity key's";
+    /// The account asks for a code besides the password.
+    CodeRequired = "code_required", 401, "A code is needed besides the password";
     /// What the request was made against has changed meanwhile.
     Conflict = "conflict", 409, "What the request was made against has changed";
     /// The cursor lies beyond the end of the inbox: synchronise again from the start.
@@ -55,6 +57,8 @@ codes! {
     HandleTaken = "handle_taken", 409, "The handle is taken";
     /// A defect of the server; its log has more.
     Internal = "internal", 500, "The server failed";
+    /// The invitation is missing, unknown, used up, withdrawn or expired.
+    InviteInvalid = "invite_invalid", 403, "A valid invitation is needed";
     /// The HTTP method is not one of this address's.
     MethodNotAllowed = "method_not_allowed", 405, "This address does not know that method";
     /// The account has no identity key yet.
@@ -65,6 +69,8 @@ codes! {
     OutOfOrder = "out_of_order", 409, "The message that should come before was not accepted";
     /// The server has more work than it can take now; nothing was reserved.
     Overloaded = "overloaded", 503, "The server has too much to do";
+    /// The account asks for its PIN here.
+    PinRequired = "pin_required", 403, "The account's PIN is needed";
     /// A recipient's queue is full.
     QueueFull = "queue_full", 507, "The recipient's queue is full";
     /// The caller asks too often.
@@ -91,6 +97,10 @@ codes! {
     UnknownUser = "unknown_user", 404, "There is no such user";
     /// The request body's media type is not the expected one.
     UnsupportedMediaType = "unsupported_media_type", 415, "The media type is not supported";
+    /// The password is one that everybody tries first.
+    WeakPassword = "weak_password", 400, "The password is too easy to guess";
+    /// The code, recovery code or PIN is wrong, or was used before.
+    WrongCode = "wrong_code", 401, "The code is wrong";
     /// The handle or password is wrong.
     WrongCredentials = "wrong_credentials", 401, "The handle or the password is wrong";
 }

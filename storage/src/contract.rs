@@ -20,6 +20,12 @@ pub mod keys;
 
 pub mod links;
 
+pub mod invites;
+
+pub mod factors;
+
+pub mod erasure;
+
 pub mod acceptance;
 
 pub mod inboxes;
@@ -32,29 +38,72 @@ pub mod concurrency;
 
 pub mod leases;
 
+pub mod outbox;
+
+pub mod failures;
+
+pub mod forwarding;
+
 pub mod retention;
 
 pub mod bodies;
 
 pub mod memory;
 
+pub mod reception;
+
+pub mod peers;
+
+pub mod abroad;
+
 pub mod world;
 
 use async_trait::async_trait;
 
 use crate::{
-    accounts::Accounts, bodies::Bodies, keys::Keys, leases::Leases, ledger::Ledger, links::Links,
-    sessions::Sessions, wakes::Wakes,
+    accounts::Accounts, bodies::Bodies, erasure::Erasure, factors::Factors, invites::Invites,
+    keys::Keys, leases::Leases, ledger::Ledger, links::Links, outbox::Outbox, peers::Peers,
+    reception::Receptions, sessions::Sessions, wakes::Wakes,
 };
 
 /// Everything that an adapter of the ledger's database implements.
 pub trait Store:
-    Accounts + Sessions + Bodies + Keys + Links + Ledger + Leases + Wakes + Clone + 'static
+    Accounts
+    + Sessions
+    + Invites
+    + Factors
+    + Erasure
+    + Bodies
+    + Keys
+    + Links
+    + Ledger
+    + Leases
+    + Outbox
+    + Receptions
+    + Peers
+    + Wakes
+    + Clone
+    + 'static
 {
 }
 
 impl<T> Store for T where
-    T: Accounts + Sessions + Bodies + Keys + Links + Ledger + Leases + Wakes + Clone + 'static
+    T: Accounts
+        + Sessions
+        + Invites
+        + Factors
+        + Erasure
+        + Bodies
+        + Keys
+        + Links
+        + Ledger
+        + Leases
+        + Outbox
+        + Receptions
+        + Peers
+        + Wakes
+        + Clone
+        + 'static
 {
 }
 
@@ -95,6 +144,23 @@ macro_rules! contract_tests {
                 a_new_session_ends_the_devices_earlier_ones
                 expired_and_ended_sessions_are_gone
                 removing_a_device_ends_its_sessions
+                used_tokens_are_forgotten_in_time
+            }
+            invites {
+                an_invitation_has_so_many_uses
+                invitations_end
+                uses_are_counted_under_concurrency
+            }
+            factors {
+                one_time_passwords_are_used_once
+                recovery_codes_are_used_once
+                tries_of_a_pin_are_counted
+                tries_at_once_are_all_counted
+            }
+            erasure {
+                a_deleted_account_is_gone_at_once
+                an_erasure_goes_on_where_it_stopped
+                suspension_and_new_passwords_end_sessions
             }
             keys {
                 an_identity_is_changed_only_from_what_is_known
@@ -154,6 +220,32 @@ macro_rules! contract_tests {
                 an_expired_lease_passes_on_with_a_higher_fence
                 a_released_lease_is_free_at_once
             }
+            outbox {
+                indices_are_dense_in_every_lane
+                indices_become_visible_in_order
+                only_what_was_read_is_offered
+                a_load_is_bounded_by_entries_and_bytes
+                a_stale_fence_writes_nothing
+                what_is_settled_again_is_told_once
+                keys_do_not_claim_messages
+                waiting_bodies_outlive_the_retention
+                overdue_entries_were_receipted_and_still_are
+                opening_keeps_what_was_offered
+                what_waits_is_listed
+                random_operations_follow_the_model
+            }
+            failures {
+                accepted_watermarks_leave_out_what_failed
+                messages_to_several_fail_as_one
+                a_failure_is_final
+                everything_fails_in_small_rounds
+                forgetting_and_failing_release_bodies
+            }
+            forwarding {
+                a_forwarded_watermark_collapses_while_unsent
+                forwards_wait_for_their_stream
+                no_rise_is_lost_to_a_load
+            }
             retention {
                 acknowledged_entries_go_after_the_grace
                 waiting_entries_go_after_the_retention
@@ -166,6 +258,30 @@ macro_rules! contract_tests {
                 old_bodies_are_deleted_as_a_range
                 only_the_bodies_of_accepted_messages_are_written
                 a_crash_between_body_and_commit_leaves_an_orphan_that_goes
+            }
+            reception {
+                a_message_arrives_with_all_its_facts
+                a_moved_stream_writes_nothing
+                a_repeated_event_has_no_effect
+                ids_belong_to_their_origin_and_sender
+                a_rejected_event_stays_rejected
+                a_taken_event_is_not_rejected_later
+                watermarks_rise_over_numbers_that_were_given
+                a_newer_received_entry_replaces_the_one_that_waits
+                a_full_inbox_rejects_what_comes_from_abroad
+                messages_both_ways_make_acquaintances
+                received_stamps_count_in_the_conversation
+                a_thousand_messages_come_in_one_envelope
+                of_two_receptions_at_once_one_is_moved
+                receptions_and_commits_share_inboxes
+                voids_are_listed
+                verdicts_are_forgotten_with_ids
+            }
+            peers {
+                a_key_head_is_replaced_only_as_expected
+                of_two_heads_at_once_one_is_kept
+                known_peers_are_listed_in_order
+                a_handle_is_remembered_as_last_told
             }
         }
     };

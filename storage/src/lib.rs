@@ -4,7 +4,9 @@
 //! Two kinds of port (docs/spec/durability.md):
 //!
 //! * [`bodies::Bodies`]: opaque bytes by id;
-//! * the *ledger*, everything else, split by area: [`accounts::Accounts`], [`sessions::Sessions`], [`keys::Keys`], [`links::Links`],
+//! * the *ledger*, everything else, split by area: [`accounts::Accounts`], [`sessions::Sessions`],
+//!   [`invites::Invites`], [`factors::Factors`], [`erasure::Erasure`], [`keys::Keys`],
+//!   [`links::Links`],
 //!   [`ledger::Ledger`] (acceptance, inboxes, positions, watermarks), [`outbox::Outbox`],
 //!   [`reception::Receptions`], [`peers::Peers`],
 //!   [`leases::Leases`], [`wakes::Wakes`].
@@ -22,6 +24,14 @@ pub mod sessions;
 pub mod keys;
 
 pub mod links;
+
+pub mod invites;
+
+pub mod backoff;
+
+pub mod factors;
+
+pub mod erasure;
 
 pub mod bodies;
 

@@ -126,7 +126,7 @@ pub struct LoadRange {
     pub after: u64,
     /// At most so many entries.
     pub limit: usize,
-    /// At most so many bytes of contents, but at least one entry.
+    /// At most so many bytes of contents and recipients, but at least one entry.
     pub max_bytes: usize,
 }
 
@@ -160,7 +160,9 @@ pub struct Waiting {
 }
 
 /// The outbox. Every method with a fence fails with [`StoreError::Fenced`] if the fence is not the
-/// newest of its lease, and then has written nothing. Destinations without a row are empty.
+/// newest of its lease, and then has written nothing. Destinations without a stream are empty.
+/// Entries are made by [`Ledger::commit`](crate::ledger::Ledger::commit) and
+/// [`Ledger::record`](crate::ledger::Ledger::record).
 #[async_trait]
 pub trait Outbox: Send + Sync {
     /// Regions with entries that are not receipted, at most `limit`, in the order of their names
@@ -187,6 +189,9 @@ pub trait Outbox: Send + Sync {
         fresh: &OutboxStream,
     ) -> Result<OutboxStream, StoreError>;
 
+    /// The stream to `destination` as it is stored; `None` if there is none.
+    async fn marks(&self, destination: &ServerName) -> Result<Option<OutboxStream>, StoreError>;
+
     /// Reads entries after `range.after`; those beyond the lane's `offered` that are read become
     /// offered, durably, before they are given back.
     async fn load(
@@ -200,9 +205,12 @@ pub trait Outbox: Send + Sync {
     /// In one transaction: the receipted mark moves to `to`; of the entries between the old mark and
     /// the new one, those that are rejected become [`OutboxItem::Failed`] and put an
     /// [`EntryKind::Failed`](crate::inbox::EntryKind::Failed) into their sender's inbox, unless
-    /// they had failed before; the other messages raise the watermark `accepted` of (conversation,
-    /// recipient, own region), one for each recipient of a direct message, told to the sender. The
-    /// entries stay until [`Outbox::forget`].
+    /// they had failed before; the other messages of [`Lane::Messages`] raise the watermark `accepted`
+    /// of (conversation, recipient, own region), one for each recipient of a direct message, told to
+    /// the sender. What failed, now or earlier, is in its `except`; a receipt that covers nothing but
+    /// failures raises it without telling anybody. Keys and receipts have faster lanes: what those
+    /// carry says nothing of the messages with lower numbers. The entries stay until
+    /// [`Outbox::forget`].
     async fn settle(
         &self,
         fence: &Fence,
@@ -211,7 +219,8 @@ pub trait Outbox: Send + Sync {
         settlement: Settlement<'_>,
     ) -> Result<Settled, StoreError>;
 
-    /// The receipted mark goes back to `to`; no status changes.
+    /// The receipted mark goes back to `to`; no status changes. The grace of what lies above begins
+    /// anew with its next receipt.
     async fn rewind(
         &self,
         fence: &Fence,
@@ -232,8 +241,9 @@ pub trait Outbox: Send + Sync {
     ) -> Result<Settled, StoreError>;
 
     /// Messages that are not receipted and whose `expires` (or, without one, the end of retention
-    /// after acceptance) lies before `before` fail with [`FailReason::Expired`], at most `limit`.
-    /// They become [`OutboxItem::Failed`].
+    /// after acceptance) lies before `before` fail with [`FailReason::Expired`], at most `limit`, in
+    /// the order of their lanes and indices. They become [`OutboxItem::Failed`]. A destination
+    /// without a stream is no exception.
     async fn expire(
         &self,
         fence: &Fence,
@@ -242,8 +252,8 @@ pub trait Outbox: Send + Sync {
         limit: usize,
     ) -> Result<Settled, StoreError>;
 
-    /// All messages that are not receipted fail with `reason`, at most `limit`; for a destination
-    /// that does not exist.
+    /// All messages that are not receipted fail with `reason`, at most `limit`, as in
+    /// [`Outbox::expire`]; for a destination that does not exist.
     async fn fail_all(
         &self,
         fence: &Fence,
@@ -253,7 +263,7 @@ pub trait Outbox: Send + Sync {
     ) -> Result<Settled, StoreError>;
 
     /// The lane's oldest entries, without their contents, that were receipted before `before` and
-    /// still are; at most `limit`. Items are given as [`OutboxItem::Failed`] or
+    /// still are, up to the first that was not; at most `limit`. Items are given as [`OutboxItem::Failed`] or
     /// [`OutboxItem::Refused`].
     async fn overdue(
         &self,
@@ -272,7 +282,8 @@ pub trait Outbox: Send + Sync {
         floor: Mark,
     ) -> Result<(), StoreError>;
 
-    /// Replaces the stream's state and its lanes' marks. `offered` never goes back.
+    /// Replaces the stream's state and its lanes' marks, as [`Outbox::rewind`] where a receipted mark
+    /// goes back. `offered` never goes back.
     async fn open(
         &self,
         fence: &Fence,

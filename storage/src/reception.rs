@@ -21,6 +21,9 @@ use crate::{
     receipts::{Risen, WatermarkRise},
 };
 
+/// Most voids of one origin that are kept: the newest.
+pub const MAX_VOIDS: usize = 10_000;
+
 /// What is kept of the stream from one region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct InboundStream {
@@ -39,6 +42,8 @@ pub struct Received {
     pub side: u8,
     /// Accounts here whose inbox gets a pointer, each at most once.
     pub recipients: Vec<Uuid>,
+    /// How many bytes its body has.
+    pub size: u64,
 }
 
 /// An event that was not taken.
@@ -87,6 +92,9 @@ pub enum Taken {
     Done {
         /// For each message its new inbox entries; empty if it was known before.
         arrivals: Vec<Vec<Arrival>>,
+        /// Messages that are not taken, now or since an earlier time: places in the reception's
+        /// messages, in order, with the reason that is remembered.
+        refused: Vec<(usize, RejectionReason)>,
         /// Watermarks that rose.
         risen: Vec<Risen>,
     },
@@ -102,9 +110,13 @@ pub trait Receptions: Send + Sync {
     /// takes effect. A message whose (id, sender, origin) was taken or rejected before has none: the
     /// earlier verdict stands. Otherwise the message is stored with the stamp and number that it
     /// has; the conversation's highest stamp rises to it at least, its side has spoken, and every
-    /// recipient's inbox gains an entry, as in [`crate::ledger::Ledger::commit`] (collapse keys
-    /// included). Rejections are remembered as long as ids; a rejection of an event that was taken
-    /// before is dropped. Watermarks rise as in [`crate::ledger::Ledger::record`].
+    /// recipient's inbox that has room gains an entry, as in [`crate::ledger::Ledger::commit`]
+    /// (collapse keys included). A message for which none of its recipients' inboxes has room is
+    /// rejected as [`RejectionReason::QueueFull`]. Rejections are remembered as long as ids; a rejection of an event that was taken
+    /// before, or that is a message of this reception, is dropped. Watermarks rise as in
+    /// [`crate::ledger::Ledger::record`], but no higher than the numbers that this region has given
+    /// in the conversation. Of the origin's voids the newest [`MAX_VOIDS`] are kept, and no longer
+    /// than ids.
     async fn take(&self, reception: &Reception<'_>) -> Result<Taken, StoreError>;
 
     /// Those of the events (sender, id) of `origin` that were rejected, with their places in

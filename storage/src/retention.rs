@@ -11,7 +11,9 @@ pub struct Cutoffs {
     pub acknowledged: Timestamp,
     /// Entries that arrived before this go, acknowledged or not.
     pub waiting: Timestamp,
-    /// Messages (their ids and facts) accepted before this are forgotten.
+    /// Messages (their ids and facts) that this region accepted or received before this are
+    /// forgotten, and so are rejections of events and voids. When that was tells the time in the
+    /// id of the message's body: the clocks of other regions count for nothing here.
     pub remembered: Timestamp,
 }
 

@@ -8,6 +8,8 @@ pub(crate) mod client;
 pub(crate) mod home;
 #[path = "support/keys.rs"]
 mod keys;
+#[path = "support/security.rs"]
+mod security;
 #[path = "support/server.rs"]
 pub(crate) mod server;
 

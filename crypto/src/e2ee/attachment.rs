@@ -4,7 +4,7 @@
 //! version, 1       1 byte
 //! chunk 0          65,536 bytes of plaintext, encrypted, and a tag of 16
 //! ...
-//! last chunk       0 to 65,536 bytes of plaintext, encrypted, and a tag of 16
+//! last chunk       1 to 65,536 bytes of plaintext, encrypted, and a tag of 16
 //! ```
 //! Every chunk is AES-256-GCM under the attachment's own key, with the nonce
 //! `prefix (7) || chunk number (4, big-endian) || 1 for the last chunk, else 0` and the version

@@ -28,7 +28,8 @@ pub struct DnsConfig {
     pub attempts: usize,
 }
 
-/// A client of DNS.
+/// A client of DNS; copies share its sockets.
+#[derive(Clone)]
 pub struct Dns(TokioResolver);
 
 /// Records with the shortest of their TTLs.

@@ -30,7 +30,7 @@ const NOW: Timestamp = Timestamp(1_700_000_000_000);
 
 /// What the server says about a name.
 #[derive(Clone)]
-enum Says {
+pub(super) enum Says {
     /// These records with this TTL.
     Records(u32, Vec<RData>),
     /// As `Records`, but over UDP only that it did not fit.
@@ -43,17 +43,17 @@ enum Says {
 
 /// Names and what is said about them; a name that is not there does not exist.
 #[derive(Clone, Default)]
-struct Zone {
+pub(super) struct Zone {
     names: Arc<Mutex<HashMap<String, Says>>>,
     asked: Arc<AtomicUsize>,
 }
 
 impl Zone {
-    fn set(&self, name: &str, says: Says) {
+    pub(super) fn set(&self, name: &str, says: Says) {
         self.names.lock().unwrap().insert(format!("{name}."), says);
     }
 
-    fn host(&self, name: &str, address: &str) {
+    pub(super) fn host(&self, name: &str, address: &str) {
         self.set(name, Says::Records(60, vec![address_data(address)]));
     }
 
@@ -149,6 +149,37 @@ impl WellKnownSource for Documents {
     }
 }
 
+/// The server on loopback.
+pub(super) struct Lying {
+    pub(super) zone: Zone,
+    server: Server<Zone>,
+    address: SocketAddr,
+}
+
+impl Lying {
+    pub(super) async fn new() -> Self {
+        let zone = Zone::default();
+        let mut server = Server::new(zone.clone());
+        // The same port for both; another process may hold it for one of them.
+        let (udp, tcp) = loop {
+            let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()).await {
+                break (udp, tcp);
+            }
+        };
+        let address = tcp.local_addr().unwrap();
+        server.register_socket(udp);
+        server.register_listener(tcp, Duration::from_secs(5), 16);
+        Self { zone, server, address }
+    }
+
+    pub(super) fn client(&self) -> Dns {
+        let servers = vec![self.address];
+        let config = DnsConfig { servers, timeout: Duration::from_millis(300), attempts: 1 };
+        Dns::new(&config).unwrap()
+    }
+}
+
 struct Bench {
     zone: Zone,
     documents: Arc<Documents>,
@@ -163,21 +194,9 @@ impl Bench {
     }
 
     async fn with(config: Config, store: Option<Store>) -> Self {
-        let zone = Zone::default();
-        let mut server = Server::new(zone.clone());
-        // The same port for both; another process may hold it for one of them.
-        let (udp, tcp) = loop {
-            let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()).await {
-                break (udp, tcp);
-            }
-        };
-        let address = tcp.local_addr().unwrap();
-        server.register_socket(udp);
-        server.register_listener(tcp, Duration::from_secs(5), 16);
-        let config_dns =
-            DnsConfig { servers: vec![address], timeout: Duration::from_millis(300), attempts: 1 };
-        let dns = Dns::new(&config_dns).unwrap();
+        let lying = Lying::new().await;
+        let dns = lying.client();
+        let Lying { zone, server, .. } = lying;
         let documents = Arc::new(Documents::default());
         let source: Arc<dyn WellKnownSource> = Arc::clone(&documents) as _;
         let discovery = Discovery::new(config, dns, source, store).unwrap();
@@ -195,7 +214,7 @@ impl Bench {
     }
 }
 
-fn name(text: &str) -> ServerName {
+pub(super) fn name(text: &str) -> ServerName {
     ServerName::parse(text).unwrap()
 }
 

@@ -10,6 +10,8 @@ use posthouse_protocol::{
 };
 use uuid::Uuid;
 
+use super::outbound::RECORD_OVERHEAD;
+
 /// Most ephemerals that wait for one destination.
 pub const MAX_WAITING: usize = 256;
 /// How long an ephemeral is worth sending, in milliseconds (10 s).
@@ -32,30 +34,52 @@ pub struct EphemeralKey {
     pub conversation: Option<ConversationId>,
 }
 
+/// An event that is sent at once or never.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ephemeral {
+    /// A newer one of the same key replaces one that waits.
+    pub key: EphemeralKey,
+    /// The sender's account here.
+    pub sender: Uuid,
+    /// Its id.
+    pub id: Uuid,
+    /// The event, encoded.
+    pub event: Bytes,
+}
+
+/// What an envelope has room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// At most so many records.
+    pub records: usize,
+    /// At most so many bytes of them.
+    pub bytes: usize,
+}
+
 /// Ephemerals on their way to one destination.
 #[derive(Debug, Default)]
 pub struct EphemeralOutbox {
-    waiting: BTreeMap<EphemeralKey, (Timestamp, Uuid, Bytes)>,
+    waiting: BTreeMap<EphemeralKey, (Timestamp, Ephemeral)>,
     in_flight: bool,
 }
 
 impl EphemeralOutbox {
     /// Adds one, replacing an older one of the same key. Gives `false` if it was dropped because
     /// too many wait.
-    pub fn push(&mut self, key: EphemeralKey, id: Uuid, event: Bytes, now: Timestamp) -> bool {
-        if self.waiting.len() >= MAX_WAITING && !self.waiting.contains_key(&key) {
+    pub fn push(&mut self, ephemeral: Ephemeral, now: Timestamp) -> bool {
+        if self.waiting.len() >= MAX_WAITING && !self.waiting.contains_key(&ephemeral.key) {
             self.drop_worthless(now);
             if self.waiting.len() >= MAX_WAITING {
                 return false;
             }
         }
-        self.waiting.insert(key, (now, id, event));
+        self.waiting.insert(ephemeral.key, (now, ephemeral));
         true
     }
 
-    /// Takes what is to be sent now: everything that waits, if nothing is in flight and the
-    /// destination answers; nothing, and what waits is dropped, if it does not.
-    pub fn take(&mut self, reachable: bool, now: Timestamp) -> Vec<(EphemeralKey, Uuid, Bytes)> {
+    /// Takes what is to be sent now: what waits and fits into an envelope of `room`, if nothing is in
+    /// flight and the destination answers; nothing, and what waits is dropped, if it does not.
+    pub fn take(&mut self, reachable: bool, room: Room, now: Timestamp) -> Vec<Ephemeral> {
         if !reachable {
             self.waiting.clear();
             return Vec::new();
@@ -64,9 +88,22 @@ impl EphemeralOutbox {
             return Vec::new();
         }
         self.drop_worthless(now);
-        let taken = core::mem::take(&mut self.waiting);
+        let (mut taken, mut bytes) = (Vec::new(), 0_usize);
+        while let Some((key, (at, ephemeral))) = self.waiting.pop_first() {
+            let size = ephemeral.event.len().saturating_add(RECORD_OVERHEAD);
+            bytes = bytes.saturating_add(size);
+            if size > room.bytes {
+                // It would never fit.
+                bytes -= size;
+            } else if taken.len() < room.records && bytes <= room.bytes {
+                taken.push(ephemeral);
+            } else {
+                self.waiting.insert(key, (at, ephemeral));
+                break;
+            }
+        }
         self.in_flight = !taken.is_empty();
-        taken.into_iter().map(|(key, (_, id, event))| (key, id, event)).collect()
+        taken
     }
 
     /// The last one sent was answered, or was lost; nobody asks which.
@@ -170,33 +207,58 @@ mod tests {
 
     const NOW: Timestamp = Timestamp(1_700_000_000_000);
 
+    const ROOM: Room = Room { records: 1_000, bytes: 100_000 };
+
     fn digest(n: u64) -> EnvelopeDigest {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&n.to_be_bytes());
         EnvelopeDigest(bytes)
     }
 
-    fn key(n: u128) -> EphemeralKey {
-        EphemeralKey { kind: 4, sender: Uuid::from_u128(n), conversation: None }
+    fn ephemeral(sender: u128, id: u128) -> Ephemeral {
+        let (sender, id) = (Uuid::from_u128(sender), Uuid::from_u128(id));
+        let key = EphemeralKey { kind: 4, sender, conversation: None };
+        Ephemeral { key, sender, id, event: Bytes::new() }
     }
 
     #[test]
     fn newer_replaces_older_and_the_number_is_bounded() {
         let mut outbox = EphemeralOutbox::default();
         for n in 0..1_000 {
-            outbox.push(key(n % 400), Uuid::from_u128(n), Bytes::new(), NOW);
+            outbox.push(ephemeral(n % 400, n), NOW);
         }
         assert_eq!(outbox.len(), MAX_WAITING);
-        let taken = outbox.take(true, NOW);
+        let taken = outbox.take(true, ROOM, NOW);
         assert_eq!(taken.len(), MAX_WAITING);
-        assert_eq!(taken[0].1, Uuid::from_u128(800), "the newest of its key");
-        outbox.push(key(1), Uuid::nil(), Bytes::new(), NOW);
-        assert!(outbox.take(true, NOW).is_empty(), "one envelope at a time");
+        assert_eq!(taken[0].id, Uuid::from_u128(800), "the newest of its key");
+        outbox.push(ephemeral(1, 0), NOW);
+        assert!(outbox.take(true, ROOM, NOW).is_empty(), "one envelope at a time");
         outbox.done();
-        assert!(outbox.take(true, NOW.plus_millis(WORTH_MS)).is_empty(), "no longer worth it");
-        outbox.push(key(1), Uuid::nil(), Bytes::new(), NOW);
-        assert!(outbox.take(false, NOW).is_empty());
+        assert!(
+            outbox.take(true, ROOM, NOW.plus_millis(WORTH_MS)).is_empty(),
+            "no longer worth it"
+        );
+        outbox.push(ephemeral(1, 0), NOW);
+        assert!(outbox.take(false, ROOM, NOW).is_empty());
         assert!(outbox.is_empty(), "dropped while the peer is away");
+    }
+
+    #[test]
+    fn an_envelope_takes_what_fits() {
+        let mut outbox = EphemeralOutbox::default();
+        let sized = |n, size| Ephemeral { event: Bytes::from(vec![0; size]), ..ephemeral(n, n) };
+        for (n, size) in [(1, 400), (2, 400), (3, 2_000), (4, 400)] {
+            outbox.push(sized(n, size), NOW);
+        }
+        let room = Room { records: 10, bytes: 1_000 };
+        let ids = |taken: Vec<Ephemeral>| taken.iter().map(|e| e.id.as_u128()).collect::<Vec<_>>();
+        assert_eq!(ids(outbox.take(true, room, NOW)), [1, 2]);
+        outbox.done();
+        assert_eq!(ids(outbox.take(true, room, NOW)), [4], "the large one is dropped");
+        outbox.done();
+        outbox.push(sized(1, 0), NOW);
+        outbox.push(sized(2, 0), NOW);
+        assert_eq!(ids(outbox.take(true, Room { records: 1, ..room }, NOW)), [1]);
     }
 
     proptest! {

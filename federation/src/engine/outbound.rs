@@ -23,6 +23,8 @@ pub use posthouse_storage::outbox::Mark;
 
 /// Most earlier incarnations that are remembered: enough for a peer to be led on from an old backup.
 pub const MAX_PAST: usize = 16;
+/// Most bytes that a record has beside its event: its number, id, sender, and heads.
+pub const RECORD_OVERHEAD: usize = 48;
 /// The shortest time between two incarnations of one stream, in milliseconds (1 min).
 pub const INCARNATION_EVERY_MS: u64 = 60_000;
 

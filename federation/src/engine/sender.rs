@@ -201,6 +201,8 @@ pub enum Alarm {
     Diverged,
     /// The store's log has a hole.
     LogDamaged,
+    /// The destination speaks no version of envelopes that is spoken here: nothing is sent.
+    NoCommonVersion,
     /// The destination names an incarnation after which none is left.
     NoIncarnationLeft,
 }

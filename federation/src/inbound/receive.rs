@@ -15,6 +15,7 @@ use posthouse_protocol::{
         receipt::{Outcome, Receipt, Rejection, SignedReceipt},
         record::{EventRecord, Record},
         refusal::{Refusal, RefusalCode},
+        stream::Standing,
     },
     id::ServerName,
     time::Timestamp,
@@ -24,7 +25,7 @@ use super::{AuthenticatedEnvelope, OpenedBody, OpenedEnvelope, SealingKeys, Veri
 use crate::{
     engine::{
         ephemeral::{EphemeralGuard, EphemeralRefusal},
-        receiver::Decision,
+        receiver::{Decision, InboundStream},
     },
     ports::{EphemeralSink, InboundStore, KeyDirectory, KeysError, TakeError, Taking},
     tls::PeerNames,
@@ -34,6 +35,8 @@ use crate::{
 const MAX_DECISIONS: usize = 8;
 /// Most origins whose ephemerals are guarded at a time; those of further ones are refused.
 const MAX_GUARDS: usize = 10_000;
+/// Most origins whose stream is kept in memory.
+const MAX_STREAMS: usize = 10_000;
 
 /// Who we are.
 pub struct Own {
@@ -60,12 +63,21 @@ pub struct Inbound {
     own: Own,
     parts: Parts,
     guards: Mutex<HashMap<ServerName, EphemeralGuard>>,
+    /// Streams as they were when last written or read; another process may have moved them since.
+    streams: Mutex<HashMap<ServerName, InboundStream>>,
+}
+
+/// What an envelope came to.
+struct Taken {
+    outcome: Outcome,
+    standing: Option<Standing>,
+    rejections: Vec<Rejection>,
 }
 
 impl Inbound {
     /// Takes envelopes for `own`.
     pub fn new(own: Own, parts: Parts) -> Self {
-        Self { own, parts, guards: Mutex::new(HashMap::new()) }
+        Self { own, parts, guards: Mutex::default(), streams: Mutex::default() }
     }
 
     /// Takes what a peer posted. The receipt is signed only after everything in it is durable.
@@ -82,16 +94,20 @@ impl Inbound {
         let envelope = self.verify(envelope, now).await?;
         let opened = OpenedEnvelope::new(&envelope, &self.own.sealing)?;
         let origin = &opened.header().origin;
-        let (outcome, rejections) = match opened.body() {
+        let Taken { outcome, standing, rejections } = match opened.body() {
             OpenedBody::Sequenced(place, records) => {
                 self.take(&opened, place, records, now).await?
             }
             OpenedBody::Ephemeral(events) => {
                 self.pass(&opened, events, now).await?;
-                (Outcome::Accepted, Vec::new())
+                let stream = match self.remembered(origin) {
+                    Some(stream) => stream,
+                    None => self.read(origin).await?,
+                };
+                let (outcome, rejections) = (Outcome::Accepted, Vec::new());
+                Taken { outcome, standing: stream.standing, rejections }
             }
         };
-        let stream = self.parts.store.stream(origin).await.map_err(|err| busy(&err))?;
         let receipt = Receipt {
             from: self.own.name.clone(),
             to: origin.clone(),
@@ -99,7 +115,7 @@ impl Inbound {
             signing_key: KeyId::of_signing(&self.own.signing.verifying_key()),
             answers: opened.digest(),
             outcome,
-            standing: stream.standing,
+            standing,
             rejections,
         };
         Ok(SignedReceipt::sign(receipt, &self.own.signing))
@@ -127,43 +143,102 @@ impl Inbound {
     async fn keys(&self, origin: &ServerName, renew: bool) -> Result<Arc<TrustedHead>, Refusal> {
         self.parts.keys.keys(origin, renew).await.map_err(|err| match err {
             KeysError::NotBelieved => Refusal::new(RefusalCode::UnknownKey, err.to_string()),
-            KeysError::Store(_) | KeysError::Unreachable => busy(&err),
+            KeysError::Store(_) | KeysError::Unreachable | KeysError::NoSuchName => busy(&err),
         })
     }
 
+    /// Decides with the stream as it is remembered: if it has moved, the store says so, and it is
+    /// read again.
     async fn take(
         &self,
         opened: &OpenedEnvelope,
         place: &Place,
         records: &[Record],
         now: Timestamp,
-    ) -> Result<(Outcome, Vec<Rejection>), Refusal> {
+    ) -> Result<Taken, Refusal> {
         let (origin, store) = (&opened.header().origin, &self.parts.store);
         let whole = Taking { lane: place.lane, first: place.first, records };
+        let mut remembered = self.remembered(origin);
         for _ in 0..MAX_DECISIONS {
-            let stream = store.stream(origin).await.map_err(|err| busy(&err))?;
-            let decision = stream.decide((origin, &self.own.name), place, records, now);
-            let outcome = match decision {
-                Decision::Answer(outcome) => outcome,
+            let from_memory = remembered.is_some();
+            let stream = match remembered.take() {
+                Some(stream) => stream,
+                None => self.read(origin).await?,
+            };
+            match stream.decide((origin, &self.own.name), place, records, now) {
+                // Nothing of the store's would contradict an answer out of an old memory.
+                Decision::Answer(_) if from_memory => {}
+                Decision::Answer(outcome) => {
+                    let rejections = if outcome == Outcome::Accepted {
+                        self.rejections(origin, whole).await?
+                    } else {
+                        Vec::new()
+                    };
+                    return Ok(Taken { outcome, standing: stream.standing, rejections });
+                }
                 Decision::Take { skip, stream: next } => {
                     let (old, fresh) = records.split_at_checked(skip).unwrap_or((records, &[]));
                     let skipped: u64 = old.iter().map(Record::covers).sum();
                     let taking = Taking { first: place.first + skipped, records: fresh, ..whole };
-                    match store.take(origin, &stream, &next, taking, now).await {
-                        Ok(()) => Outcome::Accepted,
+                    let told = match store.take(origin, &stream, &next, taking, now).await {
+                        Ok(told) => told,
                         Err(TakeError::Moved) => continue,
-                        Err(TakeError::Store(err)) => return Err(busy(&err)),
-                    }
+                        Err(TakeError::Store(err)) => {
+                            // Whether it was written is not known.
+                            self.forget(origin);
+                            return Err(busy(&err));
+                        }
+                    };
+                    self.remember(origin, next);
+                    let rejections = if place.incarnation.number > 1 {
+                        // What an earlier incarnation brought has its verdict already.
+                        self.rejections(origin, whole).await?
+                    } else {
+                        let mut all =
+                            self.rejections(origin, Taking { records: old, ..whole }).await?;
+                        all.extend(told);
+                        all
+                    };
+                    let (outcome, standing) = (Outcome::Accepted, next.standing);
+                    return Ok(Taken { outcome, standing, rejections });
                 }
-            };
-            let rejections = if outcome == Outcome::Accepted {
-                store.rejections(origin, whole).await.map_err(|err| busy(&err))?
-            } else {
-                Vec::new()
-            };
-            return Ok((outcome, rejections));
+            }
         }
         Err(Refusal::new(RefusalCode::Overloaded, "the stream moves too fast"))
+    }
+
+    async fn rejections(
+        &self,
+        origin: &ServerName,
+        taking: Taking<'_>,
+    ) -> Result<Vec<Rejection>, Refusal> {
+        if taking.records.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.parts.store.rejections(origin, taking).await.map_err(|err| busy(&err))
+    }
+
+    fn remembered(&self, origin: &ServerName) -> Option<InboundStream> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner).get(origin).copied()
+    }
+
+    fn remember(&self, origin: &ServerName, stream: InboundStream) {
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        if streams.len() >= MAX_STREAMS && !streams.contains_key(origin) {
+            let any = streams.keys().next().cloned();
+            any.and_then(|any| streams.remove(&any));
+        }
+        streams.insert(origin.clone(), stream);
+    }
+
+    fn forget(&self, origin: &ServerName) {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner).remove(origin);
+    }
+
+    async fn read(&self, origin: &ServerName) -> Result<InboundStream, Refusal> {
+        let stream = self.parts.store.stream(origin).await.map_err(|err| busy(&err))?;
+        self.remember(origin, stream);
+        Ok(stream)
     }
 
     async fn pass(
@@ -176,6 +251,9 @@ impl Inbound {
         let admitted = {
             // Each admission is whole or has not begun.
             let mut guards = self.guards.lock().unwrap_or_else(PoisonError::into_inner);
+            if guards.len() >= MAX_GUARDS && !guards.contains_key(origin) {
+                guards.retain(|_, guard| !guard.is_spent(now));
+            }
             if guards.len() >= MAX_GUARDS && !guards.contains_key(origin) {
                 Err(EphemeralRefusal::TooMany)
             } else {

@@ -3,37 +3,42 @@
 //! One runs per destination, under the destination's lease. If the store fails or the lease is lost
 //! it stops; whoever started it starts another one, which finds everything in the store again.
 
+mod chores;
+mod flight;
+
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use posthouse_crypto::sign::SigningKey;
 use posthouse_protocol::{
-    federation::{
-        envelope::{Addressing, Envelope, EnvelopeDigest},
-        key_log::TrustedHead,
-        receipt::{SignedReceipt, VerifiedReceipt},
-        refusal::{Refusal, RefusalCode},
-        stream::Lane,
-    },
+    federation::{cbor::Writer, key_log::TrustedHead, limits, record, stream::PerLane, version},
     id::ServerName,
-    limits,
-    time::Clock,
+    status::FailReason,
+    time::{Clock, Timestamp},
 };
-use posthouse_storage::{error::StoreError, leases::Fence};
+use posthouse_storage::{error::StoreError, leases::Fence, outbox::Settled};
 use rand_core::CryptoRng;
-use tokio::{sync::mpsc, task::JoinSet, time};
+use tokio::{task::JoinSet, time};
 
+use self::{
+    chores::Chores,
+    flight::{Landed, Sealed},
+};
+use super::Hints;
 use crate::{
     engine::{
+        ephemeral::{Room, WORTH_MS},
         outbound::OutboundStream,
-        sender::{Action, Answer, Input, Outgoing, Signed, StreamSender},
+        sender::{Action, Alarm, Answer, ENVELOPE_OVERHEAD, Input, Outgoing, StreamSender},
     },
     ports::{
-        KeyDirectory, LoadRange, Observer, OutboundStore, Overdue, PostError, Settlement, Transport,
+        KeyDirectory, KeysError, LoadRange, Observer, OutboundStore, Refused, Settlement, Transport,
     },
 };
 
-/// Entries that are forgotten at a time.
-const FORGET_AT_ONCE: usize = 1_000;
+/// How long a worker that has nothing to do stays, in milliseconds (5 min).
+pub(super) const IDLE_MS: u64 = 5 * 60_000;
+/// How long a worker that is to stop waits for envelopes in the air.
+const LANDING: Duration = Duration::from_secs(10);
 
 /// What a worker works with.
 #[derive(Clone)]
@@ -63,6 +68,17 @@ pub enum WorkerError {
     Store(#[from] StoreError),
 }
 
+/// Why a worker ended without an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to.
+    Stopped,
+    /// Nothing was to do for five minutes.
+    Idle,
+    /// A flight broke; a new worker finds out what came of it.
+    Broken,
+}
+
 /// Delivers to one destination.
 pub struct Worker<R> {
     parts: WorkerParts,
@@ -70,11 +86,25 @@ pub struct Worker<R> {
     fence: Fence,
     rng: R,
     sender: StreamSender,
-    flights: JoinSet<(Lane, u64, Answer)>,
+    hints: Arc<Hints>,
+    flights: JoinSet<Landed>,
+    chores: Chores,
+    /// What the last refusal in a lane means for an event that was alone in its envelope.
+    refused_as: PerLane<FailReason>,
+    /// No version is common; the alarm was given.
+    speechless: bool,
+    /// Since when every attempt found that the name of a peer which was never reached does not
+    /// exist.
+    nameless_since: Option<Timestamp>,
+    /// Ephemerals are dropped until then: the last ones found nobody.
+    mute_until: Timestamp,
+    busy_at: Timestamp,
+    stopping: bool,
 }
 
-impl<R: CryptoRng + Send> Worker<R> {
-    /// Takes the stream up where the store has it.
+impl<R: CryptoRng + Send + Sync> Worker<R> {
+    /// Takes the stream up where the store has it. Hints come through `hints`; a lost one costs no
+    /// more than the time until the next.
     ///
     /// # Errors
     /// [`WorkerError`].
@@ -82,6 +112,7 @@ impl<R: CryptoRng + Send> Worker<R> {
         parts: WorkerParts,
         destination: ServerName,
         fence: Fence,
+        hints: Arc<Hints>,
         mut rng: R,
     ) -> Result<Self, WorkerError> {
         let now = parts.clock.now();
@@ -90,43 +121,111 @@ impl<R: CryptoRng + Send> Worker<R> {
         let fresh = OutboundStream::new(&parts.own, &destination, random, now);
         let stream = parts.store.stream(&fence, &destination, &fresh).await?;
         let sender = StreamSender::new(parts.own.clone(), destination.clone(), stream, now);
-        Ok(Self { parts, destination, fence, rng, sender, flights: JoinSet::new() })
+        Ok(Self {
+            parts,
+            destination,
+            fence,
+            rng,
+            sender,
+            hints,
+            flights: JoinSet::new(),
+            chores: Chores::new(now),
+            refused_as: PerLane::from_fn(|_| FailReason::Malformed),
+            speechless: false,
+            nameless_since: None,
+            mute_until: Timestamp(0),
+            busy_at: now,
+            stopping: false,
+        })
     }
 
-    /// Delivers until `stop`. Hints ([`Input::Wake`], [`Input::SignOfLife`]) come through `hints`;
-    /// a lost one costs no more than the time until the next.
+    /// Delivers until `stop`, or until there is nothing to do.
     ///
     /// # Errors
     /// [`WorkerError`]; nothing is lost, another worker goes on.
     pub async fn run(
         mut self,
-        mut hints: mpsc::Receiver<Input>,
         stop: impl Future<Output = ()> + Send,
-    ) -> Result<(), WorkerError> {
+    ) -> Result<Ended, WorkerError> {
         let mut stop = pin!(stop);
+        let hints = Arc::clone(&self.hints);
         self.feed(Input::Tick).await?;
         loop {
             let now = self.parts.clock.now();
-            let wait = self.sender.next_tick(now).0.saturating_sub(now.0).max(1);
-            let input = tokio::select! {
-                () = &mut stop => return Ok(()),
-                hint = hints.recv() => hint.unwrap_or(Input::Tick),
-                Some(flight) = self.flights.join_next() => match flight {
-                    Ok((lane, attempt, answer)) => Input::Answered { lane, attempt, answer },
-                    // A flight that broke answers nothing: a new worker finds out.
-                    Err(_) => return Ok(()),
-                },
-                () = time::sleep(Duration::from_millis(wait)) => Input::Tick,
-            };
-            if matches!(input, Input::Tick) {
-                self.forget().await?;
+            if !self.is_idle() {
+                self.busy_at = now;
+            } else if now.0.abs_diff(self.busy_at.0) >= IDLE_MS {
+                return Ok(Ended::Idle);
             }
-            self.feed(input).await?;
+            self.hints.set_resting(self.is_idle() || self.sender.failing_since().is_some());
+            let wait = self.next_look(now).0.saturating_sub(now.0).max(1);
+            tokio::select! {
+                biased;
+                () = &mut stop => return self.land().await,
+                Some(landed) = self.flights.join_next() => match landed {
+                    Ok(landed) => self.landed(landed).await?,
+                    Err(_) => return Ok(Ended::Broken),
+                },
+                told = hints.next() => {
+                    for input in told.inputs() {
+                        self.feed(input).await?;
+                    }
+                    if told.has_ephemeral() {
+                        self.whisper().await;
+                    }
+                }
+                () = time::sleep(Duration::from_millis(wait)) => self.feed(Input::Tick).await?,
+            }
+            self.do_chores().await?;
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.sender.is_idle() && self.flights.is_empty()
+    }
+
+    /// When there is something to do without being told.
+    fn next_look(&self, now: Timestamp) -> Timestamp {
+        let idle = self.busy_at.plus_millis(IDLE_MS);
+        let idle = if self.is_idle() { idle } else { now.plus_millis(IDLE_MS) };
+        self.sender.next_tick(now).min(self.chores.next(!self.is_idle())).min(idle)
+    }
+
+    /// Waits for what is in the air, and settles it; nothing new leaves.
+    async fn land(mut self) -> Result<Ended, WorkerError> {
+        self.stopping = true;
+        let deadline = time::Instant::now() + LANDING;
+        while let Ok(Some(landed)) = time::timeout_at(deadline, self.flights.join_next()).await {
+            match landed {
+                Ok(landed) => self.landed(landed).await?,
+                Err(_) => return Ok(Ended::Broken),
+            }
+        }
+        Ok(Ended::Stopped)
+    }
+
+    async fn landed(&mut self, landed: Landed) -> Result<(), WorkerError> {
+        match landed {
+            Landed::Sequenced { lane, attempt, answer, reason } => {
+                *self.refused_as.of_mut(lane) = reason;
+                self.feed(Input::Answered { lane, attempt, answer }).await
+            }
+            Landed::Ephemeral(answered) => {
+                self.hints.ephemerals_done();
+                if !answered {
+                    self.mute_until = self.parts.clock.now().plus_millis(WORTH_MS);
+                }
+                self.whisper().await;
+                Ok(())
+            }
         }
     }
 
     /// Feeds an input, and what comes back from the store, until there is nothing to do at once.
     async fn feed(&mut self, input: Input) -> Result<(), WorkerError> {
+        if let Some(facts) = self.parts.keys.facts(&self.destination) {
+            self.sender.set_limits(facts.max_records, facts.max_envelope);
+        }
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
             let now = self.parts.clock.now();
@@ -142,6 +241,7 @@ impl<R: CryptoRng + Send> Worker<R> {
 
     async fn act(&mut self, action: Action) -> Result<Option<Input>, WorkerError> {
         let (store, fence, to) = (&self.parts.store, &self.fence, &self.destination);
+        let now = self.parts.clock.now();
         Ok(match action {
             Action::Load { lane, after, limit, max_bytes } => {
                 let range = LoadRange { after, limit, max_bytes };
@@ -150,9 +250,9 @@ impl<R: CryptoRng + Send> Worker<R> {
                 Some(Input::Loaded { lane, after, entries, end })
             }
             Action::Settle { lane, to: mark, rejected } => {
-                let now = self.parts.clock.now();
                 let settlement = Settlement { to: mark, rejected: &rejected, now };
-                store.settle(fence, to, lane, settlement).await?;
+                let settled = store.settle(fence, to, lane, settlement).await?;
+                self.tell(settled);
                 Some(Input::Stored(lane))
             }
             Action::Rewind { lane, to: mark } => {
@@ -160,7 +260,9 @@ impl<R: CryptoRng + Send> Worker<R> {
                 Some(Input::Stored(lane))
             }
             Action::Refuse { lane, index } => {
-                store.refuse(fence, to, lane, index).await?;
+                let refused = Refused { index, reason: *self.refused_as.of(lane), now };
+                let settled = store.refuse(fence, to, lane, refused).await?;
+                self.tell(settled);
                 Some(Input::Stored(lane))
             }
             Action::Forget { lane, floor } => {
@@ -187,106 +289,99 @@ impl<R: CryptoRng + Send> Worker<R> {
         })
     }
 
+    fn tell(&self, settled: Settled) {
+        if settled != Settled::default() {
+            self.parts.observer.settled(&self.destination, settled);
+        }
+    }
+
     /// Seals, signs and posts in the background; gives the answer at once if that cannot be.
     async fn launch(&mut self, outgoing: Outgoing) -> Option<Input> {
+        if self.stopping {
+            return None;
+        }
         let (lane, attempt) = (outgoing.place.lane, outgoing.attempt);
-        let failed = |retry_after_ms| {
-            let answer = Answer::Failed { retry_after_ms };
-            Some(Input::Answered { lane, attempt, answer })
-        };
-        let Ok(head) = self.parts.keys.keys(&self.destination, false).await else {
-            return failed(None);
-        };
-        let addressing = Addressing {
-            origin: self.parts.own.clone(),
-            destination: self.destination.clone(),
-            created: self.parts.clock.now(),
-            place: Some(outgoing.place.clone()),
-        };
-        let records = outgoing.encode();
-        let sealed = head.entry().preferred_sealing_key().map(|key| {
-            Envelope::make(addressing, &records, key, &self.parts.signing, &mut self.rng)
-        });
-        let Some(Ok(envelope)) = sealed else { return failed(None) };
+        let answer = Answer::Failed { retry_after_ms: None };
+        let failed = Some(Input::Answered { lane, attempt, answer });
+        let head = self.parts.keys.keys(&self.destination, false).await;
+        self.note_name(head.as_ref().err());
+        let Ok(head) = head else { return failed };
+        if !self.can_speak() {
+            return failed;
+        }
+        let (records, place) = (outgoing.encode(), Some(outgoing.place));
+        let sealed = Sealed::new(&self.parts, &head, place, &records, &mut self.rng);
+        let Some(sealed) = sealed else { return failed };
         let (parts, destination) = (self.parts.clone(), self.destination.clone());
-        let (digest, bytes) = (envelope.digest(), envelope.encode());
-        self.flights.spawn(async move {
-            let posted = parts.transport.post(&destination, bytes).await;
-            (lane, attempt, answer(&parts, &destination, digest, posted).await)
-        });
+        self.flights.spawn(async move { sealed.post(&parts, &destination, (lane, attempt)).await });
         None
     }
 
-    /// Gives up receipted entries whose grace is over.
-    async fn forget(&mut self) -> Result<(), WorkerError> {
-        let before = self.parts.clock.now().minus_millis(limits::GRACE_MS);
-        for lane in Lane::ALL {
-            let range = Overdue { before, limit: FORGET_AT_ONCE };
-            let (store, fence) = (&self.parts.store, &self.fence);
-            let entries = store.overdue(fence, &self.destination, lane, range).await?;
-            if !entries.is_empty() {
-                self.feed(Input::Overdue { lane, entries }).await?;
+    /// Whether the peer speaks a version that is spoken here, as far as is known. The alarm is given
+    /// once, until it does.
+    fn can_speak(&mut self) -> bool {
+        let common = self.parts.keys.facts(&self.destination).is_none_or(|facts| {
+            version::negotiate(version::ENVELOPES, &facts.envelope_versions).is_some()
+                && version::negotiate(&[version::PAYLOAD], &facts.payload_versions).is_some()
+        });
+        if !common && !self.speechless {
+            self.parts.observer.alarm(&self.destination, Alarm::NoCommonVersion);
+        }
+        self.speechless = !common;
+        common
+    }
+
+    /// Only of a peer that was never reached it is told that its name does not exist.
+    fn note_name(&mut self, err: Option<&KeysError>) {
+        self.nameless_since = match err {
+            Some(KeysError::NoSuchName) => {
+                self.nameless_since.or_else(|| Some(self.parts.clock.now()))
             }
-        }
-        Ok(())
+            _ => None,
+        };
     }
-}
 
-/// What a posted envelope came to.
-async fn answer(
-    parts: &WorkerParts,
-    destination: &ServerName,
-    digest: EnvelopeDigest,
-    posted: Result<Vec<u8>, PostError>,
-) -> Answer {
-    let failed = Answer::Failed { retry_after_ms: None };
-    match posted {
-        Ok(bytes) => match receipt(parts, destination, digest, &bytes).await {
-            Some(receipt) => Answer::Receipt(Box::new(Signed::from(&receipt))),
-            None => failed,
-        },
-        Err(PostError::Refused(refusal)) => {
-            if refusal.code == RefusalCode::Unopenable {
-                // It has other keys now; the next envelope is sealed to those. If it cannot be
-                // asked, the next attempt asks again.
-                drop(parts.keys.keys(destination, true).await);
+    /// Sends the ephemerals that wait, if the peer answers; drops them if it does not.
+    async fn whisper(&mut self) {
+        let now = self.parts.clock.now();
+        let there = self.sender.failing_since().is_none() && now >= self.mute_until;
+        let head = if there && !self.stopping { self.known_head().await } else { None };
+        let head = head.filter(|_| self.can_speak());
+        let taken = self.hints.take_ephemerals(head.is_some(), self.room(), now);
+        let Some(head) = head.filter(|_| !taken.is_empty()) else { return };
+        let mut records = Writer::default();
+        records.array(taken.len());
+        for one in &taken {
+            record::write_event(&mut records, one.id, Some(one.sender), &one.event);
+        }
+        match Sealed::new(&self.parts, &head, None, &records.finish(), &mut self.rng) {
+            Some(sealed) => {
+                let (parts, destination) = (self.parts.clone(), self.destination.clone());
+                self.flights
+                    .spawn(async move { sealed.post_ephemeral(&parts, &destination).await });
             }
-            refused(&refusal)
-        }
-        Err(PostError::Unreachable(_)) => failed,
-    }
-}
-
-fn refused(refusal: &Refusal) -> Answer {
-    match refusal.code {
-        RefusalCode::Malformed | RefusalCode::TooLarge => Answer::Refused,
-        _ => {
-            let retry_after_ms = refusal.retry_after.map(|seconds| u64::from(seconds) * 1_000);
-            Answer::Failed { retry_after_ms }
+            None => self.hints.ephemerals_done(),
         }
     }
-}
 
-/// Believes a receipt only if the destination signed it, for us, about this envelope.
-async fn receipt(
-    parts: &WorkerParts,
-    destination: &ServerName,
-    digest: EnvelopeDigest,
-    bytes: &[u8],
-) -> Option<VerifiedReceipt> {
-    let signed = SignedReceipt::decode(bytes).ok()?;
-    let (from, id) = (signed.claimed_signer().0.clone(), signed.claimed_signer().1);
-    let now = parts.clock.now();
-    let find = |head: &TrustedHead| head.entry().signing_key(id, now).copied();
-    let known = parts.keys.keys(destination, false).await.ok()?;
-    let key = match find(&known) {
-        Some(key) => key,
-        None => find(parts.keys.keys(destination, true).await.ok()?.as_ref())?,
-    };
-    let verified = signed.verify(&key).ok()?;
-    let receipt = verified.receipt();
-    let fits = from == *destination && receipt.to == parts.own && receipt.answers == digest;
-    fits.then_some(verified)
+    /// The peer's keys, if any are known: they are fetched for what waits in the stream, and not for
+    /// what may be dropped.
+    async fn known_head(&self) -> Option<Arc<TrustedHead>> {
+        let keys = &self.parts.keys;
+        match keys.is_known(&self.destination).await {
+            Ok(true) => keys.keys(&self.destination, false).await.ok(),
+            _ => None,
+        }
+    }
+
+    /// What the peer takes in an envelope.
+    fn room(&self) -> Room {
+        let facts = self.parts.keys.facts(&self.destination);
+        let (records, bytes) = facts.map_or((limits::MAX_RECORDS, limits::MAX_ENVELOPE), |f| {
+            (f.max_records, f.max_envelope)
+        });
+        Room { records, bytes: bytes.saturating_sub(ENVELOPE_OVERHEAD) }
+    }
 }
 
 #[cfg(test)]

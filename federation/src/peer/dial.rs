@@ -3,7 +3,7 @@
 //! An attempt counts as won only after the peer has proved its domain: a dead, slow or foreign host
 //! behind one address costs a moment, not the connection.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use posthouse_protocol::id::ServerName;
 use rustls::{ClientConfig, pki_types};
@@ -32,6 +32,9 @@ pub struct Dialed {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DialError {
+    /// Every host answered that nothing listens there; the first reason.
+    #[error("nothing listens there: {0}")]
+    Closed(String),
     /// There was no address to try.
     #[error("there is no address to try")]
     NoAddress,
@@ -44,7 +47,7 @@ pub enum DialError {
 }
 
 enum Failure {
-    Tcp(String),
+    Tcp(io::Error),
     Tls(String),
 }
 
@@ -60,7 +63,7 @@ pub async fn dial(
     let addresses = targets.iter().flat_map(|target| &target.addresses).copied();
     let mut addresses = addresses.take(MAX_ATTEMPTS);
     let mut attempts = JoinSet::new();
-    let (mut tcp, mut tls) = (None, None);
+    let (mut tcp, mut tls, mut all_closed) = (None, None, true);
     let start = |attempts: &mut JoinSet<_>, address| {
         let (domain, config) = (domain.clone(), Arc::clone(config));
         attempts.spawn(attempt(domain, address, config));
@@ -70,7 +73,10 @@ pub async fn dial(
     while !attempts.is_empty() {
         match time::timeout(STAGGER, attempts.join_next()).await {
             Ok(Some(Ok(Ok(dialed)))) => return Ok(dialed),
-            Ok(Some(Ok(Err(Failure::Tcp(reason))))) => drop(tcp.get_or_insert(reason)),
+            Ok(Some(Ok(Err(Failure::Tcp(reason))))) => {
+                all_closed &= reason.kind() == io::ErrorKind::ConnectionRefused;
+                tcp.get_or_insert_with(|| reason.to_string());
+            }
             Ok(Some(Ok(Err(Failure::Tls(reason))))) => drop(tls.get_or_insert(reason)),
             Ok(Some(Err(broken))) => drop(tcp.get_or_insert_with(|| broken.to_string())),
             Ok(None) | Err(_) => {}
@@ -81,6 +87,7 @@ pub async fn dial(
     }
     Err(match (tls, tcp) {
         (Some(reason), _) => DialError::NotProved(reason),
+        (None, Some(reason)) if all_closed => DialError::Closed(reason),
         (None, reason) => DialError::Unreachable(reason.unwrap_or_default()),
     })
 }
@@ -91,18 +98,21 @@ async fn attempt(
     config: Arc<ClientConfig>,
 ) -> Result<Dialed, Failure> {
     let connect = async {
-        let socket =
-            TcpStream::connect(address).await.map_err(|err| Failure::Tcp(err.to_string()))?;
+        let socket = TcpStream::connect(address).await.map_err(Failure::Tcp)?;
         // Envelopes are written whole; waiting to fill a packet only delays receipts.
-        socket.set_nodelay(true).map_err(|err| Failure::Tcp(err.to_string()))?;
+        socket.set_nodelay(true).map_err(Failure::Tcp)?;
         let name = pki_types::ServerName::try_from(domain.as_str().to_owned())
             .map_err(|err| Failure::Tls(err.to_string()))?;
-        let stream = TlsConnector::from(config)
-            .connect(name, socket)
-            .await
-            .map_err(|err| Failure::Tls(err.to_string()))?;
+        let stream = TlsConnector::from(config).connect(name, socket).await.map_err(|err| {
+            match err.kind() {
+                // What rustls finds wrong; everything else is a connection that broke.
+                io::ErrorKind::InvalidData => Failure::Tls(err.to_string()),
+                _ => Failure::Tcp(err),
+            }
+        })?;
         Ok(Dialed { stream, address })
     };
-    let late = |_| Err(Failure::Tcp("the attempt took too long".to_owned()));
+    let late =
+        |_| Err(Failure::Tcp(io::Error::new(io::ErrorKind::TimedOut, "the attempt took too long")));
     time::timeout(ATTEMPT, connect).await.unwrap_or_else(late)
 }

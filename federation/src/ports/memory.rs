@@ -17,11 +17,11 @@ use posthouse_protocol::{
     id::ServerName,
     time::Timestamp,
 };
-use posthouse_storage::{error::StoreError, leases::Fence};
+use posthouse_storage::{error::StoreError, leases::Fence, outbox::Settled};
 use uuid::Uuid;
 
 use super::{
-    InboundStore, LoadRange, Loaded, OutboundStore, Overdue, Settlement, TakeError, Taking,
+    InboundStore, LoadRange, Loaded, OutboundStore, Overdue, Refused, Settlement, TakeError, Taking,
 };
 use crate::engine::{
     outbound::{LogEntry, LogItem, Mark, OutboundStream},
@@ -72,6 +72,14 @@ impl MemoryOutbound {
     pub fn enqueue(&mut self, lane: Lane, id: Uuid, sender: Option<Uuid>, event: Bytes) {
         self.fates.insert(id, Fate::Waiting);
         self.lanes.of_mut(lane).waiting.push_back(LogItem::Event { id, sender, event });
+    }
+
+    /// Whether something is not receipted.
+    pub fn is_waiting(&self) -> bool {
+        self.lanes.iter().any(|(lane, own)| {
+            let state = self.stream.lanes.of(lane);
+            !own.waiting.is_empty() || state.end > state.receipted.index
+        })
     }
 
     /// See [`super::OutboundStore::load`].
@@ -135,6 +143,29 @@ impl MemoryOutbound {
             {
                 self.fates.insert(id, Fate::Failed);
             }
+        }
+    }
+
+    /// See [`super::OutboundStore::fail_all`].
+    pub fn fail_all(&mut self) {
+        for (lane, own) in Lane::ALL.map(|lane| (lane, self.lanes.of_mut(lane).clone())) {
+            let receipted = self.stream.lanes.of(lane).receipted.index;
+            let given = own.log.iter().filter(|(entry, _)| entry.index > receipted);
+            let items = given.map(|(entry, _)| &entry.item).chain(&own.waiting);
+            for item in items {
+                if let LogItem::Event { id, .. } = item {
+                    self.fates.insert(*id, Fate::Failed);
+                }
+            }
+            let forget = |item: &mut LogItem| {
+                if let LogItem::Event { event, .. } = item {
+                    *event = Bytes::new();
+                }
+            };
+            let lane = self.lanes.of_mut(lane);
+            lane.waiting.iter_mut().for_each(forget);
+            let given = lane.log.iter_mut().filter(|(entry, _)| entry.index > receipted);
+            given.for_each(|(entry, _)| forget(&mut entry.item));
         }
     }
 
@@ -276,9 +307,11 @@ impl InboundStore for MemoryInboundStore {
         next: &InboundStream,
         taking: Taking<'_>,
         _now: Timestamp,
-    ) -> Result<(), TakeError> {
-        let taken = self.with(origin, |stream| stream.take(expected, next, taking, self.judge));
-        if taken { Ok(()) } else { Err(TakeError::Moved) }
+    ) -> Result<Vec<Rejection>, TakeError> {
+        self.with(origin, |stream| {
+            let taken = stream.take(expected, next, taking, self.judge);
+            if taken { Ok(stream.rejections(taking)) } else { Err(TakeError::Moved) }
+        })
     }
 
     async fn rejections(
@@ -317,8 +350,40 @@ impl MemoryOutboundStore {
     }
 }
 
+impl MemoryOutboundStore {
+    fn names(
+        &self,
+        after: Option<&ServerName>,
+        limit: usize,
+        wanted: impl Fn(&MemoryOutbound) -> bool,
+    ) -> Vec<ServerName> {
+        let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = streams.iter().filter(|(name, own)| Some(*name) > after && wanted(own));
+        let mut names: Vec<_> = found.map(|(name, _)| name.clone()).collect();
+        names.sort_unstable();
+        names.truncate(limit);
+        names
+    }
+}
+
 #[async_trait]
 impl OutboundStore for MemoryOutboundStore {
+    async fn waiting(
+        &self,
+        after: Option<&ServerName>,
+        limit: usize,
+    ) -> Result<Vec<ServerName>, StoreError> {
+        Ok(self.names(after, limit, MemoryOutbound::is_waiting))
+    }
+
+    async fn streams(
+        &self,
+        after: Option<&ServerName>,
+        limit: usize,
+    ) -> Result<Vec<ServerName>, StoreError> {
+        Ok(self.names(after, limit, |_| true))
+    }
+
     async fn stream(
         &self,
         _fence: &Fence,
@@ -347,10 +412,10 @@ impl OutboundStore for MemoryOutboundStore {
         destination: &ServerName,
         lane: Lane,
         settlement: Settlement<'_>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Settled, StoreError> {
         let Settlement { to, rejected, now } = settlement;
         self.with(destination, |own| own.settle(lane, to, rejected, now));
-        Ok(())
+        Ok(Settled::default())
     }
 
     async fn rewind(
@@ -369,10 +434,30 @@ impl OutboundStore for MemoryOutboundStore {
         _fence: &Fence,
         destination: &ServerName,
         lane: Lane,
-        index: u64,
-    ) -> Result<(), StoreError> {
-        self.with(destination, |own| own.refuse(lane, index));
-        Ok(())
+        refused: Refused,
+    ) -> Result<Settled, StoreError> {
+        self.with(destination, |own| own.refuse(lane, refused.index));
+        Ok(Settled::default())
+    }
+
+    async fn expire(
+        &self,
+        _fence: &Fence,
+        _destination: &ServerName,
+        _now: Timestamp,
+    ) -> Result<Settled, StoreError> {
+        // Nothing here has an expiry.
+        Ok(Settled::default())
+    }
+
+    async fn fail_all(
+        &self,
+        _fence: &Fence,
+        destination: &ServerName,
+        _now: Timestamp,
+    ) -> Result<Settled, StoreError> {
+        self.with(destination, MemoryOutbound::fail_all);
+        Ok(Settled::default())
     }
 
     async fn overdue(

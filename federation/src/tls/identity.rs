@@ -58,6 +58,25 @@ impl Identity {
         Ok(Self { key, expires: Timestamp(expires) })
     }
 
+    /// The same for a chain whose key was checked to belong to it.
+    ///
+    /// # Errors
+    /// [`IdentityError::Certificate`] or [`IdentityError::OtherName`].
+    pub fn from_certified(
+        domain: &ServerName,
+        key: Arc<CertifiedKey>,
+    ) -> Result<Self, IdentityError> {
+        let leaf = key.cert.first().ok_or(IdentityError::Certificate)?;
+        let parsed = parse_x509_certificate(leaf).map_err(|_| IdentityError::Certificate)?.1;
+        let expires = parsed.validity().not_after.timestamp();
+        let expires = u64::try_from(expires).unwrap_or(0).saturating_mul(1_000);
+        let names = super::trust::names_of(leaf).map_err(|_| IdentityError::Certificate)?;
+        if !names.contains(domain) {
+            return Err(IdentityError::OtherName(domain.clone()));
+        }
+        Ok(Self { key, expires: Timestamp(expires) })
+    }
+
     /// When the certificate expires: a metric, a finding and an alert.
     pub fn expires(&self) -> Timestamp {
         self.expires

@@ -17,11 +17,11 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use super::*;
 
 /// 2026-01-01T00:00:00Z in seconds: what the tests call now.
-const NOW: u64 = 1_767_225_600;
+pub(crate) const NOW: u64 = 1_767_225_600;
 const DAY: i64 = 24 * 3_600;
 
 #[derive(Debug)]
-struct Fixed;
+pub(crate) struct Fixed;
 
 impl TimeProvider for Fixed {
     fn current_time(&self) -> Option<UnixTime> {
@@ -29,26 +29,29 @@ impl TimeProvider for Fixed {
     }
 }
 
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    fn roots(&self) -> RootCertStore {
+    pub(crate) fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         roots.add(self.0.der().clone()).unwrap();
         roots
     }
 
-    fn trust(&self) -> Trust {
+    pub(crate) fn trust(&self) -> Trust {
         Trust { public: self.roots(), ..Trust::default() }
     }
 
-    fn issue(&self, leaf: &Leaf<'_>) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+    pub(crate) fn issue(
+        &self,
+        leaf: &Leaf<'_>,
+    ) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
         let key = KeyPair::generate().unwrap();
         let certificate = leaf.params().signed_by(&key, &self.0).unwrap();
         (vec![certificate.der().clone()], PrivateKeyDer::Pkcs8(key.serialize_der().into()))
@@ -56,11 +59,11 @@ impl Authority {
 }
 
 /// A certificate to be made.
-struct Leaf<'a> {
-    names: &'a [&'a str],
-    purposes: &'a [ExtendedKeyUsagePurpose],
+pub(crate) struct Leaf<'a> {
+    pub(crate) names: &'a [&'a str],
+    pub(crate) purposes: &'a [ExtendedKeyUsagePurpose],
     /// From and until when, in days from now.
-    days: (i64, i64),
+    pub(crate) days: (i64, i64),
 }
 
 impl Leaf<'_> {
@@ -78,15 +81,15 @@ impl Leaf<'_> {
 }
 
 /// What public authorities issue: for servers only.
-fn public<'a>(names: &'a [&'a str]) -> Leaf<'a> {
+pub(crate) fn public<'a>(names: &'a [&'a str]) -> Leaf<'a> {
     Leaf { names, purposes: &[ExtendedKeyUsagePurpose::ServerAuth], days: (-1, 30) }
 }
 
-fn name(text: &str) -> ServerName {
+pub(crate) fn name(text: &str) -> ServerName {
     ServerName::parse(text).unwrap()
 }
 
-fn identity(domain: &str, authority: &Authority, leaf: &Leaf<'_>) -> Arc<IdentityStore> {
+pub(crate) fn identity(domain: &str, authority: &Authority, leaf: &Leaf<'_>) -> Arc<IdentityStore> {
     let (chain, key) = authority.issue(leaf);
     Arc::new(IdentityStore::new(Identity::new(&name(domain), chain, key).unwrap()))
 }
@@ -314,7 +317,7 @@ async fn dialing_passes_over_dead_silent_and_foreign_hosts() {
     let refused = dial(&name("south.test"), &[dead, foreign].map(target), &client).await;
     assert!(matches!(refused, Err(DialError::NotProved(_))), "{refused:?}");
     let refused = dial(&name("south.test"), &[target(dead)], &client).await;
-    assert!(matches!(refused, Err(DialError::Unreachable(_))), "{refused:?}");
+    assert!(matches!(refused, Err(DialError::Closed(_))), "{refused:?}");
     let none = dial(&name("south.test"), &[], &client).await;
     assert_eq!(none.map(drop), Err(DialError::NoAddress));
 }

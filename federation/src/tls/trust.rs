@@ -61,6 +61,12 @@ impl PeerNames {
         self.0.contains(name)
     }
 
+    /// Those of the names that `keep` wants; `None` if there is none.
+    pub(crate) fn only(&self, keep: impl Fn(&ServerName) -> bool) -> Option<Self> {
+        let names: Vec<_> = self.0.iter().filter(|name| keep(name)).cloned().collect();
+        (!names.is_empty()).then_some(Self(names))
+    }
+
     /// The names.
     pub fn as_slice(&self) -> &[ServerName] {
         &self.0

@@ -1,6 +1,6 @@
 //! The rules of [`super::trust`], in the shape that rustls asks for.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use posthouse_protocol::id::ServerName;
 use rustls::{
@@ -18,11 +18,33 @@ use super::trust::{TrustError, TrustStore};
 pub(super) struct PeerVerifier {
     trust: Arc<TrustStore>,
     algorithms: WebPkiSupportedAlgorithms,
+    seen: Option<Seen>,
+}
+
+/// The certificate that a server showed last.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Seen(Arc<Mutex<Option<CertificateDer<'static>>>>);
+
+impl Seen {
+    /// The certificate, if one was shown.
+    pub(crate) fn leaf(&self) -> Option<CertificateDer<'static>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, leaf: &CertificateDer<'_>) {
+        let leaf = Some(leaf.clone().into_owned());
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = leaf;
+    }
 }
 
 impl PeerVerifier {
     pub(super) fn new(trust: Arc<TrustStore>, algorithms: WebPkiSupportedAlgorithms) -> Self {
-        Self { trust, algorithms }
+        Self { trust, algorithms, seen: None }
+    }
+
+    /// Notes in `seen` what servers show.
+    pub(super) fn noting(self, seen: Seen) -> Self {
+        Self { seen: Some(seen), ..self }
     }
 }
 
@@ -35,6 +57,9 @@ impl ServerCertVerifier for PeerVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        if let Some(seen) = &self.seen {
+            seen.note(end_entity);
+        }
         let wanted = ServerName::parse(&server_name.to_str()).map_err(|_| TrustError::NoName)?;
         let trust = self.trust.current();
         let names = trust.names(end_entity, intermediates, self.algorithms.all, now)?;

@@ -5,26 +5,25 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use posthouse_client_api::ports::{Accounts as AccountsPort, Caller};
 use posthouse_protocol::{
-    id::{AccountId, Address, DeviceId, RegistrationId, SessionId},
+    id::{AccountId, Address, DeviceId, SessionId},
     limits,
     problem::{Code, Rejection},
     rest::{
-        LogIn, Me, NewDevice as DeviceRequest, Refresh, Register, Secret, SessionInfo,
-        SessionTokens, Sessions as SessionList, User,
+        LogIn, Me, Refresh, Register, SessionInfo, SessionTokens, Sessions as SessionList, User,
     },
     time::{Clock, Timestamp},
 };
 use posthouse_storage::{
-    accounts::{
-        Account, AccountState, Accounts as AccountsStore, AddDevice, CreateAccount, Device,
-        NewAccount, NewDevice,
-    },
-    sessions::{NewSession, Rotation, Session, Sessions as SessionsStore},
+    accounts::{Account, Accounts as AccountsStore, Device},
+    erasure::Erasure,
+    factors::Factors,
+    sessions::{Rotation, Session, Sessions as SessionsStore},
     wakes::Wakes,
 };
+use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::{Directory, Passwords, Tokens, store_failed, tokens};
+use super::{Directory, Passwords, Tokens, guesses::Guesses, store_failed, tokens};
 use crate::{delivery::Connections, devices::Notices, random::Random};
 
 /// Who may register.
@@ -32,6 +31,8 @@ use crate::{delivery::Connections, devices::Notices, random::Random};
 pub enum Registration {
     /// Anyone.
     Open,
+    /// Who has an invitation.
+    Invite,
     /// Nobody.
     Closed,
 }
@@ -41,6 +42,7 @@ impl Registration {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
+            Self::Invite => "invite",
             Self::Closed => "closed",
         }
     }
@@ -54,7 +56,15 @@ pub struct AccountsService {
     pub accounts: Arc<dyn AccountsStore>,
     /// Sessions.
     pub sessions: Arc<dyn SessionsStore>,
-    /// To tell other processes of ended sessions.
+    /// Second factors.
+    pub factors: Arc<dyn Factors>,
+    /// Deletion.
+    pub erasure: Arc<dyn Erasure>,
+    /// Tells whoever erases that there is something to do.
+    pub begun: Arc<Notify>,
+    /// Wrong passwords and codes.
+    pub guesses: Guesses,
+    /// To tell other processes of ended sessions and deleted accounts.
     pub wakes: Arc<dyn Wakes>,
     /// Handles and devices.
     pub directory: Arc<Directory>,
@@ -75,57 +85,11 @@ pub struct AccountsService {
 #[async_trait]
 impl AccountsPort for AccountsService {
     async fn register(&self, request: Register) -> Result<SessionTokens, Rejection> {
-        if self.registration == Registration::Closed {
-            return Err(Rejection::new(Code::Forbidden, "this region takes no new accounts"));
-        }
-        check_password(&request.password)?;
-        let name = device_name(&request.device)?;
-        let password_hash = self.passwords.hash(&request.password, self.random.bytes()).await?;
-        let now = self.clock.now();
-        let id = self.random.uuid_at(now);
-        let account =
-            NewAccount { id, handle: request.handle.clone(), password_hash, created_at: now };
-        let device = self.new_device(id, name, request.device.registration_id, now);
-        let (session, refresh) = self.new_session(id, device.id, now);
-        let created = self
-            .accounts
-            .create_account(&account, &device, &session)
-            .await
-            .map_err(|err| store_failed(&err))?;
-        match created {
-            CreateAccount::HandleTaken => {
-                Err(Rejection::new(Code::HandleTaken, "the handle is taken"))
-            }
-            CreateAccount::Created(device) => {
-                self.session_tokens(&device, request.handle, session.id, refresh, now)
-            }
-        }
+        self.sign_up(request).await
     }
 
     async fn log_in(&self, request: LogIn) -> Result<SessionTokens, Rejection> {
-        let wrong = || Rejection::new(Code::WrongCredentials, "the handle or password is wrong");
-        let address = Address::parse(&request.user, self.directory.server());
-        let account = match address {
-            Ok(address) => match self.directory.account(&address).await {
-                Ok(account) => Some(account),
-                Err(rejection) if rejection.code == Code::UnknownUser => None,
-                Err(rejection) => return Err(rejection),
-            },
-            Err(_) => None,
-        };
-        if request.password.0.len() > limits::MAX_PASSWORD {
-            return Err(wrong());
-        }
-        let hash = account.as_ref().map(|account| account.password_hash.as_str());
-        let matches = self.passwords.check(&request.password, hash).await?;
-        let account = account.filter(|_| matches).ok_or_else(wrong)?;
-        if account.state == AccountState::Suspended {
-            return Err(Rejection::new(Code::Forbidden, "the account is suspended"));
-        }
-        match request.device_id {
-            Some(device) => self.log_in_again(account, device).await,
-            None => self.log_in_new(account, &request.device).await,
-        }
+        self.sign_in(request).await
     }
 
     async fn refresh(&self, request: Refresh) -> Result<SessionTokens, Rejection> {
@@ -242,130 +206,8 @@ impl AccountsService {
         }
     }
 
-    async fn log_in_new(
-        &self,
-        account: Account,
-        request: &DeviceRequest,
-    ) -> Result<SessionTokens, Rejection> {
-        let now = self.clock.now();
-        let name = device_name(request)?;
-        let device = self.new_device(account.id, name, request.registration_id, now);
-        let (session, refresh) = self.new_session(account.id, device.id, now);
-        let device = self.add(&device, &session).await?;
-        self.session_tokens(&device, account.handle, session.id, refresh, now)
-    }
-
-    async fn log_in_again(
-        &self,
-        account: Account,
-        device: DeviceId,
-    ) -> Result<SessionTokens, Rejection> {
-        let now = self.clock.now();
-        let (session, refresh) = self.new_session(account.id, device, now);
-        let opened = self.sessions.open_session(&session).await;
-        let Some(ended) = opened.map_err(|err| store_failed(&err))? else {
-            return Err(Rejection::new(Code::NotFound, "the account has no such device"));
-        };
-        self.cut(&ended).await;
-        let device = self.device(account.id, device, now).await?;
-        self.session_tokens(&device, account.handle, session.id, refresh, now)
-    }
-
-    /// Removes a device, ends its sessions and cuts its socket, everywhere, before it returns.
-    async fn remove(
-        &self,
-        account: Uuid,
-        device: DeviceId,
-        session: SessionId,
-    ) -> Result<(), Rejection> {
-        let now = self.clock.now();
-        let removed = self.accounts.remove_device(account, device, now).await;
-        let removed = removed.map_err(|err| store_failed(&err))?;
-        self.directory.forget_devices(account);
-        // The device may have logged in again since `session` was looked up.
-        self.connections.revoke_device(account, device);
-        self.cut(&[session]).await;
-        if removed {
-            self.tell_devices_changed(account, now).await;
-        }
-        Ok(())
-    }
-
-    /// Removes a device by its id, as [`AccountsPort::end_session`] does by its session.
-    ///
-    /// # Errors
-    /// [`Code::NotFound`] if the account has no such device, or as the store.
-    pub async fn unlink(&self, account: Uuid, device: DeviceId) -> Result<(), Rejection> {
-        let now = self.clock.now();
-        let sessions = self.sessions.sessions(account, now).await;
-        let sessions = sessions.map_err(|err| store_failed(&err))?;
-        let removed = self.accounts.remove_device(account, device, now).await;
-        if !removed.map_err(|err| store_failed(&err))? {
-            return Err(Rejection::new(Code::NotFound, "the account has no such device"));
-        }
-        self.directory.forget_devices(account);
-        self.connections.revoke_device(account, device);
-        let of_device = sessions.iter().filter(|session| session.device == device);
-        let ended: Vec<SessionId> = of_device.map(|session| session.id).collect();
-        self.cut(&ended).await;
-        self.tell_devices_changed(account, now).await;
-        Ok(())
-    }
-
-    /// Adds a device that another one lets in. Its session cannot be used: the one that can is
-    /// opened by [`AccountsService::open_linked`].
-    ///
-    /// # Errors
-    /// [`Code::TooMany`], or as the store.
-    pub(crate) async fn add_linked(
-        &self,
-        account: Uuid,
-        name: String,
-        registration_id: RegistrationId,
-    ) -> Result<Device, Rejection> {
-        let now = self.clock.now();
-        let device = self.new_device(account, name, Some(registration_id), now);
-        let (session, _) = self.new_session(account, device.id, now);
-        self.add(&device, &session).await
-    }
-
-    /// Opens the session of a device that was let in.
-    ///
-    /// # Errors
-    /// [`Code::NotFound`] if it was removed since, [`Code::Forbidden`], or as the store.
-    pub(crate) async fn open_linked(
-        &self,
-        account: Uuid,
-        device: DeviceId,
-    ) -> Result<SessionTokens, Rejection> {
-        let account = self.account(account).await?;
-        if account.state == AccountState::Suspended {
-            return Err(Rejection::new(Code::Forbidden, "the account is suspended"));
-        }
-        self.log_in_again(account, device).await
-    }
-
-    async fn add(&self, device: &NewDevice, session: &NewSession) -> Result<Device, Rejection> {
-        let added = self.accounts.add_device(device, session, limits::MAX_DEVICES).await;
-        let added = added.map_err(|err| store_failed(&err))?;
-        self.directory.forget_devices(device.account);
-        let AddDevice::Added(added) = added else {
-            let detail = format!(
-                "the account has {} devices already; log one out first",
-                limits::MAX_DEVICES
-            );
-            return Err(Rejection::new(Code::TooMany, detail));
-        };
-        self.tell_devices_changed(device.account, device.created_at).await;
-        Ok(added)
-    }
-
-    async fn tell_devices_changed(&self, account: Uuid, now: Timestamp) {
-        let account = AccountId { uuid: account, server: self.directory.server().clone() };
-        self.notices.devices_changed(&account, now).await;
-    }
-
-    async fn cut(&self, sessions: &[SessionId]) {
+    /// Ends connections of sessions that have ended, everywhere.
+    pub(crate) async fn cut(&self, sessions: &[SessionId]) {
         self.sessions_ended(sessions);
         // The store has ended them already; a hint that is lost is made up for by the next check.
         if let Err(err) = self.wakes.ended(sessions).await {
@@ -373,12 +215,24 @@ impl AccountsService {
         }
     }
 
-    async fn account(&self, id: Uuid) -> Result<Account, Rejection> {
+    /// An account was deleted: forgets what is remembered of it.
+    pub(crate) fn accounts_gone(&self, accounts: &[Uuid]) {
+        for account in accounts {
+            self.directory.forget(*account);
+        }
+    }
+
+    /// Hints may have been lost: forgets what they would have been about.
+    pub(crate) fn forget_all(&self) {
+        self.directory.forget_all();
+    }
+
+    pub(super) async fn account(&self, id: Uuid) -> Result<Account, Rejection> {
         let found = self.accounts.account(id).await.map_err(|err| store_failed(&err))?;
         found.ok_or_else(|| Rejection::new(Code::Unauthorized, "the account is gone"))
     }
 
-    async fn device(
+    pub(super) async fn device(
         &self,
         account: Uuid,
         id: DeviceId,
@@ -388,85 +242,4 @@ impl AccountsService {
         let found = devices.iter().find(|device| device.id == id).cloned();
         found.ok_or_else(|| Rejection::new(Code::Unauthorized, "the device was removed"))
     }
-
-    fn new_device(
-        &self,
-        account: Uuid,
-        name: String,
-        registration_id: Option<RegistrationId>,
-        now: Timestamp,
-    ) -> NewDevice {
-        let registration_id =
-            registration_id.unwrap_or_else(|| RegistrationId::from_random(self.random.bytes()));
-        let id = DeviceId(self.random.uuid());
-        NewDevice { id, account, registration_id, name, created_at: now }
-    }
-
-    fn new_session(&self, account: Uuid, device: DeviceId, now: Timestamp) -> (NewSession, Secret) {
-        let (refresh, hash) = tokens::new_refresh(&self.random);
-        let session = NewSession {
-            id: SessionId(self.random.uuid()),
-            account,
-            device,
-            refresh: hash,
-            created_at: now,
-            expires_at: now.plus_millis(limits::REFRESH_TOKEN_SECONDS * 1000),
-        };
-        (session, refresh)
-    }
-
-    fn session_tokens(
-        &self,
-        device: &Device,
-        handle: posthouse_protocol::id::HandleName,
-        session_id: SessionId,
-        refresh_token: Secret,
-        now: Timestamp,
-    ) -> Result<SessionTokens, Rejection> {
-        let server = self.directory.server().clone();
-        let account_id = AccountId { uuid: device.account, server };
-        let caller = Caller {
-            account: account_id.clone(),
-            device: device.id,
-            number: device.number,
-            session: session_id,
-        };
-        Ok(SessionTokens {
-            account_id,
-            handle,
-            device_id: device.id,
-            device: device.number,
-            session_id,
-            access_token: self.tokens.issue(&caller, now)?,
-            expires_in: limits::ACCESS_TOKEN_SECONDS,
-            refresh_token,
-        })
-    }
-}
-
-fn check_password(password: &Secret) -> Result<(), Rejection> {
-    if (limits::MIN_PASSWORD..=limits::MAX_PASSWORD).contains(&password.0.len()) {
-        return Ok(());
-    }
-    let detail =
-        format!("a password has {} to {} bytes", limits::MIN_PASSWORD, limits::MAX_PASSWORD);
-    Err(Rejection::new(Code::BadRequest, detail))
-}
-
-fn device_name(request: &DeviceRequest) -> Result<String, Rejection> {
-    check_device_name(request.name.as_deref().unwrap_or("unnamed device"))
-}
-
-/// A device's name without blanks around it, if it is one.
-pub(crate) fn check_device_name(name: &str) -> Result<String, Rejection> {
-    let name = name.trim();
-    if name.is_empty() || name.len() > limits::MAX_DEVICE_NAME || name.chars().any(char::is_control)
-    {
-        let detail = format!(
-            "a device name has 1 to {} bytes and no control characters",
-            limits::MAX_DEVICE_NAME
-        );
-        return Err(Rejection::new(Code::BadRequest, detail));
-    }
-    Ok(name.to_owned())
 }

@@ -62,7 +62,8 @@ fn every_setting_is_read() {
         let said = problems(&format!("{text}{line}"));
         assert!(said.contains(setting.key()), "{}: {said}", setting.key());
         // A value of the right type and a wrong meaning is noticed by the one who reads it.
-        if setting.form() != <PathBuf as value::Form>::FORM {
+        let paths = [<PathBuf as value::Form>::FORM, <Vec<Authority> as value::Form>::FORM];
+        if !paths.contains(&setting.form()) {
             let wrong = flag(setting.key(), "/ no such value /");
             let said = load("domain = \"eu.example\"", &wrong).unwrap_err();
             assert!(said.contains("flag --set"), "{}: {said}", setting.key());
@@ -95,16 +96,16 @@ fn an_unknown_name_is_refused_with_the_nearest() {
     assert!(said.contains("Did you mean \"client.listen\"?"), "{said}");
     let said = problems("domain = \"eu.example\"\nregistration = \"open\"\n");
     assert!(said.contains("Did you mean \"accounts.registration\"?"), "{said}");
-    let said = problems("domain = \"eu.example\"\n[federation]\nport = 1\nhost = 2\n");
-    assert!(said.contains("line 2: there is no setting \"federation\"."), "{said}");
-    assert!(!said.contains("federation.port"), "{said}");
+    let said = problems("domain = \"eu.example\"\n[media]\nport = 1\nhost = 2\n");
+    assert!(said.contains("line 2: there is no setting \"media\"."), "{said}");
+    assert!(!said.contains("media.port"), "{said}");
 }
 
 #[test]
 fn wrong_types_and_units_are_explained_with_their_lines() {
     let said = problems(
         "domain = \"EU.example\"\ndrain = 10\n[client]\ntls = \"yes\"\nmax_connections = \"many\"\n\
-         listen = [\"0.0.0.0\"]\n[accounts]\nregistration = \"invite\"\n",
+         listen = [\"0.0.0.0\"]\n[accounts]\nregistration = \"friends\"\n",
     );
     for line in [
         "line 1: domain: not a server name: only lowercase",
@@ -113,7 +114,7 @@ fn wrong_types_and_units_are_explained_with_their_lines() {
         "line 4: client.tls: true or false is expected, but this is the text \"yes\"",
         "line 5: client.max_connections: a whole number is expected",
         "line 6: client.listen: an IP address with a port",
-        "line 8: accounts.registration: invitations are not part of this version",
+        "line 8: accounts.registration: \"open\", \"invite\" or \"closed\" is expected",
     ] {
         assert!(said.contains(line), "{line} is not in:\n{said}");
     }

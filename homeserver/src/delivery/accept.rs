@@ -1,6 +1,10 @@
 //! Step 3: policy. What may be sent, by whom, to whom.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use posthouse_client_api::{
     ports::Caller,
@@ -9,7 +13,7 @@ use posthouse_client_api::{
 use posthouse_protocol::{
     content::{Ciphertext, Payload},
     frame::{Class, Submission},
-    id::AccountId,
+    id::{AccountId, ServerName},
     limits,
     problem::{Code, Rejection, StaleDevices},
     time::Timestamp,
@@ -37,6 +41,8 @@ pub struct Gate {
     sending: Limiter<uuid::Uuid>,
     unknown: Limiter<uuid::Uuid>,
     new_regions: Limiter<uuid::Uuid>,
+    /// Whom those tokens were taken for: the next message to the same region takes none.
+    begun: Mutex<HashSet<(uuid::Uuid, ServerName)>>,
     /// What the limiters count from. Not the time of day: were that put back, everyone who had sent
     /// shortly before would be refused until it had caught up.
     start: Instant,
@@ -49,6 +55,10 @@ const UNKNOWN: Rate = Rate { burst: 60, interval: Duration::from_secs(1) };
 /// Regions that were never spoken with before, to which one account may write at once, and one more
 /// every ten minutes: each costs look-ups and a queue.
 const NEW_REGIONS: Rate = Rate { burst: 20, interval: Duration::from_mins(10) };
+
+/// Most first contacts that are remembered; a full memory is emptied, and the next message of each
+/// takes a token again.
+const MAX_BEGUN: usize = 100_000;
 
 /// A submission that the policy lets pass. Only [`Gate::admit`] makes one.
 #[derive(Debug)]
@@ -104,7 +114,8 @@ impl Gate {
         let interval = Duration::from_secs(1) / policy.messages_per_second.max(1);
         let sending = Limiter::new(Rate { burst: policy.message_burst, interval });
         let (unknown, new_regions) = (Limiter::new(UNKNOWN), Limiter::new(NEW_REGIONS));
-        Self { policy, directory, sending, unknown, new_regions, start: Instant::now() }
+        let begun = Mutex::default();
+        Self { policy, directory, sending, unknown, new_regions, begun, start: Instant::now() }
     }
 
     /// Checks a submission. Nothing is reserved by a refusal.
@@ -128,10 +139,8 @@ impl Gate {
                 return Err(rejection);
             }
         };
-        if recipient.server != sender.account.server
-            && !self.directory.regions().knows(&recipient.server).await?
-        {
-            self.take(&self.new_regions, sender)?;
+        if recipient.server != sender.account.server {
+            self.begin(sender, &recipient.server).await?;
         }
         let own_copy = match &submission.content.payload {
             Payload::Body(_) => {
@@ -141,6 +150,22 @@ impl Gate {
             Payload::Ciphertexts(all) => self.check_devices(sender, &recipient, all, now).await?,
         };
         Ok(Admitted { submission, sender: sender.clone(), recipient, own_copy, at: now })
+    }
+
+    /// Limits how many regions that were never spoken with an account may write to.
+    async fn begin(&self, sender: &Caller, region: &ServerName) -> Result<(), Rejection> {
+        let key = (sender.account.uuid, region.clone());
+        let begun = || self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        if begun().contains(&key) || self.directory.regions().knows(region).await? {
+            return Ok(());
+        }
+        self.take(&self.new_regions, sender)?;
+        let mut begun = begun();
+        if begun.len() >= MAX_BEGUN {
+            begun.clear();
+        }
+        begun.insert(key);
+        Ok(())
     }
 
     /// Takes one of the sender's tokens.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use posthouse_client_api::ports::Caller;
-use posthouse_federation::engine::ephemeral::EphemeralKey;
+use posthouse_federation::engine::ephemeral::{Ephemeral, EphemeralKey};
 use posthouse_protocol::{
     cursor::Cursor,
     federation::{
@@ -24,10 +24,7 @@ use super::{
     Connections, Progress,
     window::{Flying, Progressed},
 };
-use crate::{
-    random::Random,
-    regions::{Regions, Whisper},
-};
+use crate::{random::Random, regions::Regions};
 
 /// Tells senders what became of their messages.
 #[derive(Clone)]
@@ -118,8 +115,8 @@ impl Receipts {
                 conversation: None,
             };
             let sender = reader.account.uuid;
-            let whisper = Whisper { key, sender, id, event: event.encode().into() };
-            self.regions.whisper(&message.sender.server, whisper);
+            let ephemeral = Ephemeral { key, sender, id, event: event.encode().into() };
+            self.regions.whisper(&message.sender.server, ephemeral);
         }
     }
 
@@ -143,7 +140,7 @@ impl Receipts {
             if *was_seen {
                 rise.watermark.through = rise.watermark.through.max(message.origin_number);
             }
-            self.tell(rise, &message.sender);
+            tell(rise, &message.sender);
         }
         for rise in &mut rises {
             let skipped = passed.iter().filter(|(message, was_seen)| {
@@ -154,16 +151,6 @@ impl Receipts {
         }
         for rise in rises {
             self.progress.rise(rise);
-        }
-    }
-
-    fn tell(&self, rise: &mut WatermarkRise, sender: &AccountId) {
-        let told = match &mut rise.forward {
-            Some(forward) => &mut forward.recipients,
-            None => &mut rise.tell,
-        };
-        if !told.contains(&sender.uuid) {
-            told.push(sender.uuid);
         }
     }
 
@@ -202,4 +189,15 @@ impl Receipts {
 fn same(rise: &WatermarkRise, message: &Flying) -> bool {
     let mark = &rise.watermark;
     mark.conversation == message.conversation && mark.origin == message.sender.server
+}
+
+/// One more sender is told of a rise.
+fn tell(rise: &mut WatermarkRise, sender: &AccountId) {
+    let told = match &mut rise.forward {
+        Some(forward) => &mut forward.recipients,
+        None => &mut rise.tell,
+    };
+    if !told.contains(&sender.uuid) {
+        told.push(sender.uuid);
+    }
 }

@@ -7,8 +7,13 @@ use posthouse_client_api::{
     mailbox::Mailbox,
     ports::{Answer, Caller, Feed as FeedPort, Messaging},
 };
+use posthouse_federation::engine::ephemeral::{Ephemeral, EphemeralKey};
 use posthouse_protocol::{
     cursor::{Cursor, Since},
+    federation::{
+        event::{Event, EventClass, EventKind},
+        message,
+    },
     frame::{Ack, Class, Submission},
     id::ConversationId,
     limits,
@@ -157,7 +162,10 @@ impl MessagingService {
         let conversation = ConversationId::direct(sender, recipient);
         match self.acquaintance.all(&[conversation]).await {
             Err(rejection) => return refuse(answer, submission.id, rejection),
-            Ok(known) if known.first() == Some(&true) => {
+            // Strangers are told nothing, not even that they are strangers.
+            Ok(known) if known.first() != Some(&true) => {}
+            Ok(_) if recipient.server != *self.directory.server() => self.whisper(admitted),
+            Ok(_) => {
                 let message = StoredMessage {
                     sender: sender.clone(),
                     device: Some(admitted.sender().device),
@@ -179,11 +187,42 @@ impl MessagingService {
                 let body = submission.content.to_stored();
                 self.connections.pass_on(recipient.uuid, &message, &body);
             }
-            // Strangers are told nothing, not even that they are strangers.
-            Ok(_) => {}
         }
         if let Answer::Socket(mailbox) = answer {
             mailbox.release();
         }
+    }
+
+    /// The same to a person of another region.
+    fn whisper(&self, admitted: &Admitted) {
+        let submission = admitted.submission();
+        let (sender, recipient) = (&admitted.sender().account, admitted.recipient());
+        let at = admitted.at();
+        let conversation = ConversationId::direct(sender, recipient);
+        let mut event = Event {
+            conversation: Some(conversation),
+            sender_device: Some(admitted.sender().number),
+            recipients: vec![recipient.uuid],
+            stamp: Some(Stamp::default()),
+            origin_number: Some(0),
+            client_timestamp: Some(submission.timestamp.unwrap_or(at)),
+            accepted_at: Some(at),
+            collapse: submission.collapse.clone(),
+            expires: submission.expires,
+            ..Event::new(EventKind::Message, EventClass::Ephemeral)
+        };
+        if message::put(&mut event, &submission.content, &recipient.server).is_err() {
+            return;
+        }
+        let id = submission.id.0;
+        // None replaces another, unless the client says so by a collapse key.
+        let key = EphemeralKey {
+            kind: EventKind::Message.number(),
+            sender: if submission.collapse.is_some() { sender.uuid } else { id },
+            conversation: Some(conversation),
+        };
+        let event = event.encode().into();
+        let ephemeral = Ephemeral { key, sender: sender.uuid, id, event };
+        self.directory.regions().whisper(&recipient.server, ephemeral);
     }
 }

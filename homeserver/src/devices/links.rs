@@ -8,7 +8,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use posthouse_client_api::ports::{Caller, Links as LinksPort};
+use posthouse_client_api::ports::{Caller, Links as LinksPort, Security};
 use posthouse_protocol::{
     limits,
     problem::{Code, Rejection},
@@ -21,7 +21,6 @@ use posthouse_storage::links::{Fetched, Links, NewLink};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::LinkPin;
 use crate::{
     accounts::{AccountsService, check_device_name, new_secret, secret_hash, store_failed},
     random::Random,
@@ -36,8 +35,6 @@ pub struct LinkService {
     pub store: Arc<dyn Links>,
     /// Devices and sessions.
     pub accounts: Arc<AccountsService>,
-    /// The PINs of accounts.
-    pub pin: Arc<dyn LinkPin>,
     /// Random numbers.
     pub random: Arc<Random>,
     /// The time.
@@ -72,7 +69,7 @@ impl LinksPort for LinkService {
         request: ApproveLink,
     ) -> Result<LinkedDevice, Rejection> {
         let account = caller.account.uuid;
-        self.pin.check(account, request.pin.as_ref()).await?;
+        self.accounts.check_pin(caller, request.pin).await?;
         let waiting = self.store.waiting_link(link, self.clock.now()).await;
         let waiting = waiting.map_err(|err| store_failed(&err))?;
         let Some((registration_id, name)) = waiting else { return Err(no_link()) };

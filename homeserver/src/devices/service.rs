@@ -7,9 +7,12 @@ use posthouse_client_api::ports::{Caller, Devices as DevicesPort, Keys as KeysPo
 use posthouse_protocol::{
     id::{Address, DeviceId},
     problem::{Code, Rejection},
-    rest::keys::{
-        Bundles, ClaimBundles, DeviceInfo, Devices, KeyChanges, PreKeyStatus, PutDeviceList,
-        RenameDevice, SetIdentity, UploadPreKeys, UserDevices,
+    rest::{
+        Confirmation,
+        keys::{
+            Bundles, ClaimBundles, DeviceInfo, Devices, KeyChanges, PreKeyStatus, PutDeviceList,
+            RenameDevice, SetIdentity, UploadPreKeys, UserDevices,
+        },
     },
     time::Clock,
 };
@@ -19,7 +22,7 @@ use posthouse_storage::{
 };
 
 use super::{KeyBook, KeyLimits, Notices, book::BundleRequest, check};
-use crate::accounts::{AccountsService, Passwords, check_device_name, store_failed};
+use crate::accounts::{AccountsService, check_device_name, store_failed};
 
 /// How often a change is tried anew that another one was quicker than.
 const TRIES: usize = 3;
@@ -38,8 +41,6 @@ pub struct KeysService {
     pub notices: Arc<Notices>,
     /// How often.
     pub limits: Arc<KeyLimits>,
-    /// Hashing.
-    pub passwords: Passwords,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -94,15 +95,12 @@ impl KeysPort for KeysService {
         }
         self.limits.identity(account.uuid)?;
         if known.is_some() {
-            let found = self.accounts.account(account.uuid).await;
-            let hash = found.map_err(|err| store_failed(&err))?.map(|found| found.password_hash);
-            let Some(password) = &request.password else {
+            let Some(current_password) = request.password else {
                 let detail = "the password is needed to change the identity key";
                 return Err(Rejection::new(Code::WrongCredentials, detail));
             };
-            if !self.passwords.check(password, hash.as_deref()).await? {
-                return Err(Rejection::new(Code::WrongCredentials, "the password is wrong"));
-            }
+            let known = Confirmation { current_password, code: None, recovery_code: None };
+            self.sessions.confirm_password(caller, &known).await?;
         }
         let before = known.as_ref().map(|known| &known.key);
         let set = self.store.set_identity(account, before, &key, now).await;

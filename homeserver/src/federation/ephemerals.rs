@@ -50,7 +50,8 @@ impl EphemeralSink for Ephemerals {
         for record in events {
             let Ok(event) = &record.event else { continue };
             let Ok((sender, recipient, conversation)) = judge.ends(record, event) else { continue };
-            if event.class != EventClass::Ephemeral || !self.connections.is_connected(recipient.uuid)
+            if event.class != EventClass::Ephemeral
+                || !self.connections.is_connected(recipient.uuid)
             {
                 continue;
             }
@@ -114,13 +115,7 @@ impl Ephemerals {
     }
 
     /// Tells `told` what `reader` has acknowledged, of what is known to have gone there.
-    fn acknowledged(
-        &self,
-        event: &Event,
-        reader: &AccountId,
-        told: &AccountId,
-        now: Timestamp,
-    ) {
+    fn acknowledged(&self, event: &Event, reader: &AccountId, told: &AccountId, now: Timestamp) {
         let [body] = event.bodies.as_slice() else { return };
         let Ok(acknowledged) = Acknowledged::decode(&body.data) else { return };
         for id in &acknowledged.ids {

@@ -8,9 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use posthouse_federation::{
-    outbox::Supervisor,
-    peer::PeerClient,
-    policy::PolicyStore,
+    engine::ephemeral::Ephemeral, outbox::Supervisor, peer::PeerClient, policy::PolicyStore,
 };
 use posthouse_protocol::{
     federation::stream::Lane,
@@ -21,10 +19,7 @@ use posthouse_protocol::{
 use posthouse_storage::peers::{Peers, RememberedHandle};
 
 use super::Observer;
-use crate::{
-    accounts::store_failed,
-    regions::{Regions, Whisper},
-};
+use crate::{accounts::store_failed, regions::Regions};
 
 /// Most handles, and most regions, that are kept in memory; a full memory is emptied.
 const MAX_CACHED: usize = 100_000;
@@ -142,10 +137,12 @@ impl Regions for Gateway {
         let now = self.parts.clock.now();
         let known = self.remembered(server, name).await?;
         let fresh = known.filter(|known| now < known.until);
-        let answer = match fresh {
-            Some(fresh) => Some(fresh),
+        let answer = if fresh.is_some() {
+            fresh
+        } else {
             // Handles are never given to somebody else, so that what was once true still is.
-            None => self.ask(server, name, now).await.or(known.filter(|k| k.account.is_some())),
+            let asked = self.ask(server, name, now).await;
+            asked.or_else(|| known.filter(|known| known.account.is_some()))
         };
         match answer {
             Some(RememberedHandle { account: Some(uuid), .. }) => {
@@ -169,8 +166,8 @@ impl Regions for Gateway {
         self.parts.observer.unreachable_since(destination)
     }
 
-    fn whisper(&self, destination: &ServerName, whisper: Whisper) {
-        self.parts.supervisor.push_ephemeral(destination, whisper);
+    fn whisper(&self, destination: &ServerName, ephemeral: Ephemeral) {
+        self.parts.supervisor.push_ephemeral(destination, ephemeral);
     }
 }
 

@@ -5,8 +5,7 @@ use posthouse_protocol::{
     content::Content,
     federation::{
         event::{Event, EventClass, EventKind},
-        message,
-        payload,
+        message, payload,
         receipt::RejectionReason,
         record::EventRecord,
         version,
@@ -25,27 +24,27 @@ use uuid::Uuid;
 
 /// Stamps further ahead of our clock are refused, in milliseconds (24 h): they would push the
 /// conversation into the future for good.
-pub const MAX_AHEAD_MS: u64 = 24 * 3_600_000;
+pub(super) const MAX_AHEAD_MS: u64 = 24 * 3_600_000;
 
 /// Payload versions that are read here.
 const PAYLOADS: &[u8] = &[version::PAYLOAD];
 
 /// The region that judges.
 #[derive(Debug, Clone, Copy)]
-pub struct Judge<'a> {
+pub(super) struct Judge<'a> {
     /// From where the event came.
-    pub origin: &'a ServerName,
+    pub(super) origin: &'a ServerName,
     /// This region.
-    pub own: &'a ServerName,
+    pub(super) own: &'a ServerName,
     /// Whether contents are taken that are not end-to-end encrypted.
-    pub allow_unencrypted: bool,
+    pub(super) allow_unencrypted: bool,
     /// Now.
-    pub now: Timestamp,
+    pub(super) now: Timestamp,
 }
 
 /// What an event is to this region.
 #[derive(Debug)]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// A message, with its stored content.
     Message(Box<Received>, Bytes),
     /// A reader there has got further.
@@ -57,7 +56,7 @@ pub enum Verdict {
 impl Judge<'_> {
     /// Judges an event of a sequenced lane. `exists` tells accounts of this region; `body` names a
     /// message's content.
-    pub fn judge(
+    pub(super) fn judge(
         &self,
         record: &EventRecord,
         exists: impl Fn(Uuid) -> bool,
@@ -119,8 +118,14 @@ impl Judge<'_> {
             body,
             sender,
         };
-        let received = Received { message, side, recipients: vec![recipient.uuid] };
-        Ok(Verdict::Message(Box::new(received), content.to_stored().into()))
+        let content: Bytes = content.to_stored().into();
+        let received = Received {
+            message,
+            side,
+            recipients: vec![recipient.uuid],
+            size: content.len() as u64,
+        };
+        Ok(Verdict::Message(Box::new(received), content))
     }
 
     /// The content, in the form that this region would have taken from a client of its own.

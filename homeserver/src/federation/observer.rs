@@ -112,11 +112,8 @@ impl ports::Observer for Observer {
         self.counters.failed.fetch_add(failed, Ordering::Relaxed);
         for (arrival, failed) in settled.failed {
             let at = failed.at;
-            let entry = |cursor| Entry {
-                cursor,
-                arrived_at: at,
-                kind: EntryKind::Failed(failed.clone()),
-            };
+            let entry =
+                |cursor| Entry { cursor, arrived_at: at, kind: EntryKind::Failed(failed.clone()) };
             self.connections.hand_over(&[arrival], entry, None);
         }
     }

@@ -1,7 +1,7 @@
 //! Steps 9 and 10: an envelope's events take effect in one transaction; then connected devices are
 //! handed what is new.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, mem, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -56,6 +56,8 @@ pub struct Reception(ReceptionParts);
 #[derive(Default)]
 struct Sorted {
     messages: Vec<reception::Received>,
+    /// For each message its sequence.
+    sequences: Vec<u64>,
     bodies: Vec<(BodyId, Bytes)>,
     watermarks: Vec<posthouse_storage::receipts::WatermarkRise>,
     rejected: Vec<Rejected>,
@@ -89,6 +91,7 @@ impl Reception {
                     match judge.judge(event, |account| known.contains(&account), body) {
                         Verdict::Message(received, content) => {
                             sorted.messages.push(*received);
+                            sorted.sequences.push(sequence);
                             sorted.bodies.push((body, content));
                         }
                         Verdict::Watermark(rise) => sorted.watermarks.push(*rise),
@@ -114,7 +117,12 @@ impl Reception {
         Ok(named.into_iter().zip(exist).filter(|(_, yes)| *yes).map(|(id, _)| id).collect())
     }
 
-    fn tell(&self, sorted: Sorted, arrivals: Vec<Vec<posthouse_storage::ledger::Arrival>>, now: Timestamp) {
+    fn tell(
+        &self,
+        sorted: Sorted,
+        arrivals: Vec<Vec<posthouse_storage::ledger::Arrival>>,
+        now: Timestamp,
+    ) {
         let contents = sorted.bodies.into_iter().map(|(_, content)| content);
         for ((received, content), arrivals) in
             sorted.messages.into_iter().zip(contents).zip(arrivals)
@@ -128,6 +136,17 @@ impl Reception {
 }
 
 impl Sorted {
+    /// What the origin is told: what was rejected, and messages that the store refused.
+    fn refuse(&mut self, refused: &[(usize, RejectionReason)]) -> Vec<Rejection> {
+        let mut told = mem::take(&mut self.told);
+        told.extend(refused.iter().filter_map(|(place, reason)| {
+            let (message, sequence) = (self.messages.get(*place)?, self.sequences.get(*place)?);
+            Some(Rejection { sequence: *sequence, id: message.message.id.0, reason: *reason })
+        }));
+        told.sort_unstable_by_key(|one| one.sequence);
+        told
+    }
+
     fn reject(&mut self, event: &EventRecord, sequence: u64, reason: RejectionReason) {
         self.rejected.push(Rejected { sender: event.sender, id: event.id, reason });
         self.told.push(Rejection { sequence, id: event.id, reason });
@@ -149,7 +168,7 @@ impl InboundStore for Reception {
         taking: Taking<'_>,
         now: Timestamp,
     ) -> Result<Vec<Rejection>, TakeError> {
-        let sorted = self.sort(origin, taking, now).await?;
+        let mut sorted = self.sort(origin, taking, now).await?;
         let kept = |stream: &InboundStream| reception::InboundStream {
             standing: stream.standing,
             since: stream.since,
@@ -168,8 +187,8 @@ impl InboundStore for Reception {
         };
         match self.0.messages.receive(self.0.receptions.as_ref(), reception).await? {
             Taken::Moved => Err(TakeError::Moved),
-            Taken::Done { arrivals, risen } => {
-                let told = sorted.told.clone();
+            Taken::Done { arrivals, refused, risen } => {
+                let told = sorted.refuse(&refused);
                 self.tell(sorted, arrivals, now);
                 announce(risen, &self.0.connections);
                 Ok(told)
@@ -194,7 +213,11 @@ impl InboundStore for Reception {
         }
         let found = self.0.receptions.rejections(origin, &events).await?;
         let named = found.into_iter().filter_map(|(at, reason)| {
-            sequences.get(at).map(|(sequence, id)| Rejection { sequence: *sequence, id: *id, reason })
+            sequences.get(at).map(|(sequence, id)| Rejection {
+                sequence: *sequence,
+                id: *id,
+                reason,
+            })
         });
         Ok(named.collect())
     }

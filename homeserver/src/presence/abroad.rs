@@ -1,7 +1,7 @@
 //! Typing notices to and from other regions: events that are sent at once or never.
 
 use bytes::Bytes;
-use posthouse_federation::engine::ephemeral::EphemeralKey;
+use posthouse_federation::engine::ephemeral::{Ephemeral, EphemeralKey};
 use posthouse_protocol::{
     federation::{
         event::{Event, EventBody, EventClass, EventKind},
@@ -11,10 +11,13 @@ use posthouse_protocol::{
 };
 use uuid::Uuid;
 
-use crate::regions::Whisper;
-
 /// The notice that `sender` types to `recipient`, or has stopped.
-pub(super) fn typing(sender: &AccountId, recipient: &AccountId, active: bool, id: Uuid) -> Whisper {
+pub(super) fn typing(
+    sender: &AccountId,
+    recipient: &AccountId,
+    active: bool,
+    id: Uuid,
+) -> Ephemeral {
     let conversation = ConversationId::direct(sender, recipient);
     let event = Event {
         conversation: Some(conversation),
@@ -22,7 +25,7 @@ pub(super) fn typing(sender: &AccountId, recipient: &AccountId, active: bool, id
         bodies: vec![EventBody::for_all(Typing { active }.encode())],
         ..Event::new(EventKind::Typing, EventClass::Ephemeral)
     };
-    Whisper {
+    Ephemeral {
         key: EphemeralKey {
             kind: EventKind::Typing.number(),
             sender: sender.uuid,

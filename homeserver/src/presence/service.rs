@@ -171,8 +171,8 @@ impl PresenceService {
         }
         if to.server != *self.directory.server() {
             let id = self.random.uuid_at(now);
-            let whisper = abroad::typing(&caller.account, &to, started, id);
-            self.directory.regions().whisper(&to.server, whisper);
+            let ephemeral = abroad::typing(&caller.account, &to, started, id);
+            self.directory.regions().whisper(&to.server, ephemeral);
             return Ok(());
         }
         let except = (to == caller.account).then_some(caller.device);

@@ -15,12 +15,13 @@ const WARN_BEFORE_MS: u64 = 14 * 24 * 3_600_000;
 /// How many looks lie between two warnings: about a day.
 const LOOKS_BETWEEN_WARNINGS: u32 = 24 * 60;
 
-/// Reads the certificate again on a hang-up, and when its files have changed.
+/// Reads the certificate again on a hang-up, and when its files have changed; tells `replaced`.
 pub(super) async fn watch(
     certificate: Arc<CurrentCertificate>,
     clock: Arc<dyn Clock>,
     mut hang_ups: Signal,
     stop: CancellationToken,
+    replaced: impl Fn(&CurrentCertificate) + Send,
 ) {
     let mut looks = interval(LOOK);
     let mut until_warning = 0;
@@ -35,6 +36,7 @@ pub(super) async fn watch(
             Ok(Ok(Reload::Unchanged)) => {}
             Ok(Ok(Reload::Replaced)) => {
                 until_warning = 0;
+                replaced(&certificate);
                 tracing::info!("the certificate was read again and is in use");
             }
             Ok(Err(failure)) => tracing::error!(

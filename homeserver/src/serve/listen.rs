@@ -18,6 +18,14 @@ pub(super) async fn clients(config: &Config) -> Result<Vec<TcpListener>, Failure
     Ok(listeners)
 }
 
+/// The listener for other regions, if there is to be one.
+pub(super) async fn federation(config: &Config) -> Result<Option<TcpListener>, Failure> {
+    match config.federation.listen {
+        Some(address) => bind(address, &table::FEDERATION_LISTEN).await.map(Some),
+        None => Ok(None),
+    }
+}
+
 /// The operator's listener, if there is to be one.
 pub(super) async fn operator(config: &Config) -> Result<Option<TcpListener>, Failure> {
     match config.operator {

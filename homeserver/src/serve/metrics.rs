@@ -4,11 +4,13 @@ use core::fmt::{Display, Write};
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use posthouse_client_api::Edge;
+use posthouse_crypto::sign::VerifyingKey;
 use posthouse_protocol::id::ServerName;
 use posthouse_storage_sql::SqlStore;
 use tokio_util::sync::CancellationToken;
 
-use crate::{region::Region, tls::CurrentCertificate};
+use super::federation::Running;
+use crate::{operator::Operator, region::Region, tls::CurrentCertificate};
 
 /// Where the numbers are.
 pub(super) struct Facts {
@@ -16,7 +18,13 @@ pub(super) struct Facts {
     pub(super) store: SqlStore,
     pub(super) region: Arc<Region>,
     pub(super) certificate: Option<Arc<CurrentCertificate>>,
+    /// The federation, if the region has one.
+    pub(super) abroad: Option<Arc<Running>>,
     pub(super) domain: ServerName,
+    /// Carries out what the operator orders.
+    pub(super) operator: Operator,
+    /// Shows that an order is the operator's.
+    pub(super) operator_key: VerifyingKey,
     /// Cancelled once the server stops.
     pub(super) draining: CancellationToken,
 }
@@ -34,6 +42,9 @@ pub(super) fn exposition(facts: &Facts) -> String {
     clients(&mut page, facts);
     messages(&mut page, facts);
     store(&mut page, facts);
+    if let Some(abroad) = &facts.abroad {
+        federation(&mut page, abroad);
+    }
     if let Some(certificate) = &facts.certificate {
         page.gauge(
             "posthouse_certificate_expires_timestamp_seconds",
@@ -111,6 +122,46 @@ fn store(page: &mut Page, facts: &Facts) {
         "posthouse_store_largest_commit",
         "Submissions in the largest commit since the start.",
         c.largest_commit,
+    );
+}
+
+fn federation(page: &mut Page, abroad: &Running) {
+    let observer = abroad.observer();
+    page.gauge(
+        "posthouse_federation_workers",
+        "Regions that this process delivers to just now.",
+        abroad.workers() as u64,
+    );
+    page.gauge(
+        "posthouse_federation_unreachable_regions",
+        "Regions that do not answer.",
+        observer.unreachable_regions() as u64,
+    );
+    let (seen, keys) = (observer.counters(), abroad.keys());
+    let counters = [
+        ("alarms", "Streams that needed the operator's eye.", &seen.alarms),
+        ("failed_messages", "Messages that other regions did not take.", &seen.failed),
+        ("documents", "Documents of other regions that were fetched.", &keys.fetched),
+        ("documents_refused", "Keys of other regions that were not believed.", &keys.not_believed),
+    ];
+    for (name, help, count) in counters {
+        page.counter(&format!("posthouse_federation_{name}_total"), help, count.load(Relaxed));
+    }
+    let c = abroad.counters();
+    let name = "posthouse_federation_requests_total";
+    page.head(name, "counter", "Requests of other regions, by route.");
+    for (route, count) in c.requests() {
+        page.sample(name, &format!("{{route=\"{route}\"}}"), count);
+    }
+    let name = "posthouse_federation_refusals_total";
+    page.head(name, "counter", "Requests of other regions that were refused, by code.");
+    for (code, count) in c.refusals() {
+        page.sample(name, &format!("{{code=\"{code}\"}}"), count);
+    }
+    page.gauge(
+        "posthouse_federation_certificate_expires_timestamp_seconds",
+        "When the certificate that other regions see expires.",
+        abroad.identity().current().expires().0 / 1000,
     );
 }
 

@@ -24,7 +24,12 @@ impl Signals {
             terminate: hear(SignalKind::terminate())?,
             interrupt: hear(SignalKind::interrupt())?,
         };
-        Ok(Self { stop, hang_up: hear(SignalKind::hangup())? })
+        Ok(Self { stop, hang_up: Self::hang_up()? })
+    }
+
+    /// SIGHUP, for one more who waits for it.
+    pub(super) fn hang_up() -> Result<Signal, Failure> {
+        hear(SignalKind::hangup())
     }
 }
 

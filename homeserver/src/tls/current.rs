@@ -56,6 +56,11 @@ impl CurrentCertificate {
         Ok(Self { files, domain, state, key: RwLock::new(key) })
     }
 
+    /// The certificate in use, with its key.
+    pub fn certified(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.key.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// When the certificate in use expires.
     pub fn expires(&self) -> Timestamp {
         self.state().expires
@@ -90,7 +95,7 @@ impl CurrentCertificate {
 impl ResolvesServerCert for CurrentCertificate {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         // Clients that ask for another name get the certificate too: their own check tells them.
-        Some(Arc::clone(&self.key.read().unwrap_or_else(PoisonError::into_inner)))
+        Some(self.certified())
     }
 }
 

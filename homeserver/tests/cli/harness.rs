@@ -113,6 +113,7 @@ impl Region {
         let mut command = posthouse(arguments);
         command.arg("--config").arg(self.path("posthouse.toml"));
         command.args(["--listen", "127.0.0.1:0", "--operator-listen", "127.0.0.1:0"]);
+        command.args(["--set", "federation.listen=off"]);
         command
     }
 

@@ -108,7 +108,7 @@ fn wrong_flags_are_explained() {
     };
     init("EU.example", &[]).failed(2, &["--domain", "lowercase", "posthouse init --help"]);
     init("localhost", &[]).failed(2, &["at least two labels"]);
-    init(DOMAIN, &["--registration", "invite"]).failed(2, &["invitations are not part"]);
+    init(DOMAIN, &["--registration", "friends"]).failed(2, &["\"invite\""]);
     init(DOMAIN, &["--database", "mysql://h/x"]).failed(2, &["--database", "sqlite:PATH"]);
     init(DOMAIN, &["--certificate", "acme"]).failed(2, &["private-ca", "request", "none"]);
     assert_eq!(contents(&region), []);
@@ -147,11 +147,11 @@ fn a_directory_that_cannot_be_written_is_named() {
     run(command).failed(1, &[&keys.display().to_string(), "cannot be written", "write access"]);
 }
 
-/// A file system of 64 KiB is too small for the database.
+/// A file system of 128 KiB is too small for the database.
 #[test]
 fn a_full_disk_is_named_and_nothing_stays() {
     let region = empty();
-    let script = "mount -t tmpfs -o size=64k none \"$1\" || exit 77\n\
+    let script = "mount -t tmpfs -o size=128k none \"$1\" || exit 77\n\
                   \"$2\" init --domain eu.example --dir \"$1\"\n\
                   code=$?\n\
                   ls -A \"$1\"\n\

@@ -1,7 +1,7 @@
 //! Rounds of messages, with servers killed in between.
 
 use std::{
-    net::SocketAddr,
+    net::{SocketAddr, UdpSocket},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -9,12 +9,14 @@ use std::{
     time::Duration,
 };
 
+use posthouse_federation::zone::Zone;
+use posthouse_protocol::id::ServerName;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::{runtime::Runtime, task::JoinSet, time::timeout};
 
 use crate::{
     device::Device,
-    server::{Place, Server},
+    server::{At, Place, Server},
 };
 
 /// Pairs of people who write to each other at the same time.
@@ -32,26 +34,41 @@ pub(crate) struct Rounds {
 }
 
 impl Rounds {
-    /// Runs them against as many servers of one region.
-    pub(crate) fn run(&self, place: &Place, servers: usize) {
+    /// Runs them against as many servers of each region. With two regions every pair has one person
+    /// in each; `dns` tells the regions where they are.
+    pub(crate) fn run(&self, places: &[Place], servers: usize, dns: Option<UdpSocket>) {
         // Each run differs from the others; the seed in the output makes it come again.
         let seed = rand::random_range(0..u64::MAX);
         println!("seed {seed}");
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let any = SocketAddr::from(([127, 0, 0, 1], 0));
-            let servers: Vec<Server> = (0..servers).map(|_| place.start(any)).collect();
+            let start = |place| (0..servers).map(move |_| (place, Place::start(place, At::any())));
+            let servers: Vec<(&Place, Server)> = places.iter().flat_map(start).collect();
             let runtime = Runtime::new().unwrap();
-            runtime.block_on(self.play(place, servers, StdRng::seed_from_u64(seed)));
+            runtime.block_on(async {
+                if let Some(dns) = dns {
+                    tokio::spawn(
+                        zone(&servers).serve(tokio::net::UdpSocket::from_std(dns).unwrap()),
+                    );
+                }
+                self.play(servers, StdRng::seed_from_u64(seed)).await;
+            });
         }));
         if let Err(panic) = outcome {
-            println!("{}", place.log());
+            for place in places {
+                println!("{}:\n{}", place.domain, place.log());
+            }
             std::panic::resume_unwind(panic);
         }
     }
 
-    async fn play(&self, place: &Place, mut servers: Vec<Server>, mut rng: StdRng) {
-        let addresses: Vec<SocketAddr> = servers.iter().map(|server| server.address).collect();
-        let mut devices = register(&addresses, &mut rng).await;
+    async fn play(&self, mut servers: Vec<(&Place, Server)>, mut rng: StdRng) {
+        let domains: Vec<&str> = servers.iter().map(|(place, _)| place.domain.as_str()).collect();
+        let at = |domain: &str| -> Vec<SocketAddr> {
+            let own = servers.iter().filter(|(place, _)| place.domain == domain);
+            own.map(|(_, server)| server.at.client).collect()
+        };
+        let homes = [at(domains[0]), at(domains[domains.len() - 1])];
+        let mut devices = register(&homes, &mut rng).await;
         let each = MESSAGES / devices.len();
         for round in 1..=self.rounds {
             let answers = Arc::new(AtomicUsize::new(0));
@@ -72,9 +89,9 @@ impl Rounds {
                     // Between two answers too, not only right behind one.
                     tokio::time::sleep(Duration::from_micros(rng.random_range(0..20_000))).await;
                     let victim = rng.random_range(0..servers.len());
-                    let address = servers[victim].address;
-                    servers[victim].kill();
-                    servers[victim] = place.start(address);
+                    let (place, server) = &mut servers[victim];
+                    server.kill();
+                    *server = place.start(server.at);
                 }
                 let mut back = tasks.join_all().await;
                 back.sort_unstable_by_key(|(number, _)| *number);
@@ -101,11 +118,20 @@ async fn reach(answers: &AtomicUsize, moment: usize) {
     }
 }
 
-async fn register(addresses: &[SocketAddr], rng: &mut StdRng) -> Vec<Device> {
+/// Where the regions are.
+fn zone(servers: &[(&Place, Server)]) -> Zone {
+    Zone::new(
+        servers.iter().map(|(place, server)| {
+            (ServerName::parse(&place.domain).unwrap(), server.at.federation)
+        }),
+    )
+}
+
+async fn register(homes: &[Vec<SocketAddr>; 2], rng: &mut StdRng) -> Vec<Device> {
     let mut devices = Vec::new();
     for pair in 0..PAIRS {
         let mut couple = Vec::new();
-        for name in ["one", "other"] {
+        for (name, addresses) in ["one", "other"].into_iter().zip(homes) {
             let own = StdRng::from_rng(rng);
             let tag: u32 = rng.random_range(0..u32::MAX);
             couple.push(Device::register(&format!("{name}{pair}.{tag:x}"), addresses, own).await);

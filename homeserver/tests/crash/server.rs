@@ -1,37 +1,44 @@
-//! A region on disk, and servers of it as processes that can be killed.
+//! Regions on disk, and servers of them as processes that can be killed.
 
 use std::{
     fs::OpenOptions,
     io::{BufRead, BufReader},
     net::SocketAddr,
-    path::Path,
     process::{Child, Command, Stdio},
 };
 
 use tempfile::TempDir;
 
-/// The domain of the tests' region.
-const DOMAIN: &str = "eu.example";
-
 /// A region on disk; its log stays readable as long as it lives.
 pub(crate) struct Place {
-    dir: TempDir,
+    pub(crate) dir: TempDir,
+    /// Its name.
+    pub(crate) domain: String,
+    /// What `serve` is told by --set.
+    pub(crate) settings: Vec<String>,
+}
+
+/// Where a server listens; port 0 lets the system choose.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct At {
+    /// For clients.
+    pub(crate) client: SocketAddr,
+    /// For other regions, in a region that federates.
+    pub(crate) federation: SocketAddr,
+}
+
+impl At {
+    /// Wherever there is room.
+    pub(crate) fn any() -> Self {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self { client: any, federation: any }
+    }
 }
 
 impl Place {
-    /// A new region; `flags` are for `posthouse init`.
-    pub(crate) fn new(flags: &[&str]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let mut init = posthouse("init");
-        init.args(["--domain", DOMAIN, "--registration", "open", "--certificate", "none"]);
-        let output = init.arg("--dir").arg(dir.path()).args(flags).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Self { dir }
-    }
-
-    /// Starts a server on this address; port 0 lets the system choose.
-    pub(crate) fn start(&self, address: SocketAddr) -> Server {
-        Server::start(self.dir.path(), address)
+    /// Starts a server.
+    pub(crate) fn start(&self, at: At) -> Server {
+        Server::start(self, at)
     }
 
     /// What the servers have logged.
@@ -43,22 +50,32 @@ impl Place {
 /// A running server; killed when dropped.
 pub(crate) struct Server {
     child: Child,
-    /// Where clients connect.
-    pub(crate) address: SocketAddr,
+    /// Where it listens.
+    pub(crate) at: At,
 }
 
 impl Server {
-    fn start(dir: &Path, address: SocketAddr) -> Self {
+    fn start(place: &Place, at: At) -> Self {
+        let dir = place.dir.path();
         let log = OpenOptions::new().create(true).append(true).open(dir.join("serve.log")).unwrap();
         let mut command = posthouse("serve");
         command.arg("--config").arg(dir.join("posthouse.toml"));
-        command.args(["--listen", &address.to_string(), "--operator-listen", "off"]);
+        command.args(["--listen", &at.client.to_string(), "--operator-listen", "off"]);
+        if !place.settings.is_empty() {
+            command.args(["--set", &format!("federation.listen={}", at.federation)]);
+        }
+        for setting in &place.settings {
+            command.args(["--set", setting]);
+        }
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let mut listening = None;
+        let (mut client, mut federation) = (None, None);
         let mut is_ready = false;
         for line in BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok) {
             if let Some(url) = line.strip_prefix("listening client http://") {
-                listening = url.parse().ok();
+                client = url.parse().ok();
+            }
+            if let Some(address) = line.strip_prefix("listening federation ") {
+                federation = address.parse().ok();
             }
             if line.starts_with("ready ") {
                 is_ready = true;
@@ -66,8 +83,12 @@ impl Server {
             }
         }
         // Made first, so that the process is ended whatever comes.
-        let server = Self { child, address: listening.unwrap_or(address) };
-        assert!(is_ready && listening.is_some(), "the server did not start");
+        let open = At {
+            client: client.unwrap_or(at.client),
+            federation: federation.unwrap_or(at.federation),
+        };
+        let server = Self { child, at: open };
+        assert!(is_ready && client.is_some(), "the server did not start: {}", place.log());
         server
     }
 
@@ -86,8 +107,14 @@ impl Drop for Server {
     }
 }
 
+/// Runs a command to its end.
+pub(crate) fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// The binary, in a clean environment.
-fn posthouse(command: &str) -> Command {
+pub(crate) fn posthouse(command: &str) -> Command {
     let mut posthouse = Command::new(env!("CARGO_BIN_EXE_posthouse"));
     posthouse.arg(command).env_clear().stdin(Stdio::null());
     posthouse

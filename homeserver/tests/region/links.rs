@@ -1,10 +1,10 @@
 //! Linking a device by a code: what each side is told, once, and who is told nothing.
 
-use posthouse_protocol::rest::SessionTokens;
+use posthouse_protocol::rest::{Pin, Secret, SessionTokens, SetPin};
 use serde_json::{Value, json};
 
 use super::{
-    device::Device,
+    device::{Device, PASSWORD},
     home::Home,
     keyring::{Answer, call, devices},
 };
@@ -24,7 +24,16 @@ async fn start(home: &Home) -> Started {
 }
 
 async fn approve(home: &Home, by: &Device, id: &str, registration_id: u32) -> Answer {
-    let request = json!({"registration_id": registration_id, "message": "c2VhbGVk"});
+    approve_with(home, by, id, (registration_id, Value::Null)).await
+}
+
+async fn approve_with(
+    home: &Home,
+    by: &Device,
+    id: &str,
+    (registration_id, pin): (u32, Value),
+) -> Answer {
+    let request = json!({"registration_id": registration_id, "message": "c2VhbGVk", "pin": pin});
     call(home, "POST", &format!("/v1/links/{id}"), Some(by.token()), Some(request)).await
 }
 
@@ -131,4 +140,37 @@ async fn an_account_that_is_full_links_no_more() {
     let link = start(&home).await;
     let answer = approve(&home, &phone, &link.id, 77).await;
     assert_eq!((answer.status, answer.code()), (409, "too_many"));
+}
+
+#[tokio::test]
+async fn a_pin_is_asked_for_where_one_is_set() {
+    let home = Home::start().await;
+    let (ada, ben) = (Device::register(&home, "ada").await, Device::register(&home, "ben").await);
+    let pin = |digits: &str| Pin::parse(Secret(digits.into())).unwrap();
+    let set = SetPin { current_password: Secret(PASSWORD.into()), pin: pin("271828") };
+    ada.api.set_pin(ada.token(), &set).await.unwrap();
+    let link = start(&home).await;
+    let with = async |by, pin: Value| approve_with(&home, by, &link.id, (77, pin)).await;
+    let answer = with(&ada, Value::Null).await;
+    assert_eq!((answer.status, answer.code()), (403, "pin_required"));
+    for wrong in ["271829", "", "two seven one"] {
+        let answer = with(&ada, json!(wrong)).await;
+        assert_eq!((answer.status, answer.code()), (401, "wrong_code"), "{wrong:?}");
+    }
+    assert_eq!(devices(&home, &ada).await.len(), 1, "nobody was let in");
+    assert_eq!(with(&ada, json!("271828")).await.status, 201);
+    assert_eq!(result(&home, &link.id, &link.secret).await.body["status"], "linked");
+    // Tries are counted also if there is no such link: the PIN cannot be guessed by them.
+    let unknown = "01890a5d-ac96-774b-bcce-b302099a8057";
+    for _ in 0..5 {
+        let answer = approve_with(&home, &ada, unknown, (77, json!("000000"))).await;
+        assert_eq!(answer.code(), "wrong_code");
+    }
+    let answer = approve_with(&home, &ada, unknown, (77, json!("271828"))).await;
+    assert_eq!((answer.code(), answer.retry_after), ("rate_limited", Some(60)));
+    // Another account has none, and may say one all the same.
+    for pin in [Value::Null, json!("271828")] {
+        let link = start(&home).await;
+        assert_eq!(approve_with(&home, &ben, &link.id, (77, pin)).await.status, 201);
+    }
 }

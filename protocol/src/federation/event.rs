@@ -13,6 +13,9 @@ use crate::{
     time::{Stamp, Timestamp},
 };
 
+/// The key of [`Event::encrypted`]: a reader that does not know it may skip it.
+const ENCRYPTED: u64 = 128;
+
 /// An event without its id and sender, which stand in its record.
 ///
 /// Accounts are UUIDs alone: the sender's server is the envelope's origin and the recipients'
@@ -54,6 +57,9 @@ pub struct Event {
     pub group: Option<GroupId>,
     /// What it carries, opaque here.
     pub bodies: Vec<EventBody>,
+    /// Whether the sending client says that a message's content is ciphertext; see
+    /// [`super::message`].
+    pub encrypted: Option<bool>,
 }
 
 /// A body: for everybody, or for one device.
@@ -175,6 +181,7 @@ impl Event {
             content_type: None,
             group: None,
             bodies: Vec::new(),
+            encrypted: None,
         }
     }
 
@@ -222,6 +229,9 @@ impl Event {
         let bodies = fields.key(17).array(self.bodies.len());
         for body in &self.bodies {
             body.write(bodies);
+        }
+        if let Some(encrypted) = self.encrypted {
+            fields.key(ENCRYPTED).bool(encrypted);
         }
         fields.finish()
     }
@@ -308,6 +318,7 @@ struct Raw {
     content_type: Option<String>,
     group: Option<GroupId>,
     bodies: Option<Vec<EventBody>>,
+    encrypted: Option<bool>,
 }
 
 impl Raw {
@@ -344,6 +355,7 @@ impl Raw {
                 self.group = Some(group);
             }
             17 => self.bodies = Some(reader.list(limits::MAX_BODIES, EventBody::read)?),
+            ENCRYPTED => self.encrypted = Some(reader.bool()?),
             other => reader.unknown(other)?,
         }
         Ok(())
@@ -383,6 +395,7 @@ impl Raw {
             content_type: self.content_type,
             group: self.group,
             bodies,
+            encrypted: self.encrypted,
         })
     }
 }

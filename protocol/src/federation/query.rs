@@ -1,98 +1,100 @@
-//! Questions that are answered at once: `POST /federation/v1/query/resolve`
-//! (docs/spec/federation.md, "Queries").
+//! Questions that are answered at once (docs/spec/federation.md, "Queries"): which account has a
+//! handle (`POST /federation/v1/query/resolve`), and whether the other end is who it says, with
+//! which clock (`POST /federation/v1/echo`).
 //!
 //! ```text
 //! signed query = [ query: bstr, signature: bstr (64) ]
-//! signature    = Ed25519 over "posthouse query v1" ‖ 00 ‖ query
+//! signature    = Ed25519 over label ‖ 00 ‖ query; the label is "posthouse query v1" for handles,
+//!                "posthouse echo v1" for echoes, "posthouse echo answer v1" for their answers
 //! ```
 
-use posthouse_crypto::sign::{KeyError, SIGNATURE_LEN, SigningKey, VerifyingKey};
 use uuid::Uuid;
 
 use super::{
-    cbor::{CborError, Fault, Fields, Reader, Writer},
+    cbor::{CborError, Fields, Reader, Writer},
     header::{read_server, read_version},
     keys::KeyId,
-    limits, version,
+    limits,
+    signed::{Signable, Signed},
+    version,
 };
 use crate::{
     id::{HandleName, ServerName},
     time::Timestamp,
 };
 
-const LABEL: &[u8] = b"posthouse query v1\0";
+/// What is asked: key 6 of a query.
+pub trait Question: Sized {
+    /// See [`Signable::LABEL`].
+    const LABEL: &'static [u8];
 
-/// Which account has this handle?
+    /// Writes the question.
+    fn write(&self, writer: &mut Writer);
+
+    /// Reads the question.
+    ///
+    /// # Errors
+    /// [`CborError`] with the place and the rule that is broken.
+    fn read(reader: &mut Reader<'_>) -> Result<Self, CborError>;
+}
+
+/// Which account has the handle with this local part?
+impl Question for HandleName {
+    const LABEL: &'static [u8] = b"posthouse query v1\0";
+
+    fn write(&self, writer: &mut Writer) {
+        writer.text(self.as_str());
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, CborError> {
+        let text = reader.text(Self::MAX_LEN)?;
+        Self::parse(text).map_err(|err| reader.invalid(err.why))
+    }
+}
+
+/// What an echo sends there and back: random bytes that were never used before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Nonce(pub [u8; 16]);
+
+/// Are you there, and who are you?
+impl Question for Nonce {
+    const LABEL: &'static [u8] = b"posthouse echo v1\0";
+
+    fn write(&self, writer: &mut Writer) {
+        writer.bytes(&self.0);
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, CborError> {
+        reader.fixed().map(Self)
+    }
+}
+
+/// A question from one server to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ResolveQuery {
+pub struct Query<Q> {
     /// Who asks.
     pub origin: ServerName,
-    /// Who is asked: the region that owns the handle.
+    /// Who is asked; for a handle the region that owns it.
     pub destination: ServerName,
     /// The asker's clock; more than [`limits::FRESHNESS_MS`] off is refused.
     pub created: Timestamp,
     /// The asker's key.
     pub signing_key: KeyId,
-    /// The handle's local part.
-    pub handle: HandleName,
+    /// What is asked.
+    pub question: Q,
 }
 
-/// A query as it came: its signature has not been checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SignedQuery {
-    query: ResolveQuery,
-    bytes: Vec<u8>,
-    signature: [u8; SIGNATURE_LEN],
-}
+/// Which account has a handle?
+pub type ResolveQuery = Query<HandleName>;
+/// A [`ResolveQuery`] with its signature.
+pub type SignedQuery = Signed<ResolveQuery>;
+/// A probe of the other end; answered by an [`EchoAnswer`].
+pub type EchoQuery = Query<Nonce>;
 
-impl SignedQuery {
-    /// Signs a query; `signing_key` is set to the key's id.
-    pub fn sign(mut query: ResolveQuery, key: &SigningKey) -> Self {
-        query.signing_key = KeyId::of_signing(&key.verifying_key());
-        let bytes = query.encode();
-        let signature = key.sign(&signed_text(&bytes));
-        Self { query, bytes, signature }
-    }
+impl<Q: Question> Signable for Query<Q> {
+    const LABEL: &'static [u8] = Q::LABEL;
+    const MAX_LEN: usize = limits::MAX_QUERY;
 
-    /// The bytes on the wire.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut writer = Writer::default();
-        writer.array(2).bytes(&self.bytes).bytes(&self.signature);
-        writer.finish()
-    }
-
-    /// Parses a query of at most [`limits::MAX_QUERY`] bytes.
-    ///
-    /// # Errors
-    /// [`CborError`] with the place and the rule that is broken.
-    pub fn decode(bytes: &[u8]) -> Result<Self, CborError> {
-        let mut reader = Reader::new(bytes);
-        if bytes.len() > limits::MAX_QUERY {
-            return Err(reader.fault(Fault::TooLong));
-        }
-        reader.array_of(2)?;
-        let inner = reader.bytes(limits::MAX_QUERY)?;
-        let signature = reader.fixed()?;
-        reader.finish()?;
-        Ok(Self { query: ResolveQuery::decode(inner)?, bytes: inner.to_vec(), signature })
-    }
-
-    /// Whose key is said to have signed.
-    pub fn claimed_signer(&self) -> (&ServerName, KeyId) {
-        (&self.query.origin, self.query.signing_key)
-    }
-
-    /// Checks the signature and gives the query.
-    ///
-    /// # Errors
-    /// [`KeyError::BadSignature`].
-    pub fn verify(self, key: &VerifyingKey) -> Result<ResolveQuery, KeyError> {
-        key.verify(&signed_text(&self.bytes), &self.signature)?;
-        Ok(self.query)
-    }
-}
-
-impl ResolveQuery {
     fn encode(&self) -> Vec<u8> {
         let mut fields = Fields::default();
         fields.key(1).uint(version::ENVELOPE.into());
@@ -100,13 +102,13 @@ impl ResolveQuery {
         fields.key(3).text(self.destination.as_str());
         fields.key(4).uint(self.created.0);
         fields.key(5).bytes(&self.signing_key.0);
-        fields.key(6).text(self.handle.as_str());
+        self.question.write(fields.key(6));
         fields.finish()
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, CborError> {
         let (mut version, mut origin, mut destination) = (None, None, None);
-        let (mut created, mut signing_key, mut handle) = (None, None, None);
+        let (mut created, mut signing_key, mut question) = (None, None, None);
         let mut reader = Reader::new(bytes);
         reader.map(|reader, key| {
             match key {
@@ -115,11 +117,7 @@ impl ResolveQuery {
                 3 => destination = Some(read_server(reader)?),
                 4 => created = Some(Timestamp(reader.uint()?)),
                 5 => signing_key = Some(KeyId(reader.fixed()?)),
-                6 => {
-                    let text = reader.text(HandleName::MAX_LEN)?;
-                    let name = HandleName::parse(text).map_err(|err| reader.invalid(err.why))?;
-                    handle = Some(name);
-                }
+                6 => question = Some(Q::read(reader)?),
                 other => reader.unknown(other)?,
             }
             Ok(())
@@ -130,10 +128,18 @@ impl ResolveQuery {
             destination: reader.require(destination, "destination")?,
             created: reader.require(created, "created")?,
             signing_key: reader.require(signing_key, "signing key")?,
-            handle: reader.require(handle, "handle")?,
+            question: reader.require(question, "question")?,
         };
         reader.finish()?;
         Ok(query)
+    }
+
+    fn signer(&self) -> (&ServerName, KeyId) {
+        (&self.origin, self.signing_key)
+    }
+
+    fn set_signing_key(&mut self, id: KeyId) {
+        self.signing_key = id;
     }
 }
 
@@ -179,51 +185,129 @@ impl ResolveAnswer {
     }
 }
 
-fn signed_text(query: &[u8]) -> Vec<u8> {
-    [LABEL, query].concat()
+/// The answer to an [`EchoQuery`]. Unlike other answers it is signed: it proves that the answerer
+/// holds the signing key of its document, and tells its clock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EchoAnswer {
+    /// Who answers: the destination of the query.
+    pub from: ServerName,
+    /// For whom: the origin of the query.
+    pub to: ServerName,
+    /// The answerer's clock.
+    pub created: Timestamp,
+    /// The answerer's key.
+    pub signing_key: KeyId,
+    /// The nonce of the query.
+    pub nonce: Nonce,
+}
+
+impl Signable for EchoAnswer {
+    const LABEL: &'static [u8] = b"posthouse echo answer v1\0";
+    const MAX_LEN: usize = limits::MAX_QUERY;
+
+    fn encode(&self) -> Vec<u8> {
+        let mut fields = Fields::default();
+        fields.key(1).uint(version::ENVELOPE.into());
+        fields.key(2).text(self.from.as_str());
+        fields.key(3).text(self.to.as_str());
+        fields.key(4).uint(self.created.0);
+        fields.key(5).bytes(&self.signing_key.0);
+        fields.key(6).bytes(&self.nonce.0);
+        fields.finish()
+    }
+
+    /// The fields are those of an [`EchoQuery`] with the ends exchanged.
+    fn decode(bytes: &[u8]) -> Result<Self, CborError> {
+        let like = EchoQuery::decode(bytes)?;
+        let EchoQuery { origin, destination, created, signing_key, question } = like;
+        Ok(Self { from: origin, to: destination, created, signing_key, nonce: question })
+    }
+
+    fn signer(&self) -> (&ServerName, KeyId) {
+        (&self.from, self.signing_key)
+    }
+
+    fn set_signing_key(&mut self, id: KeyId) {
+        self.signing_key = id;
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use posthouse_crypto::sign::SigningKey;
     use proptest::prelude::*;
 
     use super::*;
 
-    fn signed() -> (SignedQuery, SigningKey) {
-        let key = SigningKey::from_seed(&[3; 32]);
-        let query = ResolveQuery {
+    fn key() -> SigningKey {
+        SigningKey::from_seed(&[3; 32])
+    }
+
+    fn query<Q>(question: Q) -> Query<Q> {
+        Query {
             origin: ServerName::parse("north.test").unwrap(),
             destination: ServerName::parse("south.test").unwrap(),
             created: Timestamp(1_700_000_000_000),
             signing_key: KeyId([0; 8]),
-            handle: HandleName::parse("alice").unwrap(),
-        };
-        (SignedQuery::sign(query, &key), key)
+            question,
+        }
+    }
+
+    fn signed() -> SignedQuery {
+        Signed::sign(query(HandleName::parse("alice").unwrap()), &key())
+    }
+
+    fn answer() -> EchoAnswer {
+        let Query { origin, destination, created, signing_key, question } =
+            query(Nonce([0x5a; 16]));
+        EchoAnswer { from: destination, to: origin, created, signing_key, nonce: question }
     }
 
     #[test]
     fn round_trips() {
-        let (query, key) = signed();
-        let decoded = SignedQuery::decode(&query.encode()).unwrap();
-        assert_eq!(decoded, query);
-        assert_eq!(decoded.verify(&key.verifying_key()).unwrap().handle.as_str(), "alice");
+        let decoded = SignedQuery::decode(&signed().encode()).unwrap();
+        assert_eq!(decoded, signed());
+        let verified = decoded.verify(&key().verifying_key()).unwrap().into_value();
+        assert_eq!(verified.question.as_str(), "alice");
         for account in [None, Some(Uuid::from_u128(7))] {
             let answer = ResolveAnswer { account, remember_for: 300 };
             assert_eq!(ResolveAnswer::decode(&answer.encode()), Ok(answer));
         }
+        let echo = Signed::sign(query(Nonce([0x5a; 16])), &key());
+        assert_eq!(Signed::<EchoQuery>::decode(&echo.encode()).as_ref(), Ok(&echo));
+        let answer = Signed::sign(answer(), &key());
+        assert_eq!(Signed::<EchoAnswer>::decode(&answer.encode()).as_ref(), Ok(&answer));
+    }
+
+    #[test]
+    fn a_signature_of_one_kind_is_none_of_another() {
+        // An echo and its answer have the same form: only the label tells them apart.
+        let echo = Signed::sign(query(Nonce([0x5a; 16])), &key()).encode();
+        let turned = Signed::<EchoAnswer>::decode(&echo).unwrap();
+        assert!(turned.verify(&key().verifying_key()).is_err());
+        let answer = Signed::sign(answer(), &key()).encode();
+        let turned = Signed::<EchoQuery>::decode(&answer).unwrap();
+        assert!(turned.verify(&key().verifying_key()).is_err());
     }
 
     proptest! {
         #[test]
         fn a_changed_bit_is_noticed(at: prop::sample::Index, bit in 0_u8..8, noise: Vec<u8>) {
-            let (query, key) = signed();
-            let mut bytes = query.encode();
-            let at = at.index(bytes.len());
-            bytes[at] ^= 1 << bit;
-            if let Ok(changed) = SignedQuery::decode(&bytes) {
-                prop_assert!(changed.verify(&key.verifying_key()).is_err());
+            let change = |mut bytes: Vec<u8>| {
+                let at = at.index(bytes.len());
+                bytes[at] ^= 1 << bit;
+                bytes
+            };
+            let answer = Signed::sign(answer(), &key()).encode();
+            let key = key().verifying_key();
+            if let Ok(changed) = SignedQuery::decode(&change(signed().encode())) {
+                prop_assert!(changed.verify(&key).is_err());
+            }
+            if let Ok(changed) = Signed::<EchoAnswer>::decode(&change(answer)) {
+                prop_assert!(changed.verify(&key).is_err());
             }
             let _ = SignedQuery::decode(&noise);
+            let _ = Signed::<EchoAnswer>::decode(&noise);
             let _ = ResolveAnswer::decode(&noise);
         }
     }

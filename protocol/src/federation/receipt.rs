@@ -6,21 +6,19 @@
 //! signature      = Ed25519 over "posthouse receipt v1" ‖ 00 ‖ receipt
 //! ```
 
-use posthouse_crypto::sign::{KeyError, SIGNATURE_LEN, SigningKey, VerifyingKey};
 use uuid::Uuid;
 
 use super::{
-    cbor::{CborError, Fault, Fields, Reader, Writer},
+    cbor::{CborError, Fault, Fields, Reader},
     envelope::EnvelopeDigest,
     header::{read_server, read_version},
     keys::KeyId,
     limits,
+    signed::{Signable, Signed, Verified},
     stream::{Incarnation, PerLane, Position, Standing, read_lanes, write_lanes},
     version,
 };
 use crate::{id::ServerName, time::Timestamp};
-
-const LABEL: &[u8] = b"posthouse receipt v1\0";
 
 /// What a destination signs for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,12 +114,15 @@ pub enum RejectionReason {
     UnknownRecipient,
     /// Its kind or payload version is not known here.
     Unsupported,
+    /// The recipient's inbox is full.
+    QueueFull,
     /// A reason that this version does not know.
     Other(u8),
 }
 
 impl RejectionReason {
-    fn number(self) -> u8 {
+    /// The number on the wire.
+    pub fn number(self) -> u8 {
         match self {
             Self::Expired => 1,
             Self::Malformed => 2,
@@ -129,11 +130,13 @@ impl RejectionReason {
             Self::TooLarge => 4,
             Self::UnknownRecipient => 5,
             Self::Unsupported => 6,
+            Self::QueueFull => 7,
             Self::Other(number) => number,
         }
     }
 
-    fn from_number(number: u8) -> Self {
+    /// The reason of a number.
+    pub fn from_number(number: u8) -> Self {
         match number {
             1 => Self::Expired,
             2 => Self::Malformed,
@@ -141,12 +144,16 @@ impl RejectionReason {
             4 => Self::TooLarge,
             5 => Self::UnknownRecipient,
             6 => Self::Unsupported,
+            7 => Self::QueueFull,
             other => Self::Other(other),
         }
     }
 }
 
-impl Receipt {
+impl Signable for Receipt {
+    const LABEL: &'static [u8] = b"posthouse receipt v1\0";
+    const MAX_LEN: usize = limits::MAX_RECEIPT;
+
     fn encode(&self) -> Vec<u8> {
         let mut fields = Fields::default();
         fields.key(1).uint(version::ENVELOPE.into());
@@ -176,71 +183,25 @@ impl Receipt {
         reader.finish()?;
         Ok(receipt)
     }
-}
 
-/// A receipt as it came: its signature has not been checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SignedReceipt {
-    receipt: Receipt,
-    bytes: Vec<u8>,
-    signature: [u8; SIGNATURE_LEN],
-}
-
-impl SignedReceipt {
-    /// Signs a receipt; `signing_key` is set to the key's id.
-    pub fn sign(mut receipt: Receipt, key: &SigningKey) -> Self {
-        receipt.signing_key = KeyId::of_signing(&key.verifying_key());
-        let bytes = receipt.encode();
-        let signature = key.sign(&signed_text(&bytes));
-        Self { receipt, bytes, signature }
+    fn signer(&self) -> (&ServerName, KeyId) {
+        (&self.from, self.signing_key)
     }
 
-    /// The bytes on the wire.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut writer = Writer::default();
-        writer.array(2).bytes(&self.bytes).bytes(&self.signature);
-        writer.finish()
-    }
-
-    /// Parses a receipt of at most [`limits::MAX_RECEIPT`] bytes.
-    ///
-    /// # Errors
-    /// [`CborError`] with the place and the rule that is broken.
-    pub fn decode(bytes: &[u8]) -> Result<Self, CborError> {
-        let mut reader = Reader::new(bytes);
-        if bytes.len() > limits::MAX_RECEIPT {
-            return Err(reader.fault(Fault::TooLong));
-        }
-        reader.array_of(2)?;
-        let inner = reader.bytes(limits::MAX_RECEIPT)?;
-        let signature = reader.fixed()?;
-        reader.finish()?;
-        Ok(Self { receipt: Receipt::decode(inner)?, bytes: inner.to_vec(), signature })
-    }
-
-    /// Whose key is said to have signed.
-    pub fn claimed_signer(&self) -> (&ServerName, KeyId) {
-        (&self.receipt.from, self.receipt.signing_key)
-    }
-
-    /// Checks the signature and gives the receipt.
-    ///
-    /// # Errors
-    /// [`KeyError::BadSignature`].
-    pub fn verify(self, key: &VerifyingKey) -> Result<VerifiedReceipt, KeyError> {
-        key.verify(&signed_text(&self.bytes), &self.signature)?;
-        Ok(VerifiedReceipt(self.receipt))
+    fn set_signing_key(&mut self, id: KeyId) {
+        self.signing_key = id;
     }
 }
 
+/// A receipt with its signature, which has not been checked.
+pub type SignedReceipt = Signed<Receipt>;
 /// A receipt whose signature was checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VerifiedReceipt(Receipt);
+pub type VerifiedReceipt = Verified<Receipt>;
 
 impl VerifiedReceipt {
     /// What was signed.
     pub fn receipt(&self) -> &Receipt {
-        &self.0
+        self.value()
     }
 }
 
@@ -306,10 +267,6 @@ fn read_rejection(reader: &mut Reader<'_>) -> Result<Rejection, CborError> {
     let id = Uuid::from_bytes(reader.fixed()?);
     let reason = u8::try_from(reader.uint()?).map_err(|_| reader.fault(Fault::TooLong))?;
     Ok(Rejection { sequence, id, reason: RejectionReason::from_number(reason) })
-}
-
-fn signed_text(receipt: &[u8]) -> Vec<u8> {
-    [LABEL, receipt].concat()
 }
 
 #[cfg(test)]

@@ -63,7 +63,8 @@ pub enum VoidReason {
 }
 
 impl VoidReason {
-    fn number(self) -> u8 {
+    /// The number on the wire.
+    pub fn number(self) -> u8 {
         match self {
             Self::NotKept => 1,
             Self::Refused => 2,
@@ -71,7 +72,8 @@ impl VoidReason {
         }
     }
 
-    fn from_number(number: u8) -> Self {
+    /// The reason of a number.
+    pub fn from_number(number: u8) -> Self {
         match number {
             1 => Self::NotKept,
             2 => Self::Refused,

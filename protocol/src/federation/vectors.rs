@@ -24,9 +24,10 @@ use super::{
         tests::{entry, first, key},
     },
     keys::KeyId,
-    query::{ResolveQuery, SignedQuery},
+    query::{EchoAnswer, EchoQuery, Nonce, ResolveQuery, SignedQuery},
     receipt::{Outcome, Receipt, Rejection, RejectionReason, SignedReceipt},
     record::{self, EventRecord, Record, Void, VoidReason},
+    signed::Signed,
     stream::{Incarnation, Lane, PerLane, Position, RunningHash, Standing},
 };
 use crate::{
@@ -119,6 +120,7 @@ fn message() -> Event {
                 kind: 2,
             }),
         }],
+        encrypted: Some(true),
         ..Event::new(EventKind::Message, EventClass::Message)
     }
 }
@@ -248,7 +250,21 @@ fn receipts() -> Value {
         destination: south(),
         created: Timestamp(1_700_000_000_000),
         signing_key: KeyId([0; 8]),
-        handle: HandleName::parse("alice").unwrap(),
+        question: HandleName::parse("alice").unwrap(),
+    };
+    let echo = EchoQuery {
+        origin: north(),
+        destination: south(),
+        created: Timestamp(1_700_000_000_000),
+        signing_key: KeyId([0; 8]),
+        question: Nonce([0x5a; 16]),
+    };
+    let echo_answer = EchoAnswer {
+        from: south(),
+        to: north(),
+        created: Timestamp(1_700_000_000_250),
+        signing_key: KeyId([0; 8]),
+        nonce: Nonce([0x5a; 16]),
     };
     let key = SigningKey::from_seed(&[3; 32]);
     json!({
@@ -257,6 +273,8 @@ fn receipts() -> Value {
         "accepted": hex(&SignedReceipt::sign(receipt, &key).encode()),
         "gap_and_nothing_known": hex(&SignedReceipt::sign(refused, &key).encode()),
         "resolve_query": hex(&SignedQuery::sign(query, &key).encode()),
+        "echo": hex(&Signed::sign(echo, &key).encode()),
+        "echo_answer": hex(&Signed::sign(echo_answer, &key).encode()),
     })
 }
 

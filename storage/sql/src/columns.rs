@@ -43,6 +43,11 @@ pub(crate) fn lane_code(lane: Lane) -> i64 {
     }
 }
 
+/// Reads what [`lane_code`] wrote.
+pub(crate) fn lane(code: i64) -> Option<Lane> {
+    Lane::ALL.into_iter().find(|lane| lane_code(*lane) == code)
+}
+
 /// `outbox.state` of an entry that is as it was queued.
 pub(crate) const OUTBOX_QUEUED: i64 = 0;
 

@@ -9,7 +9,7 @@ pub(crate) mod sqlite;
 
 pub(crate) use args::Args;
 pub(crate) use row::{Fields, Row};
-pub(crate) use script::{Answers, Script};
+pub(crate) use script::{Answers, Script, Slot};
 
 use std::sync::Arc;
 
@@ -66,6 +66,15 @@ impl Db {
         match &self.kind {
             Kind::Sqlite(sqlite) => sqlite.close().await,
             Kind::Postgres(postgres) => postgres.pool().close().await,
+        }
+    }
+
+    /// Empties SQLite's log into the database file, as far as no reader needs it: what was deleted is
+    /// then in neither. PostgreSQL looks after its log itself.
+    pub(crate) async fn empty_log(&self) -> Result<(), Failure> {
+        match &self.kind {
+            Kind::Sqlite(sqlite) => sqlite.empty_log().await,
+            Kind::Postgres(_) => Ok(()),
         }
     }
 

@@ -32,7 +32,7 @@ use crate::{
     store::SqlStore,
 };
 
-pub(crate) use notices::{Stored as StoredNotice, parse as parse_notice};
+pub(crate) use notices::{Stored as StoredNotice, parse as parse_notice, slots_about};
 
 #[cfg(test)]
 pub(crate) static LISTS: [(&str, &[(&str, &Statement)]); 4] = [
@@ -44,11 +44,12 @@ pub(crate) static LISTS: [(&str, &[(&str, &Statement)]); 4] = [
 
 statements! {
     IDENTITY = Statement::new(
-        "SELECT identity_key, list_version, device_list FROM accounts WHERE id = ?",
+        "SELECT identity_key, list_version, device_list FROM accounts
+        WHERE id = ? AND state < 2",
     );
     LOCK_IDENTITY = Statement::new(
-        "SELECT identity_key, list_version, device_list FROM accounts WHERE id = ?
-        /*pg:FOR UPDATE*/",
+        "SELECT identity_key, list_version, device_list FROM accounts
+        WHERE id = ? AND state < 2 /*pg:FOR UPDATE*/",
     );
     SET_IDENTITY = Statement::new(
         "UPDATE accounts SET identity_key = ?, device_list = NULL WHERE id = ?",

@@ -9,7 +9,7 @@ use posthouse_storage::{
 use uuid::Uuid;
 
 use crate::{
-    db::Tx,
+    db::{Row, Script, Slot},
     failure::Failure,
     statement::{Statement, statements},
     store::SqlStore,
@@ -32,26 +32,39 @@ statements! {
     RELEASE = Statement::new(
         "UPDATE leases SET holder = NULL, expires_at = 0 WHERE name = ? AND fence = ?",
     );
+    LOOK = Statement::new("SELECT fence FROM leases WHERE name = ? AND holder IS NOT NULL");
     /// Whoever would take the lease waits for the transaction that writes under it.
     HELD = Statement::new(
         "SELECT fence FROM leases WHERE name = ? AND holder IS NOT NULL /*pg:FOR SHARE*/",
     );
 }
 
-/// Makes sure that `fence` is the newest of its lease, until the transaction ends.
-pub(crate) async fn check(tx: &mut Tx<'_>, fence: &Fence) -> Result<(), Failure> {
-    let rows = tx.rows(&HELD, |args| {
+/// Adds the look at the lease of `fence`; [`compare`] reads the answer.
+pub(crate) fn look(script: &mut Script, fence: &Fence) -> Slot {
+    script.one(&LOOK, |args| {
         args.text(&fence.name);
-    });
-    let newest = match rows.await?.first() {
+    })
+}
+
+/// As [`look`], for a transaction: the lease does not pass on before it ends.
+pub(crate) fn hold(script: &mut Script, fence: &Fence) -> Slot {
+    script.one(&HELD, |args| {
+        args.text(&fence.name);
+    })
+}
+
+/// Whether `fence` was the newest of its lease.
+pub(crate) fn compare(rows: &[Row], fence: &Fence) -> Result<(), Failure> {
+    let newest = match rows.first() {
         Some(row) => Some(row.fields("leases").number("fence")?),
         None => None,
     };
-    if newest == Some(fence.number) {
-        Ok(())
-    } else {
-        Err(StoreError::Fenced { name: fence.name.clone() }.into())
-    }
+    if newest == Some(fence.number) { Ok(()) } else { Err(fenced(fence)) }
+}
+
+/// The lease has passed on.
+pub(crate) fn fenced(fence: &Fence) -> Failure {
+    StoreError::Fenced { name: fence.name.clone() }.into()
 }
 
 #[async_trait]

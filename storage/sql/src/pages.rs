@@ -12,10 +12,10 @@ use uuid::Uuid;
 
 use crate::{
     columns::{MessageRow, message_columns},
-    db::Script,
+    db::{Fields, Script},
     failure::Failure,
     keys::{self, StoredNotice},
-    receipts::Key,
+    receipts::{FailedSlot, Key},
     statement::{Statement, statements},
     store::SqlStore,
 };
@@ -56,9 +56,23 @@ statements! {
 enum Found {
     Message(Box<MessageRow>),
     Watermark(Key),
+    Failed(FailedSlot),
     Notice(StoredNotice),
     /// Its message has been forgotten since.
     Nothing,
+}
+
+impl Found {
+    /// What an entry without a message refers to: the first byte of its slot tells.
+    fn read(fields: &Fields<'_>, slot: &[u8], data: Option<&[u8]>) -> Result<Self, Failure> {
+        if let Some(notice) = keys::parse_notice(fields, slot, data)? {
+            return Ok(Self::Notice(notice));
+        }
+        Ok(match FailedSlot::parse(fields, slot)? {
+            Some(failed) => Self::Failed(failed),
+            None => Self::Watermark(Key::parse(fields, slot)?),
+        })
+    }
 }
 
 impl SqlStore {
@@ -86,13 +100,7 @@ impl SqlStore {
             let data = fields.maybe_bytes("data")?;
             let content = match (MessageRow::read(fields)?, slot) {
                 (Some(message), _) => Found::Message(Box::new(message)),
-                (None, Some(slot)) => {
-                    let fields = fields.of("inbox");
-                    match keys::parse_notice(fields, slot, data)? {
-                        Some(notice) => Found::Notice(notice),
-                        None => Found::Watermark(Key::parse(fields, slot)?),
-                    }
-                }
+                (None, Some(slot)) => Found::read(fields.of("inbox"), slot, data)?,
                 (None, None) => Found::Nothing,
             };
             found.push((Cursor(arrival), Timestamp(arrived_at), content));
@@ -113,9 +121,11 @@ impl SqlStore {
                 Found::Message(message) => {
                     EntryKind::Message(Box::new(message.resolve(self).await?))
                 }
+                Found::Failed(failed) => EntryKind::Failed(failed.resolve(self, arrived_at).await?),
                 Found::Notice(notice) => EntryKind::Keys(Box::new(notice.resolve(self).await?)),
                 Found::Watermark(key) => match watermarks.get(&key) {
                     Some(watermark) => EntryKind::Status(Box::new(watermark.clone())),
+                    // Its watermark has been forgotten since.
                     None => continue,
                 },
                 Found::Nothing => continue,

@@ -7,8 +7,8 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::{
-    SqlStore, accounts, bodies, commit, db, keys, leases, links, pages, receipts, retention,
-    servers, sessions,
+    SqlStore, accounts, bodies, commit, db, erasure, factors, invites, keys, leases, links, outbox,
+    pages, peers, receipts, reception, retention, servers, sessions,
     statement::{Dialect, MAX_ROWS, Statement},
     wakes,
 };
@@ -20,11 +20,25 @@ pub(crate) fn all() -> Vec<(String, &'static Statement)> {
         ("bodies", bodies::ALL),
         ("commit::read", commit::read::ALL),
         ("commit::write", commit::write::ALL),
+        ("erasure", erasure::ALL),
+        ("factors", factors::ALL),
+        ("invites", invites::ALL),
         ("leases", leases::ALL),
         ("links", links::ALL),
+        ("outbox", outbox::ALL),
+        ("outbox::entries", outbox::ENTRIES_ALL),
+        ("outbox::marks", outbox::MARKS_ALL),
+        ("outbox::settle", outbox::SETTLE_ALL),
+        ("outbox::tell", outbox::TELL_ALL),
         ("pages", pages::ALL),
+        ("peers", peers::ALL),
+        ("receipts::forward", receipts::FORWARD_ALL),
         ("receipts", receipts::ALL),
+        ("reception", reception::ALL),
+        ("reception::read", reception::READ_ALL),
+        ("reception::write", reception::WRITE_ALL),
         ("retention", retention::ALL),
+        ("retention::verdicts", retention::VERDICTS_ALL),
         ("servers", servers::ALL),
         ("sessions", sessions::ALL),
         ("sqlite", db::sqlite::ALL),
@@ -88,7 +102,11 @@ async fn on_postgres() {
 #[tokio::test]
 async fn with_indices_on_sqlite() {
     /// Small by nature, walked in order up to a limit, or an index of nothing but what is sought.
-    const MAY_SCAN: [&str; 5] = [
+    const MAY_SCAN: [&str; 9] = [
+        "retention::verdicts::OLDEST",
+        "retention::verdicts::DROP_VOIDS",
+        "erasure::UNFINISHED",
+        "invites::LIST",
         "outbox::WAITING",
         "sessions::FORGET",
         "commit::read::NEXT_REFS",

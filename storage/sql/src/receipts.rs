@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::{
     columns,
     commit::{plan::Head, write},
-    db::{Fields, Row, Script, Tx},
+    db::{Fields, Row, Script, Slot, Tx},
     failure::{Failure, Tries},
     statement::{Statement, statements},
     store::SqlStore,
@@ -25,10 +25,15 @@ use crate::{
 };
 
 mod coverage;
+mod failed;
+mod forward;
 mod key;
 
 pub(crate) use coverage::Coverage;
-pub(crate) use key::Key;
+pub(crate) use failed::FailedSlot;
+#[cfg(test)]
+pub(crate) use forward::ALL as FORWARD_ALL;
+pub(crate) use key::{Key, slots_of};
 
 statements! {
     POSITIONS = Statement::rows(
@@ -47,7 +52,7 @@ statements! {
         "bbiii",
         "WITH v(conversation, reader, reader_server, origin, seen) AS ({rows})
         SELECT w.conversation, w.reader, w.reader_server, w.origin, w.seen,
-            w.through, w.excepts, w.at
+            w.through, w.excepts, w.at, w.told
         FROM v CROSS JOIN watermarks w
         WHERE w.conversation = v.conversation AND w.reader = v.reader
             AND w.reader_server = v.reader_server AND w.origin = v.origin AND w.seen = v.seen",
@@ -56,7 +61,7 @@ statements! {
         "bbiii",
         "WITH v(conversation, reader, reader_server, origin, seen) AS ({rows})
         SELECT w.conversation, w.reader, w.reader_server, w.origin, w.seen,
-            w.through, w.excepts, w.at
+            w.through, w.excepts, w.at, w.told
         FROM v CROSS JOIN watermarks w
         WHERE w.conversation = v.conversation AND w.reader = v.reader
             AND w.reader_server = v.reader_server AND w.origin = v.origin AND w.seen = v.seen
@@ -72,18 +77,19 @@ statements! {
     /// A new watermark is inserted plainly: it could not be locked, and another process that was
     /// quicker is a conflict.
     NEW_WATERMARKS = Statement::rows(
-        "bbiiiibi",
+        "bbiiiibii",
         "INSERT INTO watermarks
-            (conversation, reader, reader_server, origin, seen, through, excepts, at)
+            (conversation, reader, reader_server, origin, seen, through, excepts, at, told)
         {new}",
     );
     RAISE_WATERMARKS = Statement::rows(
-        "bbiiiibi",
+        "bbiiiibii",
         "INSERT INTO watermarks
-            (conversation, reader, reader_server, origin, seen, through, excepts, at)
+            (conversation, reader, reader_server, origin, seen, through, excepts, at, told)
         {new}
         ON CONFLICT (conversation, reader, reader_server, origin, seen) DO UPDATE
-        SET through = excluded.through, excepts = excluded.excepts, at = excluded.at",
+        SET through = excluded.through, excepts = excluded.excepts, at = excluded.at,
+            told = excluded.told",
     );
     ENTRIES = Statement::rows(
         "bibi",
@@ -96,6 +102,8 @@ statements! {
 struct Stored {
     coverage: Coverage,
     at: Timestamp,
+    /// The newest outbox entry that tells the origin of it; 0 for none.
+    told: u64,
     /// Whether the row existed before this transaction.
     is_old: bool,
 }
@@ -130,49 +138,28 @@ impl SqlStore {
         self.inner.servers.intern(self.db(), &missing).await?;
         let keys: Vec<Key> = rises.iter().map(|rise| Key::of(self, &rise.watermark)).collect();
         let mut tx = self.db().begin().await?;
-        let mut state = self.read_state(&mut tx, positions, rises, &keys).await?;
-        let answer = rises.iter().zip(&keys).filter_map(|(rise, key)| state.raise(rise, *key));
-        let answer = answer.collect();
-        let mut script = tx.script();
-        state.write(self, &mut script);
-        tx.finish(script).await?;
-        Ok(answer)
-    }
-
-    /// Writes the positions, then reads and locks what the rises name.
-    async fn read_state(
-        &self,
-        tx: &mut Tx<'_>,
-        positions: &[PositionAdvance],
-        rises: &[WatermarkRise],
-        keys: &[Key],
-    ) -> Result<State, Failure> {
         let mut script = tx.script();
         script.rows(&POSITIONS, positions, |args, advance| {
             args.uuid(advance.device.0).number(advance.position.0).number(advance.active_at.0);
         });
-        let mut sorted = keys.to_vec();
-        sorted.sort_unstable();
-        sorted.dedup();
-        let watermarks = script.rows(&LOCK_WATERMARKS, &sorted, |args, key| key.bind(args));
-        let mut accounts: Vec<Uuid> = rises.iter().flat_map(|rise| rise.tell.clone()).collect();
-        accounts.sort_unstable();
-        accounts.dedup();
-        let inboxes = script.rows(&LOCK_INBOXES, &accounts, |args, account| {
-            args.uuid(*account);
-        });
-        let mut answers = tx.run(script).await?;
-        let mut state = State::default();
-        for row in answers.take(watermarks) {
-            let (key, stored) = read_watermark(&row)?;
-            state.watermarks.insert(key, stored);
+        if rises.is_empty() {
+            tx.finish(script).await?;
+            return Ok(Vec::new());
         }
-        for row in answers.take(inboxes) {
-            let mut fields = row.fields("inboxes");
-            let account = fields.uuid("account")?;
-            state.heads.insert(account, Head { last: fields.number("head")?, stored: true });
+        let mut state = State::read(&mut tx, script, rises, &keys, &[]).await?;
+        let (mut answer, mut forwarding) = (Vec::new(), Vec::new());
+        for (rise, key) in rises.iter().zip(&keys) {
+            if let Some(risen) = state.raise(rise, *key) {
+                answer.push(risen);
+                forwarding.extend(forward::forwarding(rise, *key));
+            }
         }
-        Ok(state)
+        let forwarded = state.forward(&mut tx, &forwarding).await?;
+        let mut script = tx.script();
+        state.write(self, &mut script);
+        forwarded.write(self, &mut script);
+        tx.finish(script).await?;
+        Ok(answer)
     }
 
     /// The watermarks of `keys`, as they are now.
@@ -206,21 +193,75 @@ impl SqlStore {
 
 /// What the rises change, decided in memory and written at once.
 #[derive(Default)]
-struct State {
+pub(crate) struct State {
     watermarks: HashMap<Key, Stored>,
     heads: HashMap<Uuid, Head>,
     risen: HashSet<Key>,
     /// The newest entry of each inbox for each watermark.
     entries: HashMap<(Uuid, Key), (Cursor, Timestamp)>,
+    /// Entries that tell failures.
+    failed: Vec<(Uuid, Vec<u8>, Cursor, Timestamp)>,
 }
 
 impl State {
-    fn raise(&mut self, rise: &WatermarkRise, key: Key) -> Option<Risen> {
+    /// Runs what `script` has, then reads and locks what the rises name, and the inboxes of
+    /// `people`.
+    pub(crate) async fn read(
+        tx: &mut Tx<'_>,
+        mut script: Script,
+        rises: &[WatermarkRise],
+        keys: &[Key],
+        people: &[Uuid],
+    ) -> Result<Self, Failure> {
+        let mut sorted = keys.to_vec();
+        sorted.sort_unstable();
+        sorted.dedup();
+        let watermarks = Self::ask(&mut script, &sorted);
+        let mut accounts: Vec<Uuid> =
+            rises.iter().flat_map(|rise| rise.tell.clone()).chain(people.iter().copied()).collect();
+        accounts.sort_unstable();
+        accounts.dedup();
+        let inboxes = script.rows(&LOCK_INBOXES, &accounts, |args, account| {
+            args.uuid(*account);
+        });
+        let mut answers = tx.run(script).await?;
+        let mut heads = HashMap::new();
+        for row in answers.take(inboxes) {
+            let mut fields = row.fields("inboxes");
+            let account = fields.uuid("account")?;
+            heads.insert(account, Head { last: fields.number("head")?, stored: true });
+        }
+        Self::of(&answers.take(watermarks), heads)
+    }
+
+    /// Asks for watermarks, sorted and each once, and locks them.
+    pub(crate) fn ask(script: &mut Script, keys: &[Key]) -> Slot {
+        script.rows(&LOCK_WATERMARKS, keys, |args, key| key.bind(args))
+    }
+
+    /// From what [`Self::ask`] gave, and the heads of the locked inboxes as they are now.
+    pub(crate) fn of(watermarks: &[Row], heads: HashMap<Uuid, Head>) -> Result<Self, Failure> {
+        let watermarks: Result<_, StoreError> = watermarks.iter().map(read_watermark).collect();
+        Ok(Self { watermarks: watermarks?, heads, ..Self::default() })
+    }
+
+    /// A new entry of the account's inbox that tells a failure.
+    pub(crate) fn fail(&mut self, account: Uuid, slot: Vec<u8>, at: Timestamp) -> Arrival {
+        let head = self.heads.entry(account).or_default();
+        let previous = Cursor(head.last);
+        head.last += 1;
+        let cursor = Cursor(head.last);
+        self.failed.push((account, slot, cursor, at));
+        Arrival { account, previous, cursor }
+    }
+
+    pub(crate) fn raise(&mut self, rise: &WatermarkRise, key: Key) -> Option<Risen> {
         let new = Coverage::new(rise.watermark.through, &rise.watermark.except);
         let at = rise.watermark.at;
         let known = self.watermarks.entry(key).or_insert_with(|| Stored {
             coverage: Coverage::default(),
             at,
+            told: 0,
             is_old: false,
         });
         let merged = known.coverage.merged(&new);
@@ -248,7 +289,14 @@ impl State {
         Some(Risen { watermark, arrivals })
     }
 
-    fn write(&self, store: &SqlStore, script: &mut Script) {
+    pub(crate) fn write(&self, store: &SqlStore, script: &mut Script) {
+        let heads = self.write_rows(script);
+        write::put_inboxes(store, script, &heads);
+        wakes::tell_inboxes(store, script, heads.iter().map(|(account, _)| *account));
+    }
+
+    /// Writes watermarks and entries; gives the new heads of the inboxes that got some, by account.
+    pub(crate) fn write_rows(&self, script: &mut Script) -> Vec<(Uuid, Head)> {
         let mut risen: Vec<(&Key, &Stored)> =
             self.watermarks.iter().filter(|(key, _)| self.risen.contains(key)).collect();
         risen.sort_unstable_by_key(|(key, _)| **key);
@@ -258,13 +306,15 @@ impl State {
                 key.bind(args);
                 args.number(mark.coverage.through())
                     .bytes(&mark.coverage.except_bytes())
-                    .number(mark.at.0);
+                    .number(mark.at.0)
+                    .number(mark.told);
             });
         }
         let mut entries: Vec<_> = self
             .entries
             .iter()
             .map(|((account, key), (cursor, at))| (*account, key.slot(), *cursor, *at))
+            .chain(self.failed.iter().cloned())
             .collect();
         entries.sort_unstable_by_key(|(account, _, cursor, _)| (*account, *cursor));
         let slots: Vec<(Uuid, &[u8])> =
@@ -281,8 +331,7 @@ impl State {
             .map(|(account, head)| (*account, *head))
             .collect();
         heads.sort_unstable_by_key(|(account, _)| *account);
-        write::put_inboxes(store, script, &heads);
-        wakes::tell_inboxes(store, script, heads.iter().map(|(account, _)| *account));
+        heads
     }
 }
 
@@ -309,7 +358,8 @@ fn read_watermark(row: &Row) -> Result<(Key, Stored), StoreError> {
     let excepts = fields.bytes("excepts")?;
     let coverage = Coverage::from_columns(through, excepts)
         .ok_or_else(|| fields.corrupt("excepts", "not ascending numbers below through"))?;
-    Ok((key, Stored { coverage, at: fields.time("at")?, is_old: true }))
+    let (at, told) = (fields.time("at")?, fields.number("told")?);
+    Ok((key, Stored { coverage, at, told, is_old: true }))
 }
 
 fn read_key(fields: &mut Fields<'_>) -> Result<Key, StoreError> {

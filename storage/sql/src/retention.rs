@@ -3,6 +3,9 @@
 //! A pass walks over the inboxes in the order of their accounts and over the messages in the order of
 //! their acceptance, and remembers where a round stopped. Each round deletes at most `limit` entries
 //! and messages, as ranges from the old end: arrival numbers and times rise together.
+//!
+//! How old a message is tells the time in its body's id, when this region accepted or received it.
+//! `accepted_at` would be another region's clock, and one wrong value would stop the walk for good.
 
 use std::{
     collections::BTreeMap,
@@ -21,6 +24,11 @@ use crate::{
     statement::{Statement, statements},
     store::SqlStore,
 };
+
+mod verdicts;
+
+#[cfg(test)]
+pub(crate) use verdicts::ALL as VERDICTS_ALL;
 
 statements! {
     /// The next inboxes of the walk: the oldest entry, the first ones that arrived at or after the
@@ -80,12 +88,12 @@ statements! {
     );
     /// The next messages of the walk.
     MESSAGES = Statement::new(
-        "SELECT ref, accepted_at FROM messages WHERE ref > ? ORDER BY ref LIMIT 0 + ?",
+        "SELECT ref, body FROM messages WHERE ref > ? ORDER BY ref LIMIT 0 + ?",
     );
     /// A message that something still refers to is passed over.
     FORGET = Statement::new(
         "DELETE FROM messages
-        WHERE ref > ? AND ref <= ? AND pointers < 0 AND accepted_at < ?",
+        WHERE ref > ? AND ref <= ? AND pointers < 0 AND body < ?",
     );
 }
 
@@ -121,6 +129,7 @@ impl SqlStore {
         self.trim_inboxes(&mut place, cutoffs, limit, &mut trimmed).await?;
         self.hand_over_bodies(limit, &mut trimmed).await?;
         self.forget_messages(&mut place, cutoffs, limit, &mut trimmed).await?;
+        self.forget_verdicts(cutoffs, limit, &mut trimmed).await?;
         *self.inner.trim_place.0.lock().unwrap_or_else(PoisonError::into_inner) = place;
         Ok(trimmed)
     }
@@ -288,12 +297,13 @@ impl SqlStore {
             args.integer(place.message).limit(limit);
         });
         let rows = rows.await.map_err(StoreError::from)?;
+        let end = BodyId::floor(cutoffs.remembered);
         let mut through = None;
         let mut ended = rows.len() < limit;
         for row in &rows {
             let mut fields = row.fields("messages");
             let number = fields.integer("ref")?;
-            if fields.time("accepted_at")? >= cutoffs.remembered {
+            if BodyId(fields.array("body")?) >= end {
                 ended = true;
                 break;
             }
@@ -303,7 +313,7 @@ impl SqlStore {
             let mut tx = self.db().begin().await.map_err(StoreError::from)?;
             let mut script = tx.script();
             let forgotten = script.one(&FORGET, |args| {
-                args.integer(place.message).integer(through).number(cutoffs.remembered.0);
+                args.integer(place.message).integer(through).bytes(&end.0);
             });
             trimmed.messages += tx.finish(script).await?.changed(&forgotten);
             place.message = through;

@@ -9,7 +9,7 @@ use posthouse_protocol::id::ServerName;
 use posthouse_storage::error::StoreError;
 
 use crate::{
-    db::Db,
+    db::{Db, Script},
     failure::Failure,
     statement::{Statement, statements},
 };
@@ -86,6 +86,23 @@ impl Servers {
     pub(crate) async fn number(&self, db: &Db, name: &ServerName) -> Result<i64, Failure> {
         self.intern(db, &self.missing(core::iter::once(name))).await?;
         self.id(name).ok_or_else(|| missing().into())
+    }
+
+    /// The number of one name; `None` if it was never written. For reads: a name that somebody asks
+    /// for leaves no trace.
+    pub(crate) async fn find(&self, db: &Db, name: &ServerName) -> Result<Option<i64>, Failure> {
+        if let Some(id) = self.id(name) {
+            return Ok(Some(id));
+        }
+        let mut script = Script::new(db.dialect());
+        let slot = script.rows(&BY_NAME, &[name], |args, name| {
+            args.text(name.as_str());
+        });
+        let rows = db.read(script).await?.take(slot);
+        let Some(row) = rows.first() else { return Ok(None) };
+        let id = row.fields("servers").integer("id")?;
+        self.remember(id, name.clone());
+        Ok(Some(id))
     }
 
     /// The name of a number that a row holds.

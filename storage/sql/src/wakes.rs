@@ -1,11 +1,12 @@
 //! The port `Wakes`: LISTEN and NOTIFY between the processes of one PostgreSQL.
 //!
-//! A payload is the sending node's id (32 hex digits), a letter (`i` inboxes, `e` ended sessions)
-//! and the ids, 32 hex digits each. A commit's notifications are sent by the transaction itself,
+//! A payload is the sending node's id (32 hex digits), a letter (`i` inboxes, `e` ended sessions,
+//! `g` accounts that are gone, `o` queues to other regions) and the ids, 32 hex digits each, or the
+//! regions' names with commas. A commit's notifications are sent by the transaction itself,
 //! so that they arrive if and only if it committed.
 
 use async_trait::async_trait;
-use posthouse_protocol::id::SessionId;
+use posthouse_protocol::id::{ServerName, SessionId};
 use posthouse_storage::{
     error::StoreError,
     wakes::{Wake, Wakes},
@@ -31,8 +32,13 @@ const CHANNEL: &str = "posthouse_wake";
 /// Ids in one notification: PostgreSQL's payloads have less than 8,000 bytes.
 const MAX_IDS: usize = 240;
 
+/// Names in one notification: one has at most 253 bytes.
+const MAX_NAMES: usize = 30;
+
 const INBOXES: char = 'i';
 const ENDED: char = 'e';
+const GONE: char = 'g';
+const OUTBOXES: char = 'o';
 
 /// The connection that listens; opened by the first to wait.
 #[derive(Default)]
@@ -61,16 +67,37 @@ pub(crate) fn tell_inboxes(
     }
 }
 
+/// Adds notifications that the queues to these regions have grown.
+pub(crate) fn tell_outboxes<'a>(
+    store: &SqlStore,
+    script: &mut Script,
+    names: impl Iterator<Item = &'a ServerName>,
+) {
+    if store.db().dialect() == Dialect::Postgres {
+        let mut names: Vec<&str> = names.map(ServerName::as_str).collect();
+        names.sort_unstable();
+        names.dedup();
+        for names in names.chunks(MAX_NAMES) {
+            send(script, store.inner.node, OUTBOXES, &names.join(","));
+        }
+    }
+}
+
 fn notify(script: &mut Script, node: Uuid, kind: char, ids: &[Uuid]) {
     for ids in ids.chunks(MAX_IDS) {
-        let mut payload = format!("{}{kind}", node.as_simple());
+        let mut rest = String::with_capacity(ids.len() * 32);
         for id in ids {
-            payload.push_str(id.as_simple().encode_lower(&mut [0; 32]));
+            rest.push_str(id.as_simple().encode_lower(&mut [0; 32]));
         }
-        script.one(&NOTIFY, |args| {
-            args.text(&payload);
-        });
+        send(script, node, kind, &rest);
     }
+}
+
+fn send(script: &mut Script, node: Uuid, kind: char, rest: &str) {
+    let payload = format!("{}{kind}{rest}", node.as_simple());
+    script.one(&NOTIFY, |args| {
+        args.text(&payload);
+    });
 }
 
 /// What a payload says; `None` if `node` sent it itself.
@@ -79,15 +106,23 @@ fn parse(payload: &str, node: Uuid) -> Option<Wake> {
     if Uuid::try_parse(sender) == Ok(node) {
         return None;
     }
-    let (kind, ids) = rest.split_at_checked(1)?;
-    let ids: Option<Vec<Uuid>> =
-        ids.as_bytes().chunks(32).map(|id| Uuid::try_parse_ascii(id).ok()).collect();
-    Some(match (kind.chars().next(), ids) {
-        (Some(INBOXES), Some(ids)) => Wake::Inboxes(ids),
-        (Some(ENDED), Some(ids)) => Wake::Ended(ids.into_iter().map(SessionId).collect()),
-        // A newer version's, perhaps.
-        _ => Wake::Missed,
-    })
+    let (kind, rest) = rest.split_at_checked(1)?;
+    let ids = || -> Option<Vec<Uuid>> {
+        rest.as_bytes().chunks(32).map(|id| Uuid::try_parse_ascii(id).ok()).collect()
+    };
+    let wake = match kind.chars().next() {
+        Some(INBOXES) => ids().map(Wake::Inboxes),
+        Some(ENDED) => ids().map(|ids| Wake::Ended(ids.into_iter().map(SessionId).collect())),
+        Some(GONE) => ids().map(Wake::Gone),
+        Some(OUTBOXES) => {
+            let names: Option<Vec<ServerName>> =
+                rest.split(',').map(|name| ServerName::parse(name).ok()).collect();
+            names.map(Wake::Outboxes)
+        }
+        _ => None,
+    };
+    // What is not understood is a newer version's, perhaps.
+    Some(wake.unwrap_or(Wake::Missed))
 }
 
 #[async_trait]
@@ -138,6 +173,16 @@ impl Wakes for SqlStore {
         self.db().read(script).await?;
         Ok(())
     }
+
+    async fn gone(&self, accounts: &[Uuid]) -> Result<(), StoreError> {
+        if self.db().dialect() == Dialect::Sqlite || accounts.is_empty() {
+            return Ok(());
+        }
+        let mut script = Script::new(Dialect::Postgres);
+        notify(&mut script, self.inner.node, GONE, accounts);
+        self.db().read(script).await?;
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -155,7 +200,13 @@ mod tests {
         assert_eq!(parse(&payload, own), Some(Wake::Inboxes(ids)));
         assert_eq!(parse(&payload, other), None);
         assert_eq!(parse(&format!("{}x", other.as_simple()), own), Some(Wake::Missed));
-        let longest = 32 + 1 + MAX_IDS * 32;
+        let names = ["asia.example", "us.example"].map(|name| ServerName::parse(name).ok());
+        let names: Vec<ServerName> = names.into_iter().flatten().collect();
+        let joined = names.iter().map(ServerName::as_str).collect::<Vec<_>>().join(",");
+        let payload = format!("{}o{joined}", other.as_simple());
+        assert_eq!(parse(&payload, own), Some(Wake::Outboxes(names)));
+        assert_eq!(parse(&format!("{}o", other.as_simple()), own), Some(Wake::Missed));
+        let longest = 32 + 1 + (MAX_IDS * 32).max(MAX_NAMES * (253 + 1));
         assert!(longest < 8_000);
     }
 }

@@ -1,8 +1,8 @@
 //! kill -9 in the middle of commits: whatever was acknowledged is there afterwards, and nothing is
 //! there by half.
 //!
-//! The test starts itself as a child (the ignored test `child`), which commits as fast as it can and
-//! prints each acknowledgement; kills it after a random number of them, at whatever moment that is;
+//! The test starts itself as a child (the ignored test `child`), which commits, and takes envelopes of
+//! another region, as fast as it can and prints each acknowledgement; kills it after a random number of them, at whatever moment that is;
 //! opens the database again and looks. The seed is printed.
 
 #![expect(
@@ -19,13 +19,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use posthouse_protocol::{cursor::Cursor, id::MessageId, time::Stamp};
+use posthouse_protocol::{cursor::Cursor, federation::stream::Lane, id::MessageId, time::Stamp};
 use posthouse_storage::{
     contract::{
         Subject,
+        abroad::{Envelope, Region, received},
         world::{Person, START, World, message},
     },
     ledger::{Accept, Ledger, Outcome},
+    reception::{InboundStream, Received, Receptions},
 };
 use posthouse_storage_sql::SqlStore;
 use tempfile::TempDir;
@@ -89,8 +91,16 @@ async fn child() {
     let mut random = Random(line().parse().unwrap());
     let world = World::beside(&subject, line().parse().unwrap()).await;
     let people = people(&world).await;
+    let mut us = Region::new("us.example");
+    us.stream = world.store.inbound(&us.name).await.unwrap();
     loop {
         let size = 1 + random.below(40);
+        if random.below(2) == 0 {
+            std::io::stdout()
+                .write_all(take(&world, &people, &mut us, size).await.as_bytes())
+                .unwrap();
+            continue;
+        }
         let batch: Vec<Accept> = (0..size).map(|_| submission(&world, &people)).collect();
         let bodies: Vec<_> = batch
             .iter()
@@ -108,6 +118,31 @@ async fn child() {
         // One write: a line is whole, or the batch counts as not acknowledged from there on.
         std::io::stdout().write_all(told.as_bytes()).unwrap();
     }
+}
+
+/// Takes an envelope for Bob and Carol; each message has the stream's sequence as its number.
+/// Gives the acknowledgements.
+async fn take(world: &World<SqlStore>, people: &People, us: &mut Region, size: u64) -> String {
+    let first = 1 + through(&us.stream) * PER_ENVELOPE;
+    let messages = (first..first + size).map(|number| {
+        let one = received(world, &us.account(1), &people.bob, number);
+        Received { recipients: vec![people.carol.uuid(), people.bob.uuid()], ..one }
+    });
+    let envelope = Envelope::of(messages.collect::<Vec<_>>());
+    us.take(world, &envelope).await;
+    let line = |one: &Received| {
+        let one = &one.message;
+        format!("{} {} {}\n", one.id, one.stamp, one.origin_number)
+    };
+    envelope.messages.iter().map(line).collect()
+}
+
+/// Numbers that an envelope may use: the first ones after a multiple of this.
+const PER_ENVELOPE: u64 = 100;
+
+/// How many envelopes were taken.
+fn through(stream: &InboundStream) -> u64 {
+    stream.standing.map_or(0, |standing| standing.lanes.of(Lane::Messages).through)
 }
 
 /// From Alice to Bob and Carol.
@@ -208,17 +243,32 @@ async fn check(subject: &At, told: &HashMap<MessageId, Acknowledged>) {
     }
     assert_eq!(inboxes[0], inboxes[1], "a message is in both inboxes or in none");
     let found = &inboxes[0];
+    let all: HashMap<MessageId, &Acknowledged> = found.values().map(|one| (one.id, one)).collect();
     for acknowledged in told.values() {
-        assert_eq!(found.get(&acknowledged.number), Some(acknowledged));
+        assert_eq!(all.get(&acknowledged.id), Some(&acknowledged));
     }
     // Dense: what was not acknowledged is there wholly or not at all, and numbers go on.
-    let numbers: Vec<u64> = found.keys().copied().collect();
-    assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
+    let numbers = |abroad: bool| {
+        let of = found.keys().filter(move |(is_abroad, _)| *is_abroad == abroad);
+        of.map(|(_, number)| *number).collect::<Vec<u64>>()
+    };
+    let own = numbers(false);
+    assert_eq!(own, (1..=own.len() as u64).collect::<Vec<_>>());
+    // The stream is exactly as far as its effects.
+    let us = world.store.inbound(&Region::new("us.example").name).await.unwrap();
+    let mut last: u64 = 0;
+    for number in numbers(true) {
+        // The next one of its envelope, or the first one of the next envelope.
+        let next_envelope = last.next_multiple_of(PER_ENVELOPE) + 1;
+        assert!(number == last + 1 || number == next_envelope, "{number} after {last}");
+        last = number;
+    }
+    assert_eq!(last.div_ceil(PER_ENVELOPE), through(&us));
     subject.close(world.store).await;
 }
 
-/// An inbox by origin number; every entry has its body, and cursors have no gap.
-async fn read(store: &SqlStore, person: &Person) -> BTreeMap<u64, Acknowledged> {
+/// An inbox by whether it came from abroad, and by origin number; every entry has its body, and cursors have no gap.
+async fn read(store: &SqlStore, person: &Person) -> BTreeMap<(bool, u64), Acknowledged> {
     use posthouse_storage::bodies::Bodies;
     let (mut found, mut ids, mut cursor) = (BTreeMap::new(), HashSet::new(), Cursor::START);
     loop {
@@ -237,7 +287,8 @@ async fn read(store: &SqlStore, person: &Person) -> BTreeMap<u64, Acknowledged> 
                 stamp: message.stamp,
                 number: message.origin_number,
             };
-            assert_eq!(found.insert(one.number, one), None);
+            let is_abroad = message.device.is_none();
+            assert_eq!(found.insert((is_abroad, one.number), one), None);
         }
         for entry in &page.entries {
             assert_eq!(entry.cursor.0, cursor.0 + 1);

@@ -50,4 +50,7 @@ if [ -z "$server" ]; then
     echo "PostgreSQL did not start within 10 s" >&2
     exit 1
 fi
-POSTHOUSE_TEST_POSTGRES="postgres://posthouse@localhost/postgres?host=$directory" "$@"
+# Tests of two regions need a database each.
+as "$bin/createdb" -h "$directory" -U posthouse second
+url() { echo "postgres://posthouse@localhost/$1?host=$directory"; }
+POSTHOUSE_TEST_POSTGRES=$(url postgres) POSTHOUSE_TEST_POSTGRES_SECOND=$(url second) "$@"

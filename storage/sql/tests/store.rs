@@ -6,13 +6,22 @@ use std::os::unix::fs::PermissionsExt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use posthouse_protocol::{
+    federation::stream::{Lane, PerLane},
+    id::HandleName,
+};
 use posthouse_storage::{
     contract::{
         Subject,
-        world::{START, World},
+        abroad::{Envelope, Region, received},
+        world::{START, World, name},
     },
     error::StoreError,
+    leases::Leases,
     ledger::{Accept, Ledger},
+    outbox::{LoadRange, Mark, Outbox, OutboxStream, Settlement},
+    peers::{MAX_REMEMBERED_HANDLES, Peers, RememberedHandle},
+    reception::Receptions,
 };
 use posthouse_storage_sql::{Counts, SqlStore};
 use sqlx::{Connection, SqliteConnection};
@@ -102,6 +111,86 @@ async fn what_is_not_a_directory_or_is_closed_is_not_available() {
     assert!(matches!(closed, Err(StoreError::Unavailable(_))));
 }
 
+/// The oldest go first, and there are never more.
+#[tokio::test]
+async fn remembered_handles_are_bounded() {
+    let subject = fresh();
+    let store = subject.open().await;
+    let us = name("us.example");
+    let handle = |n: usize| HandleName::parse(&format!("h{n}")).unwrap();
+    let nobody = RememberedHandle { account: None, until: START };
+    store.remember_handle(&us, &handle(0), nobody).await.unwrap();
+    let mut connection = SqliteConnection::connect(&subject.path()).await.unwrap();
+    sqlx::query(
+        "WITH RECURSIVE n(n) AS (VALUES (2) UNION ALL SELECT n + 1 FROM n WHERE n < ?)
+        INSERT INTO remote_handles (server, handle, until, number)
+        SELECT (SELECT id FROM servers), 'h' || (n - 1), 0, n FROM n",
+    )
+    .bind(i64::try_from(MAX_REMEMBERED_HANDLES).unwrap())
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    // The first one is renewed, so that the next ones are older.
+    for n in [0, MAX_REMEMBERED_HANDLES, MAX_REMEMBERED_HANDLES + 1] {
+        store.remember_handle(&us, &handle(n), nobody).await.unwrap();
+        let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM remote_handles")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+        assert!(usize::try_from(count).unwrap() <= MAX_REMEMBERED_HANDLES, "{count}");
+    }
+    for (n, is_known) in [(0, true), (1, false), (2, false), (3, true), (4, true)] {
+        let known = store.remembered_handle(&us, &handle(n)).await.unwrap();
+        assert_eq!(known.is_some(), is_known, "handle {n}");
+    }
+    let all: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM remote_handles")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(usize::try_from(all).unwrap(), MAX_REMEMBERED_HANDLES);
+    store.close().await;
+}
+
+/// Names that are only asked for leave nothing behind.
+#[tokio::test]
+async fn reads_write_no_names() {
+    let subject = fresh();
+    let store = subject.open().await;
+    let (us, handle) = (name("us.example"), HandleName::parse("alice").unwrap());
+    store.inbound(&us).await.unwrap();
+    store.voids(&us, 9).await.unwrap();
+    store.rejections(&us, &[(None, Uuid::nil())]).await.unwrap();
+    store.key_head(&us).await.unwrap();
+    store.remembered_handle(&us, &handle).await.unwrap();
+    assert_eq!(store.counters().read().transactions, 0);
+    store.close().await;
+}
+
+/// As a commit; the table of docs/spec/durability.md.
+#[tokio::test]
+async fn a_reception_has_the_same_statements_for_any_size() {
+    let subject = fresh();
+    let world = World::new(&subject).await;
+    let alice = world.person("alice").await;
+    let mut us = Region::new("us.example");
+    let friend = us.account(1);
+    us.take(&world, &Envelope::of([received(&world, &friend, &alice, 1)])).await;
+    for size in [1_u64, 2, 3, 10, 64, 100, 128] {
+        let messages = (0..size).map(|n| received(&world, &friend, &alice, n + 2));
+        let envelope = Envelope::of(messages.collect::<Vec<_>>());
+        let before = world.store.counters().read();
+        us.take(&world, &envelope).await;
+        let after = world.store.counters().read();
+        let want = Counts {
+            statements: before.statements + 14,
+            round_trips: before.round_trips + 2,
+            transactions: before.transactions + 1,
+            ..before
+        };
+        assert_eq!(after, want, "{size} messages");
+    }
+}
+
 /// The table of docs/spec/durability.md.
 #[tokio::test]
 async fn a_commit_has_the_same_statements_for_any_size() {
@@ -126,6 +215,42 @@ async fn a_commit_has_the_same_statements_for_any_size() {
             retries: 0,
         };
         assert_eq!(after, want, "{size} submissions");
+    }
+}
+
+/// The table of docs/spec/durability.md on queues to other regions.
+#[tokio::test]
+async fn a_load_and_a_receipt_are_as_many_round_trips_for_any_size() {
+    let subject = fresh();
+    let world = World::new(&subject).await;
+    let (alice, region) = (world.person("alice").await, name("us.example"));
+    let fence = world.store.acquire("us", Uuid::nil(), START, 1_000).await.unwrap().unwrap();
+    let fresh = OutboxStream { state: Bytes::new(), lanes: PerLane::default() };
+    world.store.stream(&fence, &region, &fresh).await.unwrap();
+    let (mut done, lane) = (0, Lane::Messages);
+    for size in [1_u64, 10, 100] {
+        let batch: Vec<Accept> =
+            (0..size).map(|_| world.message_abroad(&alice, &region, START)).collect();
+        let bodies: Vec<_> =
+            batch.iter().map(|accept| (accept.body, Bytes::from_static(b"body"))).collect();
+        world.store.commit(&batch, &bodies).await.unwrap();
+        let range = LoadRange { after: done, limit: 1_000, max_bytes: 1 << 20 };
+        done += size;
+        let cost = |before: Counts, after: Counts| {
+            (after.round_trips - before.round_trips, after.transactions - before.transactions)
+        };
+        for want in [(3, 1), (2, 0)] {
+            let before = world.store.counters().read();
+            let loaded = world.store.load(&fence, &region, lane, range).await.unwrap();
+            assert_eq!(loaded.offered, done);
+            assert_eq!(cost(before, world.store.counters().read()), want);
+        }
+        let to = Mark { index: done, ..Mark::default() };
+        let settlement = Settlement { to, rejected: &[], now: START };
+        let before = world.store.counters().read();
+        let settled = world.store.settle(&fence, &region, lane, settlement).await.unwrap();
+        assert_eq!(settled.risen.len(), 1);
+        assert_eq!(cost(before, world.store.counters().read()), (3, 1));
     }
 }
 

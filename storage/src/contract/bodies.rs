@@ -3,7 +3,7 @@
 use std::{slice, sync::Arc};
 
 use bytes::Bytes;
-use posthouse_protocol::limits::RETENTION_MS;
+use posthouse_protocol::limits::{ID_MEMORY_MS, RETENTION_MS};
 
 use super::{
     Store, Subject,
@@ -18,6 +18,9 @@ use crate::{
     message_store::MessageStore,
     retention::Cutoffs,
 };
+
+/// The age at which nothing can point to a body any more.
+const OLDEST_MS: u64 = RETENTION_MS + ID_MEMORY_MS;
 
 /// A body never changes; asked for in any order, missing ones are told.
 pub async fn a_body_is_written_once<S: Subject>(subject: &S) {
@@ -88,7 +91,7 @@ pub async fn a_crash_between_body_and_commit_leaves_an_orphan_that_goes<S: Subje
     let bodies = Arc::new(MemoryBodies::default());
     let ledger = Arc::new(world.store.clone());
     let store = MessageStore::apart(ledger, Arc::clone(&bodies) as Arc<dyn Bodies>);
-    let kept = world.message(&alice, &bob, START.plus_millis(RETENTION_MS));
+    let kept = world.message(&alice, &bob, START.plus_millis(OLDEST_MS));
     let body = |accept: &Accept| (accept.body, Bytes::copy_from_slice(accept.id.0.as_bytes()));
     store.commit(slice::from_ref(&kept), &[body(&kept)]).await.unwrap();
     assert_eq!(world.store.get(&[kept.body]).await.unwrap(), [None], "it is not in the ledger");
@@ -98,7 +101,7 @@ pub async fn a_crash_between_body_and_commit_leaves_an_orphan_that_goes<S: Subje
     let lost = world.message(&alice, &bob, START);
     Bodies::put(&*bodies, &[body(&lost)]).await.unwrap();
     assert_eq!(world.store.messages(&[lost.id]).await.unwrap(), []);
-    let now = START.plus_millis(RETENTION_MS);
+    let now = START.plus_millis(OLDEST_MS);
     store.trim(&Cutoffs::at(now), 100).await.unwrap();
     assert_eq!(bodies.len(), 2, "it is not old enough");
     store.trim(&Cutoffs::at(now.plus_millis(1)), 100).await.unwrap();

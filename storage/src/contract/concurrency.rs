@@ -22,7 +22,7 @@ use crate::ledger::{Accept, Outcome};
 const COMMITS: usize = 60;
 
 /// The first world, and another process's view of it where that is possible.
-async fn worlds<S: Subject>(subject: &S) -> (World<S::Store>, World<S::Store>) {
+pub(super) async fn worlds<S: Subject>(subject: &S) -> (World<S::Store>, World<S::Store>) {
     let one = World::new(subject).await;
     let two = if subject.shared() {
         World::beside(subject, 1_000_000).await
@@ -173,7 +173,8 @@ pub async fn the_first_messages_of_a_conversation_get_different_numbers<S: Subje
     close(subject, one, two).await;
 }
 
-async fn close<S: Subject>(subject: &S, one: World<S::Store>, two: World<S::Store>) {
+/// Closes both.
+pub(super) async fn close<S: Subject>(subject: &S, one: World<S::Store>, two: World<S::Store>) {
     subject.close(one.store).await;
     if subject.shared() {
         subject.close(two.store).await;

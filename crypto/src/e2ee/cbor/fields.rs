@@ -1,5 +1,6 @@
 //! A CBOR map with small numbers as keys, whose unknown entries are kept.
 
+use core::fmt;
 use std::collections::BTreeMap;
 
 use zeroize::Zeroizing;
@@ -10,8 +11,15 @@ use super::{CborError, Reader, Writer};
 const MAX_FIELDS: usize = 64;
 
 /// Entries of a map that have not been understood yet, each still encoded.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Fields(BTreeMap<u64, Zeroizing<Vec<u8>>>);
+
+/// Shows which entries there are; what is in them may be secret.
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
 
 impl Fields {
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, CborError> {

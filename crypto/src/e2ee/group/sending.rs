@@ -111,9 +111,8 @@ impl SendingGroup {
         }
     }
 
-    /// Notes that a device has lost the key (it asked for a resend, or was set up anew): it will
-    /// be sent again. The device still counts as able to read, so leaving the group replaces the
-    /// key all the same.
+    /// The key for a device that was given it and has lost it (it asks for a resend). The device
+    /// counts as able to read all along, so its leaving replaces the key. `None` without a key.
     pub fn distribution_for(&self) -> Option<SenderKeyDistribution> {
         self.key.as_ref().map(|key| key.publish(self.distribution_id))
     }

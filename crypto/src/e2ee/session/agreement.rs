@@ -87,6 +87,7 @@ impl Input {
         if let Some(secret) = kem {
             self.push(secret);
         }
+        debug_assert!(self.0.len() <= MAX_INPUT, "growing would leave secrets in freed memory");
         let label = if profile == Profile::X3dh { X3DH } else { PQXDH };
         let keys: Secret<96> = hkdf(&NO_SALT, &self.0, &[label]);
         SharedSecrets {

@@ -209,3 +209,6 @@ fn root_step(
     let keys: Secret<64> = hkdf(root.expose(), shared.expose(), &[ROOT]);
     Ok((keys.part::<0, 32>(), ChainKey::new(keys.part::<32, 32>())))
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,3 +52,22 @@ impl SkippedKeys {
         if ascending { Ok(Self(keys.into())) } else { Err(CborError) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(indices: &[u32]) -> Result<SkippedKeys, CborError> {
+        let keys = indices.iter().map(|index| (*index, Secret::new([1; 32]))).collect();
+        let mut writer = Writer::new();
+        SkippedKeys(keys).write(&mut writer);
+        SkippedKeys::read(&mut Reader::new(&writer.finish()))
+    }
+
+    #[test]
+    fn stored_keys_ascend() {
+        assert!(stored(&[1, 2, 9]).is_ok());
+        assert!(stored(&[1, 2, 2]).is_err(), "one place twice");
+        assert!(stored(&[2, 1]).is_err());
+    }
+}

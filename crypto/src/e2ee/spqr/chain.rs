@@ -182,3 +182,22 @@ impl Chain {
         Ok(Self { initiator, root, epochs: epochs.into() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stored_numbers_leave_room_to_go_on() {
+        let stored = |number| {
+            let mut chain = Chain::initiator(&Secret::new([1; 32]));
+            chain.epochs[0].number = number;
+            let mut writer = Writer::new();
+            chain.write(&mut writer);
+            Chain::read(&mut Reader::new(&writer.finish()))
+        };
+        assert!(stored(u64::MAX / 2).is_ok());
+        assert!(stored(u64::MAX / 2 + 1).is_err());
+        assert!(stored(u64::MAX).is_err());
+    }
+}

@@ -165,6 +165,23 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn stored_blocks_have_the_length_of_blocks() {
+        let stored = |len| {
+            let mut writer = Writer::new();
+            writer.array(2);
+            writer.uint(0);
+            writer.bytes(&vec![0; len]);
+            Encoder::read(&mut Reader::new(&writer.finish()))
+        };
+        for len in [CHUNK_LEN, MAX_CHUNKS * CHUNK_LEN] {
+            assert!(stored(len).is_ok(), "{len}");
+        }
+        for len in [0, 1, CHUNK_LEN + 1, (MAX_CHUNKS + 1) * CHUNK_LEN] {
+            assert!(stored(len).is_err(), "{len}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_k_different_chunks_give_the_block(

@@ -50,6 +50,8 @@ fn refuses_other_versions_no_key_and_keys_twice() {
     crate::e2ee::wire::protobuf::put_varint(&mut far, 25_002);
     far.push(0);
     assert_eq!(b.receive(&far).unwrap_err(), SpqrError::TooFarAhead);
+    let last_allowed = Message { epoch: 1, index: 25_001, part: message::Part::None };
+    assert!(b.receive(&last_allowed.to_bytes()).is_ok());
 }
 
 #[test]
@@ -81,6 +83,93 @@ fn a_header_that_somebody_else_made_is_refused() {
         let outcome = b.receive(&bytes);
         assert_eq!(outcome.is_err(), n == 2, "found out with the last chunk");
     }
+}
+
+#[test]
+fn a_second_ciphertext_that_was_changed_is_refused() {
+    let (mut a, mut b) = pair();
+    let mut rng = StdRng::seed_from_u64(5);
+    for _ in 0..200 {
+        let (bytes, _) = a.send(&mut rng).unwrap();
+        b.receive(&bytes).unwrap();
+        let (bytes, _) = b.send(&mut rng).unwrap();
+        let mut message = Message::from_bytes(&bytes).unwrap();
+        if let message::Part::Ciphertext2(chunk) = &mut message.part {
+            chunk.data[0] ^= 1;
+        }
+        match a.receive(&message.to_bytes()) {
+            Ok(_) => assert_eq!(a.epoch(), 1, "believed"),
+            Err(error) => return assert_eq!(error, SpqrError::Misbehaved),
+        }
+    }
+    panic!("no second ciphertext came");
+}
+
+#[test]
+fn only_epoch_1_and_index_0_announce_that_there_is_no_key() {
+    assert!(announces_no_key(&[1, 1, 0, 0]));
+    for other in [&[1, 1, 1, 0][..], &[1, 2, 0, 0], &[2, 1, 0, 0], &[1, 0, 0, 0], &[]] {
+        assert!(!announces_no_key(other), "{other:?}");
+    }
+}
+
+#[test]
+fn an_exchange_follows_by_one_epoch_and_only_when_it_can_have_ended() {
+    let nothing = message::Part::None;
+    let (mut a, mut b) = pair();
+    let mut rng = StdRng::seed_from_u64(6);
+    let early = b.braid.clone().receive(2, &nothing).map(drop);
+    assert_eq!(early, Err(BraidError::EpochAhead), "the header has not even come");
+    // Until the second ciphertext is on its way: from here on, a may be in epoch 2.
+    loop {
+        let (bytes, _) = a.send(&mut rng).unwrap();
+        b.receive(&bytes).unwrap();
+        let (bytes, _) = b.send(&mut rng).unwrap();
+        let sent = Message::from_bytes(&bytes).unwrap();
+        if matches!(sent.part, message::Part::Ciphertext2(_)) {
+            break;
+        }
+        a.receive(&bytes).unwrap();
+    }
+    let far = b.braid.clone().receive(3, &nothing).map(drop);
+    assert_eq!(far, Err(BraidError::EpochAhead));
+    b.braid.receive(2, &nothing).unwrap();
+    assert_eq!(b.epoch(), 2);
+}
+
+#[test]
+fn a_key_that_is_complete_first_waits_for_the_acknowledgement() {
+    let (mut a, mut b) = pair();
+    let mut rng = StdRng::seed_from_u64(7);
+    // The header, one chunk of the first ciphertext, and then the whole key.
+    for n in 0..45 {
+        let (bytes, _) = a.send(&mut rng).unwrap();
+        b.receive(&bytes).unwrap();
+        if n == 3 {
+            let (bytes, _) = b.send(&mut rng).unwrap();
+            a.receive(&bytes).unwrap();
+        }
+    }
+    let sent = b.braid.send(&mut rng).unwrap().part;
+    assert!(matches!(sent, message::Part::Ciphertext1(_)), "{sent:?}");
+    b.braid.receive(1, &message::Part::Ack).unwrap();
+    let sent = b.braid.send(&mut rng).unwrap().part;
+    assert!(matches!(sent, message::Part::Ciphertext2(_)), "{sent:?}");
+}
+
+#[test]
+fn epochs_follow_one_another_and_only_four_are_alive() {
+    let (mut a, _) = pair();
+    let secret = Secret::new([1; 32]);
+    for wrong in [0, 2] {
+        assert_eq!(a.chain.add_epoch(wrong, &secret), Err(ChainError::UnknownEpoch));
+    }
+    for epoch in 1..=3 {
+        a.chain.add_epoch(epoch, &secret).unwrap();
+    }
+    assert_eq!(a.chain.add_epoch(4, &secret), Err(ChainError::UnknownEpoch), "a fifth");
+    a.chain.send_key(3).unwrap();
+    a.chain.add_epoch(4, &secret).unwrap();
 }
 
 proptest! {

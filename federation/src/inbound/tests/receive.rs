@@ -1,18 +1,26 @@
 //! From posted bytes to a signed receipt, over the reference store.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use async_trait::async_trait;
 use posthouse_protocol::federation::{
     key_log::{SignedEntry, TrustedHead, follow},
     payload::Typing,
-    receipt::{Outcome, Receipt, RejectionReason, SignedReceipt},
+    receipt::{Outcome, Receipt, Rejection, RejectionReason, SignedReceipt},
 };
+
+use posthouse_storage::error::StoreError;
 
 use super::*;
 use crate::{
     inbound::{Inbound, Own, Parts},
-    ports::{EphemeralSink, KeyDirectory, KeysError, memory::MemoryInboundStore},
+    ports::{
+        EphemeralSink, InboundStore, KeyDirectory, KeysError, PeerFacts, TakeError, Taking,
+        memory::MemoryInboundStore,
+    },
 };
 
 /// North's keys: an older entry at first, the newer one after a renewal.
@@ -29,6 +37,12 @@ impl KeyDirectory for Directory {
             *known = Arc::clone(&self.newest);
         }
         Ok(Arc::clone(&known))
+    }
+    fn facts(&self, _: &ServerName) -> Option<Arc<PeerFacts>> {
+        None
+    }
+    async fn is_known(&self, _: &ServerName) -> Result<bool, StoreError> {
+        Ok(true)
     }
 }
 
@@ -48,6 +62,42 @@ struct South {
     store: Arc<MemoryInboundStore>,
     passed: Arc<Passed>,
     signing: SigningKey,
+    keys: Arc<Directory>,
+    reads: Arc<AtomicUsize>,
+}
+
+/// Counts what is read.
+struct Counting {
+    store: Arc<MemoryInboundStore>,
+    reads: Arc<AtomicUsize>,
+}
+
+#[async_trait]
+impl InboundStore for Counting {
+    async fn stream(&self, origin: &ServerName) -> Result<InboundStream, StoreError> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        self.store.stream(origin).await
+    }
+
+    async fn take(
+        &self,
+        origin: &ServerName,
+        expected: &InboundStream,
+        next: &InboundStream,
+        taking: Taking<'_>,
+        now: Timestamp,
+    ) -> Result<Vec<Rejection>, TakeError> {
+        InboundStore::take(self.store.as_ref(), origin, expected, next, taking, now).await
+    }
+
+    async fn rejections(
+        &self,
+        origin: &ServerName,
+        taking: Taking<'_>,
+    ) -> Result<Vec<Rejection>, StoreError> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        InboundStore::rejections(self.store.as_ref(), origin, taking).await
+    }
 }
 
 impl South {
@@ -74,17 +124,35 @@ impl South {
         let store = Arc::new(MemoryInboundStore::new(reject_two));
         let passed = Arc::new(Passed::default());
         let signing = SigningKey::from_seed(&[3; 32]);
+        let (keys, reads) = (Arc::new(directory), Arc::<AtomicUsize>::default());
+        let counting = Counting { store: Arc::clone(&store), reads: Arc::clone(&reads) };
         let own = Own {
             name: name("south.test"),
             signing: signing.clone(),
             sealing: SealingKeys::new([bench.sealing.clone()]),
         };
         let parts = Parts {
-            store: Arc::clone(&store) as _,
-            keys: Arc::new(directory),
+            store: Arc::new(counting),
+            keys: Arc::clone(&keys) as _,
             ephemerals: Arc::clone(&passed) as _,
         };
-        Self { bench, inbound: Inbound::new(own, parts), store, passed, signing }
+        let inbound = Inbound::new(own, parts);
+        Self { bench, inbound, store, passed, signing, keys, reads }
+    }
+
+    /// Another process of the same region.
+    fn another(&self) -> Inbound {
+        let own = Own {
+            name: name("south.test"),
+            signing: self.signing.clone(),
+            sealing: SealingKeys::new([self.bench.sealing.clone()]),
+        };
+        let parts = Parts {
+            store: Arc::clone(&self.store) as _,
+            keys: Arc::clone(&self.keys) as _,
+            ephemerals: Arc::clone(&self.passed) as _,
+        };
+        Inbound::new(own, parts)
     }
 
     async fn post(&self, bytes: &[u8]) -> Result<Receipt, RefusalCode> {
@@ -170,5 +238,51 @@ async fn envelopes_at_the_same_time_are_taken_once() {
     for post in posts.collect::<Vec<_>>() {
         assert_eq!(post.await.unwrap(), Outcome::Accepted);
     }
+    assert_eq!(south.store.from(&name("north.test")).effects.len(), 2);
+}
+
+/// The lane's hash after events with these ids, from sequence 1.
+fn hash(ids: &[u128]) -> RunningHash {
+    let start = South::place(1, 0, None).before;
+    let named = (1..).zip(ids);
+    named.fold(start, |hash, (n, id)| hash.event(n, None, Uuid::from_u128(*id)))
+}
+
+#[tokio::test]
+async fn a_stream_that_goes_on_is_not_read_again() {
+    let mut south = South::new();
+    let ids: Vec<u128> = (10..20).collect();
+    for n in 0..ids.len() {
+        let place = South::place(n as u64 + 1, 1, Some(hash(&ids[..n])));
+        let bytes = south.envelope(Some(place), &ids[n..=n]);
+        let receipt = south.post(&bytes).await.unwrap();
+        let position = *receipt.standing.unwrap().lanes.of(Lane::Messages);
+        assert_eq!((position.through, position.hash), (n as u64 + 1, hash(&ids[..=n])));
+    }
+    assert_eq!(south.reads.load(Ordering::SeqCst), 1, "read once, at the beginning");
+}
+
+#[tokio::test]
+async fn what_another_process_took_is_noticed() {
+    let mut south = South::new();
+    let other = south.another();
+    let peer = PeerNames::proved(vec![name("north.test")]);
+    let first = south.envelope(Some(South::place(1, 1, None)), &[10]);
+    south.post(&first).await.unwrap();
+    let second = south.envelope(Some(South::place(2, 1, Some(hash(&[10])))), &[11]);
+    other.receive(&second, &peer, NOW).await.unwrap();
+    // Out of its old memory this process would see a gap, and tell an old position.
+    let third = south.envelope(Some(South::place(3, 1, Some(hash(&[10, 11])))), &[2]);
+    let receipt = south.post(&third).await.unwrap();
+    assert_eq!(receipt.outcome, Outcome::Accepted);
+    assert_eq!(receipt.standing.unwrap().lanes.of(Lane::Messages).through, 3);
+    assert_eq!(receipt.rejections.len(), 1);
+    // A repetition, which the other process does not remember: taken once, told alike.
+    let outcome = |receipt: SignedReceipt| {
+        let receipt = SignedReceipt::decode(&receipt.encode()).unwrap();
+        receipt.verify(&south.signing.verifying_key()).unwrap().receipt().clone()
+    };
+    let again = outcome(other.receive(&third, &peer, NOW).await.unwrap());
+    assert_eq!((again.outcome, again.rejections.len()), (Outcome::Accepted, 1));
     assert_eq!(south.store.from(&name("north.test")).effects.len(), 2);
 }

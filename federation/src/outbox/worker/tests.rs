@@ -1,204 +1,217 @@
 //! Worker to receiver with real envelopes, over a link that can be cut and lie.
 
-use std::{
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::Instant,
-};
+use std::sync::atomic::Ordering;
 
-use async_trait::async_trait;
 use bytes::Bytes;
-use posthouse_crypto::seal::{Encapsulation, SealingKey};
-use posthouse_protocol::{
-    federation::{
-        event::{Event, EventClass, EventKind},
-        key_log::{KeyLogEntry, SignedEntry, follow},
-        receipt::RejectionReason,
-        record::EventRecord,
-    },
-    time::Timestamp,
+use posthouse_protocol::federation::{
+    event::{Event, EventClass, EventKind},
+    stream::Lane,
 };
 use rand::{SeedableRng, rngs::StdRng};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, task::JoinHandle};
 use uuid::Uuid;
 
-use super::*;
+use super::{chores::NAMELESS_MS, *};
 use crate::{
-    engine::sender::Alarm,
-    inbound::{Inbound, Own, Parts, SealingKeys},
-    ports::{
-        EphemeralSink, KeysError,
-        memory::{Fate, MemoryInboundStore, MemoryOutboundStore},
-    },
-    tls::PeerNames,
+    engine::ephemeral::{Ephemeral, EphemeralKey},
+    outbox::testing::{Bench, name, until},
+    ports::PeerFacts,
 };
 
-fn name(text: &str) -> ServerName {
-    ServerName::parse(text).unwrap()
+/// A running worker for south.
+struct Running {
+    hints: Arc<Hints>,
+    stop: Option<oneshot::Sender<()>>,
+    ended: JoinHandle<Result<Ended, WorkerError>>,
 }
 
-/// The keys of both servers.
-struct Keys(Vec<Arc<TrustedHead>>);
+impl Running {
+    async fn start(bench: &Bench) -> Self {
+        let (hints, rng) = (Arc::<Hints>::default(), StdRng::seed_from_u64(2));
+        let (parts, fence, told) =
+            (bench.parts.clone(), Bench::fence("south.test"), Arc::clone(&hints));
+        let worker = Worker::new(parts, name("south.test"), fence, told, rng).await.unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let ended = tokio::spawn(worker.run(async move { stopped.await.unwrap_or(()) }));
+        Self { hints, stop: Some(stop), ended }
+    }
 
-#[async_trait]
-impl KeyDirectory for Keys {
-    async fn keys(&self, peer: &ServerName, _: bool) -> Result<Arc<TrustedHead>, KeysError> {
-        let head = self.0.iter().find(|head| head.entry().server == *peer);
-        head.cloned().ok_or(KeysError::Unreachable)
+    fn send(&self, bench: &Bench, n: u128) {
+        bench.enqueue(n);
+        self.hints.wake(Lane::Messages);
+    }
+
+    async fn stop(mut self) -> Ended {
+        self.stop.take().unwrap().send(()).unwrap();
+        self.ended.await.unwrap().unwrap()
     }
 }
 
-fn head(server: &str, signing: &SigningKey, sealing: &SealingKey) -> Arc<TrustedHead> {
-    let entry = KeyLogEntry {
-        server: name(server),
-        number: 0,
-        previous: None,
-        at: Timestamp(0),
-        signing: vec![signing.verifying_key()],
-        next_signing: Vec::new(),
-        sealing: vec![sealing.public_key()],
-        retired: Vec::new(),
-        recovery: signing.verifying_key(),
-    };
-    let log = [SignedEntry::sign(entry, &[signing])];
-    Arc::new(follow(&name(server), None, &log).unwrap())
-}
-
-/// A link that hands envelopes to the other side in memory.
-struct Link {
-    inbound: Inbound,
-    clock: Arc<Ticking>,
-    cut: AtomicBool,
-    /// Answers are lost or exchanged for an older one, in turn.
-    lies: AtomicBool,
-    old: Mutex<Option<Vec<u8>>>,
-    posts: AtomicU64,
-}
-
-#[async_trait]
-impl Transport for Link {
-    async fn post(&self, _: &ServerName, envelope: Vec<u8>) -> Result<Vec<u8>, PostError> {
-        if self.cut.load(Ordering::SeqCst) {
-            return Err(PostError::Unreachable("cut".to_owned()));
-        }
-        let n = self.posts.fetch_add(1, Ordering::SeqCst);
-        let peer = PeerNames::proved(vec![name("north.test")]);
-        let receipt = self.inbound.receive(&envelope, &peer, self.clock.now()).await?.encode();
-        let old = self.old.lock().unwrap().replace(receipt.clone());
-        match (self.lies.load(Ordering::SeqCst), n % 3, old) {
-            (true, 0, _) => Err(PostError::Unreachable("the answer was lost".to_owned())),
-            (true, 1, Some(old)) => Ok(old),
-            _ => Ok(receipt),
-        }
+fn facts(max_records: usize, envelope_versions: Vec<u8>) -> PeerFacts {
+    PeerFacts {
+        max_records,
+        max_envelope: 4 * 1024 * 1024,
+        envelope_versions,
+        payload_versions: vec![1],
+        valid_until: Timestamp(u64::MAX),
     }
 }
 
-/// Runs two thousand times as fast as real time, so that back-off costs the test little.
-struct Ticking(Instant);
-
-impl Clock for Ticking {
-    fn now(&self) -> Timestamp {
-        let passed = u64::try_from(self.0.elapsed().as_micros()).unwrap();
-        Timestamp(1_700_000_000_000 + passed * 2)
-    }
-}
-
-#[derive(Default)]
-struct Nobody(Mutex<Vec<String>>);
-
-#[async_trait]
-impl EphemeralSink for Nobody {
-    async fn pass(&self, _: &ServerName, _: &[EventRecord]) {}
-}
-
-impl Observer for Nobody {
-    fn unreachable(&self, _: &ServerName, _: Timestamp) {
-        self.0.lock().unwrap().push("unreachable".to_owned());
-    }
-    fn reachable(&self, _: &ServerName) {
-        self.0.lock().unwrap().push("reachable".to_owned());
-    }
-    fn alarm(&self, _: &ServerName, alarm: Alarm) {
-        self.0.lock().unwrap().push(format!("{alarm:?}"));
-    }
+fn ephemeral(n: u128) -> Ephemeral {
+    let sender = Uuid::from_u128(n);
+    let mut event = Event::new(EventKind::Typing, EventClass::Ephemeral);
+    event.recipients = vec![Uuid::from_u128(9)];
+    let key = EphemeralKey { kind: 4, sender, conversation: None };
+    Ephemeral { key, sender, id: sender, event: Bytes::from(event.encode()) }
 }
 
 #[tokio::test]
 async fn everything_arrives_once_in_order_over_a_bad_link() {
-    let mut rng = StdRng::seed_from_u64(1);
-    let (north, south) = (SigningKey::from_seed(&[1; 32]), SigningKey::from_seed(&[2; 32]));
-    let sealing = SealingKey::generate(Encapsulation::XWing, &mut rng);
-    let keys =
-        Keys(vec![head("north.test", &north, &sealing), head("south.test", &south, &sealing)]);
-    let keys: Arc<dyn KeyDirectory> = Arc::new(keys);
-    let clock = Arc::new(Ticking(Instant::now()));
-    let reject = |event: &EventRecord| {
-        (event.id == Uuid::from_u128(5)).then_some(RejectionReason::UnknownRecipient)
-    };
-    let arrived = Arc::new(MemoryInboundStore::new(reject));
-    let nobody = Arc::new(Nobody::default());
-    let own =
-        Own { name: name("south.test"), signing: south, sealing: SealingKeys::new([sealing]) };
-    let parts = Parts {
-        store: Arc::clone(&arrived) as _,
-        keys: Arc::clone(&keys),
-        ephemerals: Arc::clone(&nobody) as _,
-    };
-    let link = Arc::new(Link {
-        inbound: Inbound::new(own, parts),
-        clock: Arc::clone(&clock),
-        cut: AtomicBool::new(true),
-        lies: AtomicBool::new(true),
-        old: Mutex::new(None),
-        posts: AtomicU64::new(0),
-    });
-    let outbox = Arc::new(MemoryOutboundStore::default());
-    let parts = WorkerParts {
-        own: name("north.test"),
-        signing: north,
-        store: Arc::clone(&outbox) as _,
-        keys,
-        transport: Arc::clone(&link) as _,
-        observer: Arc::clone(&nobody) as _,
-        clock: Arc::clone(&clock) as _,
-    };
-    let fence = Fence { name: "south.test".to_owned(), number: 1 };
-    let worker = Worker::new(parts, name("south.test"), fence, rng).await.unwrap();
-    let (hints, receiver) = mpsc::channel(16);
-    let (stop, stopped) = oneshot::channel::<()>();
-    let running = tokio::spawn(worker.run(receiver, async move { stopped.await.unwrap_or(()) }));
-    for n in 1..=100_u128 {
-        let mut event = Event::new(EventKind::Other(900), EventClass::Control);
-        event.recipients = vec![Uuid::from_u128(9)];
-        let event = Bytes::from(event.encode());
-        outbox.with(&name("south.test"), |stream| {
-            stream.enqueue(Lane::Messages, Uuid::from_u128(n), None, event);
-        });
-        hints.send(Input::Wake(Lane::Messages)).await.unwrap();
+    let bench = Bench::new();
+    bench.link.cut.store(true, Ordering::SeqCst);
+    bench.link.lies.store(true, Ordering::SeqCst);
+    let running = Running::start(&bench).await;
+    for n in 1..=100 {
+        running.send(&bench, n);
         if n == 50 {
-            link.cut.store(false, Ordering::SeqCst);
+            until("an attempt fails", || !bench.said().is_empty()).await;
+            bench.link.cut.store(false, Ordering::SeqCst);
         }
     }
-    let fates = || {
-        let fates = outbox.with(&name("south.test"), |stream| stream.fates.clone()).unwrap();
-        let of = |wanted| fates.values().filter(|fate| **fate == wanted).count();
-        (of(Fate::Accepted), of(Fate::Failed), of(Fate::Waiting))
-    };
-    let deadline = Instant::now() + Duration::from_mins(1);
-    while fates() != (99, 1, 0) {
-        assert!(Instant::now() < deadline, "{:?} {:?}", fates(), nobody.0.lock().unwrap());
-        hints.send(Input::SignOfLife).await.unwrap();
-        time::sleep(Duration::from_millis(5)).await;
-    }
-    stop.send(()).unwrap();
-    running.await.unwrap().unwrap();
-    let inbound = arrived.from(&name("north.test"));
+    until("all have their fate", || {
+        running.hints.sign_of_life();
+        bench.fates() == (99, 1, 0)
+    })
+    .await;
+    assert_eq!(running.stop().await, Ended::Stopped);
+    let inbound = bench.arrived.from(&name("north.test"));
     let ids: Vec<u128> = inbound.effects.iter().map(|event| event.id.as_u128()).collect();
     assert_eq!(ids, (1..=100).filter(|n| *n != 5).collect::<Vec<_>>());
-    let standing = outbox.with(&name("south.test"), |own| own.stream.receipted_standing());
+    let standing = bench.outbox.with(&name("south.test"), |own| own.stream.receipted_standing());
     assert_eq!(inbound.stream.standing, standing, "equal hashes on both sides");
-    let told = nobody.0.lock().unwrap().clone();
-    assert_eq!(told.first().map(String::as_str), Some("unreachable"));
+    assert_eq!(bench.said().first().map(String::as_str), Some("unreachable"));
+}
+
+#[tokio::test]
+async fn without_a_common_version_nothing_is_sent_and_nothing_lost() {
+    let bench = Bench::new();
+    *bench.keys.facts.lock().unwrap() = Some(facts(1_000, vec![7, 8]));
+    let running = Running::start(&bench).await;
+    for n in 10..20 {
+        running.send(&bench, n);
+    }
+    // A few attempts, each of which finds the same.
+    for _ in 0..5 {
+        running.hints.sign_of_life();
+        bench.clock.pass(crate::engine::backoff::LAST_MS);
+        until("the worker looks", || !running.hints.is_pending()).await;
+    }
+    until("the operator is told", || bench.said().contains(&"NoCommonVersion".to_owned())).await;
+    assert_eq!(bench.posts(), 0);
+    assert_eq!(bench.fates(), (0, 0, 10));
+    *bench.keys.facts.lock().unwrap() = Some(facts(1_000, vec![1, 7]));
+    until("it goes on once there is one", || {
+        running.hints.sign_of_life();
+        bench.fates() == (10, 0, 0)
+    })
+    .await;
+    let alarms = bench.said().iter().filter(|said| *said == "NoCommonVersion").count();
+    assert_eq!(alarms, 1, "told once");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn envelopes_keep_within_the_peers_limits() {
+    let bench = Bench::new();
+    *bench.keys.facts.lock().unwrap() = Some(facts(3, vec![1]));
+    let running = Running::start(&bench).await;
+    for n in 10..40 {
+        bench.enqueue(n);
+    }
+    running.hints.wake(Lane::Messages);
+    until("all arrive", || bench.fates() == (30, 0, 0)).await;
+    assert!(bench.posts() >= 10, "{} envelopes for thirty events", bench.posts());
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn ephemerals_go_at_once_past_the_stream_or_never() {
+    let bench = Bench::new();
+    let running = Running::start(&bench).await;
+    let passed = || bench.told.ephemerals.lock().unwrap().len();
+    let now = || bench.clock.now();
+    for n in 1..=20 {
+        running.hints.push(ephemeral(n), now());
+    }
+    until("they pass", || passed() == 20).await;
+    // A peer that was found away is not asked for each of them.
+    bench.link.cut.store(true, Ordering::SeqCst);
+    running.hints.push(ephemeral(30), now());
+    let before = bench.posts();
+    until("one finds nobody", || bench.posts() > before).await;
+    bench.link.cut.store(false, Ordering::SeqCst);
+    bench.clock.pass(WORTH_MS);
+    until("later ones pass again", || {
+        running.hints.push(ephemeral(31), now());
+        passed() > 20
+    })
+    .await;
+    let ids = bench.told.ephemerals.lock().unwrap().clone();
+    assert!(!ids.contains(&Uuid::from_u128(30)), "what found nobody is gone");
+    // They stand in no stream, and hold none up.
+    running.send(&bench, 50);
+    until("messages arrive", || bench.fates() == (1, 0, 0)).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_waits_for_a_region_that_does_not_exist_fails_after_a_day() {
+    let bench = Bench::new();
+    bench.keys.nameless.store(true, Ordering::SeqCst);
+    let running = Running::start(&bench).await;
+    running.send(&bench, 50);
+    until("an attempt is made", || bench.said() == ["unreachable"]).await;
+    bench.clock.pass(NAMELESS_MS - 3_600_000);
+    running.hints.sign_of_life();
+    until("another one", || !running.hints.is_pending()).await;
+    assert_eq!(bench.fates(), (0, 0, 1), "not yet");
+    until("it has failed", || {
+        bench.clock.pass(600_000);
+        running.hints.wake(Lane::Messages);
+        bench.fates() == (0, 1, 0)
+    })
+    .await;
+    assert_eq!(bench.posts(), 0);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_stops_waits_for_what_is_in_the_air() {
+    let bench = Bench::new();
+    bench.link.gate.forget_permits(usize::MAX);
+    let running = Running::start(&bench).await;
+    running.send(&bench, 50);
+    until("it leaves", || bench.posts() == 1).await;
+    let stopping = tokio::spawn(running.stop());
+    tokio::task::yield_now().await;
+    assert!(!stopping.is_finished());
+    bench.link.gate.add_permits(1);
+    assert_eq!(stopping.await.unwrap(), Ended::Stopped);
+    assert_eq!(bench.fates(), (1, 0, 0), "its receipt was settled");
+    assert_eq!(bench.posts(), 1, "nothing new left");
+}
+
+#[tokio::test]
+async fn a_worker_with_nothing_to_do_ends() {
+    let bench = Bench::new();
+    let running = Running::start(&bench).await;
+    running.send(&bench, 50);
+    until("it arrives", || bench.fates() == (1, 0, 0)).await;
+    until("it ends", || {
+        bench.clock.pass(IDLE_MS);
+        running.hints.sign_of_life();
+        running.ended.is_finished()
+    })
+    .await;
+    assert_eq!(running.ended.await.unwrap().unwrap(), Ended::Idle);
 }

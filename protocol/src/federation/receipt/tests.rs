@@ -1,5 +1,6 @@
 //! Tests of receipts.
 
+use posthouse_crypto::sign::SigningKey;
 use proptest::{collection::vec, option, prelude::*};
 
 use super::*;
@@ -51,7 +52,7 @@ proptest! {
         let decoded = SignedReceipt::decode(&bytes).unwrap();
         prop_assert_eq!(&decoded, &signed);
         let verified = decoded.verify(&key.verifying_key()).unwrap();
-        prop_assert_eq!(verified.receipt(), &signed.receipt);
+        prop_assert_eq!(verified.receipt(), signed.claim());
         let at = at.index(bytes.len());
         bytes[at] ^= 1 << bit;
         if let Ok(changed) = SignedReceipt::decode(&bytes) {

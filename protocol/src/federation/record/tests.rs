@@ -44,6 +44,7 @@ prop_compose! {
         group in option::of(uuids()),
         bodies in vec(bodies(1), 0..4),
         expires in option::of(any::<u64>()),
+        encrypted in option::of(any::<bool>()),
     ) -> Event {
         let server = crate::id::ServerName::parse("south.test").unwrap();
         Event {
@@ -62,6 +63,7 @@ prop_compose! {
             content_type,
             group: group.map(|uuid| GroupId { uuid, server }),
             bodies,
+            encrypted,
             ..Event::new(kind, class)
         }
     }
@@ -96,10 +98,11 @@ proptest! {
         prop_assert_eq!(encode(&decoded).unwrap(), bytes);
     }
 
-    /// What the reader accepts, the writer writes in the same bytes: there is one encoding.
+    /// What the reader accepts, the writer writes in the same bytes: there is one encoding. Without
+    /// fields from 128 up: a changed key of those is one that the reader skips.
     #[test]
     fn an_accepted_event_is_canonical(event in events(), at: prop::sample::Index, bit in 0_u8..8) {
-        let mut bytes = event.encode();
+        let mut bytes = Event { encrypted: None, ..event }.encode();
         let at = at.index(bytes.len());
         bytes[at] ^= 1 << bit;
         if let Ok(changed) = Event::decode(&bytes) {

@@ -62,6 +62,8 @@ CREATE TABLE acquaintances (
     server INTEGER NOT NULL,
     PRIMARY KEY (other, server, account)
 ) STRICT, WITHOUT ROWID;
+-- To delete them with the account.
+CREATE INDEX acquaintances_by_account ON acquaintances (account, server, other);
 INSERT INTO acquaintances (account, other, server)
 SELECT DISTINCT a.sender, b.sender, b.server
 FROM conversations c
@@ -83,6 +85,7 @@ CREATE TABLE links (
     message BLOB
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX links_by_time ON links (expires_at);
+CREATE INDEX links_by_account ON links (account) WHERE account IS NOT NULL;
 
 -- data: of an entry about keys, its facts; of a message that supplements another, the numbers of
 -- the devices that it is for, a byte each.

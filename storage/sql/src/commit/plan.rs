@@ -16,6 +16,10 @@ use posthouse_storage::{
 };
 use uuid::Uuid;
 
+mod receive;
+
+pub(crate) use receive::{Receipt, receive};
+
 /// What a region is sent in one lane.
 pub(crate) type Queue = (ServerName, Lane);
 
@@ -73,6 +77,16 @@ pub(crate) struct Conversation {
     pub(crate) stored: bool,
 }
 
+impl Conversation {
+    /// A side speaks. Whether the conversation has become mutual by it; one with oneself never
+    /// does.
+    fn speaks(&mut self, side: u8) -> bool {
+        let strangers = self.spoken != BOTH;
+        self.spoken |= side;
+        strangers && self.spoken == BOTH && side != BOTH
+    }
+}
+
 /// What is to be written, and what to answer.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
@@ -81,7 +95,7 @@ pub(crate) struct Plan {
     pub(crate) messages: Vec<NewMessage>,
     pub(crate) entries: Vec<NewEntry>,
     pub(crate) intents: Vec<NewIntent>,
-    /// Submissions with which a conversation has become mutual, as indices into the batch.
+    /// Submissions with which a direct conversation has become mutual, as indices into the batch.
     pub(crate) acquainted: Vec<usize>,
     /// The states after the batch of everything that changed, in the order of their keys: rows are
     /// locked in that order by everyone.
@@ -168,8 +182,7 @@ impl Planner {
         if accept.prev.is_some() && self.known.marks.get(&mark) != accept.prev.as_ref() {
             return Outcome::Refused(Refusal::OutOfOrder);
         }
-        let load = |to| self.known.loads.get(to).copied().unwrap_or_default();
-        if accept.recipients.iter().any(|to| load(to).with(accept.size).is_none()) {
+        if !accept.recipients.iter().all(|to| self.has_room(*to, accept.size)) {
             return Outcome::Refused(Refusal::QueueFull);
         }
         let state = self.known.conversations.entry(accept.conversation).or_default();
@@ -179,9 +192,7 @@ impl Planner {
         let stamp = Stamp::next(accept.now, accept.after, state.highest);
         state.highest = Some(stamp);
         state.last_number += 1;
-        let strangers = state.spoken != BOTH;
-        state.spoken |= accept.side;
-        if strangers && state.spoken == BOTH && accept.side != BOTH {
+        if state.speaks(accept.side) {
             self.plan.acquainted.push(submission);
         }
         let origin_number = state.last_number;
@@ -191,8 +202,15 @@ impl Planner {
 
         let message = self.plan.messages.len();
         self.plan.messages.push(NewMessage { submission, stamp, origin_number, pointers: 0 });
-        let arrivals =
-            accept.recipients.iter().map(|&to| self.deliver(message, accept, to)).collect();
+        let collapse = accept
+            .collapse
+            .as_ref()
+            .map(|collapse| (accept.sender.uuid, accept.conversation, collapse.clone()));
+        let arrivals = accept
+            .recipients
+            .iter()
+            .map(|&to| self.deliver((message, accept.size), collapse.as_ref(), to))
+            .collect();
         for destination in 0..accept.destinations.len() {
             self.enqueue(message, accept, destination);
         }
@@ -208,26 +226,38 @@ impl Planner {
         Outcome::Accepted(accepted)
     }
 
-    fn deliver(&mut self, message: usize, accept: &Accept, account: Uuid) -> Arrival {
+    /// Whether a message of `size` bytes fits into an inbox.
+    fn has_room(&self, account: Uuid, size: u64) -> bool {
+        let load = self.known.loads.get(&account).copied().unwrap_or_default();
+        load.with(size).is_some()
+    }
+
+    /// A new entry for a message of `size` bytes; there is room for it.
+    fn deliver(
+        &mut self,
+        (message, size): (usize, u64),
+        collapse: Option<&Slot>,
+        account: Uuid,
+    ) -> Arrival {
         let head = self.known.inboxes.entry(account).or_default();
         let previous = Cursor(head.last);
         head.last += 1;
         let cursor = Cursor(head.last);
         self.touched.inboxes.push(account);
         let load = self.known.loads.entry(account).or_default();
-        *load = load.with(accept.size).unwrap_or(*load);
+        *load = load.with(size).unwrap_or(*load);
         let entry = self.plan.entries.len();
         self.plan.entries.push(NewEntry {
             account,
             cursor,
             message,
-            collapses: accept.collapse.is_some(),
-            size: accept.size,
+            collapses: collapse.is_some(),
+            size,
         });
         self.point(message, 1);
-        if let Some(collapse) = &accept.collapse {
-            let slot = (accept.sender.uuid, accept.conversation, collapse.clone());
-            if let Some(earlier) = self.touched.collapsible.insert((account, slot), entry) {
+        if let Some(slot) = collapse {
+            let earlier = self.touched.collapsible.insert((account, slot.clone()), entry);
+            if let Some(earlier) = earlier {
                 self.withdraw(earlier);
             }
         }

@@ -11,11 +11,14 @@ use posthouse_storage::{
     outbox::lane_of,
 };
 
+use uuid::Uuid;
+
 use super::plan::{Conversation, Head, Known, Load, Queue};
 use crate::{
     columns,
-    db::{Row, Tx},
+    db::{Answers, Row, Script, Slot, Tx},
     failure::Failure,
+    receipts::{Key, State},
     statement::{Dialect, Statement, statements},
     store::SqlStore,
 };
@@ -80,52 +83,104 @@ impl Refs {
     }
 }
 
+/// What is looked up in the same way for commits and receptions.
+pub(crate) struct Named {
+    pub(crate) conversations: Vec<ConversationId>,
+    /// Message, sender, the number of the sender's region.
+    pub(crate) ids: Vec<(MessageId, Uuid, i64)>,
+    pub(crate) inboxes: Vec<Uuid>,
+    /// Watermarks, which are locked after the conversations and before the inboxes.
+    pub(crate) watermarks: Vec<Key>,
+    /// Messages that may be new.
+    pub(crate) new: usize,
+}
+
+/// Where the answers are.
+pub(crate) struct Asked {
+    conversations: Slot,
+    ids: Slot,
+    pub(crate) watermarks: Slot,
+    inboxes: Slot,
+    refs: Slot,
+    block: usize,
+}
+
+/// Adds the questions for `named`, on PostgreSQL with locks.
+pub(crate) fn ask(script: &mut Script, store: &SqlStore, named: Named) -> Asked {
+    let block = if store.db().dialect() == Dialect::Postgres { REF_BLOCK } else { usize::MAX };
+    let conversations = distinct(named.conversations.into_iter());
+    let conversations = script.rows(&LOCK_CONVERSATIONS, &conversations, |args, id| {
+        args.bytes(&id.0);
+    });
+    // Only after the lock: what another process accepts in these conversations is visible now.
+    let ids = script.rows(&KNOWN_IDS, &named.ids, |args, (id, sender, server)| {
+        args.uuid(id.0).uuid(*sender).integer(*server);
+    });
+    let watermarks = State::ask(script, &distinct(named.watermarks.into_iter()));
+    let inboxes = distinct(named.inboxes.into_iter());
+    let inboxes = script.rows(&LOCK_INBOXES, &inboxes, |args, account| {
+        args.uuid(*account);
+    });
+    let refs = script.one(&NEXT_REFS, |args| {
+        args.limit(named.new.div_ceil(block));
+    });
+    Asked { conversations, ids, watermarks, inboxes, refs, block }
+}
+
+impl Asked {
+    /// Reads the answers, but for the watermarks'.
+    pub(crate) fn read(self, answers: &mut Answers) -> Result<(Known, Refs), Failure> {
+        let mut known = Known::default();
+        read_conversations(&mut known, &answers.take(self.conversations))?;
+        read_ids(&mut known, &answers.take(self.ids))?;
+        for row in answers.take(self.inboxes) {
+            let mut fields = row.fields("inboxes");
+            let account = fields.uuid("account")?;
+            known.inboxes.insert(account, Head { last: fields.number("head")?, stored: true });
+            let load = Load { entries: fields.number("entries")?, bytes: fields.number("bytes")? };
+            known.loads.insert(account, load);
+        }
+        let mut starts = Vec::new();
+        for row in answers.take(self.refs) {
+            starts.push(row.fields("messages").integer("ref")?);
+        }
+        Ok((known, Refs { starts, block: self.block }))
+    }
+}
+
 /// Reads and locks everything that `batch` names.
 pub(crate) async fn known(
     store: &SqlStore,
     tx: &mut Tx<'_>,
     batch: &[Accept],
 ) -> Result<(Known, Refs), Failure> {
-    let block = if store.db().dialect() == Dialect::Postgres { REF_BLOCK } else { usize::MAX };
     let outboxes = outboxes(store, batch);
     let mut script = tx.script().sized(batch.len());
-    let conversations = distinct(batch.iter().map(|accept| accept.conversation));
-    let conversations = script.rows(&LOCK_CONVERSATIONS, &conversations, |args, id| {
-        args.bytes(&id.0);
-    });
-    // Only after the lock: what another process accepts in these conversations is visible now.
-    let ids = script.rows(&KNOWN_IDS, batch, |args, accept| {
-        let server = store.inner.servers.id(&accept.sender.server).unwrap_or_default();
-        args.uuid(accept.id.0).uuid(accept.sender.uuid).integer(server);
-    });
+    let server =
+        |accept: &Accept| store.inner.servers.id(&accept.sender.server).unwrap_or_default();
+    let asked = ask(
+        &mut script,
+        store,
+        Named {
+            conversations: batch.iter().map(|accept| accept.conversation).collect(),
+            ids: batch.iter().map(|one| (one.id, one.sender.uuid, server(one))).collect(),
+            inboxes: batch.iter().flat_map(|accept| accept.recipients.iter().copied()).collect(),
+            watermarks: Vec::new(),
+            new: batch.len(),
+        },
+    );
     let marks = batch.iter().filter(|accept| accept.prev.is_some());
     let marks = distinct(marks.map(|accept| (accept.device, accept.conversation)));
     let marks = script.rows(&MARKS, &marks, |args, (device, conversation)| {
         args.uuid(device.0).bytes(&conversation.0);
     });
-    let inboxes = distinct(batch.iter().flat_map(|accept| accept.recipients.iter().copied()));
-    let inboxes = script.rows(&LOCK_INBOXES, &inboxes, |args, account| {
-        args.uuid(*account);
-    });
     let heads = script.rows(&LOCK_OUTBOXES, &outboxes, |args, (id, lane, _)| {
         args.integer(*id).integer(*lane);
     });
-    let refs = script.one(&NEXT_REFS, |args| {
-        args.limit(batch.len().div_ceil(block));
-    });
 
     let mut answers = tx.run(script).await?;
-    let mut known = Known::default();
-    read_conversations(&mut known, &answers.take(conversations))?;
-    read_ids(&mut known, &answers.take(ids))?;
+    let (mut known, refs) = asked.read(&mut answers)?;
     read_marks(&mut known, &answers.take(marks))?;
-    for row in answers.take(inboxes) {
-        let mut fields = row.fields("inboxes");
-        let account = fields.uuid("account")?;
-        known.inboxes.insert(account, Head { last: fields.number("head")?, stored: true });
-        let load = Load { entries: fields.number("entries")?, bytes: fields.number("bytes")? };
-        known.loads.insert(account, load);
-    }
     for row in answers.take(heads) {
         let mut fields = row.fields("outbox_heads");
         let id = fields.integer("destination")?;
@@ -138,11 +193,7 @@ pub(crate) async fn known(
             known.outboxes.insert(queue.clone(), head);
         }
     }
-    let mut starts = Vec::new();
-    for row in answers.take(refs) {
-        starts.push(row.fields("messages").integer("ref")?);
-    }
-    Ok((known, Refs { starts, block }))
+    Ok((known, refs))
 }
 
 /// The queues to other regions with their numbers, sorted by those.
@@ -159,7 +210,8 @@ fn outboxes(store: &SqlStore, batch: &[Accept]) -> Vec<(i64, i64, Queue)> {
     )
 }
 
-fn distinct<T: Ord + Hash>(items: impl Iterator<Item = T>) -> Vec<T> {
+/// Sorted, each once.
+pub(crate) fn distinct<T: Ord + Hash>(items: impl Iterator<Item = T>) -> Vec<T> {
     let mut items: Vec<T> = items.collect();
     items.sort_unstable();
     items.dedup();

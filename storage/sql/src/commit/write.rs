@@ -16,7 +16,7 @@ use posthouse_storage::{
 use uuid::Uuid;
 
 use super::{
-    plan::{Conversation, Head, Load, NewEntry, NewIntent, NewMessage, Plan, Queue},
+    plan::{Conversation, Head, Load, NewEntry, NewIntent, NewMessage, Plan},
     read::Refs,
 };
 use crate::{
@@ -140,6 +140,7 @@ pub(super) async fn write(
     put_intents(store, &mut script, plan, batch, (bodies, refs));
     put_acquaintances(store, &mut script, plan, batch);
     wakes::tell_inboxes(store, &mut script, plan.inboxes.iter().map(|(account, _)| *account));
+    wakes::tell_outboxes(store, &mut script, plan.outboxes.iter().map(|((name, _), _)| name));
     tx.finish(script).await?;
     Ok(())
 }
@@ -200,10 +201,21 @@ fn put_entries(script: &mut Script, plan: &Plan, batch: &[Accept], refs: &Refs) 
         .iter()
         .filter_map(|entry| {
             let accept = accept(entry)?;
-            let slot = entry.collapses.then(|| slot(accept));
+            let slot = accept.collapse.as_deref().map(|collapse| {
+                slot(Origin::Own, accept.sender.uuid, accept.conversation, collapse)
+            });
             Some((entry, accept.now.0, slot))
         })
         .collect();
+    put_rows(script, &rows, refs);
+}
+
+/// Puts entries, each with its time and slot, in place of those with the same slot.
+pub(crate) fn put_rows(
+    script: &mut Script,
+    rows: &[(&NewEntry, u64, Option<Vec<u8>>)],
+    refs: &Refs,
+) {
     let slots: Vec<(Uuid, &[u8])> = rows
         .iter()
         .filter_map(|(entry, _, slot)| Some((entry.account, slot.as_deref()?)))
@@ -212,7 +224,7 @@ fn put_entries(script: &mut Script, plan: &Plan, batch: &[Accept], refs: &Refs) 
         args.uuid(*account).bytes(slot);
     });
     clear_slots(script, &slots);
-    script.rows(&ENTRIES, &rows, |args, (entry, now, slot)| {
+    script.rows(&ENTRIES, rows, |args, (entry, now, slot)| {
         args.uuid(entry.account)
             .number(entry.cursor.0)
             .integer(refs.get(entry.message))
@@ -231,53 +243,94 @@ pub(crate) fn clear_slots(script: &mut Script, slots: &[(Uuid, &[u8])]) {
     script.rows(&CLEAR_SLOTS, slots, bind);
 }
 
-/// What entries share that replace each other: sender (of this region), conversation, collapse key.
-/// The slots of watermarks begin with another byte.
-fn slot(accept: &Accept) -> Vec<u8> {
-    let collapse = accept.collapse.as_deref().unwrap_or_default();
-    let sender = accept.sender.uuid;
-    [&[SLOT_MESSAGE][..], sender.as_bytes(), &accept.conversation.0, collapse.as_bytes()].concat()
+/// Where a sender belongs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Origin {
+    /// To this region.
+    Own,
+    /// To the region of this number.
+    Region(i64),
 }
 
-/// First byte of the slots of messages.
+/// What entries share that replace each other: sender, conversation, collapse key. Senders of other
+/// regions have their region's number before them. The slots of watermarks and failures begin with
+/// other bytes.
+pub(crate) fn slot(
+    origin: Origin,
+    sender: Uuid,
+    conversation: ConversationId,
+    collapse: &str,
+) -> Vec<u8> {
+    let start = match origin {
+        Origin::Own => vec![SLOT_MESSAGE],
+        Origin::Region(server) => [&[SLOT_REMOTE][..], &server.to_be_bytes()].concat(),
+    };
+    [&start[..], sender.as_bytes(), &conversation.0, collapse.as_bytes()].concat()
+}
+
+/// First byte of the slots of messages of this region's users.
 const SLOT_MESSAGE: u8 = b'm';
+/// First byte of the slots of messages from other regions.
+const SLOT_REMOTE: u8 = b'r';
 
 /// The new states of what was read. On SQLite one statement inserts or updates. On PostgreSQL a row
 /// that did not exist could not be locked, so that it is inserted plainly: if another process was
 /// quicker, that is a conflict, and the transaction begins again with what the other one wrote.
 fn put_states(store: &SqlStore, script: &mut Script, plan: &Plan) {
-    let dialect = store.db().dialect();
-    let split = |stored: bool| dialect == Dialect::Sqlite || stored;
+    put_conversations(store, script, &plan.conversations);
+    script.rows(&MARKS, &plan.marks, |args, ((device, conversation), message)| {
+        args.uuid(device.0).bytes(&conversation.0).uuid(message.0);
+    });
+    put_loaded_inboxes(store, script, &plan.inboxes, &loads(&plan.entries));
 
-    let conversations = |args: &mut Args, (id, state): &(ConversationId, Conversation)| {
+    let outboxes: Vec<(i64, i64, Head)> = plan
+        .outboxes
+        .iter()
+        .map(|((name, lane), head)| (server(store, name), columns::lane_code(*lane), *head))
+        .collect();
+    put_outboxes(store, script, &outboxes);
+}
+
+/// Raises the heads of queues to other regions: destination, lane, head.
+pub(crate) fn put_outboxes(store: &SqlStore, script: &mut Script, heads: &[(i64, i64, Head)]) {
+    let sqlite = store.db().dialect() == Dialect::Sqlite;
+    let bind = |args: &mut Args, (destination, lane, head): &(i64, i64, Head)| {
+        args.integer(*destination).integer(*lane).number(head.last);
+    };
+    let (known, new): (Vec<_>, Vec<_>) =
+        heads.iter().copied().partition(|(.., head)| sqlite || head.stored);
+    script.rows(&OUTBOXES, &known, bind);
+    script.rows(&NEW_OUTBOXES, &new, bind);
+}
+
+/// The new states of conversations, which are sorted.
+pub(crate) fn put_conversations(
+    store: &SqlStore,
+    script: &mut Script,
+    states: &[(ConversationId, Conversation)],
+) {
+    let sqlite = store.db().dialect() == Dialect::Sqlite;
+    let bind = |args: &mut Args, (id, state): &(ConversationId, Conversation)| {
         args.bytes(&id.0)
             .number(state.highest.unwrap_or_default().0)
             .number(state.last_number)
             .integer(i64::from(state.spoken));
     };
     let (known, new): (Vec<_>, Vec<_>) =
-        plan.conversations.iter().copied().partition(|(_, state)| split(state.stored));
-    script.rows(&CONVERSATIONS, &known, conversations);
-    script.rows(&NEW_CONVERSATIONS, &new, conversations);
+        states.iter().copied().partition(|(_, state)| sqlite || state.stored);
+    script.rows(&CONVERSATIONS, &known, bind);
+    script.rows(&NEW_CONVERSATIONS, &new, bind);
+}
 
-    script.rows(&MARKS, &plan.marks, |args, ((device, conversation), message)| {
-        args.uuid(device.0).bytes(&conversation.0).uuid(message.0);
-    });
+/// What entries add to each inbox.
+pub(crate) fn loads(entries: &[NewEntry]) -> HashMap<Uuid, Load> {
     let mut loads: HashMap<Uuid, Load> = HashMap::new();
-    for entry in &plan.entries {
+    for entry in entries {
         let load = loads.entry(entry.account).or_default();
         load.entries += 1;
         load.bytes += entry.size;
     }
-    put_loaded_inboxes(store, script, &plan.inboxes, &loads);
-
-    let outboxes = |args: &mut Args, ((name, lane), head): &&(Queue, Head)| {
-        args.integer(server(store, name)).integer(columns::lane_code(*lane)).number(head.last);
-    };
-    let (known, new): (Vec<_>, Vec<_>) =
-        plan.outboxes.iter().partition(|(_, head)| split(head.stored));
-    script.rows(&OUTBOXES, &known, outboxes);
-    script.rows(&NEW_OUTBOXES, &new, outboxes);
+    loads
 }
 
 /// Raises the heads of inboxes, which are sorted by account.
@@ -321,7 +374,8 @@ fn put_intents(
     script.rows(&INTENTS, &rows, |args, (intent, accept, to)| {
         let recipients: Vec<u8> = to.recipients.iter().flat_map(Uuid::as_bytes).copied().collect();
         let size = bodies.get(&accept.body).map_or(0, |body| body.len());
-        let expires = accept.expires.unwrap_or(accept.now.plus_millis(limits::RETENTION_MS));
+        let expires =
+            accept.expires.unwrap_or_else(|| accept.now.plus_millis(limits::RETENTION_MS));
         args.integer(server(store, &to.server))
             .integer(columns::lane_code(lane_of(accept.class)))
             .number(intent.index)
@@ -347,7 +401,12 @@ fn put_acquaintances(store: &SqlStore, script: &mut Script, plan: &Plan, batch: 
             rows.push((sender.uuid, server(store, &sender.server), other.uuid));
         }
     }
-    script.rows(&ACQUAINTANCES, &rows, |args, (other, server, account)| {
+    put_acquainted(script, &rows);
+}
+
+/// Rows of `acquaintances`: other, the other's region, account.
+pub(crate) fn put_acquainted(script: &mut Script, rows: &[(Uuid, i64, Uuid)]) {
+    script.rows(&ACQUAINTANCES, rows, |args, (other, server, account)| {
         args.uuid(*other).integer(*server).uuid(*account);
     });
 }

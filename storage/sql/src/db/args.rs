@@ -67,6 +67,12 @@ impl Args {
         self
     }
 
+    /// An integer or NULL.
+    pub(crate) fn maybe_integer(&mut self, value: Option<i64>) -> &mut Self {
+        self.add(value);
+        self
+    }
+
     /// How many rows to return at most.
     pub(crate) fn limit(&mut self, value: usize) -> &mut Self {
         self.number(value as u64)

@@ -183,6 +183,11 @@ impl SqlStore {
     }
 }
 
+/// The slots of notices about the account `user` of the region `server`.
+pub(crate) fn slots_about(user: Uuid, server: i64) -> [Vec<u8>; 2] {
+    [LIST, IDENTITY].map(|kind| slot(kind, user, server))
+}
+
 fn slot(kind: u8, subject: Uuid, server: i64) -> Vec<u8> {
     [&[SLOT_KEYS, kind][..], subject.as_bytes(), &server.to_be_bytes()].concat()
 }

@@ -28,13 +28,18 @@ const SLOT_LEN: usize = 1 + 16 + 16 + 8 + 8 + 1;
 
 impl Key {
     /// The key of a watermark whose regions are interned.
-    pub(super) fn of(store: &SqlStore, watermark: &Watermark) -> Self {
+    pub(crate) fn of(store: &SqlStore, watermark: &Watermark) -> Self {
         let id = |name| store.inner.servers.id(name).unwrap_or_default();
+        Self::with_servers(watermark, id(&watermark.reader.server), id(&watermark.origin))
+    }
+
+    /// The key of a watermark, whose regions have these numbers.
+    pub(crate) fn with_servers(watermark: &Watermark, reader_server: i64, origin: i64) -> Self {
         Self {
             conversation: watermark.conversation.0,
             reader: watermark.reader.uuid,
-            reader_server: id(&watermark.reader.server),
-            origin: id(&watermark.origin),
+            reader_server,
+            origin,
             reached: watermark.reached,
         }
     }
@@ -93,4 +98,9 @@ fn reached_byte(reached: Reached) -> u8 {
         Reached::Read => 1,
         Reached::Accepted => 2,
     }
+}
+
+/// What the slots of all watermarks of one reader in one conversation begin with.
+pub(crate) fn slots_of(conversation: &[u8; 16], reader: Uuid, reader_server: i64) -> Vec<u8> {
+    [&[SLOT_WATERMARK][..], conversation, reader.as_bytes(), &reader_server.to_be_bytes()].concat()
 }

@@ -1,0 +1,156 @@
+//! An envelope of a worker, from sealing to what its answer means.
+
+use posthouse_protocol::{
+    federation::{
+        envelope::{Addressing, Envelope, EnvelopeDigest},
+        header::Place,
+        key_log::TrustedHead,
+        receipt::{SignedReceipt, VerifiedReceipt},
+        refusal::{Refusal, RefusalCode},
+        stream::Lane,
+    },
+    id::ServerName,
+    status::FailReason,
+};
+use rand_core::CryptoRng;
+
+use super::WorkerParts;
+use crate::{
+    engine::sender::{Answer, Signed},
+    ports::PostError,
+};
+
+/// An envelope that came to its end.
+#[derive(Debug)]
+pub(super) enum Landed {
+    /// One with a place in the stream.
+    Sequenced {
+        lane: Lane,
+        attempt: u64,
+        answer: Answer,
+        /// What it means for an event that the destination refuses alone.
+        reason: FailReason,
+    },
+    /// Ephemerals; whether the peer answered.
+    Ephemeral(bool),
+}
+
+/// A sealed envelope.
+pub(super) struct Sealed {
+    digest: EnvelopeDigest,
+    bytes: Vec<u8>,
+}
+
+impl Sealed {
+    /// Seals and signs; `None` if the destination's key is of no use.
+    pub(super) fn new(
+        parts: &WorkerParts,
+        head: &TrustedHead,
+        place: Option<Place>,
+        records: &[u8],
+        rng: &mut impl CryptoRng,
+    ) -> Option<Self> {
+        let addressing = Addressing {
+            origin: parts.own.clone(),
+            destination: head.entry().server.clone(),
+            created: parts.clock.now(),
+            place,
+        };
+        let key = head.entry().preferred_sealing_key()?;
+        let envelope = Envelope::make(addressing, records, key, &parts.signing, rng).ok()?;
+        Some(Self { digest: envelope.digest(), bytes: envelope.encode() })
+    }
+
+    /// Posts it in its lane and waits for what comes of it.
+    pub(super) async fn post(
+        self,
+        parts: &WorkerParts,
+        destination: &ServerName,
+        (lane, attempt): (Lane, u64),
+    ) -> Landed {
+        let posted = parts.transport.post(destination, self.bytes).await;
+        let reason = match &posted {
+            Err(PostError::Refused(refusal)) if refusal.code == RefusalCode::TooLarge => {
+                FailReason::TooLarge
+            }
+            _ => FailReason::Malformed,
+        };
+        let answer = answer(parts, destination, self.digest, posted).await;
+        Landed::Sequenced { lane, attempt, answer, reason }
+    }
+
+    /// Posts it; nobody asks what came of it, but whether the peer was there.
+    pub(super) async fn post_ephemeral(
+        self,
+        parts: &WorkerParts,
+        destination: &ServerName,
+    ) -> Landed {
+        let posted = parts.transport.post(destination, self.bytes).await;
+        if let Err(PostError::Refused(refusal)) = &posted {
+            renew_if_unopenable(parts, destination, refusal).await;
+        }
+        Landed::Ephemeral(matches!(posted, Ok(_) | Err(PostError::Refused(_))))
+    }
+}
+
+/// What a posted envelope came to.
+async fn answer(
+    parts: &WorkerParts,
+    destination: &ServerName,
+    digest: EnvelopeDigest,
+    posted: Result<Vec<u8>, PostError>,
+) -> Answer {
+    let failed = Answer::Failed { retry_after_ms: None };
+    match posted {
+        Ok(bytes) => match receipt(parts, destination, digest, &bytes).await {
+            Some(receipt) => Answer::Receipt(Box::new(Signed::from(&receipt))),
+            None => failed,
+        },
+        Err(PostError::Refused(refusal)) => {
+            renew_if_unopenable(parts, destination, &refusal).await;
+            refused(&refusal)
+        }
+        // The name was there when the peer's keys were fetched: it may come back.
+        Err(PostError::Unreachable(_) | PostError::NoSuchName) => failed,
+    }
+}
+
+/// A peer that cannot open has other keys now; the next envelope is sealed to those. If it cannot be
+/// asked, the next attempt asks again.
+async fn renew_if_unopenable(parts: &WorkerParts, destination: &ServerName, refusal: &Refusal) {
+    if matches!(refusal.code, RefusalCode::Unopenable | RefusalCode::UnsupportedVersion) {
+        drop(parts.keys.keys(destination, true).await);
+    }
+}
+
+fn refused(refusal: &Refusal) -> Answer {
+    match refusal.code {
+        RefusalCode::Malformed | RefusalCode::TooLarge => Answer::Refused,
+        _ => {
+            let retry_after_ms = refusal.retry_after.map(|seconds| u64::from(seconds) * 1_000);
+            Answer::Failed { retry_after_ms }
+        }
+    }
+}
+
+/// Believes a receipt only if the destination signed it, for us, about this envelope.
+async fn receipt(
+    parts: &WorkerParts,
+    destination: &ServerName,
+    digest: EnvelopeDigest,
+    bytes: &[u8],
+) -> Option<VerifiedReceipt> {
+    let signed = SignedReceipt::decode(bytes).ok()?;
+    let (from, id) = (signed.claimed_signer().0.clone(), signed.claimed_signer().1);
+    let now = parts.clock.now();
+    let find = |head: &TrustedHead| head.entry().signing_key(id, now).copied();
+    let known = parts.keys.keys(destination, false).await.ok()?;
+    let key = match find(&known) {
+        Some(key) => key,
+        None => find(parts.keys.keys(destination, true).await.ok()?.as_ref())?,
+    };
+    let verified = signed.verify(&key).ok()?;
+    let receipt = verified.receipt();
+    let fits = from == *destination && receipt.to == parts.own && receipt.answers == digest;
+    fits.then_some(verified)
+}

@@ -1,0 +1,45 @@
+//! What the listener for peers asks of the homeserver, beside the streams.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use posthouse_protocol::{
+    id::{HandleName, ServerName},
+    time::Timestamp,
+};
+use posthouse_storage::error::StoreError;
+use uuid::Uuid;
+
+/// What this server says of itself. Both are asked for often and should be kept ready.
+pub trait Published: Send + Sync {
+    /// The signed server document that holds at `now`, encoded.
+    fn document(&self, now: Timestamp) -> Bytes;
+
+    /// The whole key log, encoded.
+    fn key_log(&self) -> Bytes;
+}
+
+/// Who has which handle here.
+#[async_trait]
+pub trait Handles: Send + Sync {
+    /// The account with this handle; `None` if nobody has it.
+    ///
+    /// # Errors
+    /// [`StoreError`] if that cannot be told now.
+    async fn account(&self, handle: &HandleName) -> Result<Option<Uuid>, StoreError>;
+}
+
+/// Who wants to know that a peer is alive: what waits for it should be tried at once
+/// ([`crate::engine::sender::Input::SignOfLife`]).
+pub trait Contacts: Send + Sync {
+    /// The peer signed something that came just now, answers again after a failure, or has a new
+    /// address. Called often: it must neither wait nor grow.
+    fn heard(&self, peer: &ServerName);
+}
+
+/// Nobody wants to know.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoContacts;
+
+impl Contacts for NoContacts {
+    fn heard(&self, _peer: &ServerName) {}
+}

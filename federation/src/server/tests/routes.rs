@@ -1,0 +1,129 @@
+//! What each route answers, good and bad.
+
+use super::*;
+
+const ENVELOPES: &str = "/federation/v1/envelopes";
+const RESOLVE: &str = "/federation/v1/query/resolve";
+const ECHO: &str = "/federation/v1/echo";
+
+#[tokio::test]
+async fn every_route_answers_over_one_connection() {
+    let bench = Bench::new(Config::default()).await;
+    let mut wire = bench.wire().await;
+    let said = wire.post(ENVELOPES, &bench.envelope(1, "south.test")).await;
+    assert_eq!(said.status, 200);
+    assert!(said.head.contains("content-type: application/cbor\r\n"));
+    let receipt = SignedReceipt::decode(&said.body).unwrap();
+    let receipt = receipt.verify(&bench.south.signing.verifying_key()).unwrap();
+    assert_eq!(receipt.receipt().outcome, Outcome::Accepted);
+    assert_eq!(bench.south.store.from(&name("north.test")).effects.len(), 1);
+
+    let said = wire.get("/federation/v1/server").await;
+    assert_eq!((said.status, &said.body), (200, &bench.south.document().encode()));
+
+    let said = wire.get("/federation/v1/keylog").await;
+    assert!(follow(&name("south.test"), None, &decode_log(&said.body).unwrap()).is_ok());
+
+    for (handle, account) in [("alice", Some(Uuid::from_u128(0xa11ce))), ("nobody", None)] {
+        let said = wire.post(RESOLVE, &bench.handle(handle)).await;
+        assert_eq!(ResolveAnswer::decode(&said.body).unwrap().account, account);
+    }
+
+    let nonce = Nonce([9; 16]);
+    let said = wire.post(ECHO, &bench.sign(bench.query(nonce))).await;
+    let answer = Signed::<EchoAnswer>::decode(&said.body).unwrap();
+    let answer = answer.verify(&bench.south.signing.verifying_key()).unwrap().into_value();
+    assert_eq!((answer.nonce, answer.to), (nonce, name("north.test")));
+    assert_eq!(answer.created, bench.south.clock.now());
+
+    let counted: Vec<_> = bench.running.counters.requests().collect();
+    let expected =
+        [("echo", 1), ("envelopes", 1), ("keylog", 1), ("resolve", 2), ("server", 1), ("other", 0)];
+    assert_eq!(counted, expected);
+    assert_eq!(bench.running.counters.connections.load(Relaxed), 1);
+    let heard = bench.south.heard.0.lock().unwrap().len();
+    assert_eq!(heard, 4, "the envelope, two handles, the echo");
+}
+
+#[tokio::test]
+async fn other_addresses_methods_and_types_are_refused() {
+    let bench = Bench::new(Config::default()).await;
+    let mut wire = bench.wire().await;
+    for path in ["/", "/federation/v1/envelopes/", "/federation/v2/server", "/metrics"] {
+        assert_eq!(wire.get(path).await.refusal().code, RefusalCode::NotFound, "{path}");
+    }
+    assert_eq!(wire.get(ENVELOPES).await.refusal().code, RefusalCode::NotFound);
+    assert_eq!(bench.running.refusals("not_found"), 5);
+    for headers in [
+        "",
+        "content-type: application/json\r\n",
+        "content-type: application/cbor\r\ncontent-encoding: gzip\r\n",
+    ] {
+        let mut wire = bench.wire().await;
+        wire.send(&request(ENVELOPES, headers, b"x")).await;
+        assert_eq!(wire.answer().await.unwrap().refusal().code, RefusalCode::Malformed);
+    }
+    let mut wire = bench.wire().await;
+    let said = wire.post(ENVELOPES, b"no envelope").await;
+    assert_eq!(said.refusal().code, RefusalCode::Malformed);
+    assert!(!said.closes());
+    assert_eq!(wire.get("/federation/v1/server").await.status, 200, "the connection goes on");
+}
+
+#[tokio::test]
+async fn envelopes_of_others_and_for_others_are_refused() {
+    let bench = Bench::new(Config::default()).await;
+    let east = bench.world.region("east.test");
+    let mut wire = Wire::open(&east, &bench.running, "south.test").await.unwrap();
+    let said = wire.post(ENVELOPES, &bench.envelope(1, "south.test")).await;
+    assert_eq!(said.refusal().code, RefusalCode::WrongOrigin);
+    let mut wire = bench.wire().await;
+    let said = wire.post(ENVELOPES, &bench.envelope(1, "east.test")).await;
+    assert_eq!(said.refusal().code, RefusalCode::WrongDestination);
+    assert!(bench.south.heard.0.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn queries_are_refused_unless_everything_fits() {
+    let bench = Bench::new(Config::default()).await;
+    let mut wire = bench.wire().await;
+    let alice = || bench.query(HandleName::parse("alice").unwrap());
+    let mut check = async |query: Query<HandleName>, code| {
+        let said = wire.post(RESOLVE, &bench.sign(query)).await;
+        assert_eq!(said.refusal().code, code);
+    };
+    check(Query { origin: name("east.test"), ..alice() }, RefusalCode::WrongOrigin).await;
+    check(Query { destination: name("east.test"), ..alice() }, RefusalCode::WrongDestination).await;
+    for created in [-300_001, 300_001] {
+        let created = Timestamp(bench.north.clock.now().0.saturating_add_signed(created));
+        check(Query { created, ..alice() }, RefusalCode::NotFresh).await;
+    }
+    let other = SigningKey::from_seed(&[7; 32]);
+    let said = wire.post(RESOLVE, &Signed::sign(alice(), &other).encode()).await;
+    assert_eq!(said.refusal().code, RefusalCode::UnknownKey);
+    let mut changed = bench.handle("alice");
+    *changed.last_mut().unwrap() ^= 1;
+    let said = wire.post(RESOLVE, &changed).await;
+    assert_eq!(said.refusal().code, RefusalCode::BadSignature);
+    // An echo is no resolve query.
+    let said = wire.post(RESOLVE, &bench.sign(bench.query(Nonce([1; 16])))).await;
+    assert_eq!(said.refusal().code, RefusalCode::Malformed);
+    let said = wire.post(RESOLVE, &bench.handle("broken")).await;
+    let refusal = said.refusal();
+    assert_eq!((refusal.code, refusal.retry_after), (RefusalCode::Overloaded, Some(1)));
+    assert!(!refusal.detail.contains("database"), "what is wrong here is nobody's business");
+    assert_eq!(wire.post(RESOLVE, &bench.handle("alice")).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_unknown_key_is_looked_up_once() {
+    let bench = Bench::new(Config::default()).await;
+    let keys = &bench.world.keys;
+    let known = keys.known.lock().unwrap().get(&name("south.test")).cloned().unwrap();
+    let north = keys.known.lock().unwrap().insert(name("north.test"), known).unwrap();
+    let mut wire = bench.wire().await;
+    let said = wire.post(ECHO, &bench.sign(bench.query(Nonce([1; 16])))).await;
+    assert_eq!(said.refusal().code, RefusalCode::UnknownKey);
+    keys.newest.lock().unwrap().insert(name("north.test"), north);
+    assert_eq!(wire.post(ECHO, &bench.sign(bench.query(Nonce([1; 16])))).await.status, 200);
+}

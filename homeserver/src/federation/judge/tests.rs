@@ -1,0 +1,161 @@
+//! Nobody can write for somebody else, and each kind of fault has its reason.
+
+use posthouse_protocol::{
+    content::{Content, Payload},
+    federation::event::EventBody,
+    id::DeviceNumber,
+    status::Seen,
+};
+use proptest::prelude::*;
+
+use super::*;
+
+const NOW: Timestamp = Timestamp(1_800_000_000_000);
+
+fn name(text: &str) -> ServerName {
+    ServerName::parse(text).unwrap()
+}
+
+fn account(n: u128, server: &str) -> AccountId {
+    AccountId { uuid: Uuid::from_u128(n), server: name(server) }
+}
+
+fn judge(record: &EventRecord) -> Verdict {
+    let (origin, own) = (name("north.test"), name("south.test"));
+    let judge = Judge { origin: &origin, own: &own, allow_unencrypted: true, now: NOW };
+    judge.judge(record, |account| account == Uuid::from_u128(2), BodyId([7; 16]))
+}
+
+/// A message from 1@north.test to 2@south.test.
+fn message() -> EventRecord {
+    let (sender, recipient) = (account(1, "north.test"), account(2, "south.test"));
+    let mut event = Event {
+        conversation: Some(ConversationId::direct(&sender, &recipient)),
+        sender_device: Some(DeviceNumber::FIRST),
+        recipients: vec![recipient.uuid],
+        stamp: Some(Stamp::next(NOW, None, None)),
+        origin_number: Some(1),
+        ..Event::new(EventKind::Message, EventClass::Message)
+    };
+    let payload = Payload::Body("x".into());
+    let content = Content { kind: "text".into(), encrypted: false, payload };
+    message::put(&mut event, &content, &recipient.server).unwrap();
+    EventRecord { id: Uuid::from_u128(9), sender: Some(sender.uuid), event: Ok(event) }
+}
+
+fn changed(change: impl FnOnce(&mut Event)) -> EventRecord {
+    let mut record = message();
+    if let Ok(event) = &mut record.event {
+        change(event);
+    }
+    record
+}
+
+fn rejection(record: &EventRecord) -> RejectionReason {
+    match judge(record) {
+        Verdict::Rejected(reason) => reason,
+        other => panic!("taken: {other:?}"),
+    }
+}
+
+#[test]
+fn a_message_is_taken_as_it_was_sent() {
+    let Verdict::Message(received, content) = judge(&message()) else { panic!("not taken") };
+    assert_eq!(received.message.sender, account(1, "north.test"));
+    assert_eq!(received.recipients, [Uuid::from_u128(2)]);
+    assert_eq!(received.message.device_number, Some(DeviceNumber::FIRST));
+    assert_eq!(&content[..], br#"{"type":"text","encrypted":false,"body":"x"}"#);
+    let sides = [side(&received.message.sender, &account(2, "south.test"))];
+    assert_eq!(sides, [1], "north sorts before south for these ids");
+}
+
+#[test]
+fn every_fault_has_its_reason() {
+    use RejectionReason::{Expired, Malformed, Refused, UnknownRecipient, Unsupported};
+    let stranger = ConversationId::direct(&account(3, "south.test"), &account(2, "south.test"));
+    let ahead = Stamp::next(NOW.plus_millis(MAX_AHEAD_MS + 1_000), None, None);
+    let two = vec![Uuid::from_u128(2), Uuid::from_u128(3)];
+    let cases: Vec<(EventRecord, RejectionReason)> = vec![
+        (changed(|e| e.conversation = Some(stranger)), Malformed),
+        (changed(|e| e.conversation = None), Malformed),
+        (changed(|e| e.recipients = two), Malformed),
+        (changed(|e| e.recipients = vec![Uuid::from_u128(3)]), Malformed),
+        (changed(|e| e.expires = Some(NOW)), Expired),
+        (changed(|e| e.stamp = Some(ahead)), Refused),
+        (changed(|e| e.bodies.clear()), Malformed),
+        (changed(|e| e.class = EventClass::Ephemeral), Malformed),
+        (changed(|e| e.payload_version = 9), Unsupported),
+        (changed(|e| e.kind = EventKind::Other(99)), Unsupported),
+        (changed(|e| e.kind = EventKind::Presence), Unsupported),
+        (EventRecord { sender: None, ..message() }, Malformed),
+    ];
+    for (number, (record, reason)) in cases.iter().enumerate() {
+        assert_eq!(rejection(record), *reason, "case {number}");
+    }
+    let (sender, nobody) = (account(1, "north.test"), account(5, "south.test"));
+    let unknown = changed(|event| {
+        event.conversation = Some(ConversationId::direct(&sender, &nobody));
+        event.recipients = vec![nobody.uuid];
+    });
+    assert_eq!(rejection(&unknown), UnknownRecipient);
+}
+
+#[test]
+fn a_region_that_takes_no_plain_contents_takes_none_from_others() {
+    let (origin, own) = (name("north.test"), name("south.test"));
+    let judge = Judge { origin: &origin, own: &own, allow_unencrypted: false, now: NOW };
+    let verdict = judge.judge(&message(), |_| true, BodyId([7; 16]));
+    assert!(matches!(verdict, Verdict::Rejected(RejectionReason::Refused)), "{verdict:?}");
+}
+
+#[test]
+fn a_watermark_counts_this_regions_numbers() {
+    let mark = payload::Watermark { seen: Seen::Read, through: 7, except: vec![3] };
+    let record = changed(|event| {
+        event.kind = EventKind::Watermark;
+        event.class = EventClass::Receipt;
+        event.bodies = vec![EventBody::for_all(mark.encode())];
+    });
+    let Verdict::Watermark(rise) = judge(&record) else { panic!("not taken") };
+    assert_eq!(rise.watermark.origin, name("south.test"));
+    assert_eq!(rise.watermark.reader, account(1, "north.test"));
+    assert_eq!((rise.watermark.through, rise.watermark.except), (7, vec![3]));
+    assert_eq!(rise.tell, [Uuid::from_u128(2)]);
+}
+
+proptest! {
+    /// Whatever a peer puts into an event: its effect is by one of its own people, for one of ours,
+    /// in the conversation of those two.
+    #[test]
+    fn effects_stay_between_sender_and_recipient(
+        sender: u128, recipient: u128, conversation: [u8; 16], is_right: bool, kind in 1_u16..6,
+    ) {
+        let (from, to) = (account(sender, "north.test"), account(recipient, "south.test"));
+        let right = ConversationId::direct(&from, &to);
+        let mut record = changed(|event| {
+            event.recipients = vec![to.uuid];
+            event.conversation = Some(if is_right { right } else { ConversationId(conversation) });
+            if kind == 2 {
+                let mark = payload::Watermark { seen: Seen::Delivered, through: 1, except: vec![] };
+                event.kind = EventKind::Watermark;
+                event.bodies = vec![EventBody::for_all(mark.encode())];
+            }
+        });
+        record.sender = Some(from.uuid);
+        let (origin, own) = (name("north.test"), name("south.test"));
+        let judge = Judge { origin: &origin, own: &own, allow_unencrypted: true, now: NOW };
+        match judge.judge(&record, |_| true, BodyId([7; 16])) {
+            Verdict::Message(received, _) => {
+                prop_assert_eq!(received.message.conversation, right);
+                prop_assert_eq!(&received.message.sender, &from);
+                prop_assert_eq!(received.recipients, vec![to.uuid]);
+            }
+            Verdict::Watermark(rise) => {
+                prop_assert_eq!(rise.watermark.conversation, right);
+                prop_assert_eq!(&rise.watermark.reader, &from);
+                prop_assert_eq!(rise.tell, vec![to.uuid]);
+            }
+            Verdict::Rejected(_) => prop_assert!(!is_right),
+        }
+    }
+}

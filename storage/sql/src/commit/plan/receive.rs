@@ -1,0 +1,116 @@
+//! The decisions on what another region sent, without a database: which messages take effect, and
+//! which rejections are remembered.
+
+use std::collections::{HashMap, HashSet};
+
+use posthouse_protocol::federation::receipt::RejectionReason;
+use posthouse_storage::{
+    ledger::{Accepted, Arrival},
+    reception::{Received, Rejected},
+};
+use uuid::Uuid;
+
+use super::{Known, NewMessage, Plan, Planner, Touched};
+
+/// What a reception comes to.
+#[derive(Debug, Default)]
+pub(crate) struct Receipt {
+    /// The rows; [`NewMessage::submission`] is a message's place in the batch.
+    pub(crate) plan: Plan,
+    /// For each message its new inbox entries.
+    pub(crate) arrivals: Vec<Vec<Arrival>>,
+    /// Rejections to be remembered, as places in what was rejected.
+    pub(crate) rejected: Vec<usize>,
+    /// Messages that no recipient's inbox has room for, as places in the batch: rejections to be
+    /// remembered as well.
+    pub(crate) full: Vec<usize>,
+    /// Messages of the batch that are not taken, now or since an earlier time, as places with
+    /// reasons, in order.
+    pub(crate) refused: Vec<(usize, RejectionReason)>,
+}
+
+/// Decides, in order. Everything is of one origin, so that (id, sender) names an event.
+///
+/// `known` holds the messages that were taken before, `earlier` the events, as (id, sender), that
+/// were rejected before. Of an event that the batch both takes and rejects the message stands: it is
+/// never remembered as both.
+pub(crate) fn receive(
+    known: Known,
+    mut earlier: HashMap<(Uuid, Uuid), RejectionReason>,
+    batch: &[Received],
+    rejected: &[Rejected],
+) -> Receipt {
+    let mut planner = Planner { known, plan: Plan::default(), touched: Touched::default() };
+    let (mut arrivals, mut full, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+    for (place, received) in batch.iter().enumerate() {
+        let event = (received.message.id.0, received.message.sender.uuid);
+        if let Some(reason) = earlier.get(&event) {
+            refused.push((place, *reason));
+            arrivals.push(Vec::new());
+            continue;
+        }
+        let taken = planner.receive(place, received);
+        if taken.is_none() {
+            full.push(place);
+            refused.push((place, RejectionReason::QueueFull));
+            earlier.insert(event, RejectionReason::QueueFull);
+        }
+        arrivals.push(taken.unwrap_or_default());
+    }
+    let mut verdicts: HashSet<(Uuid, Uuid)> =
+        planner.known.accepted.keys().map(|(id, sender)| (id.0, *sender)).collect();
+    let is_new = |(_, one): &(usize, &Rejected)| {
+        let event = (one.id, one.sender.unwrap_or_default());
+        !earlier.contains_key(&event) && verdicts.insert(event)
+    };
+    let rejected = rejected.iter().enumerate().filter(is_new).map(|(place, _)| place).collect();
+    Receipt { plan: planner.finish(), arrivals, rejected, full, refused }
+}
+
+impl Planner {
+    /// The new entries of a message that was not rejected before; `None` if it has recipients, and
+    /// none of their inboxes has room. Those that have get it: one full inbox does not keep a
+    /// group's message from the others.
+    fn receive(&mut self, place: usize, received: &Received) -> Option<Vec<Arrival>> {
+        let message = &received.message;
+        let key = (message.id, message.sender.uuid);
+        if self.known.accepted.contains_key(&key) {
+            return Some(Vec::new());
+        }
+        let named = received.recipients.iter().copied();
+        let recipients: Vec<Uuid> =
+            named.filter(|account| self.has_room(*account, received.size)).collect();
+        if recipients.is_empty() && !received.recipients.is_empty() {
+            return None;
+        }
+        let (stamp, origin_number) = (message.stamp, message.origin_number);
+        let state = self.known.conversations.entry(message.conversation).or_default();
+        state.highest = state.highest.max(Some(stamp));
+        if state.speaks(received.side) {
+            self.plan.acquainted.push(place);
+        }
+        self.touched.conversations.push(message.conversation);
+        let facts = Accepted {
+            conversation: message.conversation,
+            stamp,
+            origin_number,
+            at: message.accepted_at,
+            arrivals: Vec::new(),
+        };
+        self.known.accepted.insert(key, facts);
+        let new = self.plan.messages.len();
+        self.plan.messages.push(NewMessage {
+            submission: place,
+            stamp,
+            origin_number,
+            pointers: 0,
+        });
+        let slot = message.collapse.as_ref();
+        let slot = slot.map(|key| (message.sender.uuid, message.conversation, key.clone()));
+        let message = (new, received.size);
+        Some(recipients.into_iter().map(|to| self.deliver(message, slot.as_ref(), to)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests;

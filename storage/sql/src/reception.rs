@@ -1,0 +1,179 @@
+//! The port `Receptions`: what one envelope of another region brings, in one transaction.
+//!
+//! Like a commit: read and lock what it names, the stream first (`read`); decide without a database
+//! (`commit::plan::receive`, and the merging of watermarks in `receipts`); write (`write`). On SQLite
+//! that is two round trips for up to 128 rows of each kind.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use posthouse_protocol::{
+    federation::{
+        receipt::RejectionReason,
+        record::{Void, VoidReason},
+        stream::Lane,
+    },
+    id::ServerName,
+    time::Timestamp,
+};
+use posthouse_storage::{
+    bodies::BodyId,
+    error::StoreError,
+    reception::{InboundStream, Reception, Receptions, Taken},
+};
+use uuid::Uuid;
+
+use crate::{
+    columns,
+    commit::plan,
+    db::Script,
+    failure::{Failure, Tries},
+    receipts::{Key, State},
+    statement::{Statement, statements},
+    store::SqlStore,
+};
+
+mod read;
+mod standing;
+mod write;
+
+use write::Effects;
+
+#[cfg(test)]
+pub(crate) use {read::ALL as READ_ALL, write::ALL as WRITE_ALL};
+
+statements! {
+    INBOUND = Statement::new("SELECT standing, since FROM inbound_streams WHERE origin = ?");
+    VOIDS = Statement::new(
+        "SELECT lane, first, last, reason, at FROM voids
+        WHERE origin = ? ORDER BY number DESC LIMIT 0 + ?",
+    );
+}
+
+#[async_trait]
+impl Receptions for SqlStore {
+    async fn inbound(&self, origin: &ServerName) -> Result<InboundStream, StoreError> {
+        let Some(number) = self.inner.servers.find(self.db(), origin).await? else {
+            return Ok(InboundStream::default());
+        };
+        let rows = self.db().rows(&INBOUND, |args| {
+            args.integer(number);
+        });
+        Ok(rows.await?.first().map(standing::read).transpose()?.unwrap_or_default())
+    }
+
+    async fn take(&self, reception: &Reception<'_>) -> Result<Taken, StoreError> {
+        let bodies: HashMap<BodyId, &Bytes> =
+            reception.bodies.iter().map(|(id, body)| (*id, body)).collect();
+        let mut tries = Tries::new(self.counters());
+        loop {
+            match self.try_take(reception, &bodies).await {
+                Ok(taken) => return Ok(taken),
+                Err(failure) => tries.again(failure)?,
+            }
+        }
+    }
+
+    async fn rejections(
+        &self,
+        origin: &ServerName,
+        events: &[(Option<Uuid>, Uuid)],
+    ) -> Result<Vec<(usize, RejectionReason)>, StoreError> {
+        if events.is_empty() {
+            return Ok(Vec::new());
+        }
+        let Some(number) = self.inner.servers.find(self.db(), origin).await? else {
+            return Ok(Vec::new());
+        };
+        let mut script = Script::new(self.db().dialect());
+        let named = events.iter().map(|(sender, id)| (*id, sender.unwrap_or_default()));
+        let slot = read::ask_rejected(&mut script, number, &named.collect::<Vec<_>>());
+        let mut reasons = HashMap::new();
+        for row in self.db().read(script).await?.take(slot) {
+            let (event, reason) = read::read_rejected(&row)?;
+            reasons.insert(event, reason);
+        }
+        let reason = |(sender, id): &(Option<Uuid>, Uuid)| {
+            reasons.get(&(*id, sender.unwrap_or_default())).copied()
+        };
+        let found = events.iter().enumerate();
+        Ok(found.filter_map(|(at, event)| Some((at, reason(event)?))).collect())
+    }
+
+    async fn voids(
+        &self,
+        origin: &ServerName,
+        limit: usize,
+    ) -> Result<Vec<(Lane, Void, Timestamp)>, StoreError> {
+        let Some(number) = self.inner.servers.find(self.db(), origin).await? else {
+            return Ok(Vec::new());
+        };
+        let rows = self.db().rows(&VOIDS, |args| {
+            args.integer(number).limit(limit);
+        });
+        let mut voids = Vec::new();
+        for row in rows.await? {
+            let mut fields = row.fields("voids");
+            let lane = fields.integer("lane")?;
+            let lane = columns::lane(lane).ok_or_else(|| fields.corrupt("lane", "no lane"))?;
+            let (from, to) = (fields.number("first")?, fields.number("last")?);
+            let reason = fields.integer("reason")?;
+            let reason = fields.parse("reason", reason, u8::try_from)?;
+            let void = Void { from, to, reason: VoidReason::from_number(reason) };
+            voids.push((lane, void, fields.time("at")?));
+        }
+        Ok(voids)
+    }
+}
+
+impl SqlStore {
+    async fn try_take(
+        &self,
+        reception: &Reception<'_>,
+        bodies: &HashMap<BodyId, &Bytes>,
+    ) -> Result<Taken, Failure> {
+        let origin = self.intern_names(reception).await?;
+        let rises = reception.watermarks;
+        let keys: Vec<Key> = rises.iter().map(|rise| Key::of(self, &rise.watermark)).collect();
+        let mut tx = self.db().begin().await?;
+        let Some(found) = read::find(self, &mut tx, origin, reception, &keys).await? else {
+            tx.cancel().await?;
+            return Ok(Taken::Moved);
+        };
+        let mut heads = if rises.is_empty() { HashMap::new() } else { found.known.inboxes.clone() };
+        let receipt =
+            plan::receive(found.known, found.rejected, reception.messages, reception.rejected);
+        heads.extend(receipt.plan.inboxes.iter().copied());
+        let mut watermarks = State::of(&found.watermarks, heads)?;
+        let raised = rises.iter().zip(&keys).filter_map(|(rise, key)| {
+            watermarks.raise(&read::within(rise, &found.last_numbers)?, *key)
+        });
+        let raised = raised.collect();
+
+        let mut script = tx.script().sized(receipt.plan.messages.len());
+        write::put_stream(&mut script, origin, reception.next, found.is_stored);
+        let effects = Effects {
+            origin,
+            reception,
+            bodies,
+            receipt: &receipt,
+            watermarks: &watermarks,
+            refs: &found.refs,
+        };
+        effects.put(self, &mut script);
+        tx.finish(script).await?;
+        Ok(Taken::Done { arrivals: receipt.arrivals, refused: receipt.refused, risen: raised })
+    }
+
+    /// Gives numbers to all names; returns the origin's.
+    async fn intern_names(&self, reception: &Reception<'_>) -> Result<i64, Failure> {
+        let named = reception
+            .watermarks
+            .iter()
+            .flat_map(|rise| [&rise.watermark.reader.server, &rise.watermark.origin]);
+        let missing = self.inner.servers.missing(named);
+        self.inner.servers.intern(self.db(), &missing).await?;
+        self.inner.servers.number(self.db(), reception.origin).await
+    }
+}
