@@ -38,6 +38,9 @@ pub const TTL_SECONDS: (u32, u32) = (30, 3_600);
 pub const NEGATIVE_TTL_SECONDS: (u32, u32) = (30, 300);
 /// How soon a stale answer is asked for again, in seconds.
 pub const STALE_RETRY_SECONDS: u32 = 30;
+/// How soon DNS is asked again for a domain of which nothing is known, after it did not answer, in
+/// seconds (RFC 9520 §3.2).
+pub const UNAVAILABLE_RETRY_SECONDS: u32 = 5;
 /// How long looking for a domain may take while its last good result is there (RFC 8767 §5 holds 1.8 s
 /// to be right).
 const PATIENCE_WITH_STALE: Duration = Duration::from_secs(2);

@@ -333,6 +333,9 @@ async fn while_dns_is_down_what_was_known_is_used_and_flagged() {
     // Of a name never seen nothing can be served.
     bench.zone.set("_posthouse._tcp.us.test", Says::ServFail);
     assert_eq!(bench.find("us.test", NOW).await, Err(DiscoveryError::Unavailable));
+    bench.zone.services("us.test", &[(1, 0, 1, "a.test")]);
+    assert_eq!(bench.find("us.test", later(4)).await, Err(DiscoveryError::Unavailable));
+    assert!(!bench.find("us.test", later(5)).await.unwrap().stale, "asked again very soon");
     // DNS is back and says that the domain is gone: then it is gone.
     bench.zone.names.lock().unwrap().clear();
     assert_eq!(bench.find("eu.test", later(9_000)).await, Err(DiscoveryError::NoSuchName));
