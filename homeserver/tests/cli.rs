@@ -28,3 +28,7 @@ mod serve;
 #[cfg(test)]
 #[path = "cli/certificate.rs"]
 mod certificate;
+
+#[cfg(test)]
+#[path = "cli/check.rs"]
+mod check;
