@@ -5,11 +5,13 @@ mod accounts;
 mod health;
 mod messaging;
 mod presence;
+mod security;
 
 pub use accounts::{Accounts, Caller};
 pub use health::Health;
 pub use messaging::{Answer, Feed, Messaging};
 pub use presence::Presence;
+pub use security::Security;
 
 use std::sync::Arc;
 
@@ -18,6 +20,8 @@ use std::sync::Arc;
 pub struct Ports {
     /// Accounts, sessions and the directory.
     pub accounts: Arc<dyn Accounts>,
+    /// What protects an account.
+    pub security: Arc<dyn Security>,
     /// Messages.
     pub messaging: Arc<dyn Messaging>,
     /// Presence and typing.

@@ -8,6 +8,7 @@ mod connect;
 mod messages;
 mod presence;
 mod response;
+mod security;
 mod service;
 mod sessions;
 mod users;
@@ -72,6 +73,15 @@ macro_rules! routes {
 routes! {
     POST   "/v1/accounts"         Anyone  accounts::MAX_BODY => accounts::register;
     GET    "/v1/account"          Session 0 => accounts::me;
+    GET    "/v1/account/security" Session 0 => security::show;
+    POST   "/v1/account/password" Session security::MAX_BODY => security::change_password;
+    POST   "/v1/account/totp"     Session security::MAX_BODY => security::enrol_totp;
+    POST   "/v1/account/totp/confirm" Session security::MAX_BODY => security::confirm_totp;
+    POST   "/v1/account/totp/off" Session security::MAX_BODY => security::remove_totp;
+    POST   "/v1/account/recovery-codes" Session security::MAX_BODY => security::renew_codes;
+    POST   "/v1/account/pin"      Session security::MAX_BODY => security::set_pin;
+    POST   "/v1/account/pin/off"  Session security::MAX_BODY => security::remove_pin;
+    POST   "/v1/account/delete"   Session security::MAX_BODY => security::delete_account;
     POST   "/v1/sessions"         Anyone  sessions::MAX_BODY => sessions::log_in;
     GET    "/v1/sessions"         Session 0 => sessions::list;
     POST   "/v1/sessions/refresh" Anyone  sessions::MAX_BODY => sessions::refresh;

@@ -1,5 +1,7 @@
 //! The REST calls of the client API (docs/spec/rest.md).
 
+mod security;
+
 use core::fmt;
 use std::time::Duration;
 

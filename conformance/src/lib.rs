@@ -22,4 +22,6 @@ pub mod check;
 
 pub mod client_api;
 
+pub mod federation;
+
 pub mod report;

@@ -28,19 +28,24 @@ pub fn table(outcomes: &[Outcome]) -> String {
     let mut text = String::new();
     let mut group = "";
     for outcome in outcomes {
-        if outcome.group != group {
-            group = outcome.group;
-            push(&mut text, format_args!("\n{group}\n"));
-        }
-        let Outcome { section, statement, took, .. } = outcome;
-        let (word, took) = (outcome.word(), took.as_millis());
-        push(&mut text, format_args!("  {word:7} {section:22} {statement} ({took} ms)\n"));
-        if let Err(failure) = &outcome.verdict {
-            push(&mut text, format_args!("          {failure}\n"));
-        }
+        let title = if outcome.group == group { "" } else { outcome.group };
+        group = outcome.group;
+        text.push_str(&lines(title, outcome));
     }
     let Totals { passed, failed, skipped } = totals(outcomes);
     push(&mut text, format_args!("\n{passed} passed, {failed} failed, {skipped} skipped\n"));
+    text
+}
+
+/// The lines of one check, below the title of its group if that is given.
+pub fn lines(title: &str, outcome: &Outcome) -> String {
+    let mut text = if title.is_empty() { String::new() } else { format!("\n{title}\n") };
+    let Outcome { section, statement, took, .. } = outcome;
+    let (word, took) = (outcome.word(), took.as_millis());
+    push(&mut text, format_args!("  {word:7} {section:22} {statement} ({took} ms)\n"));
+    if let Err(failure) = &outcome.verdict {
+        push(&mut text, format_args!("          {failure}\n"));
+    }
     text
 }
 

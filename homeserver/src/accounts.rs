@@ -1,11 +1,23 @@
-//! Accounts: registering, logging in, sessions and their tokens, finding users.
+//! Accounts: registering, logging in, sessions and their tokens, second factors, deletion, finding
+//! users.
 
+pub(crate) mod codes;
 mod directory;
+mod eraser;
+mod guesses;
+mod issue;
 mod passwords;
+mod pins;
+mod rules;
+mod security;
 mod service;
+mod sign_in;
 mod tokens;
+mod totp;
 
 pub use directory::Directory;
+pub(crate) use eraser::Eraser;
+pub use guesses::Guesses;
 pub use passwords::Passwords;
 pub use service::{AccountsService, Registration};
 pub use tokens::Tokens;

@@ -3,6 +3,7 @@
 
 mod authority;
 mod certificate;
+mod people;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
@@ -92,6 +93,12 @@ enum Command {
     /// Look at settings.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Make, list and withdraw invitations, for a region whose accounts.registration is "invite".
+    #[command(subcommand)]
+    Invite(people::InviteCommand),
+    /// Suspend, resume, show and list accounts.
+    #[command(subcommand)]
+    Account(people::AccountCommand),
     /// Care for the certificate.
     #[command(subcommand)]
     Certificate(CertificateCommand),
@@ -111,7 +118,7 @@ struct InitArgs {
     /// The directory for its files; made if it is missing.
     #[arg(long, default_value = ".", value_name = "DIR")]
     dir: PathBuf,
-    /// Who may register: open (anyone) or closed (nobody).
+    /// Who may register: open (anyone), invite (with a code) or closed (nobody).
     #[arg(long, default_value = "closed", value_name = "POLICY")]
     registration: String,
     /// The database: sqlite:PATH (relative to DIR) or postgres://USER@HOST/NAME.
@@ -252,6 +259,8 @@ fn run(command: Command, console: Console) -> Result<(), Failure> {
             console.text(config::reference());
             Ok(())
         }
+        Command::Invite(command) => people::invite(command, console),
+        Command::Account(command) => people::account(command, console),
         Command::Certificate(CertificateCommand::Renew { authority, settings }) => {
             let (config, _) = settings.load()?;
             certificate::renew(&config, authority.as_deref(), console)

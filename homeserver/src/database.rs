@@ -43,6 +43,24 @@ pub async fn open(database: &Database, node: Uuid) -> Result<OpenDatabase, Failu
     open_or_create(database, node).await
 }
 
+/// Opens the database as [`open`] does, unless it is a SQLite file that another process has open:
+/// then `None`.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_if_free(
+    database: &Database,
+    node: Uuid,
+) -> Result<Option<OpenDatabase>, Failure> {
+    if let Database::Sqlite(path) = database
+        && path.exists()
+        && is_locked(path)?
+    {
+        return Ok(None);
+    }
+    open(database, node).await.map(Some)
+}
+
 /// Opens the database, and creates it if it is a SQLite file that does not exist.
 ///
 /// # Errors
@@ -72,17 +90,21 @@ pub fn lock_file(path: &Path) -> PathBuf {
     name.into()
 }
 
+fn lockable(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+fn is_locked(database: &Path) -> Result<bool, Failure> {
+    let path = lock_file(database);
+    let file = lockable(&path);
+    let file = file.map_err(|err| Failure::cannot_write(Exit::Database, &path, &err))?;
+    Ok(matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
 fn lock(database: &Path) -> Result<File, Failure> {
     let path = lock_file(database);
     let cannot = |err: &io::Error| Failure::cannot_write(Exit::Database, &path, err);
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .map_err(|err| cannot(&err))?;
+    let mut file = lockable(&path).map_err(|err| cannot(&err))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {

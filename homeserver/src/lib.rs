@@ -4,6 +4,8 @@ pub mod accounts;
 
 pub mod delivery;
 
+pub mod operator;
+
 pub mod presence;
 
 pub mod random;

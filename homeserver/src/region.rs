@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use posthouse_client_api::ports::{Accounts, Messaging, Presence};
+use posthouse_client_api::ports::{Accounts, Messaging, Presence, Security};
 use posthouse_crypto::sign::SigningKey;
 use posthouse_federation::ports::{EphemeralSink, InboundStore};
 use posthouse_protocol::{
@@ -11,15 +11,19 @@ use posthouse_protocol::{
 };
 use posthouse_storage::{
     accounts::Accounts as AccountsStore,
+    erasure::Erasure,
+    factors::Factors,
+    invites::Invites,
     message_store::MessageStore,
     reception::Receptions,
     sessions::Sessions as SessionsStore,
     wakes::{Wake, Wakes},
 };
+use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    accounts::{AccountsService, Directory, Passwords, Registration, Tokens},
+    accounts::{AccountsService, Directory, Eraser, Guesses, Passwords, Registration, Tokens},
     delivery::{
         CommitConfig, CommitCounters, Committer, Connections, MessagingService, Progress, Recent,
         Told,
@@ -54,6 +58,12 @@ pub struct Stores {
     pub accounts: Arc<dyn AccountsStore>,
     /// Sessions.
     pub sessions: Arc<dyn SessionsStore>,
+    /// Invitations.
+    pub invites: Arc<dyn Invites>,
+    /// Second factors.
+    pub factors: Arc<dyn Factors>,
+    /// Deletion of accounts.
+    pub erasure: Arc<dyn Erasure>,
     /// Messages.
     pub messages: MessageStore,
     /// What other regions send.
@@ -99,10 +109,6 @@ impl Region {
         surroundings: Surroundings,
     ) -> Result<Self, Rejection> {
         let Surroundings { clock, random, connections, regions, shutdown } = surroundings;
-        let tokens = Tokens::new(config.server.clone(), key).map_err(|err| {
-            Rejection::new(posthouse_protocol::problem::Code::Internal, err.to_string())
-        })?;
-        let passwords = Passwords::new(config.password_workers, random.bytes());
         let tasks = TaskTracker::new();
         let directory = Arc::new(Directory::new(
             config.server.clone(),
@@ -123,18 +129,8 @@ impl Region {
             },
             shutdown.clone(),
         );
-        let accounts = Arc::new(AccountsService {
-            registration: config.registration,
-            accounts: Arc::clone(&stores.accounts),
-            sessions: Arc::clone(&stores.sessions),
-            wakes: Arc::clone(&stores.wakes),
-            directory: Arc::clone(&directory),
-            passwords,
-            tokens,
-            connections: Arc::clone(&connections),
-            clock: Arc::clone(&clock),
-            random: Arc::clone(&random),
-        });
+        let with = (Arc::clone(&connections), Arc::clone(&clock), Arc::clone(&random));
+        let (accounts, eraser) = people(config, &stores, key, &directory, with)?;
         let messaging = Arc::new(MessagingService {
             gate: Gate::new(config.policy, Arc::clone(&directory)),
             committer,
@@ -174,7 +170,12 @@ impl Region {
         ));
         tasks.spawn(watchers.run(Arc::clone(&clock), shutdown.clone()));
         tasks.spawn(run_retention(stores.messages, Arc::clone(&clock), shutdown.clone()));
-        tasks.spawn(run_session_retention(stores.sessions, clock, shutdown.clone()));
+        tasks.spawn(eraser.run(shutdown.clone()));
+        tasks.spawn(run_session_retention(
+            (stores.sessions, stores.invites),
+            clock,
+            shutdown.clone(),
+        ));
         tasks.spawn(listen(stores.wakes, hinted, shutdown));
         tasks.close();
         Ok(Self { accounts, messaging, presence, directory, reception, ephemerals, tasks })
@@ -183,6 +184,16 @@ impl Region {
     /// The accounts port.
     pub fn accounts(&self) -> Arc<dyn Accounts> {
         Arc::<AccountsService>::clone(&self.accounts)
+    }
+
+    /// The port of what protects accounts.
+    pub fn security(&self) -> Arc<dyn Security> {
+        Arc::<AccountsService>::clone(&self.accounts)
+    }
+
+    /// Accounts, for the operator.
+    pub fn accounts_service(&self) -> Arc<AccountsService> {
+        Arc::clone(&self.accounts)
     }
 
     /// The messaging port.
@@ -240,6 +251,44 @@ fn ephemerals(
     })
 }
 
+/// Accounts, and what erases them.
+fn people(
+    config: &RegionConfig,
+    stores: &Stores,
+    key: &SigningKey,
+    directory: &Arc<Directory>,
+    (connections, clock, random): (Arc<Connections>, Arc<dyn Clock>, Arc<Random>),
+) -> Result<(Arc<AccountsService>, Eraser), Rejection> {
+    let tokens = Tokens::new(config.server.clone(), key).map_err(|err| {
+        Rejection::new(posthouse_protocol::problem::Code::Internal, err.to_string())
+    })?;
+    let begun = Arc::new(Notify::new());
+    let eraser = Eraser {
+        server: config.server.clone(),
+        erasure: Arc::clone(&stores.erasure),
+        messages: stores.messages.clone(),
+        clock: Arc::clone(&clock),
+        begun: Arc::clone(&begun),
+    };
+    let accounts = Arc::new(AccountsService {
+        registration: config.registration,
+        accounts: Arc::clone(&stores.accounts),
+        sessions: Arc::clone(&stores.sessions),
+        factors: Arc::clone(&stores.factors),
+        erasure: Arc::clone(&stores.erasure),
+        begun,
+        guesses: Guesses::new(),
+        wakes: Arc::clone(&stores.wakes),
+        directory: Arc::clone(directory),
+        passwords: Passwords::new(config.password_workers, random.bytes()),
+        tokens,
+        connections,
+        clock,
+        random,
+    });
+    Ok((accounts, eraser))
+}
+
 /// Hints from the region's other processes.
 async fn listen(
     wakes: Arc<dyn Wakes>,
@@ -263,12 +312,15 @@ async fn listen(
                 }
             }
             Ok(Wake::Ended(sessions)) => accounts.sessions_ended(&sessions),
+            Ok(Wake::Gone(gone)) => accounts.accounts_gone(&gone),
             Ok(Wake::Missed) => {
+                accounts.forget_all();
                 accounts.connections.inboxes_may_have_grown();
                 accounts.check_connected_sessions().await;
             }
             Err(err) => {
                 tracing::warn!(error = %err, "hints of other processes cannot be had");
+                accounts.forget_all();
                 tokio::time::sleep(RETRY).await;
             }
         }

@@ -31,6 +31,7 @@ use crate::{
     delivery::{CommitConfig, Connections},
     failure::{Exit, Failure},
     keys, logging,
+    operator::Operator,
     random::Random,
     region::{Region, RegionConfig, Stores, Surroundings},
     regions::{Alone, Regions},
@@ -73,8 +74,7 @@ async fn serve(config: Config, console: Console) -> Result<(), Failure> {
     let clients = listen::clients(&config).await?;
     let operators = listen::operator(&config).await?;
 
-    let draining = CancellationToken::new();
-    let stop_tasks = CancellationToken::new();
+    let (draining, stop_tasks) = (CancellationToken::new(), CancellationToken::new());
     let connections: Arc<Connections> = Arc::default();
     let shared = federation::Shared {
         config: &config,
@@ -115,6 +115,8 @@ async fn serve(config: Config, console: Console) -> Result<(), Failure> {
         certificate: certificate.clone(),
         abroad: abroad.clone(),
         domain: config.domain.clone(),
+        operator: orders(&shared, &region),
+        operator_key: key.verifying_key(),
         draining: draining.clone(),
     });
     if let Some(listener) = operators {
@@ -143,6 +145,13 @@ async fn serve(config: Config, console: Console) -> Result<(), Failure> {
         store.close().await;
     };
     end(orderly, &mut stop).await
+}
+
+/// What the operator's orders are carried out with.
+fn orders(shared: &federation::Shared<'_>, region: &Region) -> Operator {
+    let with = (Arc::clone(shared.clock), Arc::clone(shared.random));
+    let store = Arc::new(shared.store.clone());
+    Operator::on(&store, shared.config.domain.clone(), Some(region.accounts_service()), with)
 }
 
 /// Ends in good order, or at once by a second signal.
@@ -235,6 +244,9 @@ fn start_region(
     let stores = Stores {
         accounts: Arc::<SqlStore>::clone(&store),
         sessions: Arc::<SqlStore>::clone(&store),
+        invites: Arc::<SqlStore>::clone(&store),
+        factors: Arc::<SqlStore>::clone(&store),
+        erasure: Arc::<SqlStore>::clone(&store),
         messages: store.message_store(),
         receptions: Arc::<SqlStore>::clone(&store),
         wakes: store,
@@ -251,6 +263,7 @@ fn start_region(
 fn ports(region: &Region, store: &SqlStore) -> Ports {
     Ports {
         accounts: region.accounts(),
+        security: region.security(),
         messaging: region.messaging(),
         presence: region.presence(),
         health: Arc::new(operator::StoreHealth(store.clone())),
@@ -261,6 +274,7 @@ fn edge_config(config: &Config) -> client_api::Config {
     let mut edge = client_api::Config::new(config.domain.clone());
     edge.registration = match config.registration {
         Registration::Open => Shown::Open,
+        Registration::Invite => Shown::Invite,
         Registration::Closed => Shown::Closed,
     };
     edge.allow_unencrypted = config.policy.allow_unencrypted;

@@ -32,3 +32,7 @@ mod certificate;
 #[cfg(test)]
 #[path = "cli/check.rs"]
 mod check;
+
+#[cfg(test)]
+#[path = "cli/people.rs"]
+mod people;

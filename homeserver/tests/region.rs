@@ -17,7 +17,11 @@ mod device;
 mod devices;
 #[path = "region/home.rs"]
 mod home;
+#[path = "region/leaving.rs"]
+mod leaving;
 #[path = "region/presence.rs"]
 mod presence;
+#[path = "region/protection.rs"]
+mod protection;
 #[path = "region/sync.rs"]
 mod sync;

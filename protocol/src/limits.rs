@@ -23,9 +23,15 @@ pub const MAX_LABEL: usize = 64;
 /// Longest name of a device, in bytes.
 pub const MAX_DEVICE_NAME: usize = 64;
 /// Shortest password, in bytes.
-pub const MIN_PASSWORD: usize = 8;
+pub const MIN_PASSWORD: usize = 10;
 /// Longest password, in bytes: hashing cost must not depend on a stranger's generosity.
-pub const MAX_PASSWORD: usize = 1_024;
+pub const MAX_PASSWORD: usize = 128;
+/// Fewest digits of a PIN.
+pub const MIN_PIN: usize = 6;
+/// Most digits of a PIN.
+pub const MAX_PIN: usize = 12;
+/// Recovery codes that an account gets at once.
+pub const RECOVERY_CODES: usize = 10;
 /// Most devices of an account.
 pub const MAX_DEVICES: usize = 8;
 /// Most entries of one page of `GET /v1/messages/sync`.
@@ -38,6 +44,9 @@ pub const MAX_GROUP_MEMBERS: usize = 1_024;
 pub const ACCESS_TOKEN_SECONDS: u64 = 15 * 60;
 /// Life of an unused refresh token, in seconds (60 days).
 pub const REFRESH_TOKEN_SECONDS: u64 = 60 * 24 * 3600;
+/// How long a used refresh token is remembered, in milliseconds (30 days): one that comes again ends
+/// its session.
+pub const USED_TOKEN_MS: u64 = 30 * 24 * 3_600_000;
 /// Life of a connect ticket, in seconds.
 pub const TICKET_SECONDS: u64 = 30;
 /// How long a typing notice is valid, in seconds.

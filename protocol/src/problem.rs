@@ -41,6 +41,8 @@ codes! {
     BadJson = "bad_json", 400, "The text is not the JSON that is expected here";
     /// A field is missing, or its value is not allowed.
     BadRequest = "bad_request", 400, "A field is missing or its value is not allowed";
+    /// The account asks for a code besides the password.
+    CodeRequired = "code_required", 401, "A code is needed besides the password";
     /// The cursor lies beyond the end of the inbox: synchronise again from the start.
     CursorReset = "cursor_reset", 409, "The cursor lies beyond the end of the inbox";
     /// The caller may not do this.
@@ -49,6 +51,8 @@ codes! {
     HandleTaken = "handle_taken", 409, "The handle is taken";
     /// A defect of the server; its log has more.
     Internal = "internal", 500, "The server failed";
+    /// The invitation is missing, unknown, used up, withdrawn or expired.
+    InviteInvalid = "invite_invalid", 403, "A valid invitation is needed";
     /// The HTTP method is not one of this address's.
     MethodNotAllowed = "method_not_allowed", 405, "This address does not know that method";
     /// There is no such thing, or it is not the caller's.
@@ -57,6 +61,8 @@ codes! {
     OutOfOrder = "out_of_order", 409, "The message that should come before was not accepted";
     /// The server has more work than it can take now; nothing was reserved.
     Overloaded = "overloaded", 503, "The server has too much to do";
+    /// The account asks for its PIN here.
+    PinRequired = "pin_required", 403, "The account's PIN is needed";
     /// A recipient's queue is full.
     QueueFull = "queue_full", 507, "The recipient's queue is full";
     /// The caller asks too often.
@@ -83,6 +89,10 @@ codes! {
     UnsupportedMediaType = "unsupported_media_type", 415, "The media type is not supported";
     /// The store or another part is not available; nothing was reserved.
     Unavailable = "unavailable", 503, "The service is not available now";
+    /// The password is one that everybody tries first.
+    WeakPassword = "weak_password", 400, "The password is too easy to guess";
+    /// The code, recovery code or PIN is wrong, or was used before.
+    WrongCode = "wrong_code", 401, "The code is wrong";
     /// The handle or password is wrong.
     WrongCredentials = "wrong_credentials", 401, "The handle or the password is wrong";
 }

@@ -1,5 +1,12 @@
 //! Bodies of the REST calls (docs/spec/rest.md). Requests ignore unknown fields.
 
+mod security;
+
+pub use security::{
+    AccountSecurity, ChangePassword, ConfirmTotp, Confirmation, Pin, RecoveryCodes, SetPin,
+    TotpSecret,
+};
+
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -30,11 +37,11 @@ impl fmt::Debug for Secret {
 pub struct Register {
     /// The wanted handle, without a domain.
     pub handle: HandleName,
-    /// 8 to 1,024 bytes.
+    /// 10 to 128 bytes, and none of the commonest.
     pub password: Secret,
     /// An invitation, where the region asks for one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub invite: Option<String>,
+    pub invite: Option<Secret>,
     /// The first device.
     #[serde(default)]
     pub device: NewDevice,
@@ -58,6 +65,12 @@ pub struct LogIn {
     pub user: String,
     /// The password.
     pub password: Secret,
+    /// A code of the authenticator, where the account has one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub code: Option<Secret>,
+    /// A recovery code in place of `code`; it is used up.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub recovery_code: Option<Secret>,
     /// A device of the account that logs in again, with its place in the inbox. Absent: a new one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub device_id: Option<DeviceId>,

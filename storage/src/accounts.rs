@@ -1,14 +1,27 @@
 //! Accounts and their devices.
 
+use core::fmt;
+
 use async_trait::async_trait;
 use posthouse_protocol::{
     cursor::Cursor,
-    id::{DeviceId, DeviceNumber, HandleName, RegistrationId},
+    id::{DeviceId, DeviceNumber, HandleName, RegistrationId, SessionId},
     time::Timestamp,
 };
 use uuid::Uuid;
 
-use crate::{error::StoreError, sessions::NewSession};
+use crate::{error::StoreError, invites::InviteHash, sessions::NewSession};
+
+/// A password's or PIN's hash in the PHC string format. Whoever has it can try passwords: it is
+/// never shown or logged.
+#[derive(Clone, PartialEq, Eq, zeroize::Zeroize, zeroize::ZeroizeOnDrop)]
+pub struct PasswordHash(pub String);
+
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(password hash)")
+    }
+}
 
 /// An account to be created.
 #[derive(Debug, Clone)]
@@ -17,8 +30,10 @@ pub struct NewAccount {
     pub id: Uuid,
     /// Its handle.
     pub handle: HandleName,
-    /// The password's hash, in the PHC string format.
-    pub password_hash: String,
+    /// The password's hash.
+    pub password_hash: PasswordHash,
+    /// The invitation that is used up by this, where the region asks for one.
+    pub invite: Option<InviteHash>,
     /// When.
     pub created_at: Timestamp,
 }
@@ -30,12 +45,14 @@ pub struct Account {
     pub id: Uuid,
     /// Its handle.
     pub handle: HandleName,
-    /// The password's hash, in the PHC string format.
-    pub password_hash: String,
+    /// The password's hash.
+    pub password_hash: PasswordHash,
     /// Whether it may be used.
     pub state: AccountState,
     /// Rises with every change of its device list.
     pub device_list_version: u64,
+    /// When it was registered.
+    pub created_at: Timestamp,
 }
 
 /// Whether an account may be used.
@@ -91,6 +108,8 @@ pub enum CreateAccount {
     Created(Device),
     /// The handle belongs, or once belonged, to another account.
     HandleTaken,
+    /// The invitation is unknown, used up, withdrawn or expired. Looked at before the handle.
+    InviteRefused,
 }
 
 /// How the addition of a device ended.
@@ -100,15 +119,18 @@ pub enum AddDevice {
     Added(Device),
     /// The account has as many devices as it may have, or no device number is free.
     TooMany,
+    /// There is no such account.
+    NoAccount,
 }
 
 /// For how long the number of a removed device is not given out again, in milliseconds (60 days).
 pub const NUMBER_REST_MS: u64 = 60 * 24 * 3_600_000;
 
-/// Accounts and devices. Every method is atomic.
+/// Accounts and devices. Every method is atomic. An account that is being deleted
+/// ([`crate::erasure`]) is to all of them as if it were not there.
 #[async_trait]
 pub trait Accounts: Send + Sync {
-    /// Creates an account with its first device and that device's session.
+    /// Creates an account with its first device and that device's session; uses its invitation.
     async fn create_account(
         &self,
         account: &NewAccount,
@@ -146,4 +168,30 @@ pub trait Accounts: Send + Sync {
         device: DeviceId,
         now: Timestamp,
     ) -> Result<bool, StoreError>;
+
+    /// Accounts by handle, those after `after`, at most `limit`.
+    async fn accounts(
+        &self,
+        after: Option<&HandleName>,
+        limit: usize,
+    ) -> Result<Vec<Account>, StoreError>;
+
+    /// Puts `new` in the place of the password hash `old` and ends all sessions of the account but
+    /// `keep`; the ended ones are returned. `None` if the hash is no longer `old`.
+    async fn change_password(
+        &self,
+        account: Uuid,
+        (old, new): (&PasswordHash, &PasswordHash),
+        keep: SessionId,
+        now: Timestamp,
+    ) -> Result<Option<Vec<SessionId>>, StoreError>;
+
+    /// Suspends an account, which ends its sessions, or lets it in again. The ended sessions are
+    /// returned; `None` if there is no such account.
+    async fn set_state(
+        &self,
+        account: Uuid,
+        state: AccountState,
+        now: Timestamp,
+    ) -> Result<Option<Vec<SessionId>>, StoreError>;
 }

@@ -16,6 +16,12 @@ pub mod accounts;
 
 pub mod sessions;
 
+pub mod invites;
+
+pub mod factors;
+
+pub mod erasure;
+
 pub mod acceptance;
 
 pub mod inboxes;
@@ -30,6 +36,8 @@ pub mod leases;
 
 pub mod outbox;
 
+pub mod failures;
+
 pub mod forwarding;
 
 pub mod retention;
@@ -40,6 +48,10 @@ pub mod memory;
 
 pub mod reception;
 
+pub mod meetings;
+
+pub mod verdicts;
+
 pub mod peers;
 
 pub mod abroad;
@@ -49,14 +61,18 @@ pub mod world;
 use async_trait::async_trait;
 
 use crate::{
-    accounts::Accounts, bodies::Bodies, leases::Leases, ledger::Ledger, outbox::Outbox,
-    peers::Peers, reception::Receptions, sessions::Sessions, wakes::Wakes,
+    accounts::Accounts, bodies::Bodies, erasure::Erasure, factors::Factors, invites::Invites,
+    leases::Leases, ledger::Ledger, outbox::Outbox, peers::Peers, reception::Receptions,
+    sessions::Sessions, wakes::Wakes,
 };
 
 /// Everything that an adapter of the ledger's database implements.
 pub trait Store:
     Accounts
     + Sessions
+    + Invites
+    + Factors
+    + Erasure
     + Bodies
     + Ledger
     + Leases
@@ -72,6 +88,9 @@ pub trait Store:
 impl<T> Store for T where
     T: Accounts
         + Sessions
+        + Invites
+        + Factors
+        + Erasure
         + Bodies
         + Ledger
         + Leases
@@ -121,6 +140,23 @@ macro_rules! contract_tests {
                 a_new_session_ends_the_devices_earlier_ones
                 expired_and_ended_sessions_are_gone
                 removing_a_device_ends_its_sessions
+                used_tokens_are_forgotten_in_time
+            }
+            invites {
+                an_invitation_has_so_many_uses
+                invitations_end
+                uses_are_counted_under_concurrency
+            }
+            factors {
+                one_time_passwords_are_used_once
+                recovery_codes_are_used_once
+                tries_of_a_pin_are_counted
+                tries_at_once_are_all_counted
+            }
+            erasure {
+                a_deleted_account_is_gone_at_once
+                an_erasure_goes_on_where_it_stopped
+                suspension_and_new_passwords_end_sessions
             }
             acceptance {
                 a_message_is_stored_with_all_its_facts
@@ -172,17 +208,19 @@ macro_rules! contract_tests {
                 a_load_is_bounded_by_entries_and_bytes
                 a_stale_fence_writes_nothing
                 what_is_settled_again_is_told_once
-                accepted_watermarks_leave_out_what_failed
                 keys_do_not_claim_messages
-                messages_to_several_fail_as_one
-                a_failure_is_final
-                everything_fails_in_small_rounds
-                forgetting_and_failing_release_bodies
                 waiting_bodies_outlive_the_retention
                 overdue_entries_were_receipted_and_still_are
                 opening_keeps_what_was_offered
                 what_waits_is_listed
                 random_operations_follow_the_model
+            }
+            failures {
+                accepted_watermarks_leave_out_what_failed
+                messages_to_several_fail_as_one
+                a_failure_is_final
+                everything_fails_in_small_rounds
+                forgetting_and_failing_release_bodies
             }
             forwarding {
                 a_forwarded_watermark_collapses_while_unsent
@@ -213,8 +251,12 @@ macro_rules! contract_tests {
                 a_newer_received_entry_replaces_the_one_that_waits
                 received_stamps_count_in_the_conversation
                 a_thousand_messages_come_in_one_envelope
+            }
+            meetings {
                 of_two_receptions_at_once_one_is_moved
                 receptions_and_commits_share_inboxes
+            }
+            verdicts {
                 voids_are_listed
                 verdicts_are_forgotten_with_ids
             }

@@ -5,6 +5,7 @@
 //!
 //! * [`bodies::Bodies`]: opaque bytes by id;
 //! * the *ledger*, everything else, split by area: [`accounts::Accounts`], [`sessions::Sessions`],
+//!   [`invites::Invites`], [`factors::Factors`], [`erasure::Erasure`],
 //!   [`ledger::Ledger`] (acceptance, inboxes, positions, watermarks), [`outbox::Outbox`],
 //!   [`reception::Receptions`], [`peers::Peers`],
 //!   [`leases::Leases`], [`wakes::Wakes`].
@@ -18,6 +19,14 @@ pub mod error;
 pub mod accounts;
 
 pub mod sessions;
+
+pub mod invites;
+
+pub mod backoff;
+
+pub mod factors;
+
+pub mod erasure;
 
 pub mod bodies;
 

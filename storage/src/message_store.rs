@@ -78,6 +78,14 @@ impl MessageStore {
         if ids.is_empty() { Ok(Vec::new()) } else { self.bodies.get(ids).await }
     }
 
+    /// Deletes bodies that nothing points to any more; see [`Bodies::delete`].
+    ///
+    /// # Errors
+    /// [`StoreError`]; what is left over is collected when it is too old for anything to need it.
+    pub async fn delete_bodies(&self, ids: &[BodyId]) -> Result<(), StoreError> {
+        if ids.is_empty() || self.together { Ok(()) } else { self.bodies.delete(ids).await }
+    }
+
     /// One small round of retention: trims the ledger, then deletes the bodies that nothing points
     /// to any more and those that are too old for anything to. The latter are orphans: what waits
     /// for another region, or is kept there for its grace, may be older than what an inbox keeps, but

@@ -92,4 +92,8 @@ pub trait Sessions: Send + Sync {
     /// Deletes sessions and tokens that ended or expired before `before`, at most `limit` sessions;
     /// returns how many.
     async fn forget_sessions(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
+
+    /// Deletes refresh tokens that were used before `before`, at most `limit`; returns how many. One
+    /// of them that comes again is unknown instead of ending its session.
+    async fn forget_used_tokens(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
 }

@@ -17,6 +17,8 @@ pub enum Wake {
     Outboxes(Vec<ServerName>),
     /// These sessions were ended.
     Ended(Vec<SessionId>),
+    /// These accounts are gone: forget what is remembered of them.
+    Gone(Vec<Uuid>),
     /// Hints may have been lost: look at every inbox that has a connected device, and at every
     /// queue to another region.
     Missed,
@@ -31,4 +33,7 @@ pub trait Wakes: Send + Sync {
     /// Tells the others that sessions were ended. (Whatever puts entries into inboxes or into
     /// queues to other regions tells of them by itself.)
     async fn ended(&self, sessions: &[SessionId]) -> Result<(), StoreError>;
+
+    /// Tells the others that accounts are gone.
+    async fn gone(&self, accounts: &[Uuid]) -> Result<(), StoreError>;
 }

@@ -46,6 +46,47 @@ async fn accounts_and_sessions() {
 }
 
 #[tokio::test]
+async fn what_protects_an_account() {
+    let server = TestServer::start().await;
+    let user = server.home.user();
+    let post = async |path: &str, body: &str| {
+        let answer = server.call("POST", &format!("/v1/account/{path}"), Some(&user), body).await;
+        let code = if answer.status.is_success() { String::new() } else { answer.problem() };
+        (answer.status.as_u16(), code)
+    };
+    let ok = |status: u16| (status, String::new());
+    let refused = |status: u16, code: &str| (status, code.to_owned());
+    let right = r#"{"current_password":"correct horse","more":1}"#;
+    let wrong = r#"{"current_password":"wrong"}"#;
+    let both = r#"{"current_password":"correct horse","code":"287082"}"#;
+    let shown = server.call("GET", "/v1/account/security", Some(&user), "").await.json();
+    assert_eq!(shown, json!({"totp": true, "recovery_codes": 10, "pin": false}));
+    let change = r#"{"current_password":"correct horse","new_password":"battery staple"}"#;
+    assert_eq!(post("password", change).await, ok(204));
+    assert_eq!(post("password", right).await, refused(400, "bad_json"));
+    assert_eq!(post("totp", right).await, ok(200));
+    for path in ["totp", "totp/off", "recovery-codes", "pin/off", "delete"] {
+        assert_eq!(post(path, wrong).await, refused(401, "wrong_credentials"), "{path}");
+    }
+    for path in ["totp/off", "recovery-codes"] {
+        assert_eq!(post(path, right).await, refused(401, "code_required"), "{path}");
+    }
+    assert_eq!(post("totp/confirm", r#"{"code":"287082"}"#).await, ok(200));
+    assert_eq!(post("totp/confirm", r#"{"code":"000000"}"#).await, refused(401, "wrong_code"));
+    assert_eq!(post("totp/confirm", r#"{"code":287082}"#).await, refused(400, "bad_json"));
+    assert_eq!(post("recovery-codes", both).await, ok(200));
+    assert_eq!(post("totp/off", both).await, ok(204));
+    let pin = |pin: &str| format!(r#"{{"current_password":"correct horse","pin":{pin}}}"#);
+    assert_eq!(post("pin", &pin("\"123456\"")).await, ok(204));
+    for bad in ["\"12345\"", "\"1234567890123\"", "\"abcdef\"", "123456", "null"] {
+        assert_eq!(post("pin", &pin(bad)).await, refused(400, "bad_json"), "{bad}");
+    }
+    assert_eq!(post("pin/off", right).await, ok(204));
+    assert_eq!(post("delete", right).await, ok(204));
+    assert_eq!(post("delete", right).await, refused(401, "unauthorized"));
+}
+
+#[tokio::test]
 async fn users_and_presence() {
     let server = TestServer::start().await;
     let user = server.home.user();

@@ -13,8 +13,9 @@ use posthouse_protocol::{
     id::ServerName,
     problem::{Code, Problem, Rejection, StaleDevices},
     rest::{
-        Capabilities, Limits, LogIn, Me, Refresh, Register, Sent, SessionTokens, Sessions,
-        SyncPage, Ticket, User,
+        AccountSecurity, Capabilities, ChangePassword, ConfirmTotp, Confirmation, Limits, LogIn,
+        Me, RecoveryCodes, Refresh, Register, Sent, SessionTokens, Sessions, SetPin, SyncPage,
+        Ticket, TotpSecret, User,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -126,6 +127,13 @@ fn the_calls_examples_are_right() {
                 assert_eq!(request.password.0, "correct horse battery staple");
             }
             "request Refresh" => round_trips::<Refresh>(&example),
+            "request ChangePassword" => round_trips::<ChangePassword>(&example),
+            "request Confirmation" => round_trips::<Confirmation>(&example),
+            "request ConfirmTotp" => round_trips::<ConfirmTotp>(&example),
+            "request SetPin" => round_trips::<SetPin>(&example),
+            "response AccountSecurity" => round_trips::<AccountSecurity>(&example),
+            "response TotpSecret" => round_trips::<TotpSecret>(&example),
+            "response RecoveryCodes" => round_trips::<RecoveryCodes>(&example),
             "request Submission" => assert!(Submission::parse(&example, &own()).is_ok()),
             "request Ack" => assert!(Ack::parse(&example, &own()).is_ok()),
             "response SessionTokens" => round_trips::<SessionTokens>(&example),
@@ -218,6 +226,10 @@ async fn requests_of_the_examples_are_taken() {
             // The homeserver in memory knows another password.
             "request LogIn" => ("/v1/sessions", None, 401),
             "request Refresh" => ("/v1/sessions/refresh", None, 401),
+            "request ChangePassword" => ("/v1/account/password", Some(&user), 401),
+            "request Confirmation" => ("/v1/account/totp/off", Some(&user), 401),
+            "request ConfirmTotp" => ("/v1/account/totp/confirm", Some(&user), 200),
+            "request SetPin" => ("/v1/account/pin", Some(&user), 401),
             "request Submission" => ("/v1/messages", Some(&user), 200),
             "request Ack" => ("/v1/messages/ack", Some(&user), 204),
             _ => continue,

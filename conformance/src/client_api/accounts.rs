@@ -50,7 +50,9 @@ async fn registers(server: &Server, people: &[Person]) -> Verdict {
 
 async fn handle_taken(server: &Server, people: &[Person]) -> Verdict {
     let (person, _) = two(people)?;
-    let body = json!({"handle": person.handle, "password": "another password"});
+    let body = json!({
+        "handle": person.handle, "password": "another horse, battery", "invite": server.invite,
+    });
     let answer = Call::post("/v1/accounts").json(&body).send(&server.endpoint).await?;
     if answer.status.as_u16() == 429 {
         return answer.problem(429, "rate_limited");

@@ -11,7 +11,7 @@ use posthouse_protocol::{
     time::Timestamp,
 };
 use posthouse_storage::{
-    accounts::{Account, AccountState, Accounts, Device},
+    accounts::{Account, Accounts, Device},
     error::StoreError,
 };
 use uuid::Uuid;
@@ -27,7 +27,7 @@ const MAX_CACHED: usize = 100_000;
 const DEVICES_FRESH_MS: u64 = 1_000;
 
 /// Finds users. What it remembers can only change in ways that it is told of, or expires soon:
-/// accounts and handles are never reassigned.
+/// accounts and handles are never reassigned, and a deleted one is forgotten.
 pub struct Directory {
     server: ServerName,
     store: Arc<dyn Accounts>,
@@ -124,6 +124,19 @@ impl Directory {
         self.cache().devices.remove(&account);
     }
 
+    /// The account is gone.
+    pub fn forget(&self, account: Uuid) {
+        let mut cache = self.cache();
+        cache.accounts.remove(&account);
+        cache.devices.remove(&account);
+        cache.handles.retain(|_, owner| *owner != account);
+    }
+
+    /// Anything may have changed.
+    pub fn forget_all(&self) {
+        *self.cache() = Cache::default();
+    }
+
     /// The whole account that `address` means, for logging in and looking up.
     ///
     /// # Errors
@@ -175,9 +188,8 @@ impl Directory {
             return Ok(Some(*uuid));
         }
         let found = self.store.account_by_handle(handle).await?;
-        let Some(account) = found.filter(|account| account.state == AccountState::Active) else {
-            return Ok(None);
-        };
+        // Also a suspended one: what is sent to it waits.
+        let Some(account) = found else { return Ok(None) };
         let mut cache = self.cache();
         make_room(&mut cache.handles);
         cache.handles.insert(handle.clone(), account.id);

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use argon2::{
     Algorithm, Argon2, Params, Version,
-    password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
+    password_hash::{PasswordHasher, PasswordVerifier, phc},
 };
 use posthouse_protocol::{
     problem::{Code, Rejection},
     rest::Secret,
 };
+use posthouse_storage::accounts::PasswordHash;
 use tokio::sync::Semaphore;
 
 /// Memory of one hash, in KiB; with [`PASSES`] and [`LANES`] OWASP's recommended minimum.
@@ -55,13 +56,17 @@ impl Passwords {
     ///
     /// # Errors
     /// [`Code::Overloaded`] if too many wait.
-    pub async fn check(&self, password: &Secret, hashed: Option<&str>) -> Result<bool, Rejection> {
+    pub async fn check(
+        &self,
+        password: &Secret,
+        hashed: Option<&PasswordHash>,
+    ) -> Result<bool, Rejection> {
         let password = password.clone();
-        let hashed = hashed.map(str::to_owned);
+        let hashed = hashed.cloned();
         let decoy = self.decoy;
         self.run(move || {
             if let Some(hashed) = hashed {
-                return verify(&password.0, &hashed);
+                return verify(&password.0, &hashed.0);
             }
             // As much work as a check. A decoy that is made beforehand would keep the memory of a
             // hash, which is as much as the rest of a fresh server.
@@ -103,7 +108,7 @@ fn hash(password: &str, salt: [u8; 16]) -> Result<String, Rejection> {
 
 fn verify(password: &str, hashed: &str) -> bool {
     // The parameters come from the hash itself, so that old hashes stay valid when they change.
-    PasswordHash::new(hashed)
+    phc::PasswordHash::new(hashed)
         .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
 }
 
@@ -120,10 +125,13 @@ mod tests {
         let passwords = Passwords::new(2, [1; 16]);
         let hashed = passwords.hash(&secret("correct horse"), [2; 16]).await.unwrap();
         assert!(hashed.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hashed}");
+        let hashed = PasswordHash(hashed);
         assert!(passwords.check(&secret("correct horse"), Some(&hashed)).await.unwrap());
         assert!(!passwords.check(&secret("battery staple"), Some(&hashed)).await.unwrap());
         assert!(!passwords.check(&secret("correct horse"), None).await.unwrap());
-        assert!(!passwords.check(&secret("x"), Some("damaged")).await.unwrap());
+        assert!(
+            !passwords.check(&secret("x"), Some(&PasswordHash("damaged".into()))).await.unwrap()
+        );
     }
 
     #[tokio::test]

@@ -5,26 +5,25 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use posthouse_client_api::ports::{Accounts as AccountsPort, Caller};
 use posthouse_protocol::{
-    id::{AccountId, Address, DeviceId, RegistrationId, SessionId},
+    id::{AccountId, Address, DeviceId, SessionId},
     limits,
     problem::{Code, Rejection},
     rest::{
-        LogIn, Me, NewDevice as DeviceRequest, Refresh, Register, Secret, SessionInfo,
-        SessionTokens, Sessions as SessionList, User,
+        LogIn, Me, Refresh, Register, SessionInfo, SessionTokens, Sessions as SessionList, User,
     },
     time::{Clock, Timestamp},
 };
 use posthouse_storage::{
-    accounts::{
-        Account, AccountState, Accounts as AccountsStore, AddDevice, CreateAccount, Device,
-        NewAccount, NewDevice,
-    },
-    sessions::{NewSession, Rotation, Session, Sessions as SessionsStore},
+    accounts::{Account, Accounts as AccountsStore, Device},
+    erasure::Erasure,
+    factors::Factors,
+    sessions::{Rotation, Session, Sessions as SessionsStore},
     wakes::Wakes,
 };
+use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::{Directory, Passwords, Tokens, store_failed, tokens};
+use super::{Directory, Passwords, Tokens, guesses::Guesses, store_failed, tokens};
 use crate::{delivery::Connections, random::Random};
 
 /// Who may register.
@@ -32,6 +31,8 @@ use crate::{delivery::Connections, random::Random};
 pub enum Registration {
     /// Anyone.
     Open,
+    /// Who has an invitation.
+    Invite,
     /// Nobody.
     Closed,
 }
@@ -41,6 +42,7 @@ impl Registration {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
+            Self::Invite => "invite",
             Self::Closed => "closed",
         }
     }
@@ -54,7 +56,15 @@ pub struct AccountsService {
     pub accounts: Arc<dyn AccountsStore>,
     /// Sessions.
     pub sessions: Arc<dyn SessionsStore>,
-    /// To tell other processes of ended sessions.
+    /// Second factors.
+    pub factors: Arc<dyn Factors>,
+    /// Deletion.
+    pub erasure: Arc<dyn Erasure>,
+    /// Tells whoever erases that there is something to do.
+    pub begun: Arc<Notify>,
+    /// Wrong passwords and codes.
+    pub guesses: Guesses,
+    /// To tell other processes of ended sessions and deleted accounts.
     pub wakes: Arc<dyn Wakes>,
     /// Handles and devices.
     pub directory: Arc<Directory>,
@@ -73,57 +83,11 @@ pub struct AccountsService {
 #[async_trait]
 impl AccountsPort for AccountsService {
     async fn register(&self, request: Register) -> Result<SessionTokens, Rejection> {
-        if self.registration == Registration::Closed {
-            return Err(Rejection::new(Code::Forbidden, "this region takes no new accounts"));
-        }
-        check_password(&request.password)?;
-        let name = device_name(&request.device)?;
-        let password_hash = self.passwords.hash(&request.password, self.random.bytes()).await?;
-        let now = self.clock.now();
-        let id = self.random.uuid_at(now);
-        let account =
-            NewAccount { id, handle: request.handle.clone(), password_hash, created_at: now };
-        let device = self.new_device(id, name, request.device.registration_id, now);
-        let (session, refresh) = self.new_session(id, device.id, now);
-        let created = self
-            .accounts
-            .create_account(&account, &device, &session)
-            .await
-            .map_err(|err| store_failed(&err))?;
-        match created {
-            CreateAccount::HandleTaken => {
-                Err(Rejection::new(Code::HandleTaken, "the handle is taken"))
-            }
-            CreateAccount::Created(device) => {
-                self.session_tokens(&device, request.handle, session.id, refresh, now)
-            }
-        }
+        self.sign_up(request).await
     }
 
     async fn log_in(&self, request: LogIn) -> Result<SessionTokens, Rejection> {
-        let wrong = || Rejection::new(Code::WrongCredentials, "the handle or password is wrong");
-        let address = Address::parse(&request.user, self.directory.server());
-        let account = match address {
-            Ok(address) => match self.directory.account(&address).await {
-                Ok(account) => Some(account),
-                Err(rejection) if rejection.code == Code::UnknownUser => None,
-                Err(rejection) => return Err(rejection),
-            },
-            Err(_) => None,
-        };
-        if request.password.0.len() > limits::MAX_PASSWORD {
-            return Err(wrong());
-        }
-        let hash = account.as_ref().map(|account| account.password_hash.as_str());
-        let matches = self.passwords.check(&request.password, hash).await?;
-        let account = account.filter(|_| matches).ok_or_else(wrong)?;
-        if account.state == AccountState::Suspended {
-            return Err(Rejection::new(Code::Forbidden, "the account is suspended"));
-        }
-        match request.device_id {
-            Some(device) => self.log_in_again(account, device).await,
-            None => self.log_in_new(account, &request.device).await,
-        }
+        self.sign_in(request).await
     }
 
     async fn refresh(&self, request: Refresh) -> Result<SessionTokens, Rejection> {
@@ -240,44 +204,6 @@ impl AccountsService {
         }
     }
 
-    async fn log_in_new(
-        &self,
-        account: Account,
-        request: &DeviceRequest,
-    ) -> Result<SessionTokens, Rejection> {
-        let now = self.clock.now();
-        let name = device_name(request)?;
-        let device = self.new_device(account.id, name, request.registration_id, now);
-        let (session, refresh) = self.new_session(account.id, device.id, now);
-        let added = self.accounts.add_device(&device, &session, limits::MAX_DEVICES).await;
-        let added = added.map_err(|err| store_failed(&err))?;
-        self.directory.forget_devices(account.id);
-        let AddDevice::Added(device) = added else {
-            let detail = format!(
-                "the account has {} devices already; log one out first",
-                limits::MAX_DEVICES
-            );
-            return Err(Rejection::new(Code::TooMany, detail));
-        };
-        self.session_tokens(&device, account.handle, session.id, refresh, now)
-    }
-
-    async fn log_in_again(
-        &self,
-        account: Account,
-        device: DeviceId,
-    ) -> Result<SessionTokens, Rejection> {
-        let now = self.clock.now();
-        let (session, refresh) = self.new_session(account.id, device, now);
-        let opened = self.sessions.open_session(&session).await;
-        let Some(ended) = opened.map_err(|err| store_failed(&err))? else {
-            return Err(Rejection::new(Code::NotFound, "the account has no such device"));
-        };
-        self.cut(&ended).await;
-        let device = self.device(account.id, device, now).await?;
-        self.session_tokens(&device, account.handle, session.id, refresh, now)
-    }
-
     /// Removes a device, ends its sessions and cuts its socket, everywhere, before it returns.
     async fn remove(
         &self,
@@ -294,7 +220,8 @@ impl AccountsService {
         Ok(())
     }
 
-    async fn cut(&self, sessions: &[SessionId]) {
+    /// Ends connections of sessions that have ended, everywhere.
+    pub(crate) async fn cut(&self, sessions: &[SessionId]) {
         self.sessions_ended(sessions);
         // The store has ended them already; a hint that is lost is made up for by the next check.
         if let Err(err) = self.wakes.ended(sessions).await {
@@ -302,12 +229,24 @@ impl AccountsService {
         }
     }
 
-    async fn account(&self, id: Uuid) -> Result<Account, Rejection> {
+    /// An account was deleted: forgets what is remembered of it.
+    pub(crate) fn accounts_gone(&self, accounts: &[Uuid]) {
+        for account in accounts {
+            self.directory.forget(*account);
+        }
+    }
+
+    /// Hints may have been lost: forgets what they would have been about.
+    pub(crate) fn forget_all(&self) {
+        self.directory.forget_all();
+    }
+
+    pub(super) async fn account(&self, id: Uuid) -> Result<Account, Rejection> {
         let found = self.accounts.account(id).await.map_err(|err| store_failed(&err))?;
         found.ok_or_else(|| Rejection::new(Code::Unauthorized, "the account is gone"))
     }
 
-    async fn device(
+    pub(super) async fn device(
         &self,
         account: Uuid,
         id: DeviceId,
@@ -317,80 +256,4 @@ impl AccountsService {
         let found = devices.iter().find(|device| device.id == id).cloned();
         found.ok_or_else(|| Rejection::new(Code::Unauthorized, "the device was removed"))
     }
-
-    fn new_device(
-        &self,
-        account: Uuid,
-        name: String,
-        registration_id: Option<RegistrationId>,
-        now: Timestamp,
-    ) -> NewDevice {
-        let registration_id =
-            registration_id.unwrap_or_else(|| RegistrationId::from_random(self.random.bytes()));
-        let id = DeviceId(self.random.uuid());
-        NewDevice { id, account, registration_id, name, created_at: now }
-    }
-
-    fn new_session(&self, account: Uuid, device: DeviceId, now: Timestamp) -> (NewSession, Secret) {
-        let (refresh, hash) = tokens::new_refresh(&self.random);
-        let session = NewSession {
-            id: SessionId(self.random.uuid()),
-            account,
-            device,
-            refresh: hash,
-            created_at: now,
-            expires_at: now.plus_millis(limits::REFRESH_TOKEN_SECONDS * 1000),
-        };
-        (session, refresh)
-    }
-
-    fn session_tokens(
-        &self,
-        device: &Device,
-        handle: posthouse_protocol::id::HandleName,
-        session_id: SessionId,
-        refresh_token: Secret,
-        now: Timestamp,
-    ) -> Result<SessionTokens, Rejection> {
-        let server = self.directory.server().clone();
-        let account_id = AccountId { uuid: device.account, server };
-        let caller = Caller {
-            account: account_id.clone(),
-            device: device.id,
-            number: device.number,
-            session: session_id,
-        };
-        Ok(SessionTokens {
-            account_id,
-            handle,
-            device_id: device.id,
-            device: device.number,
-            session_id,
-            access_token: self.tokens.issue(&caller, now)?,
-            expires_in: limits::ACCESS_TOKEN_SECONDS,
-            refresh_token,
-        })
-    }
-}
-
-fn check_password(password: &Secret) -> Result<(), Rejection> {
-    if (limits::MIN_PASSWORD..=limits::MAX_PASSWORD).contains(&password.0.len()) {
-        return Ok(());
-    }
-    let detail =
-        format!("a password has {} to {} bytes", limits::MIN_PASSWORD, limits::MAX_PASSWORD);
-    Err(Rejection::new(Code::BadRequest, detail))
-}
-
-fn device_name(request: &DeviceRequest) -> Result<String, Rejection> {
-    let name = request.name.as_deref().unwrap_or("unnamed device").trim();
-    if name.is_empty() || name.len() > limits::MAX_DEVICE_NAME || name.chars().any(char::is_control)
-    {
-        let detail = format!(
-            "a device name has 1 to {} bytes and no control characters",
-            limits::MAX_DEVICE_NAME
-        );
-        return Err(Rejection::new(Code::BadRequest, detail));
-    }
-    Ok(name.to_owned())
 }

@@ -292,7 +292,8 @@ pub const KEYS_LOG: Setting<PathBuf> = Setting::new(
 pub const ACCOUNTS_REGISTRATION: Setting<Registration> = Setting::new(
     "accounts.registration",
     Some("\"closed\""),
-    "Who may register: \"open\" lets anyone in who can reach the server, \"closed\" nobody.",
+    "Who may register: \"open\" lets anyone in who can reach the server, \"invite\" who has a code \
+     of `posthouse invite create`, \"closed\" nobody.",
 );
 
 /// See its text.

@@ -105,7 +105,7 @@ fn an_unknown_name_is_refused_with_the_nearest() {
 fn wrong_types_and_units_are_explained_with_their_lines() {
     let said = problems(
         "domain = \"EU.example\"\ndrain = 10\n[client]\ntls = \"yes\"\nmax_connections = \"many\"\n\
-         listen = [\"0.0.0.0\"]\n[accounts]\nregistration = \"invite\"\n",
+         listen = [\"0.0.0.0\"]\n[accounts]\nregistration = \"friends\"\n",
     );
     for line in [
         "line 1: domain: not a server name: only lowercase",
@@ -114,7 +114,7 @@ fn wrong_types_and_units_are_explained_with_their_lines() {
         "line 4: client.tls: true or false is expected, but this is the text \"yes\"",
         "line 5: client.max_connections: a whole number is expected",
         "line 6: client.listen: an IP address with a port",
-        "line 8: accounts.registration: invitations are not part of this version",
+        "line 8: accounts.registration: \"open\", \"invite\" or \"closed\" is expected",
     ] {
         assert!(said.contains(line), "{line} is not in:\n{said}");
     }

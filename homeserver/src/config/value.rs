@@ -197,16 +197,13 @@ impl Form for Vec<IpNet> {
 }
 
 impl Form for Registration {
-    const FORM: &'static str = "\"open\" or \"closed\"";
+    const FORM: &'static str = "\"open\", \"invite\" or \"closed\"";
 
     fn read(raw: &Raw) -> Result<Self, String> {
         match raw.text(Self::FORM)? {
             "open" => Ok(Self::Open),
+            "invite" => Ok(Self::Invite),
             "closed" => Ok(Self::Closed),
-            "invite" => {
-                Err("invitations are not part of this version: choose \"open\" or \"closed\""
-                    .into())
-            }
             _ => Err(raw.mismatch(Self::FORM)),
         }
     }

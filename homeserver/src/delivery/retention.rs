@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use posthouse_protocol::{limits, time::Clock};
-use posthouse_storage::{message_store::MessageStore, retention::Cutoffs, sessions::Sessions};
+use posthouse_storage::{
+    invites::Invites, message_store::MessageStore, retention::Cutoffs, sessions::Sessions,
+};
 use tokio_util::sync::CancellationToken;
 
 /// How often trimming starts, if nothing is left over.
@@ -15,9 +17,12 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Entries of one piece.
 const PIECE: u32 = 500;
 
-/// Forgets ended sessions until `shutdown`.
+/// How long an invitation that has expired is shown to the operator, in milliseconds (30 days).
+const EXPIRED_INVITES_MS: u64 = 30 * 24 * 3_600_000;
+
+/// Forgets ended sessions, tokens that were used long ago and expired invitations until `shutdown`.
 pub async fn run_sessions(
-    store: Arc<dyn Sessions>,
+    (store, invites): (Arc<dyn Sessions>, Arc<dyn Invites>),
     clock: Arc<dyn Clock>,
     shutdown: CancellationToken,
 ) {
@@ -30,6 +35,14 @@ pub async fn run_sessions(
         let before = clock.now().minus_millis(limits::ACCESS_TOKEN_SECONDS * 1000);
         if let Err(err) = store.forget_sessions(before, PIECE).await {
             tracing::warn!(error = %err, "ended sessions could not be forgotten");
+        }
+        let before = clock.now().minus_millis(limits::USED_TOKEN_MS);
+        if let Err(err) = store.forget_used_tokens(before, PIECE).await {
+            tracing::warn!(error = %err, "used tokens could not be forgotten");
+        }
+        let before = clock.now().minus_millis(EXPIRED_INVITES_MS);
+        if let Err(err) = invites.forget_invites(before, PIECE).await {
+            tracing::warn!(error = %err, "expired invitations could not be forgotten");
         }
     }
 }

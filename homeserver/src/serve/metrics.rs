@@ -4,12 +4,13 @@ use core::fmt::{Display, Write};
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use posthouse_client_api::Edge;
+use posthouse_crypto::sign::VerifyingKey;
 use posthouse_protocol::id::ServerName;
 use posthouse_storage_sql::SqlStore;
 use tokio_util::sync::CancellationToken;
 
 use super::federation::Running;
-use crate::{region::Region, tls::CurrentCertificate};
+use crate::{operator::Operator, region::Region, tls::CurrentCertificate};
 
 /// Where the numbers are.
 pub(super) struct Facts {
@@ -20,6 +21,10 @@ pub(super) struct Facts {
     /// The federation, if the region has one.
     pub(super) abroad: Option<Arc<Running>>,
     pub(super) domain: ServerName,
+    /// Carries out what the operator orders.
+    pub(super) operator: Operator,
+    /// Shows that an order is the operator's.
+    pub(super) operator_key: VerifyingKey,
     /// Cancelled once the server stops.
     pub(super) draining: CancellationToken,
 }

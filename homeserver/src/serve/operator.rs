@@ -1,14 +1,14 @@
-//! The operator's listener in plain HTTP: `/healthz`, `/readyz`, `/metrics`, and, in a region that
-//! federates, `/federation` and `/doctor/DOMAIN`.
+//! The operator's listener in plain HTTP: `/healthz`, `/readyz`, `/metrics`, in a region that
+//! federates `/federation` and `/doctor/DOMAIN`, and `/orders` for the command line.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Bytes, Incoming},
-    header::{CONTENT_TYPE, HeaderValue},
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, ORIGIN},
     server::conn::http1,
     service::service_fn,
 };
@@ -16,7 +16,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use posthouse_client_api::{config::READY_TIMEOUT, ports::Health};
 use posthouse_protocol::{
     id::ServerName,
-    problem::{Code, Rejection},
+    problem::{Code, Problem, Rejection},
+    time::Clock as _,
 };
 use posthouse_storage::accounts::Accounts;
 use posthouse_storage_sql::SqlStore;
@@ -32,6 +33,10 @@ use super::{
     metrics::{self, Facts},
     streams,
 };
+use crate::{
+    clock::SystemClock,
+    operator::{order::Order, seal},
+};
 
 /// Most connections at a time; further ones wait.
 const MAX_CONNECTIONS: usize = 64;
@@ -39,6 +44,11 @@ const MAX_CONNECTIONS: usize = 64;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may last in all.
 const CONNECTION_TIMEOUT: Duration = Duration::from_mins(10);
+
+/// Largest order, in bytes.
+const MAX_ORDER: usize = 16 * 1024;
+/// How long an order may take to arrive.
+const ORDER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Whether the store answers.
 pub(super) struct StoreHealth(pub(super) SqlStore);
@@ -90,7 +100,7 @@ pub(super) async fn serve(listener: TcpListener, facts: Arc<Facts>, stop: Cancel
 async fn connection(stream: TcpStream, facts: Arc<Facts>) {
     let service = service_fn(|request| {
         let facts = Arc::clone(&facts);
-        async move { Ok::<_, Infallible>(answer(&request, &facts).await) }
+        async move { Ok::<_, Infallible>(answer(request, &facts).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -102,7 +112,13 @@ async fn connection(stream: TcpStream, facts: Arc<Facts>) {
     }
 }
 
-async fn answer(request: &Request<Incoming>, facts: &Facts) -> Response<Full<Bytes>> {
+async fn answer(request: Request<Incoming>, facts: &Facts) -> Response<Full<Bytes>> {
+    if request.method() == Method::POST && request.uri().path() == "/orders" {
+        return match order(request, facts).await {
+            Ok(response) => response,
+            Err(rejection) => refusal(rejection),
+        };
+    }
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here\n");
     }
@@ -124,6 +140,50 @@ async fn answer(request: &Request<Incoming>, facts: &Facts) -> Response<Full<Byt
             ),
         },
     }
+}
+
+/// Carries out what the command line orders.
+async fn order(
+    request: Request<Incoming>,
+    facts: &Facts,
+) -> Result<Response<Full<Bytes>>, Rejection> {
+    let (head, body) = request.into_parts();
+    let sealed = head.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let unsealed = || Rejection::new(Code::Unauthorized, "the order is not the operator's");
+    // A page in a browser always names its origin with a POST.
+    let sealed = sealed.filter(|_| !head.headers.contains_key(ORIGIN)).ok_or_else(unsealed)?;
+    let reading = timeout(ORDER_TIMEOUT, Limited::new(body, MAX_ORDER).collect());
+    let body = match reading.await {
+        Ok(Ok(body)) => body.to_bytes(),
+        _ => return Err(Rejection::new(Code::TooLarge, "the order is too large, or did not come")),
+    };
+    let (key, domain) = (&facts.operator_key, &facts.domain);
+    if !seal::is_operators(key, domain, SystemClock.now(), sealed, &body) {
+        return Err(unsealed());
+    }
+    let order: Order = serde_json::from_slice(&body)
+        .map_err(|err| Rejection::new(Code::BadJson, err.to_string()))?;
+    tracing::info!(?order, "an order of the operator");
+    let answer = facts.operator.carry_out(order).await?;
+    Ok(json(StatusCode::OK, "application/json", &answer))
+}
+
+fn refusal(rejection: Rejection) -> Response<Full<Bytes>> {
+    let status = StatusCode::from_u16(rejection.code.status());
+    let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    json(status, "application/problem+json", &Problem::from(rejection))
+}
+
+fn json(
+    status: StatusCode,
+    form: &'static str,
+    body: &impl serde::Serialize,
+) -> Response<Full<Bytes>> {
+    let body = serde_json::to_vec(body).unwrap_or_default();
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(form));
+    response
 }
 
 async fn federation(facts: &Facts) -> Response<Full<Bytes>> {

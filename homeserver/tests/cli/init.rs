@@ -108,7 +108,7 @@ fn wrong_flags_are_explained() {
     };
     init("EU.example", &[]).failed(2, &["--domain", "lowercase", "posthouse init --help"]);
     init("localhost", &[]).failed(2, &["at least two labels"]);
-    init(DOMAIN, &["--registration", "invite"]).failed(2, &["invitations are not part"]);
+    init(DOMAIN, &["--registration", "friends"]).failed(2, &["\"invite\""]);
     init(DOMAIN, &["--database", "mysql://h/x"]).failed(2, &["--database", "sqlite:PATH"]);
     init(DOMAIN, &["--certificate", "acme"]).failed(2, &["private-ca", "request", "none"]);
     assert_eq!(contents(&region), []);

@@ -203,6 +203,8 @@ pub(crate) fn log_in(user: &str, password: &str) -> LogIn {
     LogIn {
         user: user.into(),
         password: Secret(password.into()),
+        code: None,
+        recovery_code: None,
         device_id: None,
         device: NewDevice::default(),
     }

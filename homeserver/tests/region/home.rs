@@ -18,6 +18,7 @@ use posthouse_homeserver::{
     accounts::Registration,
     clock::SystemClock,
     delivery::{CommitConfig, accept::Policy},
+    operator::Operator,
     random::Random,
     region::{Region, RegionConfig, Stores, Surroundings},
     regions::Alone,
@@ -114,6 +115,9 @@ impl Home {
         let stores = Stores {
             accounts: Arc::<SqlStore>::clone(&shared),
             sessions: Arc::<SqlStore>::clone(&shared),
+            invites: Arc::<SqlStore>::clone(&shared),
+            factors: Arc::<SqlStore>::clone(&shared),
+            erasure: Arc::<SqlStore>::clone(&shared),
             messages: store.message_store(),
             receptions: Arc::<SqlStore>::clone(&shared),
             wakes: shared,
@@ -139,6 +143,7 @@ impl Home {
         let region = Region::start(&config, stores, &key, surroundings).unwrap();
         let ports = Ports {
             accounts: region.accounts(),
+            security: region.security(),
             messaging: region.messaging(),
             presence: region.presence(),
             health: Arc::new(AlwaysReady),
@@ -165,6 +170,27 @@ impl Home {
 
     pub(crate) fn store(&self) -> &SqlStore {
         &self.running.as_ref().unwrap().store
+    }
+
+    /// What protects accounts, as device linking sees it.
+    pub(crate) fn security(&self) -> Arc<dyn posthouse_client_api::ports::Security> {
+        self.running.as_ref().unwrap().region.security()
+    }
+
+    /// What the operator's listener carries orders out with.
+    pub(crate) fn operator(&self) -> Operator {
+        let running = self.running.as_ref().unwrap();
+        let store = Arc::new(running.store.clone());
+        let service = Some(running.region.accounts_service());
+        let clock = Arc::<ShiftedClock>::clone(&self.clock);
+        let random = Arc::new(Random::from_seed(system_seed()));
+        Operator::on(&store, server(), service, (clock, random))
+    }
+
+    /// Which accounts exist here, as the reception of other regions' messages asks.
+    pub(crate) async fn knows(&self, account: Uuid) -> bool {
+        let directory = self.running.as_ref().unwrap().region.directory();
+        directory.existing(&[account]).await.unwrap() == [true]
     }
 
     pub(crate) fn connector(&self) -> Connector {

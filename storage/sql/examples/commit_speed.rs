@@ -1,9 +1,12 @@
-//! What a commit costs: `cargo run --release -p posthouse-storage-sql --example commit_speed -- [url [size…]]`.
+//! What a commit costs: `cargo run --release -p posthouse-storage-sql --example commit_speed -- [--abroad] [url [size…]]`.
 //!
 //! 20 pairs of accounts, bodies of 120 bytes, one recipient each, commits of several sizes one after
 //! the other. Prints messages per second, CPU time per message (all threads of this process, so on
 //! PostgreSQL without the server), statements and round trips per commit. Without a URL it uses a
 //! new SQLite file in the current directory's file system.
+//!
+//! With `--abroad` every message goes to another region instead: after each commit it is loaded and
+//! settled, as one envelope with its receipt would, and in the end everything is forgotten.
 #![expect(clippy::print_stdout, reason = "a program that prints figures")]
 #![expect(clippy::disallowed_methods, reason = "measures with the real clock")]
 #![expect(
@@ -22,15 +25,18 @@ use std::{
 use bytes::Bytes;
 use posthouse_protocol::{
     cursor::Cursor,
+    federation::stream::{Lane, PerLane},
     frame::Class,
     id::SessionId,
     id::{AccountId, ConversationId, DeviceId, HandleName, MessageId, RegistrationId, ServerName},
     time::Timestamp,
 };
 use posthouse_storage::{
-    accounts::{Accounts, NewAccount, NewDevice},
+    accounts::{Accounts, NewAccount, NewDevice, PasswordHash},
     bodies::BodyId,
-    ledger::{Accept, Ledger, Outcome},
+    leases::Leases,
+    ledger::{Accept, Destination, Ledger, Outcome},
+    outbox::{LoadRange, Mark, Outbox, OutboxStream, Settlement},
     sessions::NewSession,
 };
 use posthouse_storage_sql::SqlStore;
@@ -50,7 +56,9 @@ const BODY: &[u8] = &[b'x'; 120];
 async fn main() -> Result<(), Box<dyn Error>> {
     let directory = tempfile::tempdir_in(".")?;
     let file = directory.path().join("speed.db");
-    let mut args = std::env::args().skip(1);
+    let (flags, args): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|arg| arg == "--abroad");
+    let mut args = args.into_iter();
     let url = args.next().unwrap_or_default();
     let url = if url.is_empty() { file.display().to_string() } else { url };
     let sizes: Vec<usize> = args.filter_map(|size| size.parse().ok()).collect();
@@ -59,6 +67,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let store = SqlStore::open(&url, id(1, 0)).await?;
     let mut bench = Bench { store, next: now().0 << 16 };
     let people = bench.people().await?;
+    if !flags.is_empty() {
+        let sizes = if all { vec![1, 100, 500] } else { sizes };
+        bench.abroad(&people, &sizes).await?;
+        bench.store.close().await;
+        return Ok(());
+    }
     println!("size      msg/s  CPU µs/msg  CPU µs/commit  p50 µs  p99 µs  statements  round trips");
     for size in sizes {
         bench.round(&people, size).await?;
@@ -104,7 +118,8 @@ impl Bench {
             let new_account = NewAccount {
                 id: account,
                 handle: HandleName::parse(&format!("u{}", self.next))?,
-                password_hash: "$argon2id$".into(),
+                password_hash: PasswordHash("$argon2id$".into()),
+                invite: None,
                 created_at: at,
             };
             let new_device = NewDevice {
@@ -192,6 +207,63 @@ impl Bench {
             (after.statements - before.statements) as f64 / commits,
             (after.round_trips - before.round_trips) as f64 / commits,
         );
+        Ok(())
+    }
+
+    /// Everything goes to another region.
+    async fn abroad(&mut self, people: &[Person], sizes: &[usize]) -> Result<(), Box<dyn Error>> {
+        let region = ServerName::parse("us.example")?;
+        let fence = self.store.acquire("us.example", id(1, 0), now(), 1_000_000_000).await?;
+        let fence = fence.ok_or("another process holds the lease")?;
+        let fresh = OutboxStream { state: Bytes::new(), lanes: PerLane::default() };
+        let stream = self.store.stream(&fence, &region, &fresh).await?;
+        let mut done = stream.lanes.of(Lane::Messages).receipted.index;
+        println!("size      msg/s  CPU µs per message: commit    load  settle  forget   together");
+        for &size in sizes {
+            let mut cost = [Duration::ZERO; 4];
+            let (start, mut making, mut messages) = (Instant::now(), Duration::ZERO, 0_usize);
+            let first = done;
+            while start.elapsed() < ROUND {
+                let made = Instant::now();
+                let (mut batch, bodies) = self.batch(people, size);
+                for accept in &mut batch {
+                    let recipients = core::mem::take(&mut accept.recipients);
+                    accept.destinations = vec![Destination { server: region.clone(), recipients }];
+                }
+                making += made.elapsed();
+                let before = cpu()?;
+                let outcomes = self.store.commit(&batch, &bodies).await?;
+                assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Accepted(_))));
+                let committed = cpu()?;
+                let range = LoadRange { after: done, limit: size, max_bytes: 1 << 20 };
+                let loaded = self.store.load(&fence, &region, Lane::Messages, range).await?;
+                assert_eq!(loaded.entries.len(), size);
+                let read = cpu()?;
+                done += size as u64;
+                let to = Mark { index: done, ..Mark::default() };
+                let settlement = Settlement { to, rejected: &[], now: now() };
+                self.store.settle(&fence, &region, Lane::Messages, settlement).await?;
+                let settled = cpu()?;
+                cost[0] += committed - before;
+                cost[1] += read - committed;
+                cost[2] += settled - read;
+                messages += size;
+            }
+            let wall = start.elapsed() - making;
+            let before = cpu()?;
+            for floor in (first..=done).step_by(size.max(100)) {
+                let floor = Mark { index: floor, ..Mark::default() };
+                self.store.forget(&fence, &region, Lane::Messages, floor).await?;
+            }
+            cost[3] = cpu()? - before;
+            let each = |cost: Duration| cost.as_secs_f64() * 1e6 / messages as f64;
+            let [commit, load, settle, forget] = cost.map(each);
+            println!(
+                "{size:4} {:10.0} {commit:29.1} {load:7.1} {settle:7.1} {forget:7.1} {:10.1}",
+                messages as f64 / wall.as_secs_f64(),
+                commit + load + settle + forget,
+            );
+        }
         Ok(())
     }
 

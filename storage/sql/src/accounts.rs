@@ -5,13 +5,13 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 use posthouse_protocol::{
     cursor::Cursor,
-    id::{DeviceId, DeviceNumber, HandleName, RegistrationId},
+    id::{DeviceId, DeviceNumber, HandleName, RegistrationId, SessionId},
     time::Timestamp,
 };
 use posthouse_storage::{
     accounts::{
         Account, AccountState, Accounts, AddDevice, CreateAccount, Device, NUMBER_REST_MS,
-        NewAccount, NewDevice,
+        NewAccount, NewDevice, PasswordHash,
     },
     error::StoreError,
     sessions::NewSession,
@@ -19,7 +19,7 @@ use posthouse_storage::{
 use uuid::Uuid;
 
 use crate::{
-    db::{Row, Script, Tx},
+    db::{Row, Script, Slot, Tx},
     failure::{Failure, Tries},
     sessions,
     statement::{Statement, statements},
@@ -44,20 +44,34 @@ statements! {
         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     );
     BY_ID = Statement::new(
-        "SELECT id, handle, password_hash, state, device_list_version FROM accounts WHERE id = ?",
+        "SELECT id, handle, password_hash, state, device_list_version, created_at FROM accounts
+        WHERE id = ? AND state <> 2",
     );
     BY_HANDLE = Statement::new(
-        "SELECT id, handle, password_hash, state, device_list_version FROM accounts
-        WHERE handle = ?",
+        "SELECT id, handle, password_hash, state, device_list_version, created_at FROM accounts
+        WHERE handle = ? AND state <> 2",
+    );
+    LIST = Statement::new(
+        "SELECT id, handle, password_hash, state, device_list_version, created_at FROM accounts
+        WHERE handle > ? AND state <> 2 ORDER BY handle LIMIT 0 + ?",
     );
     EXISTING = Statement::rows(
         "b",
         "WITH v(id) AS ({rows})
-        SELECT a.id FROM v CROSS JOIN accounts a WHERE a.id = v.id",
+        SELECT a.id FROM v CROSS JOIN accounts a WHERE a.id = v.id AND a.state < 2",
     );
+    /// A use that the transaction gives back if it registers nobody.
+    USE_INVITE = Statement::new(
+        "UPDATE invites SET used = used + 1 WHERE code = ? AND used < uses AND expires_at > ?",
+    );
+    CHANGE_PASSWORD = Statement::new(
+        "UPDATE accounts SET password_hash = ? WHERE id = ? AND password_hash = ? AND state < 2",
+    );
+    SET_STATE = Statement::new("UPDATE accounts SET state = ? WHERE id = ? AND state < 2");
     /// Devices of one account are added one after the other: the row is locked until the commit.
     RAISE_DEVICE_LIST = Statement::new(
-        "UPDATE accounts SET device_list_version = device_list_version + 1 WHERE id = ?",
+        "UPDATE accounts SET device_list_version = device_list_version + 1
+        WHERE id = ? AND state < 2",
     );
     /// Numbers in use, or resting since a removal.
     NUMBERS = Statement::new(
@@ -151,6 +165,67 @@ impl Accounts for SqlStore {
     ) -> Result<bool, StoreError> {
         Ok(self.try_remove(account, device, now).await?)
     }
+
+    async fn accounts(
+        &self,
+        after: Option<&HandleName>,
+        limit: usize,
+    ) -> Result<Vec<Account>, StoreError> {
+        let rows = self.db().rows(&LIST, |args| {
+            args.text(after.map_or("", HandleName::as_str)).limit(limit);
+        });
+        rows.await?.iter().map(read_account).collect()
+    }
+
+    async fn change_password(
+        &self,
+        account: Uuid,
+        (old, new): (&PasswordHash, &PasswordHash),
+        keep: SessionId,
+        now: Timestamp,
+    ) -> Result<Option<Vec<SessionId>>, StoreError> {
+        let tx = self.db().begin().await.map_err(StoreError::from)?;
+        let change = |script: &mut Script| {
+            script.one(&CHANGE_PASSWORD, |args| {
+                args.text(&new.0).uuid(account).text(&old.0);
+            })
+        };
+        Ok(change_and_end(tx, change, (account, Some(keep)), now).await?)
+    }
+
+    async fn set_state(
+        &self,
+        account: Uuid,
+        state: AccountState,
+        now: Timestamp,
+    ) -> Result<Option<Vec<SessionId>>, StoreError> {
+        let tx = self.db().begin().await.map_err(StoreError::from)?;
+        let change = |script: &mut Script| {
+            script.one(&SET_STATE, |args| {
+                args.integer(i64::from(state == AccountState::Suspended)).uuid(account);
+            })
+        };
+        Ok(change_and_end(tx, change, (account, None), now).await?)
+    }
+}
+
+/// Changes an account and ends its sessions but one. `None` if the change met no account.
+async fn change_and_end(
+    mut tx: Tx<'_>,
+    change: impl FnOnce(&mut Script) -> Slot,
+    (account, keep): (Uuid, Option<SessionId>),
+    now: Timestamp,
+) -> Result<Option<Vec<SessionId>>, Failure> {
+    let mut script = tx.script();
+    let changed = change(&mut script);
+    if tx.run(script).await?.changed(&changed) == 0 {
+        tx.cancel().await?;
+        return Ok(None);
+    }
+    let mut script = tx.script();
+    let ended = sessions::end_of_account(&mut script, account, keep, now);
+    let rows = tx.finish(script).await?.take(ended);
+    Ok(Some(sessions::read_ids(&rows)?))
 }
 
 impl SqlStore {
@@ -161,6 +236,16 @@ impl SqlStore {
         session: &NewSession,
     ) -> Result<CreateAccount, Failure> {
         let mut tx = self.db().begin().await?;
+        if let Some(invite) = &account.invite {
+            let mut script = tx.script();
+            let used = script.one(&USE_INVITE, |args| {
+                args.bytes(invite).number(account.created_at.0);
+            });
+            if tx.run(script).await?.changed(&used) == 0 {
+                tx.cancel().await?;
+                return Ok(CreateAccount::InviteRefused);
+            }
+        }
         let mut script = tx.script();
         let claim = script.one(&CLAIM_HANDLE, |args| {
             args.text(account.handle.as_str()).uuid(account.id);
@@ -173,7 +258,7 @@ impl SqlStore {
         script.one(&CREATE_ACCOUNT, |args| {
             args.uuid(account.id)
                 .text(account.handle.as_str())
-                .text(&account.password_hash)
+                .text(&account.password_hash.0)
                 .number(account.created_at.0);
         });
         script.one(&CREATE_INBOX, |args| {
@@ -193,7 +278,7 @@ impl SqlStore {
     ) -> Result<AddDevice, Failure> {
         let mut tx = self.db().begin().await?;
         let mut script = tx.script();
-        script.one(&RAISE_DEVICE_LIST, |args| {
+        let raised = script.one(&RAISE_DEVICE_LIST, |args| {
             args.uuid(device.account);
         });
         let numbers = script.one(&NUMBERS, |args| {
@@ -203,6 +288,10 @@ impl SqlStore {
             args.uuid(device.account);
         });
         let mut answers = tx.run(script).await?;
+        if answers.changed(&raised) == 0 {
+            tx.cancel().await?;
+            return Ok(AddDevice::NoAccount);
+        }
         let (taken, live) = read_numbers(&answers.take(numbers))?;
         let free = (1..=DeviceNumber::LAST.get())
             .filter_map(|number| DeviceNumber::try_from(number).ok())
@@ -309,13 +398,14 @@ fn read_account(row: &Row) -> Result<Account, StoreError> {
             let handle = fields.text("handle")?;
             fields.parse("handle", handle, HandleName::parse)?
         },
-        password_hash: fields.text("password_hash")?.to_owned(),
+        password_hash: PasswordHash(fields.text("password_hash")?.to_owned()),
         state: match fields.integer("state")? {
             0 => AccountState::Active,
             1 => AccountState::Suspended,
             state => return Err(fields.corrupt("state", format_args!("{state} is no state"))),
         },
         device_list_version: fields.number("device_list_version")?,
+        created_at: fields.time("created_at")?,
     })
 }
 

@@ -69,6 +69,15 @@ impl Db {
         }
     }
 
+    /// Empties SQLite's log into the database file, as far as no reader needs it: what was deleted is
+    /// then in neither. PostgreSQL looks after its log itself.
+    pub(crate) async fn empty_log(&self) -> Result<(), Failure> {
+        match &self.kind {
+            Kind::Sqlite(sqlite) => sqlite.empty_log().await,
+            Kind::Postgres(_) => Ok(()),
+        }
+    }
+
     /// A connection to SQLite that reads, for tests that look at statements.
     #[cfg(test)]
     pub(crate) async fn reader(&self) -> sqlx::pool::PoolConnection<sqlx::Sqlite> {

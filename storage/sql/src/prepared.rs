@@ -7,8 +7,8 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::{
-    SqlStore, accounts, bodies, commit, db, leases, outbox, pages, peers, receipts, reception,
-    retention, servers, sessions,
+    SqlStore, accounts, bodies, commit, db, erasure, factors, invites, leases, outbox, pages,
+    peers, receipts, reception, retention, servers, sessions,
     statement::{Dialect, MAX_ROWS, Statement},
     wakes,
 };
@@ -20,6 +20,9 @@ pub(crate) fn all() -> Vec<(String, &'static Statement)> {
         ("bodies", bodies::ALL),
         ("commit::read", commit::read::ALL),
         ("commit::write", commit::write::ALL),
+        ("erasure", erasure::ALL),
+        ("factors", factors::ALL),
+        ("invites", invites::ALL),
         ("leases", leases::ALL),
         ("outbox", outbox::ALL),
         ("outbox::entries", outbox::ENTRIES_ALL),
@@ -97,9 +100,11 @@ async fn on_postgres() {
 #[tokio::test]
 async fn with_indices_on_sqlite() {
     /// Small by nature, walked in order up to a limit, or an index of nothing but what is sought.
-    const MAY_SCAN: [&str; 6] = [
+    const MAY_SCAN: [&str; 8] = [
         "retention::verdicts::OLDEST",
         "retention::verdicts::DROP_VOIDS",
+        "erasure::UNFINISHED",
+        "invites::LIST",
         "outbox::WAITING",
         "sessions::FORGET",
         "commit::read::NEXT_REFS",

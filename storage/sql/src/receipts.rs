@@ -33,7 +33,7 @@ pub(crate) use coverage::Coverage;
 pub(crate) use failed::FailedSlot;
 #[cfg(test)]
 pub(crate) use forward::ALL as FORWARD_ALL;
-pub(crate) use key::Key;
+pub(crate) use key::{Key, slots_of};
 
 statements! {
     POSITIONS = Statement::rows(

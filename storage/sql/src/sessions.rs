@@ -12,7 +12,7 @@ use posthouse_storage::{
 use uuid::Uuid;
 
 use crate::{
-    db::{Row, Script},
+    db::{Row, Script, Slot},
     failure::{Failure, Tries},
     statement::{Statement, statements},
     store::SqlStore,
@@ -31,6 +31,10 @@ statements! {
     );
     END_OF_DEVICE = Statement::new(
         "UPDATE sessions SET ended_at = ? WHERE device = ? AND ended_at IS NULL RETURNING id",
+    );
+    END_OF_ACCOUNT = Statement::new(
+        "UPDATE sessions SET ended_at = ?
+        WHERE account = ? AND id <> ? AND ended_at IS NULL RETURNING id",
     );
     BY_ID = Statement::new(
         "SELECT s.id, s.account, s.device, s.created_at, s.refreshed_at
@@ -62,6 +66,10 @@ statements! {
         "DELETE FROM sessions WHERE id IN (
             SELECT id FROM sessions WHERE ended_at < ? OR expires_at < ? LIMIT 0 + ?)",
     );
+    FORGET_USED = Statement::new(
+        "DELETE FROM refresh_tokens WHERE hash IN (
+            SELECT hash FROM refresh_tokens WHERE used_at < ? ORDER BY used_at LIMIT 0 + ?)",
+    );
 }
 
 /// Adds a new session with its first token to a script.
@@ -84,6 +92,23 @@ pub(crate) fn end_of_device(script: &mut Script, device: DeviceId, now: Timestam
     script.one(&END_OF_DEVICE, |args| {
         args.number(now.0).uuid(device.0);
     });
+}
+
+/// Ends the sessions of an account, but one; the statement gives their ids.
+pub(crate) fn end_of_account(
+    script: &mut Script,
+    account: Uuid,
+    keep: Option<SessionId>,
+    now: Timestamp,
+) -> Slot {
+    script.one(&END_OF_ACCOUNT, |args| {
+        args.number(now.0).uuid(account).uuid(keep.map_or(Uuid::nil(), |session| session.0));
+    })
+}
+
+/// The sessions of rows that have their ids.
+pub(crate) fn read_ids(rows: &[Row]) -> Result<Vec<SessionId>, StoreError> {
+    rows.iter().map(|row| row.fields("sessions").uuid("id").map(SessionId)).collect()
 }
 
 #[async_trait]
@@ -147,6 +172,15 @@ impl Sessions for SqlStore {
         });
         Ok(tx.finish(script).await?.changed(&forgotten))
     }
+
+    async fn forget_used_tokens(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        let mut tx = self.db().begin().await.map_err(StoreError::from)?;
+        let mut script = tx.script();
+        let forgotten = script.one(&FORGET_USED, |args| {
+            args.number(before.0).number(limit.into());
+        });
+        Ok(tx.finish(script).await?.changed(&forgotten))
+    }
 }
 
 impl SqlStore {
@@ -164,11 +198,8 @@ impl SqlStore {
             args.number(session.created_at.0).uuid(session.device.0);
         });
         put(&mut script, session);
-        let mut ids = Vec::new();
-        for row in tx.finish(script).await?.take(ended) {
-            ids.push(SessionId(row.fields("sessions").uuid("id")?));
-        }
-        Ok(Some(ids))
+        let rows = tx.finish(script).await?.take(ended);
+        Ok(Some(read_ids(&rows)?))
     }
 
     async fn try_rotate(

@@ -5,7 +5,15 @@ use std::sync::Arc;
 use posthouse_storage::{error::StoreError, message_store::MessageStore};
 use uuid::Uuid;
 
-use crate::{counters::Counters, db::Db, retention::TrimPlace, servers::Servers, wakes::Listener};
+use crate::{
+    counters::Counters,
+    db::{Args, Db},
+    failure::Failure,
+    retention::TrimPlace,
+    servers::Servers,
+    statement::Statement,
+    wakes::Listener,
+};
 
 /// The store on SQLite or PostgreSQL. Implements every port; cheap to clone.
 #[derive(Clone)]
@@ -60,5 +68,17 @@ impl SqlStore {
 
     pub(crate) fn db(&self) -> &Db {
         &self.inner.db
+    }
+
+    /// A transaction of one statement; how many rows it changed.
+    pub(crate) async fn change(
+        &self,
+        statement: &'static Statement,
+        bind: impl FnOnce(&mut Args),
+    ) -> Result<u64, Failure> {
+        let mut tx = self.db().begin().await?;
+        let mut script = tx.script();
+        let changed = script.one(statement, bind);
+        Ok(tx.finish(script).await?.changed(&changed))
     }
 }

@@ -1,7 +1,8 @@
 //! The port `Wakes`: LISTEN and NOTIFY between the processes of one PostgreSQL.
 //!
 //! A payload is the sending node's id (32 hex digits), a letter (`i` inboxes, `e` ended sessions,
-//! `o` queues to other regions) and the ids, 32 hex digits each, or the regions' names with commas. A commit's notifications are sent by the transaction itself,
+//! `g` accounts that are gone, `o` queues to other regions) and the ids, 32 hex digits each, or the
+//! regions' names with commas. A commit's notifications are sent by the transaction itself,
 //! so that they arrive if and only if it committed.
 
 use async_trait::async_trait;
@@ -36,6 +37,7 @@ const MAX_NAMES: usize = 30;
 
 const INBOXES: char = 'i';
 const ENDED: char = 'e';
+const GONE: char = 'g';
 const OUTBOXES: char = 'o';
 
 /// The connection that listens; opened by the first to wait.
@@ -111,6 +113,7 @@ fn parse(payload: &str, node: Uuid) -> Option<Wake> {
     let wake = match kind.chars().next() {
         Some(INBOXES) => ids().map(Wake::Inboxes),
         Some(ENDED) => ids().map(|ids| Wake::Ended(ids.into_iter().map(SessionId).collect())),
+        Some(GONE) => ids().map(Wake::Gone),
         Some(OUTBOXES) => {
             let names: Option<Vec<ServerName>> =
                 rest.split(',').map(|name| ServerName::parse(name).ok()).collect();
@@ -167,6 +170,16 @@ impl Wakes for SqlStore {
         let ids: Vec<Uuid> = sessions.iter().map(|session| session.0).collect();
         let mut script = Script::new(Dialect::Postgres);
         notify(&mut script, self.inner.node, ENDED, &ids);
+        self.db().read(script).await?;
+        Ok(())
+    }
+
+    async fn gone(&self, accounts: &[Uuid]) -> Result<(), StoreError> {
+        if self.db().dialect() == Dialect::Sqlite || accounts.is_empty() {
+            return Ok(());
+        }
+        let mut script = Script::new(Dialect::Postgres);
+        notify(&mut script, self.inner.node, GONE, accounts);
         self.db().read(script).await?;
         Ok(())
     }

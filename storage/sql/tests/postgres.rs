@@ -12,7 +12,9 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use posthouse_protocol::{
+    federation::stream::{Lane, PerLane},
     id::{ConversationId, MessageId, SessionId},
     status::Reached,
 };
@@ -20,11 +22,13 @@ use posthouse_storage::{
     contract::{
         Subject,
         abroad::{Envelope, Region, received},
-        world::{Person, START, World, server},
+        world::{Person, START, World, name, server},
     },
     error::StoreError,
+    leases::Leases,
     ledger::{Accept, Ledger},
-    receipts::{Watermark, WatermarkRise},
+    outbox::{LoadRange, Mark, Outbox, OutboxStream, Settlement},
+    receipts::{Forward, Watermark, WatermarkRise},
     wakes::{Wake, Wakes},
 };
 use posthouse_storage_sql::SqlStore;
@@ -95,6 +99,8 @@ async fn other_processes_are_told_of_commits_and_ended_sessions() {
     let ended = [SessionId(world.id()), SessionId(world.id())];
     world.store.ended(&ended).await.unwrap();
     assert_eq!(next(&other).await, Wake::Ended(ended.to_vec()));
+    world.store.gone(&[alice.uuid()]).await.unwrap();
+    assert_eq!(next(&other).await, Wake::Gone(vec![alice.uuid()]));
     // Its own hints are passed over: what it hears next is the other's.
     other.ended(&ended[..1]).await.unwrap();
     assert_eq!(next(&world.store).await, Wake::Ended(ended[..1].to_vec()));
@@ -111,6 +117,96 @@ async fn other_processes_are_told_of_commits_and_ended_sessions() {
     let mut want = many;
     want.sort_unstable();
     assert_eq!(told, want);
+}
+
+/// Whatever puts entries into queues to other regions: acceptance, and receipts for their origin.
+#[tokio::test]
+async fn other_processes_are_told_of_grown_queues() {
+    let subject = fresh().await;
+    let world = World::new(&subject).await;
+    let alice = world.person("alice").await;
+    let other = subject.open().await;
+    assert_eq!(next(&other).await, Wake::Missed, "it did not listen before");
+    let (asia, us) = (name("asia.example"), name("us.example"));
+    let batch = [&us, &asia, &us].map(|region| world.message_abroad(&alice, region, START));
+    world.store.commit(&batch, &[]).await.unwrap();
+    assert_eq!(next(&other).await, Wake::Outboxes(vec![asia, us.clone()]));
+    let rise = |through, recipient| WatermarkRise {
+        watermark: Watermark {
+            conversation: ConversationId([3; 16]),
+            reader: alice.account.clone(),
+            origin: us.clone(),
+            reached: Reached::Read,
+            through,
+            except: Vec::new(),
+            at: START,
+        },
+        tell: Vec::new(),
+        forward: Some(Forward { id: world.id(), recipients: vec![Uuid::from_u128(recipient)] }),
+    };
+    world.store.record(&[], &[rise(1, 7)]).await.unwrap();
+    assert_eq!(next(&other).await, Wake::Outboxes(vec![us.clone()]));
+    // One that joins an entry that waits is no reason to look again.
+    world.store.record(&[], &[rise(2, 7)]).await.unwrap();
+    let ended = [SessionId(world.id())];
+    world.store.ended(&ended).await.unwrap();
+    assert_eq!(next(&other).await, Wake::Ended(ended.to_vec()));
+}
+
+/// Commits, receipts with forwards, loads and settlements of one destination lock in one order.
+#[tokio::test]
+async fn workers_and_committers_do_not_collide() {
+    const ROUNDS: u64 = 40;
+    let subject = fresh().await;
+    let one = World::new(&subject).await;
+    let two = World::beside(&subject, 1_000_000).await;
+    let alice = one.person("alice").await;
+    let us = name("us.example");
+    let fence = two.store.acquire("us", Uuid::nil(), START, 1_000).await.unwrap().unwrap();
+    let fresh = OutboxStream { state: Bytes::new(), lanes: PerLane::default() };
+    two.store.stream(&fence, &us, &fresh).await.unwrap();
+    one.accept(&one.message_abroad(&alice, &us, START)).await;
+    let commit = async {
+        for _ in 0..ROUNDS {
+            one.accept(&one.message_abroad(&alice, &us, START)).await;
+        }
+    };
+    let record = async {
+        for through in 1..=ROUNDS {
+            // Told to the same inbox as what is settled, and to the same destination.
+            let watermark = Watermark {
+                conversation: ConversationId([3; 16]),
+                reader: alice.account.clone(),
+                origin: us.clone(),
+                reached: Reached::Read,
+                through,
+                except: Vec::new(),
+                at: START,
+            };
+            let recipients = vec![Uuid::from_u128(7)];
+            let forward = Some(Forward { id: one.id(), recipients });
+            let rise = WatermarkRise { watermark, tell: vec![alice.uuid()], forward };
+            one.store.record(&[], &[rise]).await.unwrap();
+        }
+    };
+    let work = async {
+        let mut settled = 0;
+        while settled <= ROUNDS {
+            for lane in [Lane::Receipts, Lane::Messages] {
+                let range = LoadRange { after: 0, limit: 1_000, max_bytes: 1 << 20 };
+                let index = two.store.load(&fence, &us, lane, range).await.unwrap().offered;
+                let to = Mark { index, ..Mark::default() };
+                let settlement = Settlement { to, rejected: &[], now: START };
+                two.store.settle(&fence, &us, lane, settlement).await.unwrap();
+                settled = index;
+            }
+        }
+    };
+    let all = async { tokio::join!(commit, record, work) };
+    tokio::time::timeout(std::time::Duration::from_mins(1), all).await.expect("within 60 s");
+    // New rows cannot be locked; besides those, nobody begins again.
+    assert!(one.store.counters().read().retries <= 2);
+    assert!(two.store.counters().read().retries <= 1);
 }
 
 /// What exists is locked, in one order: committers wait for each other and do not begin again.

@@ -6,7 +6,10 @@ use std::os::unix::fs::PermissionsExt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use posthouse_protocol::id::HandleName;
+use posthouse_protocol::{
+    federation::stream::{Lane, PerLane},
+    id::HandleName,
+};
 use posthouse_storage::{
     contract::{
         Subject,
@@ -14,7 +17,9 @@ use posthouse_storage::{
         world::{START, World, name},
     },
     error::StoreError,
+    leases::Leases,
     ledger::{Accept, Ledger},
+    outbox::{LoadRange, Mark, Outbox, OutboxStream, Settlement},
     peers::{MAX_REMEMBERED_HANDLES, Peers, RememberedHandle},
     reception::Receptions,
 };
@@ -79,7 +84,7 @@ async fn a_newer_schema_is_refused() {
     .unwrap();
     connection.close().await.unwrap();
     let opened = SqlStore::open(&subject.path(), Uuid::nil()).await;
-    assert!(matches!(opened, Err(StoreError::Newer { found: 99, known: 2 })));
+    assert!(matches!(opened, Err(StoreError::Newer { found: 99, .. })));
 }
 
 #[tokio::test]
@@ -210,6 +215,42 @@ async fn a_commit_has_the_same_statements_for_any_size() {
             retries: 0,
         };
         assert_eq!(after, want, "{size} submissions");
+    }
+}
+
+/// The table of docs/spec/durability.md on queues to other regions.
+#[tokio::test]
+async fn a_load_and_a_receipt_are_as_many_round_trips_for_any_size() {
+    let subject = fresh();
+    let world = World::new(&subject).await;
+    let (alice, region) = (world.person("alice").await, name("us.example"));
+    let fence = world.store.acquire("us", Uuid::nil(), START, 1_000).await.unwrap().unwrap();
+    let fresh = OutboxStream { state: Bytes::new(), lanes: PerLane::default() };
+    world.store.stream(&fence, &region, &fresh).await.unwrap();
+    let (mut done, lane) = (0, Lane::Messages);
+    for size in [1_u64, 10, 100] {
+        let batch: Vec<Accept> =
+            (0..size).map(|_| world.message_abroad(&alice, &region, START)).collect();
+        let bodies: Vec<_> =
+            batch.iter().map(|accept| (accept.body, Bytes::from_static(b"body"))).collect();
+        world.store.commit(&batch, &bodies).await.unwrap();
+        let range = LoadRange { after: done, limit: 1_000, max_bytes: 1 << 20 };
+        done += size;
+        let cost = |before: Counts, after: Counts| {
+            (after.round_trips - before.round_trips, after.transactions - before.transactions)
+        };
+        for want in [(3, 1), (2, 0)] {
+            let before = world.store.counters().read();
+            let loaded = world.store.load(&fence, &region, lane, range).await.unwrap();
+            assert_eq!(loaded.offered, done);
+            assert_eq!(cost(before, world.store.counters().read()), want);
+        }
+        let to = Mark { index: done, ..Mark::default() };
+        let settlement = Settlement { to, rejected: &[], now: START };
+        let before = world.store.counters().read();
+        let settled = world.store.settle(&fence, &region, lane, settlement).await.unwrap();
+        assert_eq!(settled.risen.len(), 1);
+        assert_eq!(cost(before, world.store.counters().read()), (3, 1));
     }
 }
 

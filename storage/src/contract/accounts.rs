@@ -7,7 +7,9 @@ use super::{
     world::{START, World},
 };
 use crate::accounts::Accounts;
-use crate::accounts::{AccountState, AddDevice, CreateAccount, NUMBER_REST_MS, NewAccount};
+use crate::accounts::{
+    AccountState, AddDevice, CreateAccount, NUMBER_REST_MS, NewAccount, PasswordHash,
+};
 use crate::ledger::Ledger;
 use crate::sessions::Sessions;
 
@@ -21,7 +23,8 @@ pub async fn a_handle_is_given_out_once<S: Subject>(subject: &S) {
     let new = NewAccount {
         id: account,
         handle: HandleName::parse("alice").unwrap(),
-        password_hash: "other".to_owned(),
+        password_hash: PasswordHash("other".to_owned()),
+        invite: None,
         created_at: START,
     };
     let created = world.store.create_account(&new, &device, &session).await.unwrap();
@@ -60,7 +63,7 @@ async fn add<S: Store>(world: &World<S>, account: uuid::Uuid, days: u64) -> AddD
 fn number(added: &AddDevice) -> u8 {
     match added {
         AddDevice::Added(device) => device.number.get(),
-        AddDevice::TooMany => panic!("no device was added"),
+        AddDevice::TooMany | AddDevice::NoAccount => panic!("no device was added"),
     }
 }
 

@@ -135,3 +135,21 @@ pub async fn removing_a_device_ends_its_sessions<S: Subject>(subject: &S) {
     assert_eq!(world.store.open_session(&again).await.unwrap(), None);
     subject.close(world.store).await;
 }
+
+/// Tokens that were used long ago go, the newest stays good.
+pub async fn used_tokens_are_forgotten_in_time<S: Subject>(subject: &S) {
+    let (world, _, session) = opened(subject).await;
+    let expires = START.plus_millis(90 * DAY);
+    let (second, third) = (world.token(), world.token());
+    let later = START.plus_millis(1);
+    rotated(world.store.rotate(&session.refresh, &second, START, expires).await.unwrap());
+    rotated(world.store.rotate(&second, &third, later, expires).await.unwrap());
+    assert_eq!(world.store.forget_used_tokens(START, 10).await.unwrap(), 0);
+    assert_eq!(world.store.forget_used_tokens(later, 10).await.unwrap(), 1);
+    let unknown = world.store.rotate(&session.refresh, &world.token(), later, expires).await;
+    assert_eq!(unknown.unwrap(), Rotation::Unknown, "it no longer ends the session");
+    rotated(world.store.rotate(&third, &world.token(), later, expires).await.unwrap());
+    let reused = world.store.rotate(&second, &world.token(), later, expires).await.unwrap();
+    assert!(matches!(reused, Rotation::Reused(_)), "{reused:?}");
+    subject.close(world.store).await;
+}

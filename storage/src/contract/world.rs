@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{Store, Subject};
 use crate::{
-    accounts::{CreateAccount, Device, NewAccount, NewDevice},
+    accounts::{CreateAccount, Device, NewAccount, NewDevice, PasswordHash},
     bodies::BodyId,
     inbox::{Entry, EntryKind, StoredMessage},
     ledger::{Accept, Accepted, Destination, Outcome},
@@ -97,14 +97,15 @@ impl<S: Store> World<S> {
         let new = NewAccount {
             id: account,
             handle: HandleName::parse(handle).unwrap(),
-            password_hash: "$argon2id$v=19$".to_owned(),
+            password_hash: PasswordHash("$argon2id$v=19$".to_owned()),
+            invite: None,
             created_at: START,
         };
         match self.store.create_account(&new, &device, &session).await.unwrap() {
             CreateAccount::Created(device) => {
                 Person { account: AccountId { uuid: account, server: server() }, device }
             }
-            CreateAccount::HandleTaken => panic!("{handle} is taken"),
+            other => panic!("{handle}: {other:?}"),
         }
     }
 

@@ -79,6 +79,7 @@ impl TestServer {
         let tls_handle = tls.clone();
         let ports = Ports {
             accounts: home.clone(),
+            security: home.clone(),
             messaging: home.clone(),
             presence: home.clone(),
             health: home.clone(),

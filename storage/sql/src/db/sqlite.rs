@@ -30,6 +30,7 @@ statements! {
     BEGIN = crate::statement::Statement::new("BEGIN IMMEDIATE");
     COMMIT = crate::statement::Statement::new("COMMIT");
     ROLLBACK = crate::statement::Statement::new("ROLLBACK");
+    EMPTY_LOG = crate::statement::Statement::new("PRAGMA wal_checkpoint(TRUNCATE)");
 }
 
 /// Connections that read at the same time, at most.
@@ -72,6 +73,8 @@ impl Sqlite {
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT)
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+            // What is deleted is overwritten: docs/spec/durability.md, "Deleting".
+            .pragma("secure_delete", "ON")
             .pragma("temp_store", "memory")
             .pragma("cache_size", "-32768")
             .statement_cache_capacity(STATEMENT_CACHE)
@@ -101,6 +104,16 @@ impl Sqlite {
     pub(super) async fn read(&self, script: Script) -> Result<Answers, Failure> {
         let mut connection = self.readers.acquire().await?;
         run(&mut connection, script).await
+    }
+
+    pub(super) async fn empty_log(&self) -> Result<(), Failure> {
+        let mut writer = self.writer.lock().await;
+        if writer.begun {
+            writer.rollback().await?;
+        }
+        let sql = EMPTY_LOG.text(crate::statement::Dialect::Sqlite, 1);
+        writer.connection()?.execute(sqlx::query(sql)).await?;
+        Ok(())
     }
 
     #[cfg(test)]

@@ -99,3 +99,8 @@ fn reached_byte(reached: Reached) -> u8 {
         Reached::Accepted => 2,
     }
 }
+
+/// What the slots of all watermarks of one reader in one conversation begin with.
+pub(crate) fn slots_of(conversation: &[u8; 16], reader: Uuid, reader_server: i64) -> Vec<u8> {
+    [&[SLOT_WATERMARK][..], conversation, reader.as_bytes(), &reader_server.to_be_bytes()].concat()
+}

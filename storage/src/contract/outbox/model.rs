@@ -243,7 +243,6 @@ impl Model {
     }
 }
 
-#[expect(clippy::too_many_lines, reason = "one arm for each operation of the port")]
 async fn run<S: Store>(
     abroad: &Abroad<S>,
     senders: &[Person],
@@ -263,44 +262,10 @@ async fn run<S: Store>(
                 limit: usize::try_from(*limit).unwrap(),
                 max_bytes: usize::try_from(*max_bytes).unwrap(),
             };
-            let loaded = store.load(fence, region, LANE, range).await.unwrap();
-            let mut bytes = 0;
-            let mut want = Vec::new();
-            for item in model.log.iter().filter(|item| item.index > *after).take(range.limit) {
-                // The body and one recipient.
-                bytes += if item.state == State::Queued { item.size + 16 } else { 16 };
-                if bytes > *max_bytes && !want.is_empty() {
-                    break;
-                }
-                want.push((item.index, item.id.0, item.state));
-            }
-            let state = |item: &OutboxItem| match item {
-                OutboxItem::Message { .. } => State::Queued,
-                OutboxItem::Failed => State::Failed,
-                OutboxItem::Refused => State::Refused,
-                OutboxItem::Watermark { .. } => panic!("{place}: a watermark"),
-            };
-            let got =
-                loaded.entries.iter().map(|entry| (entry.index, entry.id, state(&entry.item)));
-            assert_eq!(got.collect::<Vec<_>>(), want, "{place}");
-            let last = want.last().map_or(0, |(index, ..)| *index);
-            model.offered = model.offered.max(last);
-            assert_eq!(loaded.offered, model.offered, "{place}");
+            load(abroad, model, range, place).await;
         }
         Operation::Settle { to, rejected } => {
-            let before = model.failed.len();
-            let want = model.settle(*to, rejected);
-            let settlement = Settlement { to: mark(*to), rejected, now };
-            let settled = store.settle(fence, region, LANE, settlement).await.unwrap();
-            let mut got: Vec<(ConversationId, Coverage)> = settled
-                .risen
-                .iter()
-                .map(|risen| &risen.watermark)
-                .map(|w| (w.conversation, (w.through, w.except.iter().copied().collect())))
-                .collect();
-            got.sort_unstable();
-            assert_eq!(got, want, "{place}");
-            compare_failed(&settled, &model.failed[before..], place);
+            settle(abroad, model, Settlement { to: mark(*to), rejected, now }, place).await;
         }
         Operation::Rewind { to } => {
             abroad.rewind(*to).await;
@@ -352,6 +317,52 @@ async fn run<S: Store>(
             model.receipts.retain(|through, _| through <= receipted);
         }
     }
+}
+
+async fn load<S: Store>(abroad: &Abroad<S>, model: &mut Model, range: LoadRange, place: &str) {
+    let loaded = abroad.world.store.load(&abroad.fence, &abroad.region, LANE, range).await.unwrap();
+    let mut bytes = 0;
+    let mut want = Vec::new();
+    for item in model.log.iter().filter(|item| item.index > range.after).take(range.limit) {
+        // The body and one recipient.
+        bytes += if item.state == State::Queued { item.size + 16 } else { 16 };
+        if bytes > range.max_bytes as u64 && !want.is_empty() {
+            break;
+        }
+        want.push((item.index, item.id.0, item.state));
+    }
+    let state = |item: &OutboxItem| match item {
+        OutboxItem::Message { .. } => State::Queued,
+        OutboxItem::Failed => State::Failed,
+        OutboxItem::Refused => State::Refused,
+        OutboxItem::Watermark { .. } => panic!("{place}: a watermark"),
+    };
+    let got = loaded.entries.iter().map(|entry| (entry.index, entry.id, state(&entry.item)));
+    assert_eq!(got.collect::<Vec<_>>(), want, "{place}");
+    let last = want.last().map_or(0, |(index, ..)| *index);
+    model.offered = model.offered.max(last);
+    assert_eq!(loaded.offered, model.offered, "{place}");
+}
+
+async fn settle<S: Store>(
+    abroad: &Abroad<S>,
+    model: &mut Model,
+    settlement: Settlement<'_>,
+    place: &str,
+) {
+    let before = model.failed.len();
+    let want = model.settle(settlement.to.index, settlement.rejected);
+    let settled =
+        abroad.world.store.settle(&abroad.fence, &abroad.region, LANE, settlement).await.unwrap();
+    let mut got: Vec<(ConversationId, Coverage)> = settled
+        .risen
+        .iter()
+        .map(|risen| &risen.watermark)
+        .map(|w| (w.conversation, (w.through, w.except.iter().copied().collect())))
+        .collect();
+    got.sort_unstable();
+    assert_eq!(got, want, "{place}");
+    compare_failed(&settled, &model.failed[before..], place);
 }
 
 async fn commit<S: Store>(
