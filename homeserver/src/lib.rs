@@ -37,7 +37,13 @@ pub mod clock;
 
 pub mod console;
 
+mod exchange;
+
 pub mod demo;
+
+pub mod check;
+
+pub mod health;
 
 pub mod doctor;
 
