@@ -3,6 +3,8 @@
 
 mod accounts;
 mod health;
+mod keys;
+mod links;
 mod messaging;
 mod people;
 mod presence;
@@ -10,6 +12,8 @@ mod security;
 
 pub use accounts::{Accounts, Caller};
 pub use health::Health;
+pub use keys::{Devices, Keys};
+pub use links::Links;
 pub use messaging::{Answer, Feed, Messaging};
 pub use people::{ListRange, People};
 pub use presence::Presence;
@@ -30,6 +34,12 @@ pub struct Ports {
     pub people: Arc<dyn People>,
     /// Presence and typing.
     pub presence: Arc<dyn Presence>,
+    /// The devices of accounts.
+    pub devices: Arc<dyn Devices>,
+    /// What is public of the end-to-end encryption.
+    pub keys: Arc<dyn Keys>,
+    /// Linking of new devices.
+    pub links: Arc<dyn Links>,
     /// Whether the homeserver can serve.
     pub health: Arc<dyn Health>,
 }

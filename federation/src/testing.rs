@@ -20,6 +20,7 @@ use posthouse_protocol::{
     federation::{
         document::{ServerDocument, SignedDocument},
         key_log::{KeyLogEntry, SignedEntry, TrustedHead, encode_log, follow},
+        query::ProfileAnswer,
         receipt::RejectionReason,
         record::EventRecord,
         version,
@@ -42,7 +43,7 @@ use crate::{
     peer::{PeerClient, PeerParts},
     policy::PolicyStore,
     ports::{
-        Contacts, EphemeralSink, Handles, KeyDirectory, KeysError, PeerFacts, Published,
+        Contacts, EphemeralSink, Handles, KeyDirectory, KeysError, PeerFacts, Profiles, Published,
         memory::MemoryInboundStore,
     },
     server::{self, Counters, Server},
@@ -140,6 +141,21 @@ impl Handles for Phonebook {
             }
             other => Ok(self.accounts.get(other).copied()),
         }
+    }
+}
+
+#[async_trait]
+impl Profiles for Phonebook {
+    async fn profile(&self, account: Uuid) -> Result<Option<ProfileAnswer>, StoreError> {
+        let known = self.accounts.values().any(|one| *one == account);
+        Ok(known.then(|| ProfileAnswer {
+            account: Some(account),
+            version: 2,
+            name: Some("sealed name".into()),
+            updated_at: Some(Timestamp(7)),
+            remember_for: 60,
+            ..ProfileAnswer::default()
+        }))
     }
 }
 
@@ -287,6 +303,7 @@ impl Region {
                 key_log: encode_log(&self.log).into(),
             }),
             handles: Arc::clone(&self.phonebook) as _,
+            profiles: Arc::clone(&self.phonebook) as _,
             keys: Arc::clone(&self.keys) as _,
             contacts: Arc::clone(&self.heard) as _,
         }

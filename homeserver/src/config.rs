@@ -223,12 +223,14 @@ fn policy(sources: &mut Sources) -> Option<Policy> {
     let allow_unencrypted = sources.read(&table::MESSAGES_ALLOW_UNENCRYPTED);
     let per_second = sources.read(&table::MESSAGES_PER_SECOND);
     let burst = sources.read(&table::MESSAGES_BURST);
-    // The table keeps both far below the largest u32.
+    let new_people = sources.read(&table::MESSAGES_NEW_PEOPLE_PER_DAY);
+    // The table keeps all far below the largest u32.
     let bounded = |value| u32::try_from(value).unwrap_or(u32::MAX);
     Some(Policy {
         allow_unencrypted: allow_unencrypted?,
         messages_per_second: bounded(per_second?),
         message_burst: bounded(burst?),
+        new_people_per_day: bounded(new_people?),
     })
 }
 

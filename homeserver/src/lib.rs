@@ -4,6 +4,7 @@ pub mod accounts;
 
 pub mod delivery;
 
+pub mod devices;
 pub mod operator;
 
 pub mod people;
@@ -38,7 +39,13 @@ pub mod clock;
 
 pub mod console;
 
+mod exchange;
+
 pub mod demo;
+
+pub mod check;
+
+pub mod health;
 
 pub mod doctor;
 

@@ -1,4 +1,4 @@
-//! What the operator may order: invitations, and the state of accounts. The command line carries an
+//! What the operator may order: invitations, the state of accounts, and reports about users. The command line carries an
 //! order out on the database itself, or hands it to the server that has it open
 //! ([`crate::operator::seal`] shows that it comes from the operator).
 
@@ -17,14 +17,19 @@ use posthouse_storage::{
     erasure::Erasure,
     error::StoreError,
     invites::{Invites, NewInvite},
+    reports::{Report, Reports},
     wakes::Wakes,
 };
+use uuid::Uuid;
 
 use crate::{
     accounts::{AccountsService, codes, store_failed},
     random::Random,
 };
-use order::{AccountShown, Answer, DeviceShown, InviteShown, MAX_LIST, Order};
+use order::{
+    AccountShown, Answer, DeviceShown, InviteShown, MAX_LIST, MAX_NOTE, MAX_REPORTS, Order,
+    ReportShown,
+};
 
 /// Carries orders out.
 pub struct Operator {
@@ -36,6 +41,8 @@ pub struct Operator {
     invites: Arc<dyn Invites>,
     /// The memory of deleted accounts.
     erasure: Arc<dyn Erasure>,
+    /// Reports about users.
+    reports: Arc<dyn Reports>,
     /// To tell running servers.
     wakes: Arc<dyn Wakes>,
     /// In a running server: what it remembers, and its connections.
@@ -58,13 +65,14 @@ impl Operator {
         (clock, random): (Arc<dyn Clock>, Arc<Random>),
     ) -> Self
     where
-        S: Accounts + Invites + Erasure + Wakes + 'static,
+        S: Accounts + Invites + Erasure + Reports + Wakes + 'static,
     {
         Self {
             server,
             accounts: Arc::<S>::clone(store),
             invites: Arc::<S>::clone(store),
             erasure: Arc::<S>::clone(store),
+            reports: Arc::<S>::clone(store),
             wakes: Arc::<S>::clone(store),
             running,
             clock,
@@ -95,6 +103,14 @@ impl Operator {
             Order::AccountResume { user } => self.set_state(&user, AccountState::Active).await,
             Order::AccountShow { user } => self.show(&user).await,
             Order::AccountList { after } => self.list(after).await,
+            Order::ReportList => {
+                let found = self.reports.waiting_reports(None, MAX_REPORTS).await;
+                let found = found.map_err(failed)?;
+                let shown = found.iter().map(|report| ReportShown::of(report, &self.server));
+                Ok(Answer::Reports { reports: shown.collect() })
+            }
+            Order::ReportShow { id } => self.show_report(id).await,
+            Order::ReportResolve { id, note } => self.resolve_report(id, note).await,
         }
     }
 
@@ -147,6 +163,23 @@ impl Operator {
         Ok(Answer::Accounts { accounts: shown.collect() })
     }
 
+    async fn show_report(&self, id: Uuid) -> Result<Answer, Rejection> {
+        let found = self.reports.report(id).await.map_err(failed)?;
+        let report = found.ok_or_else(|| no_report(id))?;
+        let shown = ReportShown::of(&report, &self.server);
+        let Report { comment, evidence, note, .. } = report;
+        Ok(Answer::Report { report: shown, comment, evidence, note })
+    }
+
+    async fn resolve_report(&self, id: Uuid, note: Option<String>) -> Result<Answer, Rejection> {
+        if note.as_ref().is_some_and(|note| note.len() > MAX_NOTE) {
+            let detail = format!("a note has at most {MAX_NOTE} bytes");
+            return Err(Rejection::new(Code::BadRequest, detail));
+        }
+        let resolved = self.reports.resolve_report(id, note.as_deref(), self.clock.now()).await;
+        if resolved.map_err(failed)? { Ok(Answer::Done) } else { Err(no_report(id)) }
+    }
+
     async fn find(&self, user: &str) -> Result<Account, Rejection> {
         let found = match Address::parse(user, &self.server)? {
             Address::Account(id) if id.server == self.server => {
@@ -165,6 +198,10 @@ impl Operator {
 fn named(code: &str) -> String {
     let code = code.trim().to_ascii_lowercase();
     code.chars().take(codes::GROUP).collect()
+}
+
+fn no_report(id: Uuid) -> Rejection {
+    Rejection::new(Code::NotFound, format!("no report {id} waits"))
 }
 
 fn unknown(user: &str) -> Rejection {

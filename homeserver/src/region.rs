@@ -1,9 +1,13 @@
 //! One region, put together: the decisions behind the client API's ports, and the tasks that they
 //! need. It may be one of several processes of its region.
 
-use std::sync::{Arc, Mutex};
+mod parts;
 
-use posthouse_client_api::ports::{Accounts, Messaging, People, Presence, Security};
+use std::sync::Arc;
+
+use posthouse_client_api::ports::{
+    Accounts, Devices, Keys, Links, Messaging, People, Presence, Security,
+};
 use posthouse_crypto::sign::SigningKey;
 use posthouse_federation::ports::{EphemeralSink, InboundStore, Profiles};
 use posthouse_protocol::{
@@ -15,24 +19,26 @@ use posthouse_storage::{
     erasure::Erasure,
     factors::Factors,
     invites::Invites,
+    keys::Keys as KeysStore,
+    links::Links as LinksStore,
     message_store::MessageStore,
     reception::Receptions,
     sessions::Sessions as SessionsStore,
     wakes::{Wake, Wakes},
 };
-use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    accounts::{AccountsService, Directory, Eraser, Guesses, Passwords, Registration, Tokens},
+    accounts::{AccountsService, Directory, Registration},
     delivery::{
         CommitConfig, CommitCounters, Committer, Connections, MessagingService, Progress, Recent,
         Told,
         accept::{Gate, Policy},
         run_retention, run_session_retention,
     },
-    federation::{Ephemerals, Reception, ReceptionParts},
-    people::{LocalProfiles, PeopleService, PeopleStores, Relations},
+    devices::{KeyBook, KeysService, LinkService, Notices, SilentDevices},
+    federation::{Ephemerals, Reception},
+    people::{LocalProfiles, PeopleService, PeopleStores},
     presence::{Acquaintance, PresenceService, Watchers},
     random::Random,
     regions::Regions,
@@ -60,6 +66,10 @@ pub struct Stores {
     pub accounts: Arc<dyn AccountsStore>,
     /// Sessions.
     pub sessions: Arc<dyn SessionsStore>,
+    /// Keys.
+    pub keys: Arc<dyn KeysStore>,
+    /// Links.
+    pub links: Arc<dyn LinksStore>,
     /// Invitations.
     pub invites: Arc<dyn Invites>,
     /// Second factors.
@@ -98,6 +108,9 @@ pub struct Region {
     messaging: Arc<MessagingService>,
     presence: Arc<PresenceService>,
     people: Arc<PeopleService>,
+    keys: Arc<KeysService>,
+    links: Arc<LinkService>,
+    silent: Arc<SilentDevices>,
     directory: Arc<Directory>,
     reception: Arc<Reception>,
     ephemerals: Arc<Ephemerals>,
@@ -123,12 +136,7 @@ impl Region {
             Arc::clone(&regions),
         ));
         let watchers = Arc::new(Watchers::new(config.server.clone(), Arc::clone(&connections)));
-        let acquaintance = Arc::new(Acquaintance::new(stores.messages.clone()));
-        let relations = Arc::new(Relations::new(
-            Arc::clone(&stores.people.people),
-            Arc::clone(&stores.wakes),
-            Arc::clone(&connections),
-        ));
+        let relations = parts::relations(&stores, &connections);
         let progress = Arc::new(Progress::new());
         let recent = Arc::new(Recent::default());
         let (committer, committing) = Committer::start(
@@ -141,8 +149,13 @@ impl Region {
             },
             shutdown.clone(),
         );
+        let notices = Arc::new(Notices::new(&stores.keys, &connections));
         let with = (Arc::clone(&connections), Arc::clone(&clock), Arc::clone(&random));
-        let (accounts, eraser) = accounts(config, &stores, key, &directory, with)?;
+        let (accounts, eraser) =
+            parts::accounts(config, &stores, key, (&directory, Arc::clone(&notices)), with)?;
+        let keys = parts::keys_service(&stores, &accounts, notices);
+        let links = parts::link_service(&stores, &accounts);
+        let silent = parts::silent_devices(&stores, &accounts);
         let messaging = Arc::new(MessagingService {
             gate: Gate::new(config.policy, Arc::clone(&directory), Arc::clone(&relations)),
             committer,
@@ -151,58 +164,41 @@ impl Region {
             progress: Arc::clone(&progress),
             directory: Arc::clone(&directory),
             watchers: Arc::clone(&watchers),
-            acquaintance: Arc::clone(&acquaintance),
-            relations: Arc::clone(&relations),
-            lists: stores.lists,
-            clock: Arc::clone(&clock),
-            random: Arc::clone(&random),
-        });
-        let presence = Arc::new(PresenceService {
-            connections: Arc::clone(&connections),
-            watchers: Arc::clone(&watchers),
-            acquaintance,
-            relations: Arc::clone(&relations),
-            directory: Arc::clone(&directory),
-            random: Arc::clone(&random),
-            clock: Arc::clone(&clock),
-            typing: Mutex::default(),
-        });
-        let people = Arc::new(PeopleService {
-            stores: stores.people.clone(),
-            relations: Arc::clone(&relations),
-            directory: Arc::clone(&directory),
-            presence: Arc::clone(&presence),
-            clock: Arc::clone(&clock),
-            random,
-        });
-        let reception = Arc::new(Reception::new(ReceptionParts {
-            receptions: stores.receptions,
-            messages: stores.messages.clone(),
-            directory: Arc::clone(&directory),
+            acquaintance: Arc::new(Acquaintance::new(stores.messages.clone())),
             relations,
-            connections: Arc::clone(&connections),
-            random: Arc::clone(&messaging.random),
-            allow_unencrypted: config.policy.allow_unencrypted,
-        }));
-        let ephemerals = ephemerals(config, &presence, recent, Arc::clone(&clock));
+            lists: Arc::clone(&stores.lists),
+            clock: Arc::clone(&clock),
+            random: Arc::clone(&random),
+        });
+        let presence = parts::presence(&messaging);
+        let people = parts::people(&stores, &messaging, &presence);
+        let reception = parts::reception(config, &stores, &messaging);
+        let ephemerals = parts::ephemerals(config, &presence, recent, Arc::clone(&clock));
         tasks.spawn(committing);
         let hinted = (Arc::clone(&accounts), Arc::clone(&people), Arc::clone(&regions));
-        tasks.spawn(progress.run(
-            stores.messages.clone(),
-            (connections, regions),
-            shutdown.clone(),
-        ));
+        let told = (connections, regions);
+        tasks.spawn(progress.run(stores.messages.clone(), told, shutdown.clone()));
         tasks.spawn(watchers.run(Arc::clone(&clock), shutdown.clone()));
         tasks.spawn(run_retention(stores.messages, Arc::clone(&clock), shutdown.clone()));
         tasks.spawn(eraser.run(shutdown.clone()));
-        tasks.spawn(run_session_retention(
-            (stores.sessions, stores.invites, stores.people),
-            clock,
-            shutdown.clone(),
-        ));
+        tasks.spawn(Arc::clone(&silent).run(shutdown.clone()));
+        let kept = (stores.sessions, stores.invites, stores.people);
+        tasks.spawn(run_session_retention(kept, clock, shutdown.clone()));
         tasks.spawn(listen(stores.wakes, hinted, shutdown));
         tasks.close();
-        Ok(Self { accounts, messaging, presence, people, directory, reception, ephemerals, tasks })
+        Ok(Self {
+            accounts,
+            messaging,
+            presence,
+            people,
+            keys,
+            links,
+            silent,
+            directory,
+            reception,
+            ephemerals,
+            tasks,
+        })
     }
 
     /// The accounts port.
@@ -243,6 +239,31 @@ impl Region {
         })
     }
 
+    /// The devices port.
+    pub fn devices(&self) -> Arc<dyn Devices> {
+        Arc::<KeysService>::clone(&self.keys)
+    }
+
+    /// The keys port.
+    pub fn keys(&self) -> Arc<dyn Keys> {
+        Arc::<KeysService>::clone(&self.keys)
+    }
+
+    /// The links port.
+    pub fn links(&self) -> Arc<dyn Links> {
+        Arc::<LinkService>::clone(&self.links)
+    }
+
+    /// What is served of this region's keys, also to other regions.
+    pub fn key_book(&self) -> &KeyBook {
+        &self.keys.book
+    }
+
+    /// The search for silent devices, which also runs by itself.
+    pub fn silent_devices(&self) -> &SilentDevices {
+        &self.silent
+    }
+
     /// What takes events of other regions.
     pub fn reception(&self) -> Arc<dyn InboundStore> {
         Arc::<Reception>::clone(&self.reception)
@@ -268,62 +289,6 @@ impl Region {
     pub async fn stopped(&self) {
         self.tasks.wait().await;
     }
-}
-
-/// What takes ephemerals of other regions.
-fn ephemerals(
-    config: &RegionConfig,
-    presence: &Arc<PresenceService>,
-    recent: Arc<Recent>,
-    clock: Arc<dyn Clock>,
-) -> Arc<Ephemerals> {
-    Arc::new(Ephemerals {
-        own: config.server.clone(),
-        allow_unencrypted: config.policy.allow_unencrypted,
-        acquaintance: Arc::clone(&presence.acquaintance),
-        connections: Arc::clone(&presence.connections),
-        recent,
-        presence: Arc::clone(presence),
-        clock,
-    })
-}
-
-/// Accounts, and what erases them.
-fn accounts(
-    config: &RegionConfig,
-    stores: &Stores,
-    key: &SigningKey,
-    directory: &Arc<Directory>,
-    (connections, clock, random): (Arc<Connections>, Arc<dyn Clock>, Arc<Random>),
-) -> Result<(Arc<AccountsService>, Eraser), Rejection> {
-    let tokens = Tokens::new(config.server.clone(), key).map_err(|err| {
-        Rejection::new(posthouse_protocol::problem::Code::Internal, err.to_string())
-    })?;
-    let begun = Arc::new(Notify::new());
-    let eraser = Eraser {
-        server: config.server.clone(),
-        erasure: Arc::clone(&stores.erasure),
-        messages: stores.messages.clone(),
-        clock: Arc::clone(&clock),
-        begun: Arc::clone(&begun),
-    };
-    let accounts = Arc::new(AccountsService {
-        registration: config.registration,
-        accounts: Arc::clone(&stores.accounts),
-        sessions: Arc::clone(&stores.sessions),
-        factors: Arc::clone(&stores.factors),
-        erasure: Arc::clone(&stores.erasure),
-        begun,
-        guesses: Guesses::new(),
-        wakes: Arc::clone(&stores.wakes),
-        directory: Arc::clone(directory),
-        passwords: Passwords::new(config.password_workers, random.bytes()),
-        tokens,
-        connections,
-        clock,
-        random,
-    });
-    Ok((accounts, eraser))
 }
 
 /// Hints from the region's other processes.

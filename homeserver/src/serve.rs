@@ -32,6 +32,7 @@ use crate::{
     failure::{Exit, Failure},
     keys, logging,
     operator::Operator,
+    people::PeopleStores,
     random::Random,
     region::{Region, RegionConfig, Stores, Surroundings},
     regions::{Alone, Regions},
@@ -244,9 +245,17 @@ fn start_region(
     let stores = Stores {
         accounts: Arc::<SqlStore>::clone(&store),
         sessions: Arc::<SqlStore>::clone(&store),
+        keys: Arc::<SqlStore>::clone(&store),
+        links: Arc::<SqlStore>::clone(&store),
         invites: Arc::<SqlStore>::clone(&store),
         factors: Arc::<SqlStore>::clone(&store),
         erasure: Arc::<SqlStore>::clone(&store),
+        people: PeopleStores {
+            people: Arc::<SqlStore>::clone(&store),
+            profiles: Arc::<SqlStore>::clone(&store),
+            reports: Arc::<SqlStore>::clone(&store),
+        },
+        lists: Arc::<SqlStore>::clone(&store),
         messages: store.message_store(),
         receptions: Arc::<SqlStore>::clone(&store),
         wakes: store,
@@ -265,7 +274,11 @@ fn ports(region: &Region, store: &SqlStore) -> Ports {
         accounts: region.accounts(),
         security: region.security(),
         messaging: region.messaging(),
+        people: region.people(),
         presence: region.presence(),
+        devices: region.devices(),
+        keys: region.keys(),
+        links: region.links(),
         health: Arc::new(operator::StoreHealth(store.clone())),
     }
 }

@@ -17,8 +17,16 @@ mod device;
 mod devices;
 #[path = "region/home.rs"]
 mod home;
+#[path = "region/keyring.rs"]
+mod keyring;
+#[path = "region/keys.rs"]
+mod keys;
 #[path = "region/leaving.rs"]
 mod leaving;
+#[path = "region/links.rs"]
+mod links;
+#[path = "region/people.rs"]
+mod people;
 #[path = "region/presence.rs"]
 mod presence;
 #[path = "region/protection.rs"]

@@ -8,7 +8,7 @@ use posthouse_protocol::{
     time::{Stamp, Timestamp},
 };
 
-use crate::{bodies::BodyId, receipts::Watermark};
+use crate::{bodies::BodyId, keys::KeyNotice, receipts::Watermark};
 
 /// A piece of an inbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub enum EntryKind {
     /// A message of somebody whom this account does not hear: shown to no device, and never counted
     /// as seen.
     Discarded(Box<StoredMessage>),
+    /// Keys of this account, or of people it knows.
+    Keys(Box<KeyNotice>),
 }
 
 /// A message that will not arrive.

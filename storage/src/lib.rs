@@ -5,8 +5,9 @@
 //!
 //! * [`bodies::Bodies`]: opaque bytes by id;
 //! * the *ledger*, everything else, split by area: [`accounts::Accounts`], [`sessions::Sessions`],
-//!   [`invites::Invites`], [`factors::Factors`], [`erasure::Erasure`], [`people::People`],
-//!   [`profiles::Profiles`], [`reports::Reports`], [`conversations::Conversations`],
+//!   [`invites::Invites`], [`factors::Factors`], [`erasure::Erasure`], [`keys::Keys`],
+//!   [`links::Links`], [`people::People`], [`profiles::Profiles`], [`reports::Reports`],
+//!   [`conversations::Conversations`],
 //!   [`ledger::Ledger`] (acceptance, inboxes, positions, watermarks), [`outbox::Outbox`],
 //!   [`reception::Receptions`], [`peers::Peers`],
 //!   [`leases::Leases`], [`wakes::Wakes`].
@@ -20,6 +21,10 @@ pub mod error;
 pub mod accounts;
 
 pub mod sessions;
+
+pub mod keys;
+
+pub mod links;
 
 pub mod invites;
 

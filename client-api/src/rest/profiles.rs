@@ -27,10 +27,7 @@ pub(super) async fn show(
 }
 
 /// `GET /v1/users/me/profile`
-pub(super) async fn own(
-    State(edge): State<Edge>,
-    Authenticated(caller): Authenticated,
-) -> Outcome {
+pub(super) async fn own(State(edge): State<Edge>, Authenticated(caller): Authenticated) -> Outcome {
     let own = Address::Account(caller.account.clone());
     let profile = edge.ports().people.profile(&caller, own).await?;
     Ok(json(StatusCode::OK, &profile))

@@ -9,7 +9,7 @@ use posthouse_protocol::{
         key_log::{decode_log, follow},
         keys::KeyId,
         limits,
-        query::{EchoAnswer, Nonce, Query, Question, ResolveAnswer},
+        query::{EchoAnswer, Nonce, ProfileAnswer, ProfileOf, Query, Question, ResolveAnswer},
         receipt::{Outcome, SignedReceipt},
         record::{self, EventRecord, Record},
         refusal::{Refusal, RefusalCode},

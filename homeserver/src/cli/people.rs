@@ -1,4 +1,4 @@
-//! `posthouse invite` and `posthouse account`: an order is carried out on the database, or by the
+//! `posthouse invite`, `posthouse account` and `posthouse report`: an order is carried out on the database, or by the
 //! server that has its SQLite file open.
 
 use core::fmt::Write as _;
@@ -11,9 +11,11 @@ use hyper_util::rt::TokioIo;
 use posthouse_protocol::{
     id::HandleName,
     problem::{Code, Problem, Rejection},
+    rest::ReportReason,
     time::{Clock, Timestamp},
 };
 use tokio::{net::TcpStream, runtime::Runtime, time::timeout};
+use uuid::Uuid;
 
 use super::ConfigArgs;
 use crate::{
@@ -28,7 +30,10 @@ use crate::{
     keys,
     operator::{
         Operator,
-        order::{AccountShown, Answer, InviteShown, MAX_LIST, Order, check_invite},
+        order::{
+            AccountShown, Answer, InviteShown, MAX_LIST, MAX_REPORTS, Order, ReportShown,
+            check_invite,
+        },
         seal,
     },
     random::Random,
@@ -101,6 +106,46 @@ pub(super) enum AccountCommand {
         #[command(flatten)]
         settings: ConfigArgs,
     },
+}
+
+/// `posthouse report …`
+#[derive(Debug, Subcommand)]
+pub(super) enum ReportCommand {
+    /// List reports about users that wait, the oldest first.
+    List {
+        #[command(flatten)]
+        settings: ConfigArgs,
+    },
+    /// Show a report and the messages that its reporter chose to show.
+    Show {
+        /// Its id.
+        id: Uuid,
+        #[command(flatten)]
+        settings: ConfigArgs,
+    },
+    /// Be done with a report; it is deleted 90 days later.
+    #[command(after_help = "Example:\n  posthouse report resolve ID --note \"suspended\"")]
+    Resolve {
+        /// Its id.
+        id: Uuid,
+        /// What was done about it.
+        #[arg(long, value_name = "TEXT")]
+        note: Option<String>,
+        #[command(flatten)]
+        settings: ConfigArgs,
+    },
+}
+
+/// Runs `posthouse report …`.
+pub(super) fn report(command: ReportCommand, console: Console) -> Result<(), Failure> {
+    let (order, settings) = match command {
+        ReportCommand::List { settings } => (Order::ReportList, settings),
+        ReportCommand::Show { id, settings } => (Order::ReportShow { id }, settings),
+        ReportCommand::Resolve { id, note, settings } => {
+            (Order::ReportResolve { id, note }, settings)
+        }
+    };
+    carry_out(settings, order, console)
 }
 
 /// Runs `posthouse invite …`.
@@ -237,7 +282,7 @@ fn silent(address: SocketAddr, fact: &str) -> Failure {
 fn refused(rejection: &Rejection) -> Failure {
     let advice = match rejection.code {
         Code::UnknownUser => "`posthouse account list` shows the accounts.",
-        Code::NotFound => "`posthouse invite list` shows the invitations.",
+        Code::NotFound => "`posthouse invite list` and `posthouse report list` show what there is.",
         Code::Unauthorized => {
             "Use the configuration and the signing key of the server that has the database open."
         }
@@ -280,8 +325,40 @@ fn shown(answer: &Answer) -> String {
         Answer::Gone { account_id, deleted_at } => {
             _ = writeln!(out, "{account_id}  deleted {}", date(*deleted_at));
         }
+        Answer::Reports { reports } => {
+            for report in reports {
+                report_line(&mut out, report);
+            }
+            if reports.len() >= MAX_REPORTS {
+                out.push_str("# there are more: resolve some of these\n");
+            }
+        }
+        Answer::Report { report, comment, evidence, note } => {
+            report_line(&mut out, report);
+            if let Some(comment) = comment {
+                // What strangers wrote is quoted: it may hold control characters.
+                _ = writeln!(out, "  comment {comment:?}");
+            }
+            _ = writeln!(out, "  evidence {}", evidence.escape_debug());
+            if let (Some(at), note) = (report.resolved_at, note) {
+                let note = note.as_deref().unwrap_or_default();
+                _ = writeln!(out, "  resolved {}  {note:?}", date(at));
+            }
+        }
     }
     out
+}
+
+fn report_line(out: &mut String, report: &ReportShown) {
+    let ReportShown { id, reporter, reported, reason, at, .. } = report;
+    let reason = match reason {
+        ReportReason::Spam => "spam",
+        ReportReason::Harassment => "harassment",
+        ReportReason::Impersonation => "impersonation",
+        ReportReason::Illegal => "illegal",
+        ReportReason::Other => "other",
+    };
+    _ = writeln!(out, "{id}  {}  {reason}  {reported}  reported by {reporter}", date(*at));
 }
 
 fn line(out: &mut String, account: &AccountShown) {

@@ -59,6 +59,7 @@ pub const SETTINGS: &[&dyn Described] = &[
     &MESSAGES_ALLOW_UNENCRYPTED,
     &MESSAGES_PER_SECOND,
     &MESSAGES_BURST,
+    &MESSAGES_NEW_PEOPLE_PER_DAY,
     &LOG_FORMAT,
     &LOG_FILTER,
 ];
@@ -320,6 +321,15 @@ pub const MESSAGES_BURST: Setting<usize> = Setting::new(
     "Messages that one account may send at once after a rest. 1 to 10000000.",
 )
 .checked(|value| between(*value, 1, 10_000_000));
+
+/// See its text.
+pub const MESSAGES_NEW_PEOPLE_PER_DAY: Setting<usize> = Setting::new(
+    "messages.new_people_per_day",
+    Some("500"),
+    "People whom one account may write to for the first time, a day: a bound for spam. 1 to \
+     1000000.",
+)
+.checked(|value| between(*value, 1, 1_000_000));
 
 /// See its text.
 pub const LOG_FORMAT: Setting<LogFormat> = Setting::new(

@@ -207,6 +207,10 @@ impl Feed {
             EntryKind::Discarded(message) => {
                 self.window.skip(cursor, Flying::from(message.as_ref()));
             }
+            EntryKind::Keys(notice) => {
+                out.extend(entry::keys(notice, cursor, &self.caller).map(Frame::from));
+                self.window.advance(cursor);
+            }
             // Written by a newer version beside this one; that version's devices ask for it.
             _ => self.window.advance(cursor),
         }

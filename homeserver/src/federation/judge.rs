@@ -7,6 +7,8 @@ use posthouse_protocol::{
     content::Content,
     federation::{
         event::{Event, EventClass, EventKind},
+        key_log::RETIRED_LIFE_MS,
+        limits::FRESHNESS_MS,
         message, payload,
         receipt::RejectionReason,
         record::EventRecord,
@@ -30,6 +32,11 @@ use crate::people::Judgement;
 /// Stamps further ahead of our clock are refused, in milliseconds (24 h): they would push the
 /// conversation into the future for good.
 pub(super) const MAX_AHEAD_MS: u64 = 24 * 3_600_000;
+
+/// How far from our clock a time of acceptance may lie that clients are shown, in milliseconds: 5 min
+/// ahead, and 37 days back, as long as an envelope can be on its way. What lies beyond is taken for
+/// the bound, since a message is not to blame for its region's clock.
+const SHOWN_MS: (u64, u64) = (RETIRED_LIFE_MS, FRESHNESS_MS);
 
 /// Payload versions that are read here.
 const PAYLOADS: &[u8] = &[version::PAYLOAD];
@@ -124,7 +131,7 @@ impl Judge<'_> {
             return Err(RejectionReason::Refused);
         }
         let content = self.content(event, &recipient)?;
-        let accepted_at = event.accepted_at.unwrap_or(self.now);
+        let accepted_at = self.accepted_at(event);
         let side = side(&sender, &recipient);
         let message = StoredMessage {
             device: None,
@@ -147,15 +154,22 @@ impl Judge<'_> {
         let relation = recipients.relation(recipient.uuid, &message.sender);
         let judgement = relation.map_or(Judgement::Deliver, Judgement::of);
         let discard = judgement == Judgement::Discard;
-        let received = Received { message, side, recipients: vec![recipient.uuid], discard };
-        let received = Box::new(received);
+        let content: Bytes = content.to_stored().into();
+        let (recipients, size) = (vec![recipient.uuid], content.len() as u64);
+        let received = Box::new(Received { message, side, recipients, discard, size });
         Ok(match judgement {
             Judgement::Refuse => return Err(RejectionReason::Refused),
             // Nobody will read it.
             Judgement::Discard => Verdict::Message(received, Bytes::new()),
-            Judgement::Deliver => Verdict::Message(received, content.to_stored().into()),
-            Judgement::Ask => Verdict::Request(received, content.to_stored().into()),
+            Judgement::Deliver => Verdict::Message(received, content),
+            Judgement::Ask => Verdict::Request(received, content),
         })
+    }
+
+    /// When the sender's region accepted the event, as clients are shown it.
+    pub(super) fn accepted_at(&self, event: &Event) -> Timestamp {
+        let (back, ahead) = (self.now.minus_millis(SHOWN_MS.0), self.now.plus_millis(SHOWN_MS.1));
+        event.accepted_at.unwrap_or(self.now).clamp(back, ahead)
     }
 
     /// The content, in the form that this region would have taken from a client of its own.

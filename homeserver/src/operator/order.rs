@@ -3,17 +3,25 @@
 use posthouse_protocol::{
     id::{AccountId, DeviceNumber, HandleName, ServerName},
     problem::{Code, Rejection},
-    rest::Secret,
+    rest::{ReportReason, Secret},
     time::Timestamp,
 };
 use posthouse_storage::{
     accounts::{Account, AccountState, Device},
     invites::Invite,
+    reports::Report,
 };
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// Most accounts or invitations of one answer.
 pub const MAX_LIST: usize = 1_000;
+
+/// Most reports of one answer.
+pub const MAX_REPORTS: usize = 200;
+
+/// Longest note on a report, in bytes.
+pub const MAX_NOTE: usize = 2_000;
 
 /// Most uses of an invitation.
 pub const MAX_USES: u32 = 100_000;
@@ -59,6 +67,20 @@ pub enum Order {
         /// Those after this handle.
         after: Option<HandleName>,
     },
+    /// List reports about users that wait, the oldest first.
+    ReportList,
+    /// Show a report with its evidence.
+    ReportShow {
+        /// Its id.
+        id: Uuid,
+    },
+    /// Be done with a report.
+    ReportResolve {
+        /// Its id.
+        id: Uuid,
+        /// What was done about it.
+        note: Option<String>,
+    },
 }
 
 /// What came of it.
@@ -100,6 +122,52 @@ pub enum Answer {
         /// When.
         deleted_at: Timestamp,
     },
+    /// Reports that wait.
+    Reports {
+        /// The oldest first, without their evidence.
+        reports: Vec<ReportShown>,
+    },
+    /// A report.
+    Report {
+        /// The report.
+        report: ReportShown,
+        /// In the reporter's words.
+        comment: Option<String>,
+        /// Messages that the reporter shows, as its client sent them: JSON.
+        evidence: String,
+        /// What was noted when it was resolved.
+        note: Option<String>,
+    },
+}
+
+/// A report, in short.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportShown {
+    /// Its id.
+    pub id: Uuid,
+    /// Who reports.
+    pub reporter: AccountId,
+    /// Who is reported.
+    pub reported: AccountId,
+    /// What it is about.
+    pub reason: ReportReason,
+    /// When.
+    pub at: Timestamp,
+    /// When the operator was done with it.
+    pub resolved_at: Option<Timestamp>,
+}
+
+impl ReportShown {
+    pub(super) fn of(report: &Report, server: &ServerName) -> Self {
+        Self {
+            id: report.id,
+            reporter: AccountId { uuid: report.reporter, server: server.clone() },
+            reported: report.reported.clone(),
+            reason: report.reason,
+            at: report.at,
+            resolved_at: report.resolved_at,
+        }
+    }
 }
 
 /// An invitation.

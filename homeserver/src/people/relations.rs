@@ -148,14 +148,11 @@ impl Relations {
                 *place = read.next();
             }
         }
-        found
-            .into_iter()
-            .collect::<Option<_>>()
-            .ok_or(StoreError::Corrupt {
-                table: "relations",
-                column: "account",
-                fact: "the store gave fewer answers than it was asked for".into(),
-            })
+        found.into_iter().collect::<Option<_>>().ok_or(StoreError::Corrupt {
+            table: "relations",
+            column: "account",
+            fact: "the store gave fewer answers than it was asked for".into(),
+        })
     }
 
     /// What `account`, of this region, thinks of `other`.
@@ -203,11 +200,7 @@ impl Relations {
     ///
     /// # Errors
     /// As the store.
-    pub async fn ask(
-        &self,
-        from: &[(Uuid, AccountId)],
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
+    pub async fn ask(&self, from: &[(Uuid, AccountId)], now: Timestamp) -> Result<(), StoreError> {
         for (account, from) in self.store.request(from, now, limits::MAX_REQUESTS).await? {
             self.cache().forget(account);
             self.hint(account, Changed::Requests, Some(&from), None);

@@ -176,8 +176,8 @@ impl PeoplePort for PeopleService {
         let PutProfile { replaces, name, about, avatar } = profile;
         // Versions are stored as signed numbers; none comes near that.
         let version = replaces.checked_add(1).filter(|version| i64::try_from(*version).is_ok());
-        let version = version
-            .ok_or_else(|| Rejection::new(Code::BadRequest, "`replaces` is no version"))?;
+        let version =
+            version.ok_or_else(|| Rejection::new(Code::BadRequest, "`replaces` is no version"))?;
         let stored = Stored {
             version,
             name: name.as_ref().map(|text| text.as_str().to_owned()),
@@ -244,11 +244,7 @@ fn page<T>(
     Ok((found, next))
 }
 
-fn added(
-    added: Result<Added, StoreError>,
-    what: &str,
-    most: usize,
-) -> Result<(), Rejection> {
+fn added(added: Result<Added, StoreError>, what: &str, most: usize) -> Result<(), Rejection> {
     match added.map_err(|err| store_failed(&err))? {
         Added::Done => Ok(()),
         Added::TooMany => {

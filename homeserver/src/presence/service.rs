@@ -213,11 +213,7 @@ impl PresenceService {
         Ok(accounts)
     }
 
-    async fn frame(
-        &self,
-        account: Uuid,
-        precision: LastSeen,
-    ) -> Result<PresenceFrame, Rejection> {
+    async fn frame(&self, account: Uuid, precision: LastSeen) -> Result<PresenceFrame, Rejection> {
         let now = self.clock.now();
         let attendance = self.connections.attendance(account);
         let mut last_seen = self.watchers.last_seen(account);

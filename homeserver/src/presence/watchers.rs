@@ -95,10 +95,11 @@ impl Watchers {
         for (account, precision) in accounts {
             watched.insert(*account);
             let told = self.connections.attendance(*account);
-            let target = state
-                .targets
-                .entry(*account)
-                .or_insert_with(|| Target { watchers: HashMap::new(), told, precision: *precision });
+            let target = state.targets.entry(*account).or_insert_with(|| Target {
+                watchers: HashMap::new(),
+                told,
+                precision: *precision,
+            });
             target.precision = *precision;
             let watcher = Watcher { mailbox: Arc::clone(mailbox), account: watcher.clone() };
             target.watchers.insert(key, watcher);

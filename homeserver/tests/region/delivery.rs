@@ -253,7 +253,12 @@ async fn policy_bounds_what_is_sent() {
 
 #[tokio::test]
 async fn a_region_may_insist_on_encryption_and_on_moderation() {
-    let policy = Policy { allow_unencrypted: false, messages_per_second: 1, message_burst: 3 };
+    let policy = Policy {
+        allow_unencrypted: false,
+        messages_per_second: 1,
+        message_burst: 3,
+        new_people_per_day: 100,
+    };
     let registration = posthouse_homeserver::accounts::Registration::Open;
     let home = Home::start_with(Settings { registration, policy }).await;
     let (mut ada, mut ben) = pair(&home).await;
@@ -274,7 +279,12 @@ async fn a_region_may_insist_on_encryption_and_on_moderation() {
 
 #[tokio::test]
 async fn a_clock_that_is_put_back_refuses_nobody() {
-    let policy = Policy { allow_unencrypted: true, messages_per_second: 10, message_burst: 3 };
+    let policy = Policy {
+        allow_unencrypted: true,
+        messages_per_second: 10,
+        message_burst: 3,
+        new_people_per_day: 100,
+    };
     let registration = posthouse_homeserver::accounts::Registration::Open;
     let home = Home::start_with(Settings { registration, policy }).await;
     let hour = 3_600_000;
@@ -349,4 +359,50 @@ async fn ephemeral_messages_reach_acquaintances_who_are_there_and_nobody_else() 
     ada.settle().await;
     let backlog = ben.catch_up(&home).await;
     assert_eq!(backlog.iter().map(text).collect::<Vec<_>>(), ["hello"], "nothing is stored");
+}
+
+#[tokio::test]
+async fn a_full_inbox_is_an_explicit_refusal() {
+    use posthouse_protocol::{frame::Class, id::ConversationId, limits, time::Timestamp};
+    use posthouse_storage::{
+        bodies::BodyId,
+        ledger::{Accept, Ledger as _, Outcome},
+    };
+
+    let home = Home::start().await;
+    let mut ada = Device::register(&home, "ada").await;
+    let ben = Device::register(&home, "ben").await;
+    ada.catch_up(&home).await;
+    ada.write(ben.account(), "there is room").await;
+    let (from, to) = (ada.account().clone(), ben.account().clone());
+    let now = Timestamp(1_700_000_000_000);
+    let large = Accept {
+        conversation: ConversationId::direct(&from, &to),
+        device: ada.tokens.device_id,
+        device_number: ada.tokens.device,
+        id: new_id(),
+        side: 1,
+        prev: None,
+        after: None,
+        recipients: vec![to.uuid],
+        destinations: Vec::new(),
+        to: to.to_string(),
+        class: Class::Message,
+        collapse: None,
+        expires: None,
+        epoch: None,
+        device_list_version: None,
+        client_timestamp: now,
+        now,
+        body: BodyId::new(now, [1; 10]),
+        discard: false,
+        size: limits::MAX_INBOX_BYTES - 100,
+        sender: from,
+    };
+    let outcomes = home.store().commit(&[large], &[]).await.unwrap();
+    assert!(matches!(outcomes[0], Outcome::Accepted(_)));
+    let refusal = ada.submit(submission(&to, "too much")).await.unwrap_err();
+    assert_eq!(refusal.code, "queue_full");
+    let other = Device::register(&home, "cem").await;
+    ada.write(other.account(), "others are not held back").await;
 }

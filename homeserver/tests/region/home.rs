@@ -19,6 +19,7 @@ use posthouse_homeserver::{
     clock::SystemClock,
     delivery::{CommitConfig, accept::Policy},
     operator::Operator,
+    people::PeopleStores,
     random::Random,
     region::{Region, RegionConfig, Stores, Surroundings},
     regions::Alone,
@@ -96,6 +97,7 @@ impl Home {
             allow_unencrypted: true,
             messages_per_second: 100_000,
             message_burst: 100_000,
+            new_people_per_day: 100_000,
         };
         Self::start_with(Settings { registration: Registration::Open, policy }).await
     }
@@ -115,9 +117,17 @@ impl Home {
         let stores = Stores {
             accounts: Arc::<SqlStore>::clone(&shared),
             sessions: Arc::<SqlStore>::clone(&shared),
+            keys: Arc::<SqlStore>::clone(&shared),
+            links: Arc::<SqlStore>::clone(&shared),
             invites: Arc::<SqlStore>::clone(&shared),
             factors: Arc::<SqlStore>::clone(&shared),
             erasure: Arc::<SqlStore>::clone(&shared),
+            people: PeopleStores {
+                people: Arc::<SqlStore>::clone(&shared),
+                profiles: Arc::<SqlStore>::clone(&shared),
+                reports: Arc::<SqlStore>::clone(&shared),
+            },
+            lists: Arc::<SqlStore>::clone(&shared),
             messages: store.message_store(),
             receptions: Arc::<SqlStore>::clone(&shared),
             wakes: shared,
@@ -145,7 +155,11 @@ impl Home {
             accounts: region.accounts(),
             security: region.security(),
             messaging: region.messaging(),
+            people: region.people(),
             presence: region.presence(),
+            devices: region.devices(),
+            keys: region.keys(),
+            links: region.links(),
             health: Arc::new(AlwaysReady),
         };
         let mut edge_config = posthouse_client_api::Config::new(server);
@@ -170,6 +184,14 @@ impl Home {
 
     pub(crate) fn store(&self) -> &SqlStore {
         &self.running.as_ref().unwrap().store
+    }
+
+    pub(crate) fn region(&self) -> &Region {
+        &self.running.as_ref().unwrap().region
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.running.as_ref().unwrap().address
     }
 
     /// What protects accounts, as device linking sees it.

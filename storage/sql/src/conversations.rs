@@ -40,7 +40,7 @@ statements! {
         WHERE account = ? AND conversation = ?",
     );
     IN_CONVERSATION = Statement::new(
-        "SELECT i.arrival, i.message FROM inbox i CROSS JOIN messages m
+        "SELECT i.arrival, i.message, i.size FROM inbox i CROSS JOIN messages m
         WHERE i.account = ? AND m.ref = i.message AND m.conversation = ?
         ORDER BY i.arrival LIMIT 0 + ?",
     );
@@ -54,7 +54,7 @@ statements! {
     BY_REF = Statement::rows(
         "i",
         "WITH v(ref) AS ({rows})
-        SELECT i.arrival, i.message FROM inbox i
+        SELECT i.arrival, i.message, i.size FROM inbox i
         WHERE i.message IN (SELECT ref FROM v) AND i.account = ?",
     );
     DELETE = Statement::rows(
@@ -212,15 +212,21 @@ async fn remove(mut tx: Tx<'_>, account: Uuid, found: &[Row]) -> Result<usize, F
         return Ok(0);
     }
     let (mut arrivals, mut released) = (Vec::new(), Vec::new());
+    let mut bytes = 0_u64;
     for row in found {
         let mut fields = row.fields("inbox");
         arrivals.push((account, fields.number("arrival")?));
         // An inbox points to a message at most once.
         released.push((fields.integer("message")?, 1));
+        bytes = bytes.saturating_add(fields.number("size")?);
     }
     let mut script = tx.script();
     script.rows(&DELETE, &arrivals, |args, (account, arrival)| {
         args.uuid(*account).number(*arrival);
+    });
+    let unloaded = [(account, found.len() as u64, bytes)];
+    script.rows(&retention::UNLOAD, &unloaded, |args, (account, n, bytes)| {
+        args.uuid(*account).number(*n).number(*bytes);
     });
     script.rows(&retention::RELEASE, &released, |args, (message, n)| {
         args.integer(*message).integer(*n);

@@ -138,10 +138,8 @@ pub async fn a_conversation_is_deleted_for_one_side<S: Subject>(subject: &S) {
 pub async fn messages_are_deleted_from_one_inbox<S: Subject>(subject: &S) {
     let world = World::new(subject).await;
     let (alice, bob) = (world.person("alice").await, world.person("bob").await);
-    let one = Accept {
-        recipients: vec![alice.uuid(), bob.uuid()],
-        ..world.message(&bob, &alice, START)
-    };
+    let one =
+        Accept { recipients: vec![alice.uuid(), bob.uuid()], ..world.message(&bob, &alice, START) };
     let other = world.message(&bob, &alice, START);
     world.accept(&one).await;
     world.accept(&other).await;

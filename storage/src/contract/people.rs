@@ -168,10 +168,10 @@ pub async fn who_has_written_knows_the_other<S: Subject>(subject: &S) {
     assert!(before.iter().all(|relation| !relation.has_spoken));
     world.accept(&world.message(&alice, &bob, START)).await;
     let after = store.relations(&both).await.unwrap();
-    assert_eq!(after.iter().map(|one| one.stance).collect::<Vec<_>>(), [
-        Stance::Known,
-        Stance::Stranger
-    ]);
+    assert_eq!(
+        after.iter().map(|one| one.stance).collect::<Vec<_>>(),
+        [Stance::Known, Stance::Stranger]
+    );
     assert!(after.iter().all(|relation| relation.has_spoken));
     let discarded = crate::ledger::Accept { discard: true, ..world.message(&bob, &alice, START) };
     world.accept(&discarded).await;

@@ -1,17 +1,15 @@
 //! What comes from other regions.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 use posthouse_protocol::{
     cursor::Cursor,
     federation::{
         receipt::RejectionReason,
         record::{Void, VoidReason},
-        stream::Lane,
     },
     frame::Class,
     id::{AccountId, ConversationId, DeviceNumber, MessageId},
-    limits::{ID_MEMORY_MS, RETENTION_MS},
     status::Reached,
     time::{Stamp, Timestamp},
 };
@@ -19,19 +17,19 @@ use uuid::Uuid;
 
 use super::{
     Store, Subject,
-    abroad::{Envelope, Region, received, rejected},
-    concurrency::{close, worlds},
+    abroad::{Envelope, Region, received, rejected, reported},
     world::{Person, START, World, message, server},
 };
 use crate::bodies::Bodies;
+use crate::keys::Keys;
 use crate::ledger::Ledger;
 use crate::reception::Receptions;
 use crate::{
     inbox::{EntryKind, StoredMessage},
-    ledger::{Accept, Arrival, Outcome, Refusal},
+    ledger::{Accept, Arrival, Destination, Outcome, Refusal},
     receipts::{Watermark, WatermarkRise},
-    reception::{InboundStream, MAX_VOIDS, Received, Rejected, Taken},
-    retention::{Cutoffs, Trimmed},
+    reception::{InboundStream, Received, Rejected, Taken},
+    retention::Cutoffs,
 };
 
 fn collapsing(key: &str, one: Received) -> Received {
@@ -40,7 +38,12 @@ fn collapsing(key: &str, one: Received) -> Received {
 }
 
 /// A reader abroad has got this far with what this region sent.
-fn rise(reader: &AccountId, told: &Person, through: u64, except: &[u64]) -> WatermarkRise {
+pub(super) fn rise(
+    reader: &AccountId,
+    told: &Person,
+    through: u64,
+    except: &[u64],
+) -> WatermarkRise {
     let watermark = Watermark {
         conversation: ConversationId::direct(reader, &told.account),
         reader: reader.clone(),
@@ -54,11 +57,13 @@ fn rise(reader: &AccountId, told: &Person, through: u64, except: &[u64]) -> Wate
 }
 
 /// A message of this region for somebody abroad.
-fn to_abroad<S: Store>(world: &World<S>, from: &Person, to: &AccountId) -> Accept {
+pub(super) fn to_abroad<S: Store>(world: &World<S>, from: &Person, to: &AccountId) -> Accept {
     let low = from.account.to_string() < to.to_string();
     Accept {
         conversation: ConversationId::direct(&from.account, to),
         side: if low { 1 } else { 2 },
+        destinations: vec![Destination { server: to.server.clone(), recipients: vec![to.uuid] }],
+        to: to.to_string(),
         ..world.message_abroad(from, &to.server, START)
     }
 }
@@ -124,7 +129,7 @@ pub async fn a_moved_stream_writes_nothing<S: Subject>(subject: &S) {
     let refused = received(&world, &us.account(1), &alice, 2);
     let envelope = Envelope {
         messages: vec![one.clone()],
-        watermarks: vec![rise(&us.account(1), &alice, 1, &[])],
+        watermarks: vec![reported(&world, rise(&us.account(1), &alice, 1, &[]))],
         rejected: vec![rejected(&refused, RejectionReason::Refused)],
         voids: vec![Void { from: 1, to: 2, reason: VoidReason::NotKept }],
     };
@@ -165,7 +170,8 @@ pub async fn a_repeated_event_has_no_effect<S: Subject>(subject: &S) {
     let next = us.reopened(START);
     let again = Envelope::of([first.clone(), other.clone()]);
     let taken = us.offer_at(&world, &again, (&next, START)).await;
-    assert_eq!(taken, Taken::Done { arrivals: vec![vec![], vec![]], risen: vec![] });
+    let (arrivals, risen, rejected) = (vec![vec![], vec![]], vec![], vec![]);
+    assert_eq!(taken, Taken::Done { arrivals, risen, rejected });
     assert_eq!(world.store.inbound(&us.name).await.unwrap(), next);
     assert_eq!(world.inbox_ids(&alice).await, [first.message.id]);
     assert_eq!(world.inbox(&bob).await, []);
@@ -250,6 +256,51 @@ pub async fn a_rejected_event_stays_rejected<S: Subject>(subject: &S) {
     subject.close(world.store).await;
 }
 
+/// Under the same lock, so that nobody has to ask: what stands rejected of an envelope, whichever
+/// envelope rejected it; a watermark too.
+pub async fn a_reception_tells_what_stands_rejected<S: Subject>(subject: &S) {
+    let world = World::new(subject).await;
+    let alice = world.person("alice").await;
+    let mut us = Region::new("us.example");
+    let told = async |us: &mut Region, envelope: &Envelope| {
+        let next = us.next();
+        let taken = us.offer_at(&world, envelope, (&next, START)).await;
+        let Taken::Done { arrivals, risen, mut rejected } = taken else { panic!("{taken:?}") };
+        us.stream = next;
+        rejected.sort_unstable_by_key(|one| (one.id, one.sender));
+        (arrivals.iter().map(Vec::len).sum::<usize>(), risen.len(), rejected)
+    };
+    let reader = us.account(1);
+    world.accept(&to_abroad(&world, &alice, &reader)).await;
+    let (one, good) = (received(&world, &reader, &alice, 1), received(&world, &reader, &alice, 2));
+    let mark = reported(&world, rise(&reader, &alice, 1, &[]));
+    let no = |id, sender| Rejected { sender, id, reason: RejectionReason::UnknownRecipient };
+    let mut first = vec![
+        no(one.message.id.0, Some(reader.uuid)),
+        no(mark.id, Some(reader.uuid)),
+        no(world.id(), None),
+    ];
+    let refused = Envelope { rejected: first.clone(), ..Envelope::default() };
+    first.sort_unstable_by_key(|one| (one.id, one.sender));
+    assert_eq!(told(&mut us, &refused).await, (0, 0, first.clone()));
+    // By now all of them could be taken, or would be rejected for another reason.
+    let later = first.iter().filter(|one| one.sender.is_none());
+    let later = later.map(|one| Rejected { reason: RejectionReason::Expired, ..*one });
+    let again = Envelope {
+        messages: vec![one.clone(), good.clone()],
+        watermarks: vec![mark],
+        rejected: later.collect(),
+        voids: vec![],
+    };
+    assert_eq!(told(&mut us, &again).await, (1, 0, first));
+    assert_eq!(world.inbox_ids(&alice).await, [good.message.id]);
+    // What was taken is never told as rejected.
+    let late = rejected(&good, RejectionReason::Expired);
+    let late = Envelope { rejected: vec![late], ..Envelope::default() };
+    assert_eq!(told(&mut us, &late).await, (0, 0, vec![]));
+    subject.close(world.store).await;
+}
+
 /// Nobody is told both.
 pub async fn a_taken_event_is_not_rejected_later<S: Subject>(subject: &S) {
     let world = World::new(subject).await;
@@ -281,12 +332,15 @@ pub async fn watermarks_rise_over_numbers_that_were_given<S: Subject>(subject: &
     for _ in 0..5 {
         world.accept(&to_abroad(&world, &alice, &reader)).await;
     }
-    let envelope = |watermarks| Envelope { watermarks, ..Envelope::default() };
+    let envelope =
+        |rise| Envelope { watermarks: vec![reported(&world, rise)], ..Envelope::default() };
     // A message in the same envelope comes first in the inbox.
     let hello = received(&world, &reader, &alice, 1);
     let both = Envelope {
         messages: vec![hello.clone()],
-        watermarks: vec![rise(&reader, &alice, 2, &[1]), rise(&reader, &alice, 3, &[])],
+        watermarks: [rise(&reader, &alice, 2, &[1]), rise(&reader, &alice, 3, &[])]
+            .map(|rise| reported(&world, rise))
+            .to_vec(),
         ..Envelope::default()
     };
     let (arrivals, risen) = us.take(&world, &both).await;
@@ -303,18 +357,18 @@ pub async fn watermarks_rise_over_numbers_that_were_given<S: Subject>(subject: &
     let EntryKind::Status(status) = &inbox[1].kind else { panic!("{:?}", inbox[1]) };
     assert_eq!((status.through, &status.except[..]), (3, &[1][..]));
     // What is known already, and what nobody sent.
-    let (_, risen) = us.take(&world, &envelope(vec![rise(&reader, &alice, 2, &[])])).await;
+    let (_, risen) = us.take(&world, &envelope(rise(&reader, &alice, 2, &[]))).await;
     assert_eq!(risen, []);
-    let (_, risen) = us.take(&world, &envelope(vec![rise(&us.account(2), &alice, 9, &[])])).await;
+    let (_, risen) = us.take(&world, &envelope(rise(&us.account(2), &alice, 9, &[]))).await;
     assert_eq!(risen, [], "a conversation in which nothing was sent");
-    let (_, risen) = us.take(&world, &envelope(vec![rise(&reader, &alice, 99, &[5, 7])])).await;
+    let (_, risen) = us.take(&world, &envelope(rise(&reader, &alice, 99, &[5, 7]))).await;
     let now = &risen[0].watermark;
     assert_eq!((now.through, &now.except[..]), (5, &[1, 5][..]), "number 5 was passed over");
     // What was recorded otherwise counts here, and the other way round.
     world.accept(&to_abroad(&world, &alice, &reader)).await;
     let recorded = rise(&reader, &alice, 6, &[]);
     assert_eq!(world.store.record(&[], core::slice::from_ref(&recorded)).await.unwrap().len(), 1);
-    let (_, risen) = us.take(&world, &envelope(vec![recorded])).await;
+    let (_, risen) = us.take(&world, &envelope(recorded)).await;
     assert_eq!(risen, []);
     assert_eq!(world.inbox(&alice).await.len(), 2, "one entry tells the newest");
     subject.close(world.store).await;
@@ -350,6 +404,30 @@ pub async fn a_newer_received_entry_replaces_the_one_that_waits<S: Subject>(subj
     let mut trimmed = world.store.trim(&Cutoffs::at(START), 100).await.unwrap();
     trimmed.unreferenced.sort_unstable();
     assert_eq!(trimmed.unreferenced, gone);
+    subject.close(world.store).await;
+}
+
+/// Also if the second message comes from there.
+pub async fn messages_both_ways_make_acquaintances<S: Subject>(subject: &S) {
+    let world = World::new(subject).await;
+    let (alice, bob) = (world.person("alice").await, world.person("bob").await);
+    let mut us = Region::new("us.example");
+    let (friend, other) = (us.account(1), us.account(2));
+    let known = async |abroad: &AccountId| {
+        world.store.acquaintances(abroad, Uuid::nil(), 10).await.unwrap()
+    };
+    us.take(&world, &Envelope::of([received(&world, &friend, &alice, 1)])).await;
+    world.accept(&to_abroad(&world, &bob, &friend)).await;
+    assert!(known(&friend).await.is_empty(), "one way each");
+    world.accept(&to_abroad(&world, &alice, &friend)).await;
+    assert_eq!(known(&friend).await, [alice.uuid()]);
+    us.take(&world, &Envelope::of([received(&world, &friend, &bob, 2)])).await;
+    let mut both = [alice.uuid(), bob.uuid()];
+    both.sort_unstable();
+    assert_eq!(known(&friend).await, both);
+    assert!(known(&other).await.is_empty());
+    let twin = AccountId { server: server(), ..friend };
+    assert!(known(&twin).await.is_empty(), "somebody here");
     subject.close(world.store).await;
 }
 
@@ -421,204 +499,4 @@ pub async fn a_thousand_messages_come_in_one_envelope<S: Subject>(subject: &S) {
     let events: Vec<(Option<Uuid>, Uuid)> = refused.iter().map(|one| (None, one.id)).collect();
     assert_eq!(world.store.rejections(&us.name, &events).await.unwrap().len(), 300);
     subject.close(world.store).await;
-}
-
-/// Two envelopes that were decided on the same state: one is decided again. Also the first two of an
-/// origin, of which there is nothing to be locked.
-pub async fn of_two_receptions_at_once_one_is_moved<S: Subject>(subject: &S) {
-    let (one, two) = worlds(subject).await;
-    let alice = one.person("alice").await;
-    let mut taken = Vec::new();
-    for n in 0..10 {
-        let mut region = Region::new(&format!("us{n}.example"));
-        for number in 1..=3 {
-            let sender = region.account(1);
-            let left = Envelope::of([received(&one, &sender, &alice, number)]);
-            let right = Envelope::of([received(&two, &sender, &alice, number)]);
-            let told = tokio::join!(region.offer(&one, &left), region.offer(&two, &right));
-            let first = match told {
-                (Taken::Done { .. }, Taken::Moved) => &left,
-                (Taken::Moved, Taken::Done { .. }) => &right,
-                other => panic!("{other:?}"),
-            };
-            taken.push(first.messages[0].message.id);
-            region.stream = region.next();
-            assert_eq!(one.store.inbound(&region.name).await.unwrap(), region.stream);
-        }
-    }
-    assert_eq!(one.inbox_ids(&alice).await, taken);
-    close(subject, one, two).await;
-}
-
-/// Receptions, commits and receipts fill the same inboxes at once: arrivals are dense, each is told
-/// once, and pages hold them in order.
-pub async fn receptions_and_commits_share_inboxes<S: Subject>(subject: &S) {
-    let (one, two) = worlds(subject).await;
-    let mut people = Vec::new();
-    for n in 0..4 {
-        people.push(one.person(&format!("p{n}")).await);
-    }
-    let (left, right) = tokio::join!(commits(&one, &people), receptions(&two, &people));
-    let mut told: HashMap<Uuid, Vec<u64>> = HashMap::new();
-    for arrival in left.iter().chain(&right) {
-        assert_eq!(arrival.cursor.0, arrival.previous.0 + 1);
-        told.entry(arrival.account).or_default().push(arrival.cursor.0);
-    }
-    for person in &people {
-        let mut cursors = told.remove(&person.uuid()).unwrap();
-        cursors.sort_unstable();
-        assert_eq!(cursors, (1..=cursors.len() as u64).collect::<Vec<_>>());
-        let page = one.store.page(person.uuid(), Cursor::START, 10_000).await.unwrap();
-        assert_eq!(page.head.0, cursors.len() as u64);
-        assert!(page.entries.is_sorted_by(|a, b| a.cursor < b.cursor));
-    }
-    close(subject, one, two).await;
-}
-
-/// Rounds of each of the two.
-const ROUNDS: usize = 40;
-
-async fn commits<S: Store>(world: &World<S>, people: &[Person]) -> Vec<Arrival> {
-    let us = Region::new("us.example");
-    let mut told = Vec::new();
-    for round in 0..ROUNDS {
-        let mut recipients: Vec<_> = people.iter().map(Person::uuid).collect();
-        recipients.rotate_left(round % people.len());
-        let (from, to) = (&people[round % people.len()], &people[(round * 3 + 1) % people.len()]);
-        let own = Accept { recipients, ..world.message(from, to, START) };
-        let batch = [own, to_abroad(world, from, &us.account(1))];
-        for outcome in world.store.commit(&batch, &[]).await.unwrap() {
-            let Outcome::Accepted(accepted) = outcome else { panic!("{outcome:?}") };
-            told.extend(accepted.arrivals);
-        }
-        let through = round as u64 / 4 + 1;
-        let tell = people.iter().rev().map(Person::uuid).collect();
-        let read = WatermarkRise { tell, ..rise(&us.account(1), from, through, &[]) };
-        for risen in world.store.record(&[], &[read]).await.unwrap() {
-            told.extend(risen.arrivals);
-        }
-    }
-    told
-}
-
-async fn receptions<S: Store>(world: &World<S>, people: &[Person]) -> Vec<Arrival> {
-    let mut us = Region::new("us.example");
-    let (friend, mut told) = (us.account(1), Vec::new());
-    for round in 0..ROUNDS {
-        let mut messages = Vec::new();
-        for n in 0..=round % 3 {
-            let to = &people[(round * 5 + n) % people.len()];
-            let mut one = received(world, &friend, to, (round * 3 + n) as u64 + 1);
-            one.recipients = people.iter().rev().map(Person::uuid).collect();
-            one.recipients.rotate_left(round % people.len());
-            messages.push(one);
-        }
-        let watermarks = people.iter().map(|told| rise(&friend, told, round as u64, &[])).collect();
-        let envelope = Envelope { messages, watermarks, ..Envelope::default() };
-        let (arrivals, risen) = us.take(world, &envelope).await;
-        told.extend(arrivals.into_iter().flatten());
-        told.extend(risen.into_iter().flat_map(|one| one.arrivals));
-    }
-    told
-}
-
-/// The newest first; older ones than so many are gone.
-pub async fn voids_are_listed<S: Subject>(subject: &S) {
-    let world = World::new(subject).await;
-    let (mut us, mut ap) = (Region::new("us.example"), Region::new("ap.example"));
-    assert_eq!(world.store.voids(&us.name, 9).await.unwrap(), []);
-    let void = |from, reason| Void { from, to: from + 2, reason };
-    let reasons = [VoidReason::NotKept, VoidReason::Refused, VoidReason::Other(77)];
-    for (n, reason) in reasons.into_iter().enumerate() {
-        let voids = vec![void(n as u64 * 10 + 1, reason), void(n as u64 * 10 + 4, reason)];
-        us.take_at(&world, &Envelope { voids, ..Envelope::default() }, Timestamp(n as u64)).await;
-    }
-    let listed = world.store.voids(&us.name, 9).await.unwrap();
-    let of = |from, reason, at| (Lane::Messages, void(from, reason), Timestamp(at));
-    let want = [
-        of(24, reasons[2], 2),
-        of(21, reasons[2], 2),
-        of(14, reasons[1], 1),
-        of(11, reasons[1], 1),
-        of(4, reasons[0], 0),
-        of(1, reasons[0], 0),
-    ];
-    assert_eq!(listed, want);
-    assert_eq!(world.store.voids(&us.name, 2).await.unwrap(), want[..2]);
-    let many = MAX_VOIDS as u64 + 1_500;
-    for start in (1..=many).step_by(1_000) {
-        let end = (start + 1_000).min(many + 1);
-        let voids = (start..end).map(|n| Void { from: n, to: n, reason: VoidReason::NotKept });
-        ap.take(&world, &Envelope { voids: voids.collect(), ..Envelope::default() }).await;
-    }
-    let listed = world.store.voids(&ap.name, 20_000).await.unwrap();
-    assert_eq!(listed.len(), MAX_VOIDS);
-    assert_eq!((listed[0].1.from, listed[MAX_VOIDS - 1].1.from), (many, 1_501));
-    assert_eq!(world.store.voids(&us.name, 9).await.unwrap().len(), 6, "of each origin");
-    subject.close(world.store).await;
-}
-
-/// What other regions sent goes with ids, by the clock of this region: theirs neither keeps anything
-/// nor takes it away.
-pub async fn verdicts_are_forgotten_with_ids<S: Subject>(subject: &S) {
-    let world = World::new(subject).await;
-    let (alice, bob) = (world.person("alice").await, world.person("bob").await);
-    let mut us = Region::new("us.example");
-    let dated = |accepted_at| {
-        let one = received(&world, &us.account(1), &alice, 1);
-        Received { message: StoredMessage { accepted_at, ..one.message }, ..one }
-    };
-    let (ahead, past) = (dated(Timestamp(u64::MAX >> 1)), dated(Timestamp(1)));
-    let refused: Vec<Rejected> = (0..5)
-        .map(|_| Rejected { sender: None, id: world.id(), reason: RejectionReason::Refused })
-        .collect();
-    let void = |from| Void { from, to: from, reason: VoidReason::NotKept };
-    let envelope = Envelope {
-        messages: vec![ahead.clone(), past.clone()],
-        rejected: refused.clone(),
-        voids: (1..=5).map(void).collect(),
-        ..Envelope::default()
-    };
-    us.take(&world, &envelope).await;
-    let own = world.message(&alice, &bob, START);
-    world.accept(&own).await;
-    let end = START.plus_millis(RETENTION_MS + ID_MEMORY_MS);
-    let young = Envelope {
-        rejected: vec![rejected(
-            &received(&world, &us.account(1), &bob, 9),
-            RejectionReason::Expired,
-        )],
-        voids: vec![void(6)],
-        ..Envelope::default()
-    };
-    us.take_at(&world, &young, end).await;
-    let events: Vec<(Option<Uuid>, Uuid)> = refused
-        .iter()
-        .map(|one| (one.sender, one.id))
-        .chain(young.rejected.iter().map(|one| (one.sender, one.id)))
-        .collect();
-    let left = async || {
-        let ids = [ahead.message.id, past.message.id, own.id];
-        let messages = world.store.messages(&ids).await.unwrap().len();
-        let rejections = world.store.rejections(&us.name, &events).await.unwrap().len();
-        (messages, rejections, world.store.voids(&us.name, 99).await.unwrap().len())
-    };
-    trim(&world, end).await;
-    assert_eq!(left().await, (3, 6, 6), "one ms too early");
-    trim(&world, end.plus_millis(1)).await;
-    assert_eq!(left().await, (0, 1, 1));
-    subject.close(world.store).await;
-}
-
-/// Trims in small rounds until nothing more goes.
-async fn trim<S: Store>(world: &World<S>, now: Timestamp) {
-    for _ in 0..100 {
-        if !world.store.trim(&Cutoffs::at(now), 2).await.unwrap().more {
-            // Ids of messages whose entries went in this pass go in the next one.
-            let all = world.store.trim(&Cutoffs::at(now), 100).await.unwrap();
-            assert_eq!(Trimmed { messages: 0, ..all }, Trimmed::default());
-            return;
-        }
-    }
-    panic!("trimming never ends");
 }

@@ -163,6 +163,7 @@ impl<S: Store> World<S> {
             client_timestamp: at,
             now: at,
             body: self.body(at),
+            size: 16,
         }
     }
 
@@ -209,6 +210,9 @@ impl<S: Store> World<S> {
 pub fn message(entry: &Entry) -> Option<&StoredMessage> {
     match &entry.kind {
         EntryKind::Message(message) => Some(message),
-        EntryKind::Status(_) | EntryKind::Failed(_) | EntryKind::Discarded(_) => None,
+        EntryKind::Status(_)
+        | EntryKind::Failed(_)
+        | EntryKind::Discarded(_)
+        | EntryKind::Keys(_) => None,
     }
 }

@@ -21,14 +21,14 @@ use posthouse_protocol::{
         StatusFrame, Submission,
     },
     id::{
-        AccountId, Address, ConversationId, DeviceId, DeviceNumber, HandleName, ServerName,
-        SessionId,
+        AccountId, Address, ConversationId, DeviceId, DeviceNumber, HandleName, MessageId,
+        ServerName, SessionId,
     },
     limits,
     problem::{Code, Rejection},
     rest::{
-        LogIn, Me, Refresh, Register, Secret, Sent, SessionInfo, SessionTokens, Sessions, SyncPage,
-        User as UserInfo,
+        Conversations, LogIn, Me, Refresh, Register, Secret, Sent, SessionInfo, SessionTokens,
+        Sessions, SyncPage, User as UserInfo,
     },
     status::Status,
     time::{Stamp, Timestamp},
@@ -353,6 +353,27 @@ impl Messaging for Home {
     async fn acknowledge(&self, _: &Caller, ack: Ack) -> Result<(), Rejection> {
         self.state().acks.push(ack);
         Ok(())
+    }
+
+    async fn conversations(
+        &self,
+        caller: &Caller,
+        before: Option<(Stamp, ConversationId)>,
+        limit: usize,
+    ) -> Result<Conversations, Rejection> {
+        super::people::conversations(caller, before, limit)
+    }
+
+    async fn delete_conversation(&self, _: &Caller, _: ConversationId) -> Result<(), Rejection> {
+        Err(Rejection::new(Code::NotFound, "no such conversation"))
+    }
+
+    async fn delete_messages(
+        &self,
+        _: &Caller,
+        messages: Vec<(AccountId, MessageId)>,
+    ) -> Result<u64, Rejection> {
+        Ok(messages.len() as u64)
     }
 }
 

@@ -4,6 +4,7 @@ use super::*;
 
 const ENVELOPES: &str = "/federation/v1/envelopes";
 const RESOLVE: &str = "/federation/v1/query/resolve";
+const PROFILE: &str = "/federation/v1/query/profile";
 const ECHO: &str = "/federation/v1/echo";
 
 #[tokio::test]
@@ -29,6 +30,13 @@ async fn every_route_answers_over_one_connection() {
         assert_eq!(ResolveAnswer::decode(&said.body).unwrap().account, account);
     }
 
+    for (account, version) in [(0xa11ce, 2), (7, 0)] {
+        let asked = bench.sign(bench.query(ProfileOf(Uuid::from_u128(account))));
+        let answer = ProfileAnswer::decode(&wire.post(PROFILE, &asked).await.body).unwrap();
+        assert_eq!(answer.version, version);
+        assert_eq!(answer.account.is_some(), answer.name.is_some());
+    }
+
     let nonce = Nonce([9; 16]);
     let said = wire.post(ECHO, &bench.sign(bench.query(nonce))).await;
     let answer = Signed::<EchoAnswer>::decode(&said.body).unwrap();
@@ -37,12 +45,19 @@ async fn every_route_answers_over_one_connection() {
     assert_eq!(answer.created, bench.south.clock.now());
 
     let counted: Vec<_> = bench.running.counters.requests().collect();
-    let expected =
-        [("echo", 1), ("envelopes", 1), ("keylog", 1), ("resolve", 2), ("server", 1), ("other", 0)];
+    let expected = [
+        ("echo", 1),
+        ("envelopes", 1),
+        ("keylog", 1),
+        ("profile", 2),
+        ("resolve", 2),
+        ("server", 1),
+        ("other", 0),
+    ];
     assert_eq!(counted, expected);
     assert_eq!(bench.running.counters.connections.load(Relaxed), 1);
     let heard = bench.south.heard.0.lock().unwrap().len();
-    assert_eq!(heard, 4, "the envelope, two handles, the echo");
+    assert_eq!(heard, 6, "the envelope, two handles, two profiles, the echo");
 }
 
 #[tokio::test]

@@ -138,11 +138,35 @@ fn every_fault_has_its_reason() {
     assert_eq!(rejection(&unknown), UnknownRecipient);
 }
 
+/// The origin's clock may be wrong by any amount.
+#[test]
+fn no_absurd_time_of_acceptance_is_shown() {
+    let shown = |accepted_at: Option<u64>| {
+        let record = changed(|event| event.accepted_at = accepted_at.map(Timestamp));
+        let Verdict::Message(received, _) = judge(&record) else { panic!("not taken") };
+        let message = received.message;
+        assert_eq!(message.client_timestamp, message.accepted_at, "the client gave none");
+        message.accepted_at.0
+    };
+    let (minute, day) = (60_000, 24 * 3_600_000);
+    let (back, ahead) = (NOW.0 - 37 * day, NOW.0 + 5 * minute);
+    assert_eq!(shown(None), NOW.0);
+    for just in [back, NOW.0 - 29 * day, NOW.0, ahead] {
+        assert_eq!(shown(Some(just)), just);
+    }
+    for early in [0, 1, back - 1] {
+        assert_eq!(shown(Some(early)), back);
+    }
+    for late in [ahead + 1, NOW.0 + 20 * day, u64::MAX] {
+        assert_eq!(shown(Some(late)), ahead);
+    }
+}
+
 #[test]
 fn a_region_that_takes_no_plain_contents_takes_none_from_others() {
     let (origin, own) = (name("north.test"), name("south.test"));
     let judge = Judge { origin: &origin, own: &own, allow_unencrypted: false, now: NOW };
-    let verdict = judge.judge(&message(), |_| true, BodyId([7; 16]));
+    let verdict = judge.judge(&message(), &recipients(None), BodyId([7; 16]));
     assert!(matches!(verdict, Verdict::Rejected(RejectionReason::Refused)), "{verdict:?}");
 }
 
@@ -182,8 +206,10 @@ proptest! {
         record.sender = Some(from.uuid);
         let (origin, own) = (name("north.test"), name("south.test"));
         let judge = Judge { origin: &origin, own: &own, allow_unencrypted: true, now: NOW };
-        match judge.judge(&record, |_| true, BodyId([7; 16])) {
-            Verdict::Message(received, _) => {
+        let existing = HashSet::from([to.uuid]);
+        let known = Recipients { existing, ..Recipients::default() };
+        match judge.judge(&record, &known, BodyId([7; 16])) {
+            Verdict::Message(received, _) | Verdict::Request(received, _) => {
                 prop_assert_eq!(received.message.conversation, right);
                 prop_assert_eq!(&received.message.sender, &from);
                 prop_assert_eq!(received.recipients, vec![to.uuid]);

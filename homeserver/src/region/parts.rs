@@ -1,0 +1,176 @@
+//! The services of a region, each made of what they share.
+
+use std::sync::{Arc, Mutex};
+
+use posthouse_crypto::sign::SigningKey;
+use posthouse_protocol::{problem::Rejection, time::Clock};
+use tokio::sync::Notify;
+
+use super::{RegionConfig, Stores};
+use crate::{
+    accounts::{AccountsService, Directory, Eraser, Guesses, Passwords, Tokens},
+    delivery::{Connections, MessagingService, Recent},
+    devices::{KeyBook, KeyLimits, KeysService, LinkService, Notices, SilentDevices},
+    federation::{Ephemerals, Reception, ReceptionParts},
+    people::{PeopleService, Relations},
+    presence::PresenceService,
+    random::Random,
+};
+
+/// Devices and keys, beside `accounts`.
+pub(super) fn keys_service(
+    stores: &Stores,
+    accounts: &Arc<AccountsService>,
+    notices: Arc<Notices>,
+) -> Arc<KeysService> {
+    let limits = Arc::new(KeyLimits::default());
+    let book = KeyBook {
+        store: Arc::clone(&stores.keys),
+        directory: Arc::clone(&accounts.directory),
+        notices: Arc::clone(&notices),
+        limits: Arc::clone(&limits),
+    };
+    Arc::new(KeysService {
+        book: Arc::new(book),
+        store: Arc::clone(&stores.keys),
+        accounts: Arc::clone(&stores.accounts),
+        sessions: Arc::clone(accounts),
+        notices,
+        limits,
+        clock: Arc::clone(&accounts.clock),
+    })
+}
+
+/// The search for silent devices, beside `accounts`.
+pub(super) fn silent_devices(
+    stores: &Stores,
+    accounts: &Arc<AccountsService>,
+) -> Arc<SilentDevices> {
+    Arc::new(SilentDevices {
+        accounts: Arc::clone(&stores.accounts),
+        keys: Arc::clone(&stores.keys),
+        links: Arc::clone(&stores.links),
+        service: Arc::clone(accounts),
+        clock: Arc::clone(&accounts.clock),
+    })
+}
+
+/// Links, beside `accounts`.
+pub(super) fn link_service(stores: &Stores, accounts: &Arc<AccountsService>) -> Arc<LinkService> {
+    Arc::new(LinkService {
+        store: Arc::clone(&stores.links),
+        accounts: Arc::clone(accounts),
+        random: Arc::clone(&accounts.random),
+        clock: Arc::clone(&accounts.clock),
+    })
+}
+
+/// What takes events of other regions.
+pub(super) fn reception(
+    config: &RegionConfig,
+    stores: &Stores,
+    messaging: &Arc<MessagingService>,
+) -> Arc<Reception> {
+    Arc::new(Reception::new(ReceptionParts {
+        receptions: Arc::clone(&stores.receptions),
+        messages: stores.messages.clone(),
+        directory: Arc::clone(&messaging.directory),
+        relations: Arc::clone(&messaging.relations),
+        connections: Arc::clone(&messaging.connections),
+        random: Arc::clone(&messaging.random),
+        allow_unencrypted: config.policy.allow_unencrypted,
+    }))
+}
+
+/// What takes ephemerals of other regions.
+pub(super) fn ephemerals(
+    config: &RegionConfig,
+    presence: &Arc<PresenceService>,
+    recent: Arc<Recent>,
+    clock: Arc<dyn Clock>,
+) -> Arc<Ephemerals> {
+    Arc::new(Ephemerals {
+        own: config.server.clone(),
+        allow_unencrypted: config.policy.allow_unencrypted,
+        acquaintance: Arc::clone(&presence.acquaintance),
+        connections: Arc::clone(&presence.connections),
+        recent,
+        presence: Arc::clone(presence),
+        clock,
+    })
+}
+
+/// Accounts, and what erases them.
+pub(super) fn accounts(
+    config: &RegionConfig,
+    stores: &Stores,
+    key: &SigningKey,
+    (directory, notices): (&Arc<Directory>, Arc<Notices>),
+    (connections, clock, random): (Arc<Connections>, Arc<dyn Clock>, Arc<Random>),
+) -> Result<(Arc<AccountsService>, Eraser), Rejection> {
+    let tokens = Tokens::new(config.server.clone(), key).map_err(|err| {
+        Rejection::new(posthouse_protocol::problem::Code::Internal, err.to_string())
+    })?;
+    let begun = Arc::new(Notify::new());
+    let eraser = Eraser {
+        server: config.server.clone(),
+        erasure: Arc::clone(&stores.erasure),
+        messages: stores.messages.clone(),
+        clock: Arc::clone(&clock),
+        begun: Arc::clone(&begun),
+    };
+    let accounts = Arc::new(AccountsService {
+        registration: config.registration,
+        accounts: Arc::clone(&stores.accounts),
+        sessions: Arc::clone(&stores.sessions),
+        factors: Arc::clone(&stores.factors),
+        erasure: Arc::clone(&stores.erasure),
+        begun,
+        guesses: Guesses::new(),
+        wakes: Arc::clone(&stores.wakes),
+        directory: Arc::clone(directory),
+        notices,
+        passwords: Passwords::new(config.password_workers, random.bytes()),
+        tokens,
+        connections,
+        clock,
+        random,
+    });
+    Ok((accounts, eraser))
+}
+
+/// What accounts think of others.
+pub(super) fn relations(stores: &Stores, connections: &Arc<Connections>) -> Arc<Relations> {
+    let (people, wakes) = (Arc::clone(&stores.people.people), Arc::clone(&stores.wakes));
+    Arc::new(Relations::new(people, wakes, Arc::clone(connections)))
+}
+
+/// Presence and typing, beside `messaging`.
+pub(super) fn presence(messaging: &Arc<MessagingService>) -> Arc<PresenceService> {
+    Arc::new(PresenceService {
+        connections: Arc::clone(&messaging.connections),
+        watchers: Arc::clone(&messaging.watchers),
+        acquaintance: Arc::clone(&messaging.acquaintance),
+        relations: Arc::clone(&messaging.relations),
+        directory: Arc::clone(&messaging.directory),
+        random: Arc::clone(&messaging.random),
+        clock: Arc::clone(&messaging.clock),
+        typing: Mutex::default(),
+    })
+}
+
+/// Contacts, blocks, requests, settings, profiles and reports.
+pub(super) fn people(
+    stores: &Stores,
+    messaging: &Arc<MessagingService>,
+    presence: &Arc<PresenceService>,
+) -> Arc<PeopleService> {
+    Arc::new(PeopleService {
+        stores: stores.people.clone(),
+        relations: Arc::clone(&messaging.relations),
+        directory: Arc::clone(&messaging.directory),
+        presence: Arc::clone(presence),
+        clock: Arc::clone(&messaging.clock),
+        random: Arc::clone(&messaging.random),
+    })
+}
