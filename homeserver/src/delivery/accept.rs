@@ -55,6 +55,8 @@ pub struct Gate {
     new_regions: Limiter<uuid::Uuid>,
     /// Whom those tokens were taken for: the next message to the same region takes none.
     begun: Mutex<HashSet<(uuid::Uuid, ServerName)>>,
+    /// The same for people.
+    met: Mutex<HashSet<(uuid::Uuid, AccountId)>>,
     /// What the limiters count from. Not the time of day: were that put back, everyone who had sent
     /// shortly before would be refused until it had caught up.
     start: Instant,
@@ -158,6 +160,7 @@ impl Gate {
             unknown: Limiter::new(UNKNOWN),
             new_regions: Limiter::new(NEW_REGIONS),
             begun: Mutex::default(),
+            met: Mutex::default(),
             start: Instant::now(),
         }
     }
@@ -232,13 +235,28 @@ impl Gate {
         // Ephemerals reach nobody who has not written back.
         let is_kept = class != Class::Ephemeral;
         if is_kept && !mine.has_spoken {
-            self.take(&self.new_people, sender)?;
+            self.meet(sender, recipient)?;
         }
         Ok(Reception {
             discard: judgement == Judgement::Discard,
             asks: is_kept && is_new && judgement == Judgement::Ask,
             replies: is_kept && mine.stance == Stance::Requested,
         })
+    }
+
+    /// Limits how many people who were never written to an account may write to.
+    fn meet(&self, sender: &Caller, recipient: &AccountId) -> Result<(), Rejection> {
+        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (sender.account.uuid, recipient.clone());
+        if met.contains(&key) {
+            return Ok(());
+        }
+        self.take(&self.new_people, sender)?;
+        if met.len() >= MAX_BEGUN {
+            met.clear();
+        }
+        met.insert(key);
+        Ok(())
     }
 
     /// Limits how many regions that were never spoken with an account may write to.

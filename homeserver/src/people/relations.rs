@@ -3,7 +3,8 @@
 //!
 //! What lets somebody in or keeps somebody out for good is remembered until it is said to have
 //! changed, by this process or ([`Wake::People`](posthouse_storage::wakes::Wake)) by another. What a
-//! message may change at any moment is read afresh after [`FRESH_MS`].
+//! message may change is read afresh after [`FRESH_MS`]; strangers always are, since the next message
+//! of either makes them none.
 
 use std::{
     collections::HashMap,
@@ -30,7 +31,7 @@ use crate::{accounts::store_failed, delivery::Connections};
 /// Most relations, and most settings, that are remembered; a full memory is emptied and fills again.
 const MAX_REMEMBERED: usize = 100_000;
 
-/// For how long strangers are remembered as strangers, in milliseconds.
+/// For how long requests that wait or were declined are remembered as such, in milliseconds.
 const FRESH_MS: u64 = 1_000;
 
 /// What becomes of a message of somebody else.
@@ -90,6 +91,9 @@ impl Cache {
     }
 
     fn keep(&mut self, (account, other): &Pair, relation: Relation, now: Timestamp) {
+        if relation.stance == Stance::Stranger || !relation.has_spoken {
+            return;
+        }
         if self.size >= MAX_REMEMBERED {
             self.relations.clear();
             self.size = 0;
@@ -311,6 +315,9 @@ mod tests {
         };
         let mut cache = Cache::default();
         cache.keep(&pair, relation(Stance::Stranger), now);
+        cache.keep(&pair, Relation { has_spoken: false, ..relation(Stance::Contact) }, now);
+        assert!(cache.fresh(&pair, now).is_none());
+        cache.keep(&pair, relation(Stance::Requested), now);
         assert!(cache.fresh(&pair, now.plus_millis(FRESH_MS - 1)).is_some());
         assert!(cache.fresh(&pair, now.plus_millis(FRESH_MS)).is_none());
         assert!(cache.fresh(&pair, now.minus_millis(1)).is_none(), "the clock was put back");

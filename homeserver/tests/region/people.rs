@@ -106,6 +106,7 @@ async fn the_blocked_cannot_tell_and_are_not_heard() {
     let (mut ada, mut eve) = (present(&home, "ada").await, present(&home, "eve").await);
     ada.write(eve.account(), "hello").await;
     eve.write(ada.account(), "hello yourself").await;
+    assert_eq!(get(&home, &ada, "/v1/requests").await["requests"], json!([]), "she answered");
     ada.message().await;
     ada.settle().await;
     let before = inbox(&home, &ada).await;
@@ -436,7 +437,7 @@ async fn what_was_kept_of_a_deleted_account_goes() {
     post(&home, &ada, "/v1/contacts", json!({"user": "eve"})).await;
     post(&home, &ada, "/v1/blocks", json!({"user": "eve"})).await;
     put(&home, &eve, "/v1/users/me/profile", json!({"replaces": 0, "name": "x"})).await;
-    let confirmed = json!({"password": super::device::PASSWORD});
+    let confirmed = json!({"current_password": super::device::PASSWORD});
     assert_eq!(post(&home, &eve, "/v1/account/delete", confirmed).await.status, 204);
     let path = format!("/v1/users/{}/profile", eve.account());
     let profile = call(&home, "GET", &path, Some(ada.token()), None).await;
