@@ -316,7 +316,9 @@ async fn listen(
             Ok(Wake::Ended(sessions)) => accounts.sessions_ended(&sessions),
             Ok(Wake::Gone(gone)) => {
                 accounts.accounts_gone(&gone);
-                gone.iter().for_each(|account| people.relations.forget(*account));
+                for account in &gone {
+                    people.relations.forget(*account);
+                }
             }
             Ok(Wake::People(changed)) => {
                 for account in changed {

@@ -1,5 +1,6 @@
 //! What operators and networks do to regions, with real processes, TLS and DNS: a closed port, dead
-//! DNS, a region that moves, one that is restored from a backup, a link that is cut in mid-flow.
+//! DNS, a region that moves, one that is restored from a backup, a link that is cut in mid-flow. And what people of two regions
+//! think of each other.
 
 #[cfg(test)]
 #[path = "crash/server.rs"]
@@ -28,6 +29,10 @@ mod link;
 #[cfg(test)]
 #[path = "faults/person.rs"]
 mod person;
+
+#[cfg(test)]
+#[path = "faults/people.rs"]
+mod people;
 
 #[cfg(test)]
 #[path = "faults/stage.rs"]

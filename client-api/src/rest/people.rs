@@ -1,7 +1,10 @@
 //! `/v1/contacts`, `/v1/blocks`, `/v1/requests`, `/v1/account/privacy`, `/v1/reports`: the lists and
 //! settings of the caller's own account.
 
-use axum::{extract::State, response::IntoResponse as _};
+use axum::{
+    extract::State,
+    response::{IntoResponse as _, Response},
+};
 use hyper::StatusCode;
 use posthouse_protocol::{
     id::{AccountId, Address},
@@ -62,8 +65,8 @@ pub(super) fn user(edge: &Edge, caller: &Caller, text: &str) -> Result<Address, 
     Ok(address)
 }
 
-fn done() -> Outcome {
-    Ok(StatusCode::NO_CONTENT.into_response())
+fn done() -> Response {
+    StatusCode::NO_CONTENT.into_response()
 }
 
 /// `GET /v1/contacts`
@@ -84,7 +87,7 @@ pub(super) async fn put_contact(
 ) -> Outcome {
     let user = user(&edge, &caller, &request.user)?;
     edge.ports().people.put_contact(&caller, user, request.label).await?;
-    done()
+    Ok(done())
 }
 
 /// `DELETE /v1/contacts/{user}`
@@ -95,7 +98,7 @@ pub(super) async fn remove_contact(
 ) -> Outcome {
     let user = user(&edge, &caller, &text)?;
     edge.ports().people.remove_contact(&caller, user).await?;
-    done()
+    Ok(done())
 }
 
 /// `GET /v1/blocks`
@@ -116,7 +119,7 @@ pub(super) async fn block(
 ) -> Outcome {
     let user = user(&edge, &caller, &request.user)?;
     edge.ports().people.block(&caller, user).await?;
-    done()
+    Ok(done())
 }
 
 /// `DELETE /v1/blocks/{user}`
@@ -127,7 +130,7 @@ pub(super) async fn unblock(
 ) -> Outcome {
     let user = user(&edge, &caller, &text)?;
     edge.ports().people.unblock(&caller, user).await?;
-    done()
+    Ok(done())
 }
 
 /// `GET /v1/requests`
@@ -148,7 +151,7 @@ pub(super) async fn accept(
 ) -> Outcome {
     let user = user(&edge, &caller, &request.user)?;
     edge.ports().people.answer_request(&caller, user, true).await?;
-    done()
+    Ok(done())
 }
 
 /// `POST /v1/requests/decline`
@@ -159,7 +162,7 @@ pub(super) async fn decline(
 ) -> Outcome {
     let user = user(&edge, &caller, &request.user)?;
     edge.ports().people.answer_request(&caller, user, false).await?;
-    done()
+    Ok(done())
 }
 
 /// `GET /v1/account/privacy`
@@ -178,7 +181,7 @@ pub(super) async fn set_privacy(
     JsonBody(request): JsonBody<Privacy, MAX_BODY>,
 ) -> Outcome {
     edge.ports().people.set_privacy(&caller, request).await?;
-    done()
+    Ok(done())
 }
 
 /// `POST /v1/reports`

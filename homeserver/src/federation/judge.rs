@@ -155,8 +155,8 @@ impl Judge<'_> {
         let judgement = relation.map_or(Judgement::Deliver, Judgement::of);
         let discard = judgement == Judgement::Discard;
         let content: Bytes = content.to_stored().into();
-        let (recipients, size) = (vec![recipient.uuid], content.len() as u64);
-        let received = Box::new(Received { message, side, recipients, discard, size });
+        let (to, size) = (vec![recipient.uuid], content.len() as u64);
+        let received = Box::new(Received { message, side, recipients: to, discard, size });
         Ok(match judgement {
             Judgement::Refuse => return Err(RejectionReason::Refused),
             // Nobody will read it.

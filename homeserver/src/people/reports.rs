@@ -17,7 +17,7 @@ use uuid::Uuid;
 /// the reporter's.
 pub(super) fn report(
     id: Uuid,
-    (reporter, reported): (&AccountId, AccountId),
+    (reporter, about): (&AccountId, AccountId),
     request: FileReport,
     now: Timestamp,
 ) -> Result<Report, Rejection> {
@@ -25,10 +25,10 @@ pub(super) fn report(
         let detail = format!("a report shows at most {} messages", limits::MAX_REPORT_MESSAGES);
         return Err(Rejection::new(Code::BadRequest, detail));
     }
-    if reported == *reporter {
+    if about == *reporter {
         return Err(Rejection::new(Code::BadRequest, "nobody reports themselves"));
     }
-    let is_theirs = |from: &AccountId| *from == reported || from == reporter;
+    let is_theirs = |from: &AccountId| *from == about || from == reporter;
     if request.messages.iter().any(|message| !is_theirs(&message.from)) {
         let detail = "the messages are the reported user's, or the answers to them";
         return Err(Rejection::new(Code::BadRequest, detail));
@@ -38,7 +38,7 @@ pub(super) fn report(
     Ok(Report {
         id,
         reporter: reporter.uuid,
-        reported,
+        reported: about,
         reason: request.reason,
         comment: request.comment.map(|comment| comment.as_str().to_owned()),
         evidence,

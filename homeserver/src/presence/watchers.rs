@@ -86,14 +86,14 @@ impl Watchers {
         let key = Key::of(mailbox);
         let mut state = self.state();
         let state = &mut *state;
-        let watched = state.watching.entry(key).or_default();
-        let new = accounts.iter().filter(|(account, _)| !watched.contains(account)).count();
-        if watched.len() + new > limits::MAX_SUBSCRIPTIONS {
+        let seen = state.watching.entry(key).or_default();
+        let new = accounts.iter().filter(|(account, _)| !seen.contains(account)).count();
+        if seen.len() + new > limits::MAX_SUBSCRIPTIONS {
             let detail = format!("at most {} users are watched", limits::MAX_SUBSCRIPTIONS);
             return Err(Rejection::new(Code::TooMany, detail));
         }
         for (account, precision) in accounts {
-            watched.insert(*account);
+            seen.insert(*account);
             let told = self.connections.attendance(*account);
             let target = state.targets.entry(*account).or_insert_with(|| Target {
                 watchers: HashMap::new(),

@@ -27,7 +27,7 @@ const AGAIN: Duration = Duration::from_millis(50);
 /// A person.
 pub(crate) struct Person {
     pub(crate) account: AccountId,
-    tokens: SessionTokens,
+    pub(crate) tokens: SessionTokens,
     connector: Connector,
     connection: Option<Connection>,
     rng: StdRng,

@@ -104,7 +104,7 @@ impl SqlStore {
             let content = match (MessageRow::read(fields)?, slot) {
                 (Some(message), Some([SLOT_DISCARDED, ..])) => Found::Discarded(Box::new(message)),
                 (Some(message), _) => Found::Message(Box::new(message)),
-                (None, Some([SLOT_DISCARDED, ..])) | (None, None) => Found::Nothing,
+                (None, Some([SLOT_DISCARDED, ..]) | None) => Found::Nothing,
                 (None, Some(slot)) => Found::read(fields.of("inbox"), slot, data)?,
             };
             found.push((Cursor(arrival), Timestamp(arrived_at), content));

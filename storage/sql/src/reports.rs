@@ -133,12 +133,13 @@ impl SqlStore {
 
 fn read(row: &Row) -> Result<Report, StoreError> {
     let mut fields = row.fields("reports");
-    let (id, reporter) = (fields.uuid("id")?, fields.uuid("reporter")?);
-    let reported = fields.text("reported")?;
+    let (id, by) = (fields.uuid("id")?, fields.uuid("reporter")?);
+    let about = fields.text("reported")?;
+    let about = fields.parse("reported", about, AccountId::parse)?;
     Ok(Report {
         id,
-        reporter,
-        reported: fields.parse("reported", reported, AccountId::parse)?,
+        reporter: by,
+        reported: about,
         reason: match fields.integer("reason")? {
             0 => ReportReason::Spam,
             1 => ReportReason::Harassment,

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use posthouse_protocol::{
     id::{AccountId, ConversationId},
+    rest::{Privacy, ReportReason},
     status::Reached,
 };
 use posthouse_storage::{
@@ -19,7 +20,10 @@ use posthouse_storage::{
     erasure::{Erasure, Next, SETTLE_MS},
     factors::Factors,
     ledger::Ledger,
+    people::{Contact, People},
+    profiles::{Profile, Profiles},
     receipts::{Watermark, WatermarkRise},
+    reports::{Report, Reports},
 };
 use posthouse_storage_sql::SqlStore;
 use sqlx::{Connection, Row, SqliteConnection};
@@ -133,6 +137,33 @@ async fn nothing_of_a_deleted_account_is_left() {
     }
     world.store.set_pin(alice.uuid(), &PasswordHash("hash of alice's pin".into())).await.unwrap();
     world.store.enrol_totp(alice.uuid(), b"alice's totp secret.").await.unwrap();
+    let profile = Profile {
+        version: 1,
+        name: Some("profile of alice".into()),
+        about: None,
+        avatar: None,
+        updated_at: START,
+    };
+    world.store.put_profile(alice.uuid(), &profile).await.unwrap();
+    world.store.set_privacy(alice.uuid(), &Privacy::default()).await.unwrap();
+    for (by, about) in [(&alice, &friends[0]), (&friends[1], &alice)] {
+        let (who, label) = (about.account.clone(), Some("label about alice".into()));
+        let contact = Contact { who, label, at: START };
+        world.store.put_contact(by.uuid(), &contact, 9).await.unwrap();
+        world.store.block(by.uuid(), &about.account, START, 9).await.unwrap();
+        let report = Report {
+            id: world.id(),
+            reporter: by.uuid(),
+            reported: about.account.clone(),
+            reason: ReportReason::Spam,
+            comment: None,
+            evidence: "evidence about alice".into(),
+            at: START,
+            resolved_at: None,
+            note: None,
+        };
+        world.store.file_report(&report, 9).await.unwrap();
+    }
     world.store.begin_erasure(alice.uuid(), START).await.unwrap();
     let now = START.plus_millis(SETTLE_MS);
     while world.store.erase_some(&alice.account, 50, now).await.unwrap().next != Next::Done {}
@@ -145,7 +176,14 @@ async fn nothing_of_a_deleted_account_is_left() {
     assert_eq!(left, ["gone_accounts.id", "messages.sender"], "others hold her messages");
     assert_eq!(places(&path, text.as_bytes()).await, ["messages.addressed_to"]);
     assert_eq!(places(&path, alice.device.id.0.as_bytes()).await, ["messages.device"]);
-    for secret in ["hash of alice's pin", "alice's totp secret.", "written to alice"] {
+    for secret in [
+        "hash of alice's pin",
+        "alice's totp secret.",
+        "written to alice",
+        "profile of alice",
+        "label about alice",
+        "evidence about alice",
+    ] {
         assert_eq!(places(&path, secret.as_bytes()).await, Vec::<String>::new());
         assert_eq!(bytes_in(&path, secret.as_bytes()), 0, "{secret} is in the file");
     }
@@ -163,6 +201,7 @@ async fn every_table_with_personal_rows_is_erased() {
         "acquaintances",
         "blocks",
         "claimed_prekeys",
+        "conversation_lists",
         "device_marks",
         "devices",
         "erasures",
@@ -174,7 +213,11 @@ async fn every_table_with_personal_rows_is_erased() {
         "pins",
         "prekey_marks",
         "prekeys",
+        "privacy",
+        "profiles",
         "recovery_codes",
+        "relations",
+        "reports",
         "sessions",
         "totp",
         "watermarks",
@@ -183,8 +226,19 @@ async fn every_table_with_personal_rows_is_erased() {
     const STAY: &[&str] = &["gone_accounts", "handles", "rejected_events", "remote_handles"];
     /// What is under way to another region goes there.
     const PASS: &[&str] = &["outbox"];
-    const PERSONAL: &[&str] =
-        &["account", "device", "sender", "reader", "blocked", "recipient", "handle", "owner"];
+    const PERSONAL: &[&str] = &[
+        "account",
+        "device",
+        "sender",
+        "reader",
+        "blocked",
+        "recipient",
+        "handle",
+        "owner",
+        "other",
+        "reporter",
+        "reported",
+    ];
     let subject = Sqlite(TempDir::new().unwrap());
     let store = subject.open().await;
     let mut connection = SqliteConnection::connect(&subject.path()).await.unwrap();

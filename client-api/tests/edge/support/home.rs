@@ -361,7 +361,7 @@ impl Messaging for Home {
         before: Option<(Stamp, ConversationId)>,
         limit: usize,
     ) -> Result<Conversations, Rejection> {
-        super::people::conversations(caller, before, limit)
+        Ok(super::people::conversations(caller, before, limit))
     }
 
     async fn delete_conversation(&self, _: &Caller, _: ConversationId) -> Result<(), Rejection> {
