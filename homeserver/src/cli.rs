@@ -5,11 +5,12 @@ mod authority;
 mod certificate;
 mod people;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
+    check::{self, Relay, Served},
     config::{
         self, CONFIG_VARIABLE, Config, Overrides, Sources,
         setting::Setting,
@@ -19,6 +20,7 @@ use crate::{
     console::Console,
     demo, doctor,
     failure::{Exit, Failure},
+    health,
     init::{self, CertificateChoice},
     serve,
 };
@@ -51,13 +53,26 @@ enum Command {
         posthouse serve --config /etc/posthouse/posthouse.toml --log-format json\n  \
         posthouse serve --listen 127.0.0.1:0 --set operator.listen=off")]
     Serve(ConfigArgs),
-    /// Watch a region at work: people, messages, ticks, and a server that is killed. Needs no
-    /// set-up and leaves nothing behind.
+    /// Watch two regions at work: people, messages, ticks, and a link that is cut. Needs no set-up
+    /// and leaves nothing behind.
     Demo {
         /// End when the story is told, instead of serving until Ctrl-C.
         #[arg(long)]
         once: bool,
     },
+    /// Check that two running regions work together: messages both ways, and a cut link.
+    #[command(
+        after_help = "Each region's peers must be sent to this process (by SRV records or by \
+        federation.overrides),\nwhich relays to the region and cuts the link for a while. Both must \
+        let anyone register:\neach check leaves one account in each.\n\n\
+        Example:\n  \
+        posthouse check --authority ca.pem \\\n    \
+        --region north.example=10.0.0.7:8443 --link 0.0.0.0:7443=10.0.0.7:7443 \\\n    \
+        --region south.example=10.0.0.8:8443 --link 0.0.0.0:7444=10.0.0.8:7443"
+    )]
+    Check(CheckArgs),
+    /// Ask a running server whether it is ready: the exit code tells.
+    Health(ConfigArgs),
     /// Find out why another region is not reached: DNS, TCP, TLS, keys, clock, echo.
     #[command(
         after_help = "A running server is asked, which knows the region's keys; without one this \
@@ -116,6 +131,22 @@ struct InitArgs {
     /// instead of a new one.
     #[arg(long, value_name = "DIR")]
     authority: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct CheckArgs {
+    /// A region and its client listener; there are two.
+    #[arg(long = "region", required = true, value_name = "DOMAIN=HOST:PORT")]
+    regions: Vec<Served>,
+    /// Where a region's peers connect, and the federation listener to relay to; for each region.
+    #[arg(long = "link", required = true, value_name = "ADDRESS:PORT=HOST:PORT")]
+    links: Vec<Relay>,
+    /// The certificate of the authority that vouches for the client listeners (PEM).
+    #[arg(long, value_name = "FILE")]
+    authority: PathBuf,
+    /// How long any single step may take, such as "30s".
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    patience: Duration,
 }
 
 /// The settings, and what overrides them.
@@ -200,6 +231,11 @@ fn run(command: Command, console: Console) -> Result<(), Failure> {
             serve::run(config, console)
         }
         Command::Demo { once } => demo::run(once, console),
+        Command::Check(args) => check::run(&args.request()?, console),
+        Command::Health(args) => {
+            let (config, _) = args.load()?;
+            health::ask(&config, console)
+        }
         Command::Doctor { domain, json, settings } => {
             let peer = parsed("DOMAIN", &table::DOMAIN, &domain)?;
             let (config, _) = settings.load()?;
@@ -254,6 +290,21 @@ impl InitArgs {
     }
 }
 
+impl CheckArgs {
+    fn request(self) -> Result<check::Request, Failure> {
+        let two = |what: &str| {
+            let advice = "`posthouse check --help` shows an example.";
+            Failure::new(Exit::Config, format!("There must be two {what}."), advice)
+        };
+        let Self { regions, links, authority, patience } = self;
+        let regions = regions.try_into().map_err(|_| two("--region"))?;
+        if links.len() != 2 {
+            return Err(two("--link"));
+        }
+        Ok(check::Request { regions, links, authority, patience })
+    }
+}
+
 impl ConfigArgs {
     fn load(self) -> Result<(Config, Sources), Failure> {
         // Names and values that are no UTF-8 cannot be settings.
@@ -290,6 +341,10 @@ impl ConfigArgs {
         }
         Config::load(&path, &Overrides { flags, environment })
     }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    Duration::read(&Raw::Plain(text.into()))
 }
 
 fn parsed<T: Form>(flag: &str, setting: &Setting<T>, text: &str) -> Result<T, Failure> {

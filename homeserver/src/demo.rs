@@ -2,27 +2,30 @@
 //! uses what operators and clients would: the binary's own `init` and `serve`, in processes of their
 //! own, a DNS server that knows where they are, mutual TLS between them, and the public client API.
 
-mod link;
-mod person;
 mod process;
-mod story;
 
-use std::path::Path;
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use posthouse_federation::zone::Zone;
-use posthouse_protocol::id::ServerName;
+use posthouse_protocol::id::{HandleName, IdError, ServerName};
+use rand::{SeedableRng, rngs::StdRng};
 use tempfile::TempDir;
-use tokio::{net::UdpSocket, runtime::Runtime, signal, task::JoinHandle};
+use tokio::{net::UdpSocket, runtime::Runtime, signal, task::JoinHandle, time::Instant};
 
 use crate::{
+    clock::system_random,
     console::Console,
+    exchange::{self, Fault, Link, NAMES, Region, Stage},
     failure::{Exit, Failure},
 };
-use link::Link;
 use process::Server;
 
+/// How long any step of the demo may take.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// The regions of the demo.
 const DOMAINS: [&str; 2] = ["north.test", "south.test"];
+/// The password of everyone in the demo.
+const PASSWORD: &str = "a throw-away password";
 
 /// Runs the demo. With `once` it ends when the story is told; else it serves until Ctrl-C.
 ///
@@ -39,16 +42,16 @@ pub fn run(once: bool, console: Console) -> Result<(), Failure> {
     })
 }
 
-/// Two regions, the links in front of them, and the DNS that knows the links.
-struct Stage {
+/// Two running regions, and the DNS that knows the links in front of them.
+struct Running {
     north: Server,
     south: Server,
-    links: [Link; 2],
     dns: JoinHandle<std::io::Result<()>>,
 }
 
-impl Stage {
-    async fn build(place: &Path) -> Result<Self, Failure> {
+impl Running {
+    /// Starts it all below `place`. The stage that the story is told on comes with it.
+    async fn start(place: &Path) -> Result<(Self, Stage), Failure> {
         let socket = UdpSocket::bind(("127.0.0.1", 0))
             .await
             .map_err(|err| failed(format!("The demo's DNS cannot be opened: {err}.")))?;
@@ -59,43 +62,66 @@ impl Stage {
         let [north, south] = DOMAINS;
         let (north, south) =
             tokio::try_join!(Server::create(north, place, dns), Server::create(south, place, dns))?;
-        let links = [Link::to(north.federation()).await?, Link::to(south.federation()).await?];
-        let mut regions = Vec::new();
+        let links = vec![link_to(&north).await?, link_to(&south).await?];
+        let mut known = Vec::new();
         for (domain, link) in DOMAINS.into_iter().zip(&links) {
-            let name = ServerName::parse(domain)
-                .map_err(|err| failed(format!("{domain} is no name: {err}.")))?;
-            regions.push((name, link.address()));
+            known.push((ServerName::parse(domain).map_err(no_name)?, link.address()));
         }
-        let dns = tokio::spawn(Zone::new(regions).serve(socket));
-        Ok(Self { north, south, links, dns })
-    }
-
-    fn cut(&self) {
-        self.links.iter().for_each(Link::cut);
-    }
-
-    fn heal(&self) {
-        self.links.iter().for_each(Link::heal);
+        let [ada, ben] = NAMES;
+        let regions = [region(&north, ada)?, region(&south, ben)?];
+        let stage = Stage { regions, password: PASSWORD.into(), patience: PATIENCE, links };
+        let dns = tokio::spawn(Zone::new(known).serve(socket));
+        Ok((Self { north, south, dns }, stage))
     }
 }
 
-impl Drop for Stage {
+impl Drop for Running {
     fn drop(&mut self) {
         self.dns.abort();
     }
+}
+
+/// A link in front of a server's federation listener.
+async fn link_to(server: &Server) -> Result<Link, Failure> {
+    let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+    Link::open(any_port, server.federation().to_string())
+        .await
+        .map_err(|err| failed(format!("The demo's link cannot be opened: {err}.")))
+}
+
+/// A server as its users meet it.
+fn region(server: &Server, handle: &str) -> Result<Region, Failure> {
+    let authority = std::fs::read(server.authority())
+        .map_err(|err| failed(format!("The demo's authority cannot be read: {err}.")))?;
+    let domain = ServerName::parse(server.domain()).map_err(no_name)?;
+    let handle = HandleName::parse(handle).map_err(no_name)?;
+    Region::new(domain, handle, server.address(), &authority).map_err(Failure::from)
+}
+
+fn no_name(err: IdError) -> Failure {
+    failed(format!("A name of the demo does not do: {err}."))
 }
 
 async fn show(once: bool, console: Console) -> Result<(), Failure> {
     // Removed when the demo ends; the servers' processes are ended before.
     let dir = TempDir::with_prefix("posthouse-demo-")
         .map_err(|err| failed(format!("No directory for the demo can be made: {err}.")))?;
-    let mut stage = Stage::build(dir.path()).await?;
-    story::tell(&stage, console).await?;
+    let start = Instant::now();
+    let (mut running, stage) = Running::start(dir.path()).await?;
+    for server in [&running.north, &running.south] {
+        let (domain, clients, regions) = (server.domain(), server.address(), server.federation());
+        console.line(format_args!(
+            "{:>6.2} s  {domain} serves clients at https://{clients}, regions at {regions}",
+            start.elapsed().as_secs_f64()
+        ));
+    }
+    let rng = StdRng::from_seed(system_random()?);
+    exchange::tell(&stage, start, rng, console).await?;
     if once {
         return Ok(());
     }
-    console.text(attach(&stage));
-    let (north, south) = (&mut stage.north, &mut stage.south);
+    console.text(attach(&running));
+    let (north, south) = (&mut running.north, &mut running.south);
     tokio::select! {
         ended = north.ended() => ended,
         ended = south.ended() => ended,
@@ -103,19 +129,19 @@ async fn show(once: bool, console: Console) -> Result<(), Failure> {
 }
 
 /// How to attach a client.
-fn attach(stage: &Stage) -> String {
+fn attach(running: &Running) -> String {
     use core::fmt::Write;
 
     let mut text =
         String::from("\nBoth regions serve until Ctrl-C. Attach a client of your own:\n");
-    for (server, person) in [(&stage.north, story::PEOPLE[0]), (&stage.south, story::PEOPLE[1])] {
+    for (server, person) in [&running.north, &running.south].into_iter().zip(NAMES) {
         let (domain, address) = (server.domain(), server.address());
         let port = address.port();
         _ = writeln!(
             text,
             "  {person}@{domain}, password {:?}:\n    curl --cacert {} --connect-to \
              {domain}:{port}:{address} https://{domain}:{port}/v1/capabilities",
-            person::PASSWORD,
+            PASSWORD,
             server.authority().display(),
         );
     }
@@ -123,6 +149,12 @@ fn attach(stage: &Stage) -> String {
         "  log in with POST /v1/sessions (docs/spec/rest.md, docs/spec/client-socket.md)\n",
     );
     text
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        failed(fault.0)
+    }
 }
 
 /// A failure of the demo itself.

@@ -4,25 +4,21 @@
 use core::fmt::Write;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::{Request, StatusCode, body::Bytes, client::conn::http1};
-use hyper_util::rt::TokioIo;
+use hyper::StatusCode;
 use posthouse_federation::doctor::{Outcome, Report};
 use posthouse_protocol::id::ServerName;
-use tokio::{net::TcpStream, runtime::Runtime, time::timeout};
+use tokio::runtime::Runtime;
 
 use crate::{
     config::Config,
     console::Console,
     failure::{Exit, Failure},
-    keys,
+    health, keys,
     serve::federation,
 };
 
 /// How long an examination may take.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// Largest report, in bytes.
-const MAX_REPORT: usize = 1 << 20;
 
 /// Examines `peer`, and says what was found, for people or as JSON.
 ///
@@ -75,22 +71,8 @@ async fn examine(config: &Config, peer: &ServerName) -> Result<Report, Failure> 
 
 /// The report of the running server; `None` if none runs, or it is another version.
 async fn ask_server(operator: SocketAddr, peer: &ServerName) -> Option<Report> {
-    let asking = async {
-        let stream = TcpStream::connect(operator).await.ok()?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
-        tokio::spawn(connection);
-        let request = Request::get(format!("/doctor/{peer}"))
-            .header("host", operator.to_string())
-            .body(Empty::<Bytes>::new())
-            .ok()?;
-        let answer = sender.send_request(request).await.ok()?;
-        if answer.status() != StatusCode::OK {
-            return None;
-        }
-        let body = Limited::new(answer.into_body(), MAX_REPORT).collect().await.ok()?;
-        serde_json::from_slice(&body.to_bytes()).ok()
-    };
-    timeout(PATIENCE, asking).await.ok().flatten()
+    let (status, body) = health::get(operator, &format!("/doctor/{peer}"), PATIENCE).await?;
+    (status == StatusCode::OK).then(|| serde_json::from_slice(&body).ok()).flatten()
 }
 
 /// The report for people.

@@ -4,6 +4,7 @@ pub mod accounts;
 
 pub mod delivery;
 
+pub mod devices;
 pub mod operator;
 
 pub mod presence;
@@ -36,7 +37,13 @@ pub mod clock;
 
 pub mod console;
 
+mod exchange;
+
 pub mod demo;
+
+pub mod check;
+
+pub mod health;
 
 pub mod doctor;
 

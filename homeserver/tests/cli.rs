@@ -30,5 +30,9 @@ mod serve;
 mod certificate;
 
 #[cfg(test)]
+#[path = "cli/check.rs"]
+mod check;
+
+#[cfg(test)]
 #[path = "cli/people.rs"]
 mod people;

@@ -125,8 +125,14 @@ impl Judge<'_> {
             body,
             sender,
         };
-        let received = Received { message, side, recipients: vec![recipient.uuid] };
-        Ok(Verdict::Message(Box::new(received), content.to_stored().into()))
+        let content: Bytes = content.to_stored().into();
+        let received = Received {
+            message,
+            side,
+            recipients: vec![recipient.uuid],
+            size: content.len() as u64,
+        };
+        Ok(Verdict::Message(Box::new(received), content))
     }
 
     /// When the sender's region accepted the event, as clients are shown it.

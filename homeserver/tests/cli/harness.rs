@@ -63,9 +63,14 @@ impl From<Output> for Ended {
 
 /// Runs a command to its end. A server that should have failed at its start is stopped, and shows
 /// itself by its exit code.
-pub(crate) fn run(mut command: Command) -> Ended {
+pub(crate) fn run(command: Command) -> Ended {
+    run_within(PATIENCE, command)
+}
+
+/// The same for a command that may take longer.
+pub(crate) fn run_within(patience: Duration, mut command: Command) -> Ended {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience;
     while child.try_wait().unwrap().is_none() {
         if Instant::now() > deadline {
             child.kill().unwrap();
@@ -169,11 +174,11 @@ impl Server {
         Self { child, lines, log, _out: out }
     }
 
-    /// The address behind "listening NAME http(s)://".
+    /// The address behind "listening NAME", with or without "http(s)://".
     pub(crate) fn address(&self, name: &str) -> SocketAddr {
         let start = format!("listening {name} ");
         let line = self.lines.iter().find_map(|line| line.strip_prefix(&start)).unwrap();
-        line.split("://").nth(1).unwrap().parse().unwrap()
+        line.rsplit("://").next().unwrap().parse().unwrap()
     }
 
     pub(crate) fn log(&self) -> String {

@@ -129,7 +129,12 @@ impl Bench {
                 body,
                 sender: from,
             };
-            batch.push(Received { message, side: 1, recipients: vec![to.uuid] });
+            batch.push(Received {
+                message,
+                side: 1,
+                recipients: vec![to.uuid],
+                size: BODY.len() as u64,
+            });
         }
         (batch, bodies)
     }
@@ -248,6 +253,7 @@ impl Bench {
                     client_timestamp: at,
                     now: at,
                     body: BodyId::new(at, [0; 10]),
+                    size: 0,
                 });
             }
             self.store.commit(&batch, &[]).await?;

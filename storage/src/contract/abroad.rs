@@ -174,7 +174,7 @@ pub fn received<S: Store>(
         body: world.body(START),
     };
     let low = from.to_string() < to.account.to_string();
-    Received { message, side: if low { 1 } else { 2 }, recipients: vec![to.uuid()] }
+    Received { message, side: if low { 1 } else { 2 }, recipients: vec![to.uuid()], size: 16 }
 }
 
 /// A watermark that an event of its own tells.

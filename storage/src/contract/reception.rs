@@ -21,11 +21,12 @@ use super::{
     world::{Person, START, World, message, server},
 };
 use crate::bodies::Bodies;
+use crate::keys::Keys;
 use crate::ledger::Ledger;
 use crate::reception::Receptions;
 use crate::{
     inbox::{EntryKind, StoredMessage},
-    ledger::{Accept, Arrival, Outcome, Refusal},
+    ledger::{Accept, Arrival, Destination, Outcome, Refusal},
     receipts::{Watermark, WatermarkRise},
     reception::{InboundStream, Received, Rejected, Taken},
     retention::Cutoffs,
@@ -61,6 +62,8 @@ pub(super) fn to_abroad<S: Store>(world: &World<S>, from: &Person, to: &AccountI
     Accept {
         conversation: ConversationId::direct(&from.account, to),
         side: if low { 1 } else { 2 },
+        destinations: vec![Destination { server: to.server.clone(), recipients: vec![to.uuid] }],
+        to: to.to_string(),
         ..world.message_abroad(from, &to.server, START)
     }
 }
@@ -84,7 +87,7 @@ pub async fn a_message_arrives_with_all_its_facts<S: Subject>(subject: &S) {
         accepted_at: Timestamp(3),
         ..one.message
     };
-    let one = Received { message, side: one.side, recipients: vec![bob.uuid(), alice.uuid()] };
+    let one = Received { message, recipients: vec![bob.uuid(), alice.uuid()], ..one };
     let envelope = Envelope::of([plain.clone(), one.clone()]);
     let (arrivals, risen) = us.take(&world, &envelope).await;
     assert_eq!(risen, []);
@@ -401,6 +404,30 @@ pub async fn a_newer_received_entry_replaces_the_one_that_waits<S: Subject>(subj
     let mut trimmed = world.store.trim(&Cutoffs::at(START), 100).await.unwrap();
     trimmed.unreferenced.sort_unstable();
     assert_eq!(trimmed.unreferenced, gone);
+    subject.close(world.store).await;
+}
+
+/// Also if the second message comes from there.
+pub async fn messages_both_ways_make_acquaintances<S: Subject>(subject: &S) {
+    let world = World::new(subject).await;
+    let (alice, bob) = (world.person("alice").await, world.person("bob").await);
+    let mut us = Region::new("us.example");
+    let (friend, other) = (us.account(1), us.account(2));
+    let known = async |abroad: &AccountId| {
+        world.store.acquaintances(abroad, Uuid::nil(), 10).await.unwrap()
+    };
+    us.take(&world, &Envelope::of([received(&world, &friend, &alice, 1)])).await;
+    world.accept(&to_abroad(&world, &bob, &friend)).await;
+    assert!(known(&friend).await.is_empty(), "one way each");
+    world.accept(&to_abroad(&world, &alice, &friend)).await;
+    assert_eq!(known(&friend).await, [alice.uuid()]);
+    us.take(&world, &Envelope::of([received(&world, &friend, &bob, 2)])).await;
+    let mut both = [alice.uuid(), bob.uuid()];
+    both.sort_unstable();
+    assert_eq!(known(&friend).await, both);
+    assert!(known(&other).await.is_empty());
+    let twin = AccountId { server: server(), ..friend };
+    assert!(known(&twin).await.is_empty(), "somebody here");
     subject.close(world.store).await;
 }
 

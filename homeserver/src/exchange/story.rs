@@ -1,4 +1,4 @@
-//! What the demo shows: a conversation between two regions with its ticks, then a hundred messages
+//! What is shown: a conversation between two regions with its ticks, then a hundred messages
 //! into a cut link, and the link healed.
 
 use core::fmt::Write;
@@ -6,21 +6,21 @@ use core::fmt::Write;
 use posthouse_client::Event;
 use posthouse_protocol::{
     frame::{Presence, StatusFrame, WatermarkFrame},
-    id::{Address, ConversationId, Handle, HandleName, MessageId, ServerName},
+    id::{Address, ConversationId, Handle, MessageId, ServerName},
     status::{Seen, Status},
 };
-use rand::{SeedableRng, rngs::StdRng};
+use rand::rngs::StdRng;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use super::{Stage, failed, person::Person};
-use crate::{clock::system_random, console::Console, failure::Failure};
+use super::{Fault, Stage, person::Person};
+use crate::console::Console;
 
 /// Messages that are written into the cut link.
 const WAITING_MESSAGES: usize = 100;
 
-/// Who lives in the two regions.
-pub(super) const PEOPLE: [&str; 2] = ["ada", "ben"];
+/// What the story calls the people of the two regions.
+pub(crate) const NAMES: [&str; 2] = ["ada", "ben"];
 
 /// A message that its sender's region has taken.
 struct Taken {
@@ -29,37 +29,44 @@ struct Taken {
     number: u64,
 }
 
-/// Tells the story.
-pub(super) async fn tell(stage: &Stage, console: Console) -> Result<(), Failure> {
-    let start = Instant::now();
-    let mut rng = StdRng::from_seed(system_random()?);
+/// Tells the story; `start` is when its clock begins.
+///
+/// # Errors
+/// A [`Fault`] at the first step that does not show what it should.
+pub(crate) async fn tell(
+    stage: &Stage,
+    start: Instant,
+    mut rng: StdRng,
+    console: Console,
+) -> Result<(), Fault> {
     let say = |text: &str| {
         console.line(format_args!("{:>6.2} s  {text}", start.elapsed().as_secs_f64()));
     };
-    for server in [&stage.north, &stage.south] {
-        let (domain, clients) = (server.domain(), server.address());
-        let federation = server.federation();
-        say(&format!("{domain} serves clients at https://{clients}, regions at {federation}"));
+    let rng = &mut rng;
+    let [ada, ben] = NAMES;
+    let [north, south] = &stage.regions;
+    let mut ada = Person::register(ada, north, stage).await?;
+    let mut ben = Person::register(ben, south, stage).await?;
+    for (person, region) in [(&ada, north), (&ben, south)] {
+        say(&format!("registered {} at {}: {}", person.name, region.domain, person.account()));
     }
-    let [ada, ben] = PEOPLE;
-    let mut ada = Person::register(ada, &stage.north).await?;
-    let mut ben = Person::register(ben, &stage.south).await?;
-    say(&format!("registered ada at north.test: {}", ada.account()));
-    say(&format!("registered ben at south.test: {}", ben.account()));
 
-    let by_name = handle(PEOPLE[1], stage.south.domain())?;
+    let by_name =
+        Address::Handle(Handle { name: south.handle.clone(), server: south.domain.clone() });
     let (ada_id, ben_id) = (ada.account().clone(), ben.account().clone());
-    let (to_ada, to_ben) = (Address::Account(ada_id.clone()), Address::Account(ben_id.clone()));
-    exchange((&mut ada, &mut ben), &by_name, "Hello Ben! Is the road open?", &mut rng, &say)
-        .await?;
-    exchange((&mut ben, &mut ada), &to_ada, "It is. Which horses do you have?", &mut rng, &say)
-        .await?;
-    exchange((&mut ada, &mut ben), &to_ben, "Two, and they are fresh.", &mut rng, &say).await?;
+    let (to_ada, to_ben) = (Address::Account(ada_id.clone()), Address::Account(ben_id));
+    exchange((&mut ada, &mut ben), &by_name, "Hello Ben! Is the road open?", rng, &say).await?;
+    exchange((&mut ben, &mut ada), &to_ada, "It is. Which horses do you have?", rng, &say).await?;
+    exchange((&mut ada, &mut ben), &to_ben, "Two, and they are fresh.", rng, &say).await?;
     ben.type_to(&ada_id).await?;
     ada.wait("a typing notice", |event| presence(event, Presence::Typing)).await?;
     say("ada sees: ben is typing …");
 
-    partition(stage, (&mut ada, &mut ben), &mut rng, &say).await?;
+    let wrote = partition(stage, &mut ada, &to_ben, rng, &say).await?;
+    deliver((&mut ada, &mut ben), &wrote, (&north.domain, &south.domain), &say).await?;
+    // Whatever came twice would come before these.
+    exchange((&mut ben, &mut ada), &to_ada, "All of them are here.", rng, &say).await?;
+    exchange((&mut ada, &mut ben), &to_ben, "Then ride.", rng, &say).await?;
     say("everything that was told `sent` arrived: once, in order");
     Ok(())
 }
@@ -71,11 +78,11 @@ async fn exchange(
     text: &str,
     rng: &mut StdRng,
     say: &impl Fn(&str),
-) -> Result<(), Failure> {
+) -> Result<(), Fault> {
     let id = from.write(address, text, rng).await?;
     let taken = from.wait("`sent`", |event| is_sent(event, id)).await?;
     say(&format!("{} → {}: {text}", from.name, to.name));
-    to.wait("the message", |event| is_message(event, id)).await?;
+    to.receive(id).await?;
     to.ack(vec![id], Seen::Delivered).await?;
     from.wait("`accepted`", |event| reached(event, &taken, Status::Accepted)).await?;
     from.wait("`delivered`", |event| reached(event, &taken, Status::Delivered)).await?;
@@ -88,24 +95,25 @@ async fn exchange(
     Ok(())
 }
 
-/// The link is cut, a hundred messages are written into it, and it is healed.
+/// The link is cut, a hundred messages are written into it, and it is healed. What was written.
 async fn partition(
     stage: &Stage,
-    (ada, ben): (&mut Person, &mut Person),
+    ada: &mut Person,
+    to_ben: &Address,
     rng: &mut StdRng,
     say: &impl Fn(&str),
-) -> Result<(), Failure> {
+) -> Result<Vec<Taken>, Fault> {
     stage.cut();
     say("the link between the regions is cut");
-    let to_ben = Address::Account(ben.account().clone());
-    let mut wrote = Vec::new();
+    let mut ids = Vec::new();
     for n in 1..=WAITING_MESSAGES {
-        wrote.push(ada.write(&to_ben, &format!("into the dark, {n}"), rng).await?);
+        ids.push(ada.write(to_ben, &format!("into the dark, {n}"), rng).await?);
     }
-    for id in &wrote {
-        ada.wait("`sent`", |event| is_sent(event, *id)).await?;
+    let mut wrote = Vec::new();
+    for id in &ids {
+        wrote.push(ada.wait("`sent`", |event| is_sent(event, *id)).await?);
     }
-    let last = wrote.last().copied();
+    let last = ids.last().copied();
     ada.wait("`queued`", |event| match event {
         Event::Status(status) if Some(status.message_id) == last => {
             (status.status == Status::Queued).then_some(())
@@ -116,8 +124,18 @@ async fn partition(
     say(&format!("ada → ben: {WAITING_MESSAGES} messages, all ✓ sent (durable) and queued"));
     stage.heal();
     say("the link is healed");
+    Ok(wrote)
+}
+
+/// What was written into the cut link arrives, and its sender learns that it did.
+async fn deliver(
+    (ada, ben): (&mut Person, &mut Person),
+    wrote: &[Taken],
+    (north, south): (&ServerName, &ServerName),
+    say: &impl Fn(&str),
+) -> Result<(), Fault> {
     let mut arrived = Vec::new();
-    while arrived.len() < WAITING_MESSAGES {
+    while arrived.len() < wrote.len() {
         let id = ben
             .wait("the messages", |event| match event {
                 Event::Message(message) => Some(message.id),
@@ -128,10 +146,18 @@ async fn partition(
         ben.ack(vec![id], Seen::Delivered).await?;
     }
     say(&format!("ben has them: {} messages", arrived.len()));
-    let (north, south) = (digest(&wrote), digest(&arrived));
-    say(&format!("what north.test sent   {north}"));
-    say(&format!("what south.test got    {south}"));
-    if north == south { Ok(()) } else { Err(failed("What arrived is not what was sent.")) }
+    let sent: Vec<MessageId> = wrote.iter().map(|taken| taken.id).collect();
+    let (sent, got) = (digest(&sent), digest(&arrived));
+    say(&format!("what {north} sent   {sent}"));
+    say(&format!("what {south} got    {got}"));
+    if sent != got {
+        return Err(Fault("What arrived is not what was sent.".into()));
+    }
+    if let Some(last) = wrote.last() {
+        ada.wait("`delivered`", |event| reached(event, last, Status::Delivered)).await?;
+        say("ada sees: ✓✓ delivered, all of them");
+    }
+    Ok(())
 }
 
 /// SHA-256 over the ids in their order, shortened.
@@ -144,12 +170,6 @@ fn digest(ids: &[MessageId]) -> String {
         _ = write!(text, "{byte:02x}");
         text
     })
-}
-
-fn handle(name: &str, domain: &str) -> Result<Address, Failure> {
-    let name = HandleName::parse(name).map_err(|err| failed(err.to_string()))?;
-    let server = ServerName::parse(domain).map_err(|err| failed(err.to_string()))?;
-    Ok(Address::Handle(Handle { name, server }))
 }
 
 /// The message was taken, with what watermarks are matched by.
@@ -177,10 +197,6 @@ fn covers(mark: &WatermarkFrame, taken: &Taken) -> bool {
     mark.conversation_id == taken.conversation
         && mark.through >= taken.number
         && !mark.except.contains(&taken.number)
-}
-
-fn is_message(event: &Event, id: MessageId) -> Option<()> {
-    matches!(event, Event::Message(message) if message.id == id).then_some(())
 }
 
 fn presence(event: &Event, wanted: Presence) -> Option<()> {

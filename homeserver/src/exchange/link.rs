@@ -1,7 +1,7 @@
-//! The link between the demo's regions: whoever dials a region goes through a relay of bytes here,
-//! which can be cut and healed. What goes through it is TLS between the regions.
+//! A link between regions: whoever dials a region goes through a relay of bytes here, which can be
+//! cut and healed. What goes through it is TLS between the regions.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr};
 
 use tokio::{
     io::copy_bidirectional,
@@ -10,32 +10,29 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::failed;
-use crate::failure::Failure;
-
 /// A relay in front of one region.
-pub(super) struct Link {
+pub(crate) struct Link {
     address: SocketAddr,
-    up: Arc<watch::Sender<bool>>,
+    up: watch::Sender<bool>,
     relaying: JoinHandle<()>,
 }
 
 impl Link {
-    /// Relays to `target`.
-    pub(super) async fn to(target: SocketAddr) -> Result<Self, Failure> {
-        let listener = TcpListener::bind(("127.0.0.1", 0))
-            .await
-            .map_err(|err| failed(format!("The demo's link cannot be opened: {err}.")))?;
-        let address = listener
-            .local_addr()
-            .map_err(|err| failed(format!("The demo's link has no address: {err}.")))?;
+    /// Relays what comes to `listen` to `target`, a host and port that is looked up for each
+    /// connection anew.
+    ///
+    /// # Errors
+    /// [`io::Error`] of the listener.
+    pub(crate) async fn open(listen: SocketAddr, target: String) -> io::Result<Self> {
+        let listener = TcpListener::bind(listen).await?;
+        let address = listener.local_addr()?;
         let (up, state) = watch::channel(true);
         let relaying = tokio::spawn(relay(listener, target, state));
-        Ok(Self { address, up: Arc::new(up), relaying })
+        Ok(Self { address, up, relaying })
     }
 
     /// Where to dial.
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
@@ -56,9 +53,9 @@ impl Drop for Link {
     }
 }
 
-async fn relay(listener: TcpListener, target: SocketAddr, state: watch::Receiver<bool>) {
+async fn relay(listener: TcpListener, target: String, state: watch::Receiver<bool>) {
     while let Ok((mut from, _)) = listener.accept().await {
-        let mut state = state.clone();
+        let (mut state, target) = (state.clone(), target.clone());
         if !*state.borrow_and_update() {
             continue;
         }
