@@ -16,6 +16,10 @@ pub const MAX_HEADERS: usize = 64;
 pub const MAX_CREDENTIALS: usize = 16 * 1024;
 /// Most users in one `GET /v1/presence`.
 pub const MAX_PRESENCE_QUERY: usize = 100;
+/// Links that one address may open.
+pub const LINKS: Rate = Rate { burst: 20, interval: Duration::from_secs(15) };
+/// Requests for outcomes of links by one address; each waits for up to 30 seconds.
+pub const LINK_RESULTS: Rate = Rate { burst: 60, interval: Duration::from_secs(2) };
 /// How long `GET /readyz` waits for the homeserver's answer.
 pub const READY_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::{
     address::AddressKey,
-    config::{Config, RequestRates},
+    config::{self, Config, RequestRates},
     counters::Counters,
     ports::{Caller, Ports},
     rate::{Limiter, TooOften},
@@ -47,6 +47,8 @@ struct Limiters {
     register: Limiter<AddressKey>,
     log_in: Limiter<AddressKey>,
     refresh: Limiter<AddressKey>,
+    link: Limiter<AddressKey>,
+    link_result: Limiter<AddressKey>,
     account: Limiter<Uuid>,
     messages: Limiter<Uuid>,
     lookup: Limiter<Uuid>,
@@ -58,6 +60,8 @@ pub(crate) enum Anonymous {
     Register,
     LogIn,
     Refresh,
+    Link,
+    LinkResult,
 }
 
 /// What an account does, limited by account.
@@ -140,6 +144,8 @@ impl Edge {
             Anonymous::Register => &limiters.register,
             Anonymous::LogIn => &limiters.log_in,
             Anonymous::Refresh => &limiters.refresh,
+            Anonymous::Link => &limiters.link,
+            Anonymous::LinkResult => &limiters.link_result,
         };
         limiter.take(address.into(), self.0.start.elapsed()).map_err(too_often)
     }
@@ -218,6 +224,8 @@ impl Limiters {
             register: Limiter::new(rates.register),
             log_in: Limiter::new(rates.log_in),
             refresh: Limiter::new(rates.refresh),
+            link: Limiter::new(config::LINKS),
+            link_result: Limiter::new(config::LINK_RESULTS),
             account: Limiter::new(rates.account),
             messages: Limiter::new(rates.messages),
             lookup: Limiter::new(rates.lookup),

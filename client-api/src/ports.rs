@@ -3,12 +3,16 @@
 
 mod accounts;
 mod health;
+mod keys;
+mod links;
 mod messaging;
 mod presence;
 mod security;
 
 pub use accounts::{Accounts, Caller};
 pub use health::Health;
+pub use keys::{Devices, Keys};
+pub use links::Links;
 pub use messaging::{Answer, Feed, Messaging};
 pub use presence::Presence;
 pub use security::Security;
@@ -26,6 +30,12 @@ pub struct Ports {
     pub messaging: Arc<dyn Messaging>,
     /// Presence and typing.
     pub presence: Arc<dyn Presence>,
+    /// The devices of accounts.
+    pub devices: Arc<dyn Devices>,
+    /// What is public of the end-to-end encryption.
+    pub keys: Arc<dyn Keys>,
+    /// Linking of new devices.
+    pub links: Arc<dyn Links>,
     /// Whether the homeserver can serve.
     pub health: Arc<dyn Health>,
 }

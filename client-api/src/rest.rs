@@ -5,6 +5,9 @@ mod accounts;
 mod auth;
 mod body;
 mod connect;
+mod devices;
+mod keys;
+mod links;
 mod messages;
 mod presence;
 mod response;
@@ -88,6 +91,19 @@ routes! {
     DELETE "/v1/sessions/current" Session 0 => sessions::log_out;
     DELETE "/v1/sessions/{id}"    Session 0 => sessions::end;
     GET    "/v1/users/{user}"     Session 0 => users::find;
+    GET    "/v1/devices"          Session 0 => devices::list;
+    PUT    "/v1/devices/{id}"     Session devices::MAX_BODY => devices::rename;
+    DELETE "/v1/devices/{id}"     Session 0 => devices::revoke;
+    PUT    "/v1/keys/identity"    Session keys::MAX_BODY => keys::set_identity;
+    PUT    "/v1/keys/device-list" Session keys::MAX_BODY => keys::put_list;
+    POST   "/v1/keys/prekeys"     Session keys::MAX_UPLOAD => keys::upload;
+    GET    "/v1/keys/prekeys"     Session 0 => keys::status;
+    GET    "/v1/users/{user}/devices"     Session 0 => keys::user_devices;
+    GET    "/v1/users/{user}/key-changes" Session 0 => keys::key_changes;
+    POST   "/v1/users/{user}/bundles"     Session keys::MAX_BODY => keys::claim;
+    POST   "/v1/links"            Anyone  links::MAX_BODY => links::start;
+    POST   "/v1/links/{id}"       Session links::MAX_BODY => links::approve;
+    POST   "/v1/links/{id}/result" Anyone links::MAX_BODY => links::result;
     POST   "/v1/connect/ticket"   Session 0 => connect::ticket;
     GET    "/v1/connect"          Ticket  0 => connect::connect;
     POST   "/v1/messages"         Session messages::MAX_BODY => messages::submit;
@@ -154,7 +170,7 @@ fn is_preflight(request: &Request<Body>) -> bool {
 fn preflight() -> Response {
     let mut response = hyper::StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
-    set(headers, header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, DELETE");
+    set(headers, header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, DELETE");
     set(headers, header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type");
     set(headers, header::ACCESS_CONTROL_MAX_AGE, "86400");
     response

@@ -22,11 +22,13 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use posthouse_protocol::{id::ServerName, time::Timestamp};
 use rand_core::Rng;
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 
 use self::{cache::Cache, steps::Steps};
 
@@ -36,6 +38,14 @@ pub const TTL_SECONDS: (u32, u32) = (30, 3_600);
 pub const NEGATIVE_TTL_SECONDS: (u32, u32) = (30, 300);
 /// How soon a stale answer is asked for again, in seconds.
 pub const STALE_RETRY_SECONDS: u32 = 30;
+/// How soon DNS is asked again for a domain of which nothing is known, after it did not answer, in
+/// seconds (RFC 9520 §3.2).
+pub const UNAVAILABLE_RETRY_SECONDS: u32 = 5;
+/// How long looking for a domain may take while its last good result is there (RFC 8767 §5 holds 1.8 s
+/// to be right).
+const PATIENCE_WITH_STALE: Duration = Duration::from_secs(2);
+/// How long it may take without one. A call to a peer has 10 s for finding and connecting.
+const PATIENCE: Duration = Duration::from_secs(8);
 /// Most domains that are remembered; the one used longest ago goes first.
 pub const MAX_REMEMBERED: usize = 10_000;
 /// Most targets of a domain that are looked at, and most addresses of one target.
@@ -137,7 +147,9 @@ impl Discovery {
         Ok(Self { steps: Steps { config, dns, well_known }, cache, store })
     }
 
-    /// Where `domain`'s homeserver is. Never waits longer than the DNS and well-known time-outs.
+    /// Where `domain`'s homeserver is. Waits at most 8 s, and at most 2 s if a result is remembered:
+    /// however many servers DNS has, and however patiently each is asked, whoever waits for this has
+    /// to connect as well.
     ///
     /// # Errors
     /// [`DiscoveryError`].
@@ -150,7 +162,10 @@ impl Discovery {
         if let Some(known) = self.cache().fresh(domain, now) {
             return known;
         }
-        let outcome = self.steps.walk(domain, rng).await;
+        let is_remembered = self.cache().remembers(domain);
+        let patience = if is_remembered { PATIENCE_WITH_STALE } else { PATIENCE };
+        let outcome = timeout(patience, self.steps.walk(domain, rng)).await;
+        let outcome = outcome.unwrap_or(Err((DiscoveryError::Unavailable, 0)));
         let (answer, changed) = self.cache().record(domain, outcome, now);
         if changed {
             self.save().await;

@@ -236,9 +236,8 @@ pub trait InboundStore: Send + Sync {
     /// In one transaction, if the stream is still `expected`: it becomes `next`; every event takes
     /// effect or is rejected, and either is remembered, unless (origin, sender, id) has been decided
     /// before, in whatever incarnation, in which case the earlier decision stands; voids are
-    /// recorded. Gives the events that were rejected now, with their sequences. Whether an earlier
-    /// decision stands against it need not be looked up: where that can be, the caller asks
-    /// [`InboundStore::rejections`] instead.
+    /// recorded. Gives those of the events that stand rejected, now or by an earlier decision, with
+    /// their sequences.
     ///
     /// # Errors
     /// [`TakeError::Moved`] if the stream is not `expected`.
@@ -311,6 +310,9 @@ pub enum KeysError {
     /// allow.
     #[error("the peer's keys are not believed")]
     NotBelieved,
+    /// Nothing is known of the peer yet, and the document that it shows has expired.
+    #[error("no keys are known, and the document that the peer serves has expired")]
+    Expired,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

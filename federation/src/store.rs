@@ -215,6 +215,7 @@ fn reason(reason: RejectionReason) -> FailReason {
         RejectionReason::TooLarge => FailReason::TooLarge,
         RejectionReason::UnknownRecipient => FailReason::UnknownUser,
         RejectionReason::Unsupported => FailReason::Unsupported,
+        RejectionReason::QueueFull => FailReason::QueueFull,
         _ => FailReason::Other,
     }
 }

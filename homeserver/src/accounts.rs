@@ -6,6 +6,7 @@ mod directory;
 mod eraser;
 mod guesses;
 mod issue;
+mod linked;
 mod passwords;
 mod pins;
 mod rules;
@@ -20,7 +21,9 @@ pub(crate) use eraser::Eraser;
 pub use guesses::Guesses;
 pub use passwords::Passwords;
 pub use service::{AccountsService, Registration};
+pub(crate) use sign_in::check_device_name;
 pub use tokens::Tokens;
+pub(crate) use tokens::{new_refresh as new_secret, refresh_hash as secret_hash};
 
 use posthouse_protocol::problem::{Code, Rejection};
 use posthouse_storage::error::StoreError;

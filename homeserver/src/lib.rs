@@ -4,6 +4,7 @@ pub mod accounts;
 
 pub mod delivery;
 
+pub mod devices;
 pub mod operator;
 
 pub mod presence;

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use posthouse_client_api::ports::{Accounts, Messaging, Presence, Security};
+use posthouse_client_api::ports::{Accounts, Devices, Keys, Links, Messaging, Presence, Security};
 use posthouse_crypto::sign::SigningKey;
 use posthouse_federation::ports::{EphemeralSink, InboundStore};
 use posthouse_protocol::{
@@ -14,6 +14,8 @@ use posthouse_storage::{
     erasure::Erasure,
     factors::Factors,
     invites::Invites,
+    keys::Keys as KeysStore,
+    links::Links as LinksStore,
     message_store::MessageStore,
     reception::Receptions,
     sessions::Sessions as SessionsStore,
@@ -30,6 +32,7 @@ use crate::{
         accept::{Gate, Policy},
         run_retention, run_session_retention,
     },
+    devices::{KeyBook, KeyLimits, KeysService, LinkService, Notices, SilentDevices},
     federation::{Ephemerals, Reception, ReceptionParts},
     presence::{Acquaintance, PresenceService, Watchers},
     random::Random,
@@ -58,6 +61,10 @@ pub struct Stores {
     pub accounts: Arc<dyn AccountsStore>,
     /// Sessions.
     pub sessions: Arc<dyn SessionsStore>,
+    /// Keys.
+    pub keys: Arc<dyn KeysStore>,
+    /// Links.
+    pub links: Arc<dyn LinksStore>,
     /// Invitations.
     pub invites: Arc<dyn Invites>,
     /// Second factors.
@@ -91,6 +98,9 @@ pub struct Region {
     accounts: Arc<AccountsService>,
     messaging: Arc<MessagingService>,
     presence: Arc<PresenceService>,
+    keys: Arc<KeysService>,
+    links: Arc<LinkService>,
+    silent: Arc<SilentDevices>,
     directory: Arc<Directory>,
     reception: Arc<Reception>,
     ephemerals: Arc<Ephemerals>,
@@ -129,8 +139,13 @@ impl Region {
             },
             shutdown.clone(),
         );
+        let notices = Arc::new(Notices::new(&stores.keys, &connections));
         let with = (Arc::clone(&connections), Arc::clone(&clock), Arc::clone(&random));
-        let (accounts, eraser) = people(config, &stores, key, &directory, with)?;
+        let (accounts, eraser) =
+            people(config, &stores, key, (&directory, Arc::clone(&notices)), with)?;
+        let keys = keys_service(&stores, &accounts, notices);
+        let links = link_service(&stores, &accounts);
+        let silent = silent_devices(&stores, &accounts);
         let messaging = Arc::new(MessagingService {
             gate: Gate::new(config.policy, Arc::clone(&directory)),
             committer,
@@ -152,25 +167,16 @@ impl Region {
             clock: Arc::clone(&clock),
             typing: Mutex::default(),
         });
-        let reception = Arc::new(Reception::new(ReceptionParts {
-            receptions: stores.receptions,
-            messages: stores.messages.clone(),
-            directory: Arc::clone(&directory),
-            connections: Arc::clone(&connections),
-            random: Arc::clone(&messaging.random),
-            allow_unencrypted: config.policy.allow_unencrypted,
-        }));
+        let reception = reception(config, &stores, &messaging);
         let ephemerals = ephemerals(config, &presence, recent, Arc::clone(&clock));
         tasks.spawn(committing);
         let hinted = (Arc::clone(&accounts), Arc::clone(&regions));
-        tasks.spawn(progress.run(
-            stores.messages.clone(),
-            (connections, regions),
-            shutdown.clone(),
-        ));
+        let told = (connections, regions);
+        tasks.spawn(progress.run(stores.messages.clone(), told, shutdown.clone()));
         tasks.spawn(watchers.run(Arc::clone(&clock), shutdown.clone()));
         tasks.spawn(run_retention(stores.messages, Arc::clone(&clock), shutdown.clone()));
         tasks.spawn(eraser.run(shutdown.clone()));
+        tasks.spawn(Arc::clone(&silent).run(shutdown.clone()));
         tasks.spawn(run_session_retention(
             (stores.sessions, stores.invites),
             clock,
@@ -178,7 +184,18 @@ impl Region {
         ));
         tasks.spawn(listen(stores.wakes, hinted, shutdown));
         tasks.close();
-        Ok(Self { accounts, messaging, presence, directory, reception, ephemerals, tasks })
+        Ok(Self {
+            accounts,
+            messaging,
+            presence,
+            keys,
+            links,
+            silent,
+            directory,
+            reception,
+            ephemerals,
+            tasks,
+        })
     }
 
     /// The accounts port.
@@ -204,6 +221,31 @@ impl Region {
     /// The presence port.
     pub fn presence(&self) -> Arc<dyn Presence> {
         Arc::<PresenceService>::clone(&self.presence)
+    }
+
+    /// The devices port.
+    pub fn devices(&self) -> Arc<dyn Devices> {
+        Arc::<KeysService>::clone(&self.keys)
+    }
+
+    /// The keys port.
+    pub fn keys(&self) -> Arc<dyn Keys> {
+        Arc::<KeysService>::clone(&self.keys)
+    }
+
+    /// The links port.
+    pub fn links(&self) -> Arc<dyn Links> {
+        Arc::<LinkService>::clone(&self.links)
+    }
+
+    /// What is served of this region's keys, also to other regions.
+    pub fn key_book(&self) -> &KeyBook {
+        &self.keys.book
+    }
+
+    /// The search for silent devices, which also runs by itself.
+    pub fn silent_devices(&self) -> &SilentDevices {
+        &self.silent
     }
 
     /// What takes events of other regions.
@@ -233,6 +275,67 @@ impl Region {
     }
 }
 
+/// Devices and keys, beside `accounts`.
+fn keys_service(
+    stores: &Stores,
+    accounts: &Arc<AccountsService>,
+    notices: Arc<Notices>,
+) -> Arc<KeysService> {
+    let limits = Arc::new(KeyLimits::default());
+    let book = KeyBook {
+        store: Arc::clone(&stores.keys),
+        directory: Arc::clone(&accounts.directory),
+        notices: Arc::clone(&notices),
+        limits: Arc::clone(&limits),
+    };
+    Arc::new(KeysService {
+        book: Arc::new(book),
+        store: Arc::clone(&stores.keys),
+        accounts: Arc::clone(&stores.accounts),
+        sessions: Arc::clone(accounts),
+        notices,
+        limits,
+        clock: Arc::clone(&accounts.clock),
+    })
+}
+
+/// The search for silent devices, beside `accounts`.
+fn silent_devices(stores: &Stores, accounts: &Arc<AccountsService>) -> Arc<SilentDevices> {
+    Arc::new(SilentDevices {
+        accounts: Arc::clone(&stores.accounts),
+        keys: Arc::clone(&stores.keys),
+        links: Arc::clone(&stores.links),
+        service: Arc::clone(accounts),
+        clock: Arc::clone(&accounts.clock),
+    })
+}
+
+/// Links, beside `accounts`.
+fn link_service(stores: &Stores, accounts: &Arc<AccountsService>) -> Arc<LinkService> {
+    Arc::new(LinkService {
+        store: Arc::clone(&stores.links),
+        accounts: Arc::clone(accounts),
+        random: Arc::clone(&accounts.random),
+        clock: Arc::clone(&accounts.clock),
+    })
+}
+
+/// What takes events of other regions.
+fn reception(
+    config: &RegionConfig,
+    stores: &Stores,
+    messaging: &Arc<MessagingService>,
+) -> Arc<Reception> {
+    Arc::new(Reception::new(ReceptionParts {
+        receptions: Arc::clone(&stores.receptions),
+        messages: stores.messages.clone(),
+        directory: Arc::clone(&messaging.directory),
+        connections: Arc::clone(&messaging.connections),
+        random: Arc::clone(&messaging.random),
+        allow_unencrypted: config.policy.allow_unencrypted,
+    }))
+}
+
 /// What takes ephemerals of other regions.
 fn ephemerals(
     config: &RegionConfig,
@@ -256,7 +359,7 @@ fn people(
     config: &RegionConfig,
     stores: &Stores,
     key: &SigningKey,
-    directory: &Arc<Directory>,
+    (directory, notices): (&Arc<Directory>, Arc<Notices>),
     (connections, clock, random): (Arc<Connections>, Arc<dyn Clock>, Arc<Random>),
 ) -> Result<(Arc<AccountsService>, Eraser), Rejection> {
     let tokens = Tokens::new(config.server.clone(), key).map_err(|err| {
@@ -280,6 +383,7 @@ fn people(
         guesses: Guesses::new(),
         wakes: Arc::clone(&stores.wakes),
         directory: Arc::clone(directory),
+        notices,
         passwords: Passwords::new(config.password_workers, random.bytes()),
         tokens,
         connections,

@@ -244,6 +244,8 @@ fn start_region(
     let stores = Stores {
         accounts: Arc::<SqlStore>::clone(&store),
         sessions: Arc::<SqlStore>::clone(&store),
+        keys: Arc::<SqlStore>::clone(&store),
+        links: Arc::<SqlStore>::clone(&store),
         invites: Arc::<SqlStore>::clone(&store),
         factors: Arc::<SqlStore>::clone(&store),
         erasure: Arc::<SqlStore>::clone(&store),
@@ -266,6 +268,9 @@ fn ports(region: &Region, store: &SqlStore) -> Ports {
         security: region.security(),
         messaging: region.messaging(),
         presence: region.presence(),
+        devices: region.devices(),
+        keys: region.keys(),
+        links: region.links(),
         health: Arc::new(operator::StoreHealth(store.clone())),
     }
 }

@@ -34,7 +34,9 @@ mod tests {
     fn two_regions(rounds: usize, flags: [&[&str]; 2]) {
         let dns = UdpSocket::bind("127.0.0.1:0").unwrap();
         dns.set_nonblocking(true).unwrap();
-        let places = Place::pair(dns.local_addr().unwrap(), flags);
+        let [north, south] = flags;
+        let regions = [("north.test", north), ("south.test", south)];
+        let places = Place::federated(dns.local_addr().unwrap(), &regions);
         Rounds { rounds, kills: 3 }.run(&places, 1, Some(dns));
     }
 

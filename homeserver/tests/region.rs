@@ -17,8 +17,14 @@ mod device;
 mod devices;
 #[path = "region/home.rs"]
 mod home;
+#[path = "region/keyring.rs"]
+mod keyring;
+#[path = "region/keys.rs"]
+mod keys;
 #[path = "region/leaving.rs"]
 mod leaving;
+#[path = "region/links.rs"]
+mod links;
 #[path = "region/presence.rs"]
 mod presence;
 #[path = "region/protection.rs"]

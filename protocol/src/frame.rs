@@ -1,7 +1,9 @@
 //! The frames of the client socket (docs/spec/client-socket.md): JSON text, one object a frame.
 
 mod client;
+mod keys;
 mod server;
 
 pub use client::{Ack, AckTarget, Class, ClientFrame, Malformed, PresenceUpdate, Submission};
+pub use keys::{DevicesChangedFrame, KeysEvent, KeysFrame};
 pub use server::{MessageFrame, Presence, PresenceFrame, ServerFrame, StatusFrame, WatermarkFrame};

@@ -34,6 +34,28 @@ pub const MAX_PIN: usize = 12;
 pub const RECOVERY_CODES: usize = 10;
 /// Most devices of an account.
 pub const MAX_DEVICES: usize = 8;
+/// Most messages that wait in an inbox.
+pub const MAX_INBOX_ENTRIES: u64 = 100_000;
+/// Most bytes of messages that wait in an inbox (1 GiB).
+pub const MAX_INBOX_BYTES: u64 = 1024 * 1024 * 1024;
+/// A device that was not connected for this long is unlinked, in milliseconds (45 days).
+pub const SILENT_DEVICE_MS: u64 = 45 * 24 * 3_600_000;
+/// Most one-time prekeys of a kind in one upload.
+pub const MAX_PREKEY_BATCH: usize = 100;
+/// Most one-time prekeys of a kind that are stored for a device.
+pub const MAX_STORED_PREKEYS: usize = 200;
+/// One-time prekeys of a kind below which the device is told.
+pub const LOW_PREKEYS: u32 = 20;
+/// Largest signed device list, in bytes.
+pub const MAX_DEVICE_LIST: usize = 8 * 1024;
+/// Largest provisioning message of a link, in bytes.
+pub const MAX_PROVISIONING: usize = 8 * 1024;
+/// Life of a link, in seconds (5 minutes).
+pub const LINK_SECONDS: u64 = 5 * 60;
+/// How long a request for a link's outcome waits, in seconds.
+pub const LINK_POLL_SECONDS: u64 = 30;
+/// How long a claim of bundles is remembered, in milliseconds (24 hours).
+pub const CLAIM_MEMORY_MS: u64 = 24 * 3_600_000;
 /// Most entries of one page of `GET /v1/messages/sync`.
 pub const MAX_SYNC_PAGE: usize = 1_000;
 /// Entries of a page if the request states no limit.

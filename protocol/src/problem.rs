@@ -41,10 +41,16 @@ codes! {
     BadJson = "bad_json", 400, "The text is not the JSON that is expected here";
     /// A field is missing, or its value is not allowed.
     BadRequest = "bad_request", 400, "A field is missing or its value is not allowed";
+    /// A signature is not the identity key's.
+    BadSignature = "bad_signature", 400, "A signature is not the identity key's";
     /// The account asks for a code besides the password.
     CodeRequired = "code_required", 401, "A code is needed besides the password";
+    /// What the request was made against has changed meanwhile.
+    Conflict = "conflict", 409, "What the request was made against has changed";
     /// The cursor lies beyond the end of the inbox: synchronise again from the start.
     CursorReset = "cursor_reset", 409, "The cursor lies beyond the end of the inbox";
+    /// The signed device list is not one that other people's clients would believe.
+    DeviceListRefused = "device_list_refused", 409, "The device list is refused";
     /// The caller may not do this.
     Forbidden = "forbidden", 403, "This is not allowed";
     /// The handle is taken, or was taken once.
@@ -55,6 +61,8 @@ codes! {
     InviteInvalid = "invite_invalid", 403, "A valid invitation is needed";
     /// The HTTP method is not one of this address's.
     MethodNotAllowed = "method_not_allowed", 405, "This address does not know that method";
+    /// The account has no identity key yet.
+    NoIdentity = "no_identity", 409, "There is no identity key";
     /// There is no such thing, or it is not the caller's.
     NotFound = "not_found", 404, "There is no such thing";
     /// `prev` names a message that was not accepted, or is not the last one.
@@ -79,6 +87,8 @@ codes! {
     TooMany = "too_many", 409, "The limit is reached";
     /// The access token is missing, malformed, expired or revoked.
     Unauthorized = "unauthorized", 401, "A valid access token is needed";
+    /// The store or another part is not available; nothing was reserved.
+    Unavailable = "unavailable", 503, "The service is not available now";
     /// This region takes encrypted contents only.
     UnencryptedRefused = "unencrypted_refused", 403, "This region takes encrypted contents only";
     /// The frame's type is unknown.
@@ -87,8 +97,6 @@ codes! {
     UnknownUser = "unknown_user", 404, "There is no such user";
     /// The request body's media type is not the expected one.
     UnsupportedMediaType = "unsupported_media_type", 415, "The media type is not supported";
-    /// The store or another part is not available; nothing was reserved.
-    Unavailable = "unavailable", 503, "The service is not available now";
     /// The password is one that everybody tries first.
     WeakPassword = "weak_password", 400, "The password is too easy to guess";
     /// The code, recovery code or PIN is wrong, or was used before.

@@ -1,5 +1,6 @@
 //! Bodies of the REST calls (docs/spec/rest.md). Requests ignore unknown fields.
 
+pub mod keys;
 mod security;
 
 pub use security::{

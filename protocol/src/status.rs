@@ -73,11 +73,13 @@ pub enum FailReason {
     NoSuchRegion,
     /// The recipient's region gave a reason that this version does not know.
     Other,
+    /// The recipient's inbox is full.
+    QueueFull,
 }
 
 impl FailReason {
     /// All of them; their places are their numbers in storage.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Expired,
         Self::Malformed,
         Self::Refused,
@@ -86,6 +88,7 @@ impl FailReason {
         Self::Unsupported,
         Self::NoSuchRegion,
         Self::Other,
+        Self::QueueFull,
     ];
 
     /// The reason as clients are told it.
@@ -99,6 +102,7 @@ impl FailReason {
             Self::Unsupported => "unsupported",
             Self::NoSuchRegion => "no_such_region",
             Self::Other => "other",
+            Self::QueueFull => "queue_full",
         }
     }
 }

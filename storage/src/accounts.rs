@@ -99,6 +99,15 @@ pub struct Device {
     /// When it was last connected, as far as [`crate::ledger::Ledger::record`] was told; its
     /// creation at first.
     pub active_at: Timestamp,
+    /// Whether the account's signed device list names it.
+    pub listed: bool,
+}
+
+/// The devices that messages are encrypted for: those that the signed device list names, or all, if
+/// it names none of them (then there is no list).
+pub fn addressable(devices: &[Device]) -> impl Iterator<Item = &Device> {
+    let any_listed = devices.iter().any(|device| device.listed);
+    devices.iter().filter(move |device| device.listed || !any_listed)
 }
 
 /// How the creation of an account ended.
@@ -159,6 +168,23 @@ pub trait Accounts: Send + Sync {
 
     /// The account's devices that are not removed, by number.
     async fn devices(&self, account: Uuid) -> Result<Vec<Device>, StoreError>;
+
+    /// Renames a device. `false` if the account has no such device.
+    async fn rename_device(
+        &self,
+        account: Uuid,
+        device: DeviceId,
+        name: &str,
+    ) -> Result<bool, StoreError>;
+
+    /// Devices of any account that were last connected before `before` and have refreshed no
+    /// session since, at most `limit`. An
+    /// account's device that was connected last is never among them.
+    async fn silent_devices(
+        &self,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<(Uuid, DeviceId)>, StoreError>;
 
     /// Removes a device and ends its sessions; raises the device-list version. `false` if the
     /// account has no such device.

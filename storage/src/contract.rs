@@ -16,6 +16,10 @@ pub mod accounts;
 
 pub mod sessions;
 
+pub mod keys;
+
+pub mod links;
+
 pub mod invites;
 
 pub mod factors;
@@ -62,8 +66,8 @@ use async_trait::async_trait;
 
 use crate::{
     accounts::Accounts, bodies::Bodies, erasure::Erasure, factors::Factors, invites::Invites,
-    leases::Leases, ledger::Ledger, outbox::Outbox, peers::Peers, reception::Receptions,
-    sessions::Sessions, wakes::Wakes,
+    keys::Keys, leases::Leases, ledger::Ledger, links::Links, outbox::Outbox, peers::Peers,
+    reception::Receptions, sessions::Sessions, wakes::Wakes,
 };
 
 /// Everything that an adapter of the ledger's database implements.
@@ -74,6 +78,8 @@ pub trait Store:
     + Factors
     + Erasure
     + Bodies
+    + Keys
+    + Links
     + Ledger
     + Leases
     + Outbox
@@ -92,6 +98,8 @@ impl<T> Store for T where
         + Factors
         + Erasure
         + Bodies
+        + Keys
+        + Links
         + Ledger
         + Leases
         + Outbox
@@ -158,6 +166,20 @@ macro_rules! contract_tests {
                 an_erasure_goes_on_where_it_stopped
                 suspension_and_new_passwords_end_sessions
             }
+            keys {
+                an_identity_is_changed_only_from_what_is_known
+                a_list_is_the_next_one_of_exactly_the_devices
+                prekeys_are_counted_and_bounded
+                a_one_time_key_is_handed_out_once
+                the_same_request_is_given_the_same
+                claims_at_once_never_share_a_key
+                notices_replace_each_other_and_are_read_back
+                who_has_exchanged_messages_is_known
+            }
+            links {
+                a_link_is_approved_once_and_used_once
+                an_expired_link_is_forgotten
+            }
             acceptance {
                 a_message_is_stored_with_all_its_facts
                 a_repetition_is_answered_with_the_first_acceptance
@@ -176,6 +198,7 @@ macro_rules! contract_tests {
                 a_time_becomes_a_cursor
                 own_devices_get_a_copy
                 an_unknown_inbox_is_empty
+                a_full_inbox_refuses_until_there_is_room
             }
             collapse {
                 a_newer_entry_replaces_the_one_that_waits
@@ -247,8 +270,10 @@ macro_rules! contract_tests {
                 ids_belong_to_their_origin_and_sender
                 a_rejected_event_stays_rejected
                 a_taken_event_is_not_rejected_later
+                a_reception_tells_what_stands_rejected
                 watermarks_rise_over_numbers_that_were_given
                 a_newer_received_entry_replaces_the_one_that_waits
+                messages_both_ways_make_acquaintances
                 received_stamps_count_in_the_conversation
                 a_thousand_messages_come_in_one_envelope
             }
@@ -257,6 +282,7 @@ macro_rules! contract_tests {
                 receptions_and_commits_share_inboxes
             }
             verdicts {
+                a_full_inbox_rejects_what_comes_from_abroad
                 voids_are_listed
                 verdicts_are_forgotten_with_ids
             }

@@ -8,7 +8,7 @@ use posthouse_protocol::{
     time::{Stamp, Timestamp},
 };
 
-use crate::{bodies::BodyId, receipts::Watermark};
+use crate::{bodies::BodyId, keys::KeyNotice, receipts::Watermark};
 
 /// A piece of an inbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub enum EntryKind {
     Status(Box<Watermark>),
     /// A message that this account sent will not arrive.
     Failed(Failed),
+    /// Keys of this account, or of people it knows.
+    Keys(Box<KeyNotice>),
 }
 
 /// A message that will not arrive.

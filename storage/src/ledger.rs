@@ -61,6 +61,8 @@ pub struct Accept {
     pub now: Timestamp,
     /// Where the body is.
     pub body: BodyId,
+    /// How many bytes it has.
+    pub size: u64,
 }
 
 /// A region that a message goes to.
@@ -116,6 +118,12 @@ pub enum Refusal {
     AfterUnknown,
     /// `prev` is not the device's last accepted message in the conversation.
     OutOfOrder,
+    /// The inbox of one of the recipients would hold more than [`MAX_INBOX_ENTRIES`]
+    /// messages, or [`MAX_INBOX_BYTES`] bytes of them.
+    ///
+    /// [`MAX_INBOX_ENTRIES`]: posthouse_protocol::limits::MAX_INBOX_ENTRIES
+    /// [`MAX_INBOX_BYTES`]: posthouse_protocol::limits::MAX_INBOX_BYTES
+    QueueFull,
 }
 
 /// The ledger of messages.
@@ -129,7 +137,7 @@ pub trait Ledger: Send + Sync {
     /// the stamp is [`Stamp::next`], the origin number the conversation's next, and every
     /// recipient's inbox gains an entry. Arrival numbers rise and become visible in order, also
     /// with several committers on one database: a reader that has read up to n never finds a new
-    /// entry at or below n. An entry with the same sender, conversation and collapse key that waits
+    /// entry at or below n. An inbox that is full refuses the submission for all recipients. An entry with the same sender, conversation and collapse key that waits
     /// in an inbox is replaced.
     async fn commit(
         &self,

@@ -5,7 +5,8 @@
 //!
 //! * [`bodies::Bodies`]: opaque bytes by id;
 //! * the *ledger*, everything else, split by area: [`accounts::Accounts`], [`sessions::Sessions`],
-//!   [`invites::Invites`], [`factors::Factors`], [`erasure::Erasure`],
+//!   [`invites::Invites`], [`factors::Factors`], [`erasure::Erasure`], [`keys::Keys`],
+//!   [`links::Links`],
 //!   [`ledger::Ledger`] (acceptance, inboxes, positions, watermarks), [`outbox::Outbox`],
 //!   [`reception::Receptions`], [`peers::Peers`],
 //!   [`leases::Leases`], [`wakes::Wakes`].
@@ -19,6 +20,10 @@ pub mod error;
 pub mod accounts;
 
 pub mod sessions;
+
+pub mod keys;
+
+pub mod links;
 
 pub mod invites;
 

@@ -42,6 +42,17 @@ pub struct Received {
     pub side: u8,
     /// Accounts here whose inbox gets a pointer, each at most once.
     pub recipients: Vec<Uuid>,
+    /// How many bytes its body has.
+    pub size: u64,
+}
+
+/// Another region's watermark over what this one sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceivedWatermark {
+    /// The id of the event that told it; its sender is the reader.
+    pub id: Uuid,
+    /// The watermark; `forward` is `None`.
+    pub rise: WatermarkRise,
 }
 
 /// An event that was not taken.
@@ -71,8 +82,8 @@ pub struct Reception<'a> {
     /// Their bodies, written in the same transaction; empty if bodies live elsewhere and were put
     /// before.
     pub bodies: &'a [(BodyId, Bytes)],
-    /// Readers there who have got further with what this region sent. `forward` is `None`.
-    pub watermarks: &'a [WatermarkRise],
+    /// Readers there who have got further with what this region sent.
+    pub watermarks: &'a [ReceivedWatermark],
     /// Events that are not taken.
     pub rejected: &'a [Rejected],
     /// Sequences of the lane that carry nothing.
@@ -92,6 +103,11 @@ pub enum Taken {
         arrivals: Vec<Vec<Arrival>>,
         /// Watermarks that rose.
         risen: Vec<Risen>,
+        /// Those of all events of the reception that stand rejected now, whichever envelope rejected
+        /// them first, with the first reason; each once, in no order. An event that was taken
+        /// before is not among them, even if the reception rejects it. A message for which no
+        /// inbox had room is.
+        rejected: Vec<Rejected>,
     },
 }
 
@@ -105,12 +121,14 @@ pub trait Receptions: Send + Sync {
     /// takes effect. A message whose (id, sender, origin) was taken or rejected before has none: the
     /// earlier verdict stands. Otherwise the message is stored with the stamp and number that it
     /// has; the conversation's highest stamp rises to it at least, its side has spoken, and every
-    /// recipient's inbox gains an entry, as in [`crate::ledger::Ledger::commit`] (collapse keys
-    /// included). Rejections are remembered as long as ids; a rejection of an event that was taken
-    /// before, or that is a message of this reception, is dropped. Watermarks rise as in
-    /// [`crate::ledger::Ledger::record`], but no higher than the numbers that this region has given
-    /// in the conversation. Of the origin's voids the newest [`MAX_VOIDS`] are kept, and no longer
-    /// than ids.
+    /// recipient's inbox that has room gains an entry, as in [`crate::ledger::Ledger::commit`]
+    /// (collapse keys included). A message for which none of its recipients' inboxes has room is
+    /// rejected as [`RejectionReason::QueueFull`]. Rejections are remembered as long as ids; a
+    /// rejection of an event that was taken before, or that is a message of this reception, is
+    /// dropped. Watermarks rise as in [`crate::ledger::Ledger::record`], but no higher than the
+    /// numbers that this region has given in the conversation; one whose event was rejected before
+    /// does not rise. Of the origin's voids the newest [`MAX_VOIDS`] are kept, and no longer than
+    /// ids.
     async fn take(&self, reception: &Reception<'_>) -> Result<Taken, StoreError>;
 
     /// Those of the events (sender, id) of `origin` that were rejected, with their places in

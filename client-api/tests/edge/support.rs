@@ -6,6 +6,8 @@
 pub(crate) mod client;
 #[path = "support/home.rs"]
 pub(crate) mod home;
+#[path = "support/keys.rs"]
+mod keys;
 #[path = "support/security.rs"]
 mod security;
 #[path = "support/server.rs"]

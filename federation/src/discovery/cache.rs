@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Answer, Discovered, DiscoveryError, MAX_REMEMBERED, NEGATIVE_TTL_SECONDS, STALE_RETRY_SECONDS,
-    TTL_SECONDS, steps::Walked,
+    TTL_SECONDS, UNAVAILABLE_RETRY_SECONDS, steps::Walked,
 };
 
 /// What is kept on disk: the last good result of each domain.
@@ -149,7 +149,9 @@ impl Cache {
             }
             // DNS is down: what was good stays in use.
             Err((problem @ DiscoveryError::Unavailable, _)) => {
-                entry.until = after(STALE_RETRY_SECONDS);
+                let is_stale = entry.good.is_some();
+                entry.until =
+                    after(if is_stale { STALE_RETRY_SECONDS } else { UNAVAILABLE_RETRY_SECONDS });
                 entry.problem = Some(problem);
             }
             // DNS has spoken: what was good is no longer.
@@ -167,6 +169,11 @@ impl Cache {
             Some(good)
         };
         (entry.answer(), set(&before) != set(&entry.good))
+    }
+
+    /// Whether there is a good result, however old.
+    pub(super) fn remembers(&self, domain: &ServerName) -> bool {
+        self.entries.get(domain).is_some_and(|entry| entry.good.is_some())
     }
 
     pub(super) fn doubt(&mut self, domain: &ServerName) {

@@ -185,6 +185,7 @@ struct Bench {
     documents: Arc<Documents>,
     discovery: Discovery,
     server: Server<Zone>,
+    address: SocketAddr,
     rng: StdRng,
 }
 
@@ -196,11 +197,11 @@ impl Bench {
     async fn with(config: Config, store: Option<Store>) -> Self {
         let lying = Lying::new().await;
         let dns = lying.client();
-        let Lying { zone, server, .. } = lying;
+        let Lying { zone, server, address } = lying;
         let documents = Arc::new(Documents::default());
         let source: Arc<dyn WellKnownSource> = Arc::clone(&documents) as _;
         let discovery = Discovery::new(config, dns, source, store).unwrap();
-        Self { zone, documents, discovery, server, rng: StdRng::seed_from_u64(1) }
+        Self { zone, documents, discovery, server, address, rng: StdRng::seed_from_u64(1) }
     }
 
     async fn find(&mut self, domain: &str, now: Timestamp) -> Result<Answer, DiscoveryError> {
@@ -332,9 +333,31 @@ async fn while_dns_is_down_what_was_known_is_used_and_flagged() {
     // Of a name never seen nothing can be served.
     bench.zone.set("_posthouse._tcp.us.test", Says::ServFail);
     assert_eq!(bench.find("us.test", NOW).await, Err(DiscoveryError::Unavailable));
+    bench.zone.services("us.test", &[(1, 0, 1, "a.test")]);
+    assert_eq!(bench.find("us.test", later(4)).await, Err(DiscoveryError::Unavailable));
+    assert!(!bench.find("us.test", later(5)).await.unwrap().stale, "asked again very soon");
     // DNS is back and says that the domain is gone: then it is gone.
     bench.zone.names.lock().unwrap().clear();
     assert_eq!(bench.find("eu.test", later(9_000)).await, Err(DiscoveryError::NoSuchName));
+}
+
+/// However patient the resolver is: whoever wants to connect has waited long enough after 2 s.
+#[tokio::test]
+async fn what_is_known_is_used_before_the_resolver_gives_up() {
+    let mut bench = Bench::new(AddressPolicy::PublicOnly).await;
+    bench.zone.services("eu.test", &[(1, 0, 1, "a.test")]);
+    bench.zone.host("a.test", "9.9.9.1");
+    bench.find("eu.test", NOW).await.unwrap();
+    let servers = vec![bench.address];
+    let patient = DnsConfig { servers, timeout: Duration::from_hours(1), attempts: 1 };
+    bench.discovery.steps.dns = Dns::new(&patient).unwrap();
+    bench.zone.set("_posthouse._tcp.eu.test", Says::Silence);
+    bench.discovery.doubt(&name("eu.test"));
+    let answer = timeout(PATIENCE, bench.find("eu.test", later(1))).await.unwrap().unwrap();
+    assert!(answer.stale);
+    assert_eq!(answer.until, later(31), "asked again soon, and not before");
+    let again = timeout(Duration::from_secs(1), bench.find("eu.test", later(2))).await;
+    assert!(again.unwrap().unwrap().stale, "at once");
 }
 
 #[tokio::test]

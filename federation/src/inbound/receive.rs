@@ -142,7 +142,9 @@ impl Inbound {
 
     async fn keys(&self, origin: &ServerName, renew: bool) -> Result<Arc<TrustedHead>, Refusal> {
         self.parts.keys.keys(origin, renew).await.map_err(|err| match err {
-            KeysError::NotBelieved => Refusal::new(RefusalCode::UnknownKey, err.to_string()),
+            KeysError::NotBelieved | KeysError::Expired => {
+                Refusal::new(RefusalCode::UnknownKey, err.to_string())
+            }
             KeysError::Store(_) | KeysError::Unreachable | KeysError::NoSuchName => busy(&err),
         })
     }
@@ -190,15 +192,9 @@ impl Inbound {
                         }
                     };
                     self.remember(origin, next);
-                    let rejections = if place.incarnation.number > 1 {
-                        // What an earlier incarnation brought has its verdict already.
-                        self.rejections(origin, whole).await?
-                    } else {
-                        let mut all =
-                            self.rejections(origin, Taking { records: old, ..whole }).await?;
-                        all.extend(told);
-                        all
-                    };
+                    let mut rejections =
+                        self.rejections(origin, Taking { records: old, ..whole }).await?;
+                    rejections.extend(told);
                     let (outcome, standing) = (Outcome::Accepted, next.standing);
                     return Ok(Taken { outcome, standing, rejections });
                 }

@@ -104,6 +104,7 @@ enum Failure {
     Unreachable,
     NoSuchName,
     NotBelieved,
+    Expired,
 }
 
 impl From<Failure> for KeysError {
@@ -112,6 +113,7 @@ impl From<Failure> for KeysError {
             Failure::Unreachable => Self::Unreachable,
             Failure::NoSuchName => Self::NoSuchName,
             Failure::NotBelieved => Self::NotBelieved,
+            Failure::Expired => Self::Expired,
         }
     }
 }
@@ -287,12 +289,20 @@ impl PeerKeyDirectory {
         document: SignedDocument,
         known: Option<&TrustedHead>,
     ) -> Result<VerifiedDocument, Failure> {
+        let now = self.clock.now();
         let err = match document.clone().verify(name, known) {
+            // With nothing to hold it against, an old document may be held out by anybody who was
+            // once believed for the domain.
+            Ok(verified)
+                if known.is_none() && verified.document().freshness(now) == Freshness::Expired =>
+            {
+                DocumentError::Expired
+            }
             Ok(verified) => return Ok(verified),
             Err(err) => err,
         };
         if err != DocumentError::LogNeeded {
-            return Err(self.not_believed(name, peer, err));
+            return Err(self.not_believed(name, peer, &err));
         }
         let bytes = self.source.key_log(name).await.map_err(|err| self.not_asked(name, &err))?;
         let (whose, before) = (name.clone(), known.cloned());
@@ -307,7 +317,7 @@ impl PeerKeyDirectory {
         };
         let head = followed
             .map_err(|err| self.nonsense(name, &err))?
-            .map_err(|err| self.not_believed(name, peer, err.into()))?;
+            .map_err(|err| self.not_believed(name, peer, &err.into()))?;
         // Its keys may have changed between the two answers: the next question finds them in step.
         document.verify(name, Some(&head)).map_err(|err| self.nonsense(name, &err))
     }
@@ -327,21 +337,20 @@ impl PeerKeyDirectory {
         Failure::Unreachable
     }
 
-    fn not_believed(&self, name: &ServerName, peer: &Peer, err: DocumentError) -> Failure {
+    fn not_believed(&self, name: &ServerName, peer: &Peer, err: &DocumentError) -> Failure {
         self.counters.not_believed.fetch_add(1, Ordering::Relaxed);
         let mut alarmed = peer.alarmed.lock().unwrap_or_else(PoisonError::into_inner);
-        if alarmed.as_ref() != Some(&err) {
+        if alarmed.as_ref() != Some(err) {
             tracing::error!(
                 peer = %name, reason = %err,
-                "the peer's keys have changed in a way that the known ones do not allow; the known \
-                 ones stay in force"
+                "what the peer says of its keys is not believed; known ones stay in force"
             );
             if let Some(alarm) = self.alarm.get() {
-                alarm(name, &err);
+                alarm(name, err);
             }
-            *alarmed = Some(err);
+            *alarmed = Some(err.clone());
         }
-        Failure::NotBelieved
+        if *err == DocumentError::Expired { Failure::Expired } else { Failure::NotBelieved }
     }
 
     /// Fetches the document in the background once half of its life is over, or if none was seen

@@ -5,12 +5,19 @@
 
 mod chores;
 mod flight;
+mod pace;
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use posthouse_crypto::sign::SigningKey;
 use posthouse_protocol::{
-    federation::{cbor::Writer, key_log::TrustedHead, limits, record, stream::PerLane, version},
+    federation::{
+        cbor::Writer,
+        key_log::TrustedHead,
+        limits, record,
+        stream::{Lane, PerLane},
+        version,
+    },
     id::ServerName,
     status::FailReason,
     time::{Clock, Timestamp},
@@ -22,6 +29,7 @@ use tokio::{task::JoinSet, time};
 use self::{
     chores::Chores,
     flight::{Landed, Sealed},
+    pace::{Pace, Pending},
 };
 use super::Hints;
 use crate::{
@@ -89,6 +97,7 @@ pub struct Worker<R> {
     hints: Arc<Hints>,
     flights: JoinSet<Landed>,
     chores: Chores,
+    pace: Pace,
     /// What the last refusal in a lane means for an event that was alone in its envelope.
     refused_as: PerLane<FailReason>,
     /// No version is common; the alarm was given.
@@ -130,6 +139,7 @@ impl<R: CryptoRng + Send + Sync> Worker<R> {
             hints,
             flights: JoinSet::new(),
             chores: Chores::new(now),
+            pace: Pace::new(),
             refused_as: PerLane::from_fn(|_| FailReason::Malformed),
             speechless: false,
             nameless_since: None,
@@ -159,6 +169,7 @@ impl<R: CryptoRng + Send + Sync> Worker<R> {
             }
             self.hints.set_resting(self.is_idle() || self.sender.failing_since().is_some());
             let wait = self.next_look(now).0.saturating_sub(now.0).max(1);
+            let put_off = self.pace.next();
             tokio::select! {
                 biased;
                 () = &mut stop => return self.land().await,
@@ -168,20 +179,26 @@ impl<R: CryptoRng + Send + Sync> Worker<R> {
                 },
                 told = hints.next() => {
                     for input in told.inputs() {
-                        self.feed(input).await?;
+                        if matches!(input, Input::Wake(Lane::Receipts)) {
+                            self.pace.note_receipts(time::Instant::now());
+                        } else {
+                            self.feed(input).await?;
+                        }
                     }
                     if told.has_ephemeral() {
                         self.whisper().await;
                     }
                 }
+                () = until(put_off) => {}
                 () = time::sleep(Duration::from_millis(wait)) => self.feed(Input::Tick).await?,
             }
+            self.do_what_was_put_off().await?;
             self.do_chores().await?;
         }
     }
 
     fn is_idle(&self) -> bool {
-        self.sender.is_idle() && self.flights.is_empty()
+        self.sender.is_idle() && self.flights.is_empty() && !self.pace.is_waiting()
     }
 
     /// When there is something to do without being told.
@@ -201,6 +218,7 @@ impl<R: CryptoRng + Send + Sync> Worker<R> {
                 Err(_) => return Ok(Ended::Broken),
             }
         }
+        self.settle_all().await?;
         Ok(Ended::Stopped)
     }
 
@@ -240,6 +258,13 @@ impl<R: CryptoRng + Send + Sync> Worker<R> {
     }
 
     async fn act(&mut self, action: Action) -> Result<Option<Input>, WorkerError> {
+        match &action {
+            Action::Rewind { lane, .. }
+            | Action::Refuse { lane, .. }
+            | Action::Forget { lane, .. } => self.settle(*lane).await?,
+            Action::Open(_) => self.settle_all().await?,
+            _ => {}
+        }
         let (store, fence, to) = (&self.parts.store, &self.fence, &self.destination);
         let now = self.parts.clock.now();
         Ok(match action {
@@ -250,9 +275,9 @@ impl<R: CryptoRng + Send + Sync> Worker<R> {
                 Some(Input::Loaded { lane, after, entries, end })
             }
             Action::Settle { lane, to: mark, rejected } => {
-                let settlement = Settlement { to: mark, rejected: &rejected, now };
-                let settled = store.settle(fence, to, lane, settlement).await?;
-                self.tell(settled);
+                let before = self.sender.stream().lanes.of(lane).receipted.index;
+                let due = self.pace.settle(lane, before, (mark, rejected), time::Instant::now());
+                self.write_settlement(lane, due).await?;
                 Some(Input::Stored(lane))
             }
             Action::Rewind { lane, to: mark } => {
@@ -287,6 +312,42 @@ impl<R: CryptoRng + Send + Sync> Worker<R> {
                 None
             }
         })
+    }
+
+    async fn do_what_was_put_off(&mut self) -> Result<(), WorkerError> {
+        let now = time::Instant::now();
+        if self.pace.is_settling_due(now) {
+            self.settle_all().await?;
+        }
+        if self.pace.are_receipts_due(now) {
+            self.feed(Input::Wake(Lane::Receipts)).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the settlements that wait, before something else is written.
+    async fn settle_all(&mut self) -> Result<(), WorkerError> {
+        for lane in Lane::ALL {
+            self.settle(lane).await?;
+        }
+        Ok(())
+    }
+
+    async fn settle(&mut self, lane: Lane) -> Result<(), WorkerError> {
+        let pending = self.pace.take(lane);
+        self.write_settlement(lane, pending).await
+    }
+
+    async fn write_settlement(
+        &self,
+        lane: Lane,
+        pending: Option<Pending>,
+    ) -> Result<(), WorkerError> {
+        let Some(Pending { to, rejected, .. }) = pending else { return Ok(()) };
+        let settlement = Settlement { to, rejected: &rejected, now: self.parts.clock.now() };
+        let store = &self.parts.store;
+        self.tell(store.settle(&self.fence, &self.destination, lane, settlement).await?);
+        Ok(())
     }
 
     fn tell(&self, settled: Settled) {
@@ -381,6 +442,14 @@ impl<R: CryptoRng + Send + Sync> Worker<R> {
             (f.max_records, f.max_envelope)
         });
         Room { records, bytes: bytes.saturating_sub(ENVELOPE_OVERHEAD) }
+    }
+}
+
+/// Waits for a moment; for ever if there is none.
+async fn until(moment: Option<time::Instant>) {
+    match moment {
+        Some(moment) => time::sleep_until(moment).await,
+        None => core::future::pending().await,
     }
 }
 

@@ -77,7 +77,9 @@ async fn check<Q: Question>(
     let find = |head: &TrustedHead| head.entry().signing_key(*signing_key, now).copied();
     let keys = |renew| async move {
         parts.keys.keys(origin, renew).await.map_err(|err| match err {
-            KeysError::NotBelieved => Refusal::new(RefusalCode::UnknownKey, err.to_string()),
+            KeysError::NotBelieved | KeysError::Expired => {
+                Refusal::new(RefusalCode::UnknownKey, err.to_string())
+            }
             KeysError::Store(_) | KeysError::Unreachable | KeysError::NoSuchName => busy(&err),
         })
     };

@@ -186,7 +186,7 @@ impl AccountsService {
     }
 
     /// The caller knows the password.
-    async fn confirm_password(
+    pub(crate) async fn confirm_password(
         &self,
         caller: &Caller,
         request: &Confirmation,

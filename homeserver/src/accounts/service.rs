@@ -24,7 +24,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::{Directory, Passwords, Tokens, guesses::Guesses, store_failed, tokens};
-use crate::{delivery::Connections, random::Random};
+use crate::{delivery::Connections, devices::Notices, random::Random};
 
 /// Who may register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +74,8 @@ pub struct AccountsService {
     pub tokens: Tokens,
     /// Sockets, to be cut when their session ends.
     pub connections: Arc<Connections>,
+    /// Tells devices that there are others now.
+    pub notices: Arc<Notices>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Random numbers.
@@ -202,22 +204,6 @@ impl AccountsService {
                 Err(err) => tracing::warn!(error = %err, "a session could not be checked"),
             }
         }
-    }
-
-    /// Removes a device, ends its sessions and cuts its socket, everywhere, before it returns.
-    async fn remove(
-        &self,
-        account: Uuid,
-        device: DeviceId,
-        session: SessionId,
-    ) -> Result<(), Rejection> {
-        let removed = self.accounts.remove_device(account, device, self.clock.now()).await;
-        removed.map_err(|err| store_failed(&err))?;
-        self.directory.forget_devices(account);
-        // The device may have logged in again since `session` was looked up.
-        self.connections.revoke_device(account, device);
-        self.cut(&[session]).await;
-        Ok(())
     }
 
     /// Ends connections of sessions that have ended, everywhere.

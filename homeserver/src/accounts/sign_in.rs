@@ -7,7 +7,7 @@ use posthouse_protocol::{
     rest::{LogIn, NewDevice as DeviceRequest, Register, SessionTokens},
 };
 use posthouse_storage::{
-    accounts::{Account, AccountState, AddDevice, CreateAccount, NewAccount, PasswordHash},
+    accounts::{Account, AccountState, CreateAccount, NewAccount, PasswordHash},
     invites::InviteHash,
 };
 
@@ -116,27 +116,11 @@ impl AccountsService {
         let name = device_name(request)?;
         let device = self.new_device(account.id, name, request.registration_id, now);
         let (session, refresh) = self.new_session(account.id, device.id, now);
-        let added = self.accounts.add_device(&device, &session, limits::MAX_DEVICES).await;
-        let added = added.map_err(|err| store_failed(&err))?;
-        self.directory.forget_devices(account.id);
-        let device = match added {
-            AddDevice::Added(device) => device,
-            AddDevice::NoAccount => {
-                let detail = "the handle or password is wrong";
-                return Err(Rejection::new(Code::WrongCredentials, detail));
-            }
-            AddDevice::TooMany => {
-                let detail = format!(
-                    "the account has {} devices already; log one out first",
-                    limits::MAX_DEVICES
-                );
-                return Err(Rejection::new(Code::TooMany, detail));
-            }
-        };
+        let device = self.add(&device, &session).await?;
         self.session_tokens(&device, account.handle, session.id, refresh, now)
     }
 
-    async fn log_in_again(
+    pub(super) async fn log_in_again(
         &self,
         account: Account,
         device: DeviceId,
@@ -158,7 +142,12 @@ fn no_invitation() -> Rejection {
 }
 
 fn device_name(request: &DeviceRequest) -> Result<String, Rejection> {
-    let name = request.name.as_deref().unwrap_or("unnamed device").trim();
+    check_device_name(request.name.as_deref().unwrap_or("unnamed device"))
+}
+
+/// A device's name without blanks around it, if it is one.
+pub(crate) fn check_device_name(name: &str) -> Result<String, Rejection> {
+    let name = name.trim();
     if name.is_empty() || name.len() > limits::MAX_DEVICE_NAME || name.chars().any(char::is_control)
     {
         let detail = format!(

@@ -119,7 +119,7 @@ impl Tokens {
 }
 
 /// A new refresh token, and its hash for the store.
-pub(super) fn new_refresh(random: &Random) -> (Secret, TokenHash) {
+pub(crate) fn new_refresh(random: &Random) -> (Secret, TokenHash) {
     let token = Secret(URL_SAFE_NO_PAD.encode(random.bytes::<32>()));
     let hash = refresh_hash(&token);
     (token, hash)
@@ -127,7 +127,7 @@ pub(super) fn new_refresh(random: &Random) -> (Secret, TokenHash) {
 
 /// The hash under which a refresh token is stored. The token has 256 random bits: a plain hash is
 /// enough.
-pub(super) fn refresh_hash(token: &Secret) -> TokenHash {
+pub(crate) fn refresh_hash(token: &Secret) -> TokenHash {
     Sha256::digest(token.0.as_bytes()).into()
 }
 

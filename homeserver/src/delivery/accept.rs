@@ -18,7 +18,7 @@ use posthouse_protocol::{
     problem::{Code, Rejection, StaleDevices},
     time::Timestamp,
 };
-use posthouse_storage::accounts::Device;
+use posthouse_storage::accounts::{Device, addressable};
 use tokio::time::Instant;
 
 use crate::accounts::Directory;
@@ -208,11 +208,12 @@ impl Gate {
         now: Timestamp,
     ) -> Result<bool, Rejection> {
         let own = self.directory.current_devices(sender.account.uuid, now).await?;
-        let others: Vec<&Device> = own.iter().filter(|one| one.id != sender.device).collect();
+        let others: Vec<&Device> =
+            addressable(&own).filter(|one| one.id != sender.device).collect();
         let to_self = *recipient == sender.account;
         if !to_self && recipient.server == sender.account.server {
             let theirs = self.directory.current_devices(recipient.uuid, now).await?;
-            let devices: Vec<&Device> = theirs.iter().collect();
+            let devices: Vec<&Device> = addressable(&theirs).collect();
             compare(recipient, &devices, &addressed_to(ciphertexts, recipient, true))?;
         }
         let to_own = addressed_to(ciphertexts, &sender.account, to_self);

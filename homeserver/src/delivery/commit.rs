@@ -253,6 +253,9 @@ fn rejection(refusal: Refusal) -> Rejection {
             Code::AfterUnknown,
             "`after` lies above every stamp that is known in the conversation",
         ),
+        Refusal::QueueFull => {
+            Rejection::new(Code::QueueFull, "too much waits for the recipient's devices already")
+        }
         Refusal::OutOfOrder => Rejection::new(
             Code::OutOfOrder,
             "`prev` is not this device's last accepted message in the conversation",

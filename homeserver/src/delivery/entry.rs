@@ -6,11 +6,12 @@ use posthouse_client_api::ports::Caller;
 use posthouse_protocol::{
     content::Content,
     cursor::Cursor,
-    frame::{MessageFrame, StatusFrame, WatermarkFrame},
+    frame::{KeysEvent, KeysFrame, MessageFrame, StatusFrame, WatermarkFrame},
     status::Status,
 };
 use posthouse_storage::{
     inbox::{Failed, StoredMessage},
+    keys::KeyNotice,
     receipts::Watermark,
 };
 use serde_json::value::RawValue;
@@ -64,6 +65,35 @@ pub(super) fn failed(failed: &Failed, cursor: Option<Cursor>) -> String {
         cursor,
     };
     frame.to_json()
+}
+
+/// The `keys` frame of a notice. `None` if it is for another device of the account.
+pub(super) fn keys(notice: &KeyNotice, cursor: Cursor, viewer: &Caller) -> Option<String> {
+    let frame = |event| KeysFrame {
+        event,
+        user: None,
+        version: None,
+        one_time: None,
+        one_time_kem: None,
+        cursor,
+    };
+    let frame = match notice {
+        KeyNotice::DeviceList { user, version } => KeysFrame {
+            user: Some(user.clone()),
+            version: Some(*version),
+            ..frame(KeysEvent::DeviceList)
+        },
+        KeyNotice::Identity { user } => {
+            KeysFrame { user: Some(user.clone()), ..frame(KeysEvent::Identity) }
+        }
+        KeyNotice::PreKeysLow { device, .. } if *device != viewer.device => return None,
+        KeyNotice::PreKeysLow { one_time, one_time_kem, .. } => KeysFrame {
+            one_time: Some(*one_time),
+            one_time_kem: Some(*one_time_kem),
+            ..frame(KeysEvent::PrekeysLow)
+        },
+    };
+    Some(frame.to_json())
 }
 
 /// The `status` frame of a watermark.

@@ -204,6 +204,10 @@ impl Feed {
                 out.push(entry::failed(failed, Some(cursor)).into());
                 self.window.advance(cursor);
             }
+            EntryKind::Keys(notice) => {
+                out.extend(entry::keys(notice, cursor, &self.caller).map(Frame::from));
+                self.window.advance(cursor);
+            }
             // Written by a newer version beside this one; that version's devices ask for it.
             _ => self.window.advance(cursor),
         }

@@ -68,6 +68,7 @@ pub fn route(admitted: &Admitted, own: &ServerName, body: BodyId) -> Plan {
     if admitted.own_copy() && sender != recipient {
         recipients.push(sender.uuid);
     }
+    let content: Bytes = submission.content.to_stored().into();
     let accept = Accept {
         sender: sender.clone(),
         device: admitted.sender().device,
@@ -88,8 +89,9 @@ pub fn route(admitted: &Admitted, own: &ServerName, body: BodyId) -> Plan {
         client_timestamp: submission.timestamp.unwrap_or(at),
         now: at,
         body,
+        size: content.len() as u64,
     };
-    Plan { accept, body: submission.content.to_stored().into() }
+    Plan { accept, body: content }
 }
 
 /// The bit of the sender's side: who writes to themselves speaks for both.

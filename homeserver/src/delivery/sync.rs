@@ -99,6 +99,9 @@ pub(super) async fn page(
                 EntryKind::Failed(failed) => {
                     events.extend(raw(entry::failed(failed, Some(entry.cursor))));
                 }
+                EntryKind::Keys(notice) => {
+                    events.extend(entry::keys(notice, entry.cursor, caller).and_then(raw));
+                }
                 _ => {}
             }
         }

@@ -88,6 +88,7 @@ impl Ephemerals {
                 if event.expires.is_some_and(|expires| expires <= judge.now) {
                     return;
                 }
+                let accepted_at = judge.accepted_at(event);
                 let message = StoredMessage {
                     conversation: posthouse_protocol::id::ConversationId::direct(
                         &sender, &recipient,
@@ -104,8 +105,8 @@ impl Ephemerals {
                     collapse: event.collapse.clone(),
                     expires: event.expires,
                     epoch: event.epoch,
-                    client_timestamp: event.client_timestamp.unwrap_or(judge.now),
-                    accepted_at: event.accepted_at.unwrap_or(judge.now),
+                    client_timestamp: event.client_timestamp.unwrap_or(accepted_at),
+                    accepted_at,
                     body: BodyId::floor(judge.now),
                 };
                 self.connections.pass_on(recipient.uuid, &message, &content.to_stored());

@@ -5,6 +5,8 @@ use posthouse_protocol::{
     content::Content,
     federation::{
         event::{Event, EventClass, EventKind},
+        key_log::RETIRED_LIFE_MS,
+        limits::FRESHNESS_MS,
         message, payload,
         receipt::RejectionReason,
         record::EventRecord,
@@ -25,6 +27,11 @@ use uuid::Uuid;
 /// Stamps further ahead of our clock are refused, in milliseconds (24 h): they would push the
 /// conversation into the future for good.
 pub(super) const MAX_AHEAD_MS: u64 = 24 * 3_600_000;
+
+/// How far from our clock a time of acceptance may lie that clients are shown, in milliseconds: 5 min
+/// ahead, and 37 days back, as long as an envelope can be on its way. What lies beyond is taken for
+/// the bound, since a message is not to blame for its region's clock.
+const SHOWN_MS: (u64, u64) = (RETIRED_LIFE_MS, FRESHNESS_MS);
 
 /// Payload versions that are read here.
 const PAYLOADS: &[u8] = &[version::PAYLOAD];
@@ -98,7 +105,7 @@ impl Judge<'_> {
             return Err(RejectionReason::Refused);
         }
         let content = self.content(event, &recipient)?;
-        let accepted_at = event.accepted_at.unwrap_or(self.now);
+        let accepted_at = self.accepted_at(event);
         let side = side(&sender, &recipient);
         let message = StoredMessage {
             device: None,
@@ -118,8 +125,20 @@ impl Judge<'_> {
             body,
             sender,
         };
-        let received = Received { message, side, recipients: vec![recipient.uuid] };
-        Ok(Verdict::Message(Box::new(received), content.to_stored().into()))
+        let content: Bytes = content.to_stored().into();
+        let received = Received {
+            message,
+            side,
+            recipients: vec![recipient.uuid],
+            size: content.len() as u64,
+        };
+        Ok(Verdict::Message(Box::new(received), content))
+    }
+
+    /// When the sender's region accepted the event, as clients are shown it.
+    pub(super) fn accepted_at(&self, event: &Event) -> Timestamp {
+        let (back, ahead) = (self.now.minus_millis(SHOWN_MS.0), self.now.plus_millis(SHOWN_MS.1));
+        event.accepted_at.unwrap_or(self.now).clamp(back, ahead)
     }
 
     /// The content, in the form that this region would have taken from a client of its own.

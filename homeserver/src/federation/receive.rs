@@ -1,7 +1,10 @@
 //! Steps 9 and 10: an envelope's events take effect in one transaction; then connected devices are
 //! handed what is new.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -22,7 +25,7 @@ use posthouse_storage::{
     error::StoreError,
     inbox::{Entry, EntryKind},
     message_store::MessageStore,
-    reception::{self, Receptions, Rejected, Taken},
+    reception::{self, ReceivedWatermark, Receptions, Rejected, Taken},
 };
 use uuid::Uuid;
 
@@ -57,9 +60,8 @@ pub struct Reception(ReceptionParts);
 struct Sorted {
     messages: Vec<reception::Received>,
     bodies: Vec<(BodyId, Bytes)>,
-    watermarks: Vec<posthouse_storage::receipts::WatermarkRise>,
+    watermarks: Vec<ReceivedWatermark>,
     rejected: Vec<Rejected>,
-    told: Vec<Rejection>,
     voids: Vec<posthouse_protocol::federation::record::Void>,
 }
 
@@ -80,7 +82,6 @@ impl Reception {
         let own = parts.directory.server();
         let judge = Judge { origin, own, allow_unencrypted: parts.allow_unencrypted, now };
         let mut sorted = Sorted::default();
-        let mut sequence = taking.first;
         for record in taking.records {
             match record {
                 Record::Void(void) => sorted.voids.push(*void),
@@ -91,12 +92,16 @@ impl Reception {
                             sorted.messages.push(*received);
                             sorted.bodies.push((body, content));
                         }
-                        Verdict::Watermark(rise) => sorted.watermarks.push(*rise),
-                        Verdict::Rejected(reason) => sorted.reject(event, sequence, reason),
+                        Verdict::Watermark(rise) => {
+                            sorted.watermarks.push(ReceivedWatermark { id: event.id, rise: *rise });
+                        }
+                        Verdict::Rejected(reason) => {
+                            let EventRecord { sender, id, .. } = *event;
+                            sorted.rejected.push(Rejected { sender, id, reason });
+                        }
                     }
                 }
             }
-            sequence = sequence.saturating_add(record.covers());
         }
         Ok(sorted)
     }
@@ -132,11 +137,27 @@ impl Reception {
     }
 }
 
-impl Sorted {
-    fn reject(&mut self, event: &EventRecord, sequence: u64, reason: RejectionReason) {
-        self.rejected.push(Rejected { sender: event.sender, id: event.id, reason });
-        self.told.push(Rejection { sequence, id: event.id, reason });
+/// The rejections among the records, with their sequences. `verdicts` are by sender and id.
+fn placed(
+    taking: Taking<'_>,
+    verdicts: &HashMap<(Option<Uuid>, Uuid), RejectionReason>,
+) -> Vec<Rejection> {
+    let mut sequence = taking.first;
+    let mut named = Vec::new();
+    for record in taking.records {
+        if let Record::Event(event) = record
+            && let Some(&reason) = verdicts.get(&name_of(event.sender, event.id))
+        {
+            named.push(Rejection { sequence, id: event.id, reason });
+        }
+        sequence = sequence.saturating_add(record.covers());
     }
+    named
+}
+
+/// What events are known by: the nil UUID as sender says as much as none.
+fn name_of(sender: Option<Uuid>, id: Uuid) -> (Option<Uuid>, Uuid) {
+    (sender.filter(|sender| !sender.is_nil()), id)
 }
 
 #[async_trait]
@@ -173,11 +194,15 @@ impl InboundStore for Reception {
         };
         match self.0.messages.receive(self.0.receptions.as_ref(), reception).await? {
             Taken::Moved => Err(TakeError::Moved),
-            Taken::Done { arrivals, risen } => {
-                let told = sorted.told.clone();
+            Taken::Done { arrivals, risen, rejected } => {
                 self.tell(sorted, arrivals, now);
                 announce(risen, &self.0.connections);
-                Ok(told)
+                if rejected.is_empty() {
+                    return Ok(Vec::new());
+                }
+                let verdicts = rejected.iter();
+                let verdicts = verdicts.map(|one| (name_of(one.sender, one.id), one.reason));
+                Ok(placed(taking, &verdicts.collect()))
             }
         }
     }
@@ -187,24 +212,52 @@ impl InboundStore for Reception {
         origin: &ServerName,
         taking: Taking<'_>,
     ) -> Result<Vec<Rejection>, StoreError> {
-        let mut sequence = taking.first;
-        let mut events = Vec::new();
-        let mut sequences = Vec::new();
-        for record in taking.records {
-            if let Record::Event(event) = record {
-                events.push((event.sender, event.id));
-                sequences.push((sequence, event.id));
-            }
-            sequence = sequence.saturating_add(record.covers());
-        }
-        let found = self.0.receptions.rejections(origin, &events).await?;
-        let named = found.into_iter().filter_map(|(at, reason)| {
-            sequences.get(at).map(|(sequence, id)| Rejection {
-                sequence: *sequence,
-                id: *id,
-                reason,
-            })
+        let events = taking.records.iter().filter_map(|record| match record {
+            Record::Event(event) => Some(name_of(event.sender, event.id)),
+            Record::Void(_) => None,
         });
-        Ok(named.collect())
+        let events: Vec<(Option<Uuid>, Uuid)> = events.collect();
+        let found = self.0.receptions.rejections(origin, &events).await?;
+        let verdicts =
+            found.into_iter().filter_map(|(at, reason)| Some((*events.get(at)?, reason)));
+        Ok(placed(taking, &verdicts.collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use posthouse_protocol::federation::{
+        record::{Void, VoidReason},
+        stream::Lane,
+    };
+
+    use super::*;
+
+    #[test]
+    fn rejections_are_told_at_their_sequences() {
+        let event = |id, sender| {
+            let event =
+                Err(posthouse_protocol::federation::record::decode_ephemeral(&[]).unwrap_err());
+            Record::Event(EventRecord { id: Uuid::from_u128(id), sender, event })
+        };
+        let void = Record::Void(Void { from: 8, to: 10, reason: VoidReason::NotKept });
+        let alice = Some(Uuid::from_u128(77));
+        let records = [
+            event(1, alice),
+            void,
+            event(1, None),
+            event(2, Some(Uuid::nil())),
+            event(2, alice),
+            event(1, alice),
+        ];
+        let taking = Taking { lane: Lane::Messages, first: 7, records: &records };
+        let (expired, refused) = (RejectionReason::Expired, RejectionReason::Refused);
+        let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let verdicts = HashMap::from([((alice, one), expired), ((None, two), refused)]);
+        let at = |sequence, id, reason| Rejection { sequence, id, reason };
+        assert_eq!(
+            placed(taking, &verdicts),
+            [at(7, one, expired), at(12, two, refused), at(14, one, expired)]
+        );
     }
 }

@@ -25,13 +25,15 @@ pub(crate) struct At {
     pub(crate) client: SocketAddr,
     /// For other regions, in a region that federates.
     pub(crate) federation: SocketAddr,
+    /// For the operator.
+    pub(crate) operator: SocketAddr,
 }
 
 impl At {
     /// Wherever there is room.
     pub(crate) fn any() -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self { client: any, federation: any }
+        Self { client: any, federation: any, operator: any }
     }
 }
 
@@ -60,7 +62,8 @@ impl Server {
         let log = OpenOptions::new().create(true).append(true).open(dir.join("serve.log")).unwrap();
         let mut command = posthouse("serve");
         command.arg("--config").arg(dir.join("posthouse.toml"));
-        command.args(["--listen", &at.client.to_string(), "--operator-listen", "off"]);
+        command.args(["--listen", &at.client.to_string()]);
+        command.args(["--operator-listen", &at.operator.to_string()]);
         if !place.settings.is_empty() {
             command.args(["--set", &format!("federation.listen={}", at.federation)]);
         }
@@ -68,7 +71,7 @@ impl Server {
             command.args(["--set", setting]);
         }
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let (mut client, mut federation) = (None, None);
+        let (mut client, mut federation, mut operator) = (None, None, None);
         let mut is_ready = false;
         for line in BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok) {
             if let Some(url) = line.strip_prefix("listening client http://") {
@@ -76,6 +79,9 @@ impl Server {
             }
             if let Some(address) = line.strip_prefix("listening federation ") {
                 federation = address.parse().ok();
+            }
+            if let Some(address) = line.strip_prefix("listening operator http://") {
+                operator = address.parse().ok();
             }
             if line.starts_with("ready ") {
                 is_ready = true;
@@ -86,6 +92,7 @@ impl Server {
         let open = At {
             client: client.unwrap_or(at.client),
             federation: federation.unwrap_or(at.federation),
+            operator: operator.unwrap_or(at.operator),
         };
         let server = Self { child, at: open };
         assert!(is_ready && client.is_some(), "the server did not start: {}", place.log());

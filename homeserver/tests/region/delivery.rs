@@ -350,3 +350,48 @@ async fn ephemeral_messages_reach_acquaintances_who_are_there_and_nobody_else() 
     let backlog = ben.catch_up(&home).await;
     assert_eq!(backlog.iter().map(text).collect::<Vec<_>>(), ["hello"], "nothing is stored");
 }
+
+#[tokio::test]
+async fn a_full_inbox_is_an_explicit_refusal() {
+    use posthouse_protocol::{frame::Class, id::ConversationId, limits, time::Timestamp};
+    use posthouse_storage::{
+        bodies::BodyId,
+        ledger::{Accept, Ledger as _, Outcome},
+    };
+
+    let home = Home::start().await;
+    let mut ada = Device::register(&home, "ada").await;
+    let ben = Device::register(&home, "ben").await;
+    ada.catch_up(&home).await;
+    ada.write(ben.account(), "there is room").await;
+    let (from, to) = (ada.account().clone(), ben.account().clone());
+    let now = Timestamp(1_700_000_000_000);
+    let large = Accept {
+        conversation: ConversationId::direct(&from, &to),
+        device: ada.tokens.device_id,
+        device_number: ada.tokens.device,
+        id: new_id(),
+        side: 1,
+        prev: None,
+        after: None,
+        recipients: vec![to.uuid],
+        destinations: Vec::new(),
+        to: to.to_string(),
+        class: Class::Message,
+        collapse: None,
+        expires: None,
+        epoch: None,
+        device_list_version: None,
+        client_timestamp: now,
+        now,
+        body: BodyId::new(now, [1; 10]),
+        size: limits::MAX_INBOX_BYTES - 100,
+        sender: from,
+    };
+    let outcomes = home.store().commit(&[large], &[]).await.unwrap();
+    assert!(matches!(outcomes[0], Outcome::Accepted(_)));
+    let refusal = ada.submit(submission(&to, "too much")).await.unwrap_err();
+    assert_eq!(refusal.code, "queue_full");
+    let other = Device::register(&home, "cem").await;
+    ada.write(other.account(), "others are not held back").await;
+}

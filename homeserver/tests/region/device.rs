@@ -23,7 +23,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Device {
     pub(crate) tokens: SessionTokens,
     pub(crate) api: Api,
-    connection: Option<Connection>,
+    pub(crate) connection: Option<Connection>,
 }
 
 impl Device {

@@ -115,6 +115,8 @@ impl Home {
         let stores = Stores {
             accounts: Arc::<SqlStore>::clone(&shared),
             sessions: Arc::<SqlStore>::clone(&shared),
+            keys: Arc::<SqlStore>::clone(&shared),
+            links: Arc::<SqlStore>::clone(&shared),
             invites: Arc::<SqlStore>::clone(&shared),
             factors: Arc::<SqlStore>::clone(&shared),
             erasure: Arc::<SqlStore>::clone(&shared),
@@ -146,6 +148,9 @@ impl Home {
             security: region.security(),
             messaging: region.messaging(),
             presence: region.presence(),
+            devices: region.devices(),
+            keys: region.keys(),
+            links: region.links(),
             health: Arc::new(AlwaysReady),
         };
         let mut edge_config = posthouse_client_api::Config::new(server);
@@ -170,6 +175,14 @@ impl Home {
 
     pub(crate) fn store(&self) -> &SqlStore {
         &self.running.as_ref().unwrap().store
+    }
+
+    pub(crate) fn region(&self) -> &Region {
+        &self.running.as_ref().unwrap().region
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.running.as_ref().unwrap().address
     }
 
     /// What protects accounts, as device linking sees it.

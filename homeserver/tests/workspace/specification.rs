@@ -1,7 +1,7 @@
 //! The specification keeps up with the code: limits, error codes, and the files of `protocol` that
 //! decide what is on the wire.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use posthouse_protocol::problem::Code;
 use sha2::{Digest, Sha256};
@@ -43,6 +43,24 @@ fn every_limit_is_specified_with_its_value() {
         }
     }
     none("docs/spec/limits.md", &wrong);
+}
+
+#[test]
+fn every_invariant_of_the_federation_is_checked_by_its_name() {
+    let text = read("docs/spec/federation-invariants.md");
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| "));
+    let first = rows.filter_map(|row| row.split(" | ").next());
+    let is_name = |name: &&str| name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
+    let named: BTreeSet<&str> = first.filter(|name| *name != "---").filter(is_name).collect();
+    assert!(named.len() >= 9, "{named:?}");
+    let code = read("federation/src/simulator/invariants.rs");
+    let quoted = code.split('"').skip(1).step_by(2);
+    let checked: BTreeSet<&str> = quoted
+        .filter_map(|text| text.split(':').next())
+        .filter(|name| name.contains(char::is_uppercase) && is_name(name))
+        .collect();
+    let unlike: Vec<_> = named.symmetric_difference(&checked).map(ToString::to_string).collect();
+    none("specified and not checked, or checked and not specified", &unlike);
 }
 
 #[test]

@@ -121,6 +121,10 @@ pub enum DocumentError {
     /// No present key of the entry has signed it, or it names another entry.
     #[error("the document is not signed by a key in force")]
     BadSignature,
+    /// Its time is over, and nothing is known of the server: whoever holds it may be holding out an
+    /// old one.
+    #[error("the document has expired, and no key of the server is known yet")]
+    Expired,
     /// The entry of the key log is not believed.
     #[error(transparent)]
     Keys(#[from] KeyLogError),

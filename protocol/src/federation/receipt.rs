@@ -114,6 +114,8 @@ pub enum RejectionReason {
     UnknownRecipient,
     /// Its kind or payload version is not known here.
     Unsupported,
+    /// The recipient's inbox is full.
+    QueueFull,
     /// A reason that this version does not know.
     Other(u8),
 }
@@ -128,6 +130,7 @@ impl RejectionReason {
             Self::TooLarge => 4,
             Self::UnknownRecipient => 5,
             Self::Unsupported => 6,
+            Self::QueueFull => 7,
             Self::Other(number) => number,
         }
     }
@@ -141,6 +144,7 @@ impl RejectionReason {
             4 => Self::TooLarge,
             5 => Self::UnknownRecipient,
             6 => Self::Unsupported,
+            7 => Self::QueueFull,
             other => Self::Other(other),
         }
     }

@@ -168,6 +168,7 @@ impl Bench {
                 device_list_version: None,
                 client_timestamp: at,
                 now: at,
+                size: 120,
                 body,
             });
         }

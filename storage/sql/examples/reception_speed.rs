@@ -31,7 +31,7 @@ use posthouse_storage::{
     bodies::BodyId,
     inbox::StoredMessage,
     receipts::{Watermark, WatermarkRise},
-    reception::{InboundStream, Received, Reception, Receptions, Taken},
+    reception::{InboundStream, Received, ReceivedWatermark, Reception, Receptions, Taken},
 };
 use posthouse_storage_sql::SqlStore;
 use uuid::Uuid;
@@ -129,7 +129,12 @@ impl Bench {
                 body,
                 sender: from,
             };
-            batch.push(Received { message, side: 1, recipients: vec![to.uuid] });
+            batch.push(Received {
+                message,
+                side: 1,
+                recipients: vec![to.uuid],
+                size: BODY.len() as u64,
+            });
         }
         (batch, bodies)
     }
@@ -146,7 +151,7 @@ impl Bench {
     async fn take(
         &mut self,
         (messages, bodies): &Batch,
-        watermarks: &[WatermarkRise],
+        watermarks: &[ReceivedWatermark],
     ) -> Result<(), Box<dyn Error>> {
         let next = self.after(messages.len() + watermarks.len());
         let reception = Reception {
@@ -248,6 +253,7 @@ impl Bench {
                     client_timestamp: at,
                     now: at,
                     body: BodyId::new(at, [0; 10]),
+                    size: 0,
                 });
             }
             self.store.commit(&batch, &[]).await?;
@@ -269,7 +275,10 @@ impl Bench {
                 forward: None,
             });
             let rises: Vec<WatermarkRise> = rises.collect();
-            self.take(&Batch::default(), &rises).await?;
+            let reported = rises.into_iter();
+            let reported: Vec<ReceivedWatermark> =
+                reported.map(|rise| ReceivedWatermark { id: self.id(), rise }).collect();
+            self.take(&Batch::default(), &reported).await?;
             count += 100;
         }
         Ok((self::cpu()? - cpu).as_secs_f64() * 1e6 / f64::from(count))

@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::{
     db::{Row, Script, Slot, Tx},
     failure::{Failure, Tries},
-    sessions,
+    keys, sessions,
     statement::{Statement, statements},
     store::SqlStore,
 };
@@ -80,9 +80,27 @@ statements! {
     );
     HEAD = Statement::new("SELECT head FROM inboxes WHERE account = ?");
     DEVICES = Statement::new(
-        "SELECT id, account, number, registration_id, name, created_at, position, active_at
+        "SELECT id, account, number, registration_id, name, created_at, position, active_at,
+            listed
         FROM devices
         WHERE account = ? AND removed_at IS NULL ORDER BY number",
+    );
+    RENAME_DEVICE = Statement::new(
+        "UPDATE devices SET name = ? WHERE id = ? AND account = ? AND removed_at IS NULL",
+    );
+    /// The ties are broken by id, so that of two devices that fell silent at once one stays.
+    SILENT = Statement::new(
+        "SELECT d.account, d.id FROM devices d
+        WHERE d.removed_at IS NULL AND d.active_at < ? AND NOT EXISTS (
+            SELECT 1 FROM sessions s
+            WHERE s.device = d.id AND s.ended_at IS NULL AND s.refreshed_at >= ?) AND EXISTS (
+            SELECT 1 FROM devices o
+            WHERE o.account = d.account AND o.removed_at IS NULL
+                AND (o.active_at > d.active_at OR (o.active_at = d.active_at AND o.id > d.id)
+                    OR (o.id <> d.id AND EXISTS (
+                        SELECT 1 FROM sessions s
+                        WHERE s.device = o.id AND s.ended_at IS NULL AND s.refreshed_at >= ?))))
+        ORDER BY d.active_at LIMIT 0 + ?",
     );
     REMOVE_DEVICE = Statement::new(
         "UPDATE devices SET removed_at = ? WHERE id = ? AND account = ? AND removed_at IS NULL",
@@ -155,6 +173,36 @@ impl Accounts for SqlStore {
             args.uuid(account);
         });
         rows.await?.iter().map(read_device).collect()
+    }
+
+    async fn rename_device(
+        &self,
+        account: Uuid,
+        device: DeviceId,
+        name: &str,
+    ) -> Result<bool, StoreError> {
+        let mut tx = self.db().begin().await?;
+        let mut script = tx.script();
+        let renamed = script.one(&RENAME_DEVICE, |args| {
+            args.text(name).uuid(device.0).uuid(account);
+        });
+        Ok(tx.finish(script).await?.changed(&renamed) > 0)
+    }
+
+    async fn silent_devices(
+        &self,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<(Uuid, DeviceId)>, StoreError> {
+        let rows = self.db().rows(&SILENT, |args| {
+            args.number(before.0).number(before.0).number(before.0).limit(limit as usize);
+        });
+        let mut silent = Vec::new();
+        for row in rows.await? {
+            let mut fields = row.fields("devices");
+            silent.push((fields.uuid("account")?, DeviceId(fields.uuid("id")?)));
+        }
+        Ok(silent)
     }
 
     async fn remove_device(
@@ -335,6 +383,7 @@ impl SqlStore {
 async fn end_sessions(mut tx: Tx<'_>, device: DeviceId, now: Timestamp) -> Result<(), Failure> {
     let mut script = tx.script();
     sessions::end_of_device(&mut script, device, now);
+    keys::forget_device(&mut script, device);
     tx.finish(script).await?;
     Ok(())
 }
@@ -364,6 +413,7 @@ fn put_device(
         created_at: device.created_at,
         position: Cursor(position),
         active_at: device.created_at,
+        listed: false,
     }
 }
 
@@ -380,12 +430,12 @@ fn read_numbers(rows: &[Row]) -> Result<(HashSet<DeviceNumber>, usize), StoreErr
     Ok((taken, live))
 }
 
-fn device_number(number: i64) -> Result<DeviceNumber, String> {
+pub(crate) fn device_number(number: i64) -> Result<DeviceNumber, String> {
     let number = u8::try_from(number).map_err(|error| error.to_string())?;
     DeviceNumber::try_from(number).map_err(|error| error.to_string())
 }
 
-fn registration_id(id: i64) -> Result<RegistrationId, String> {
+pub(crate) fn registration_id(id: i64) -> Result<RegistrationId, String> {
     let id = u32::try_from(id).map_err(|error| error.to_string())?;
     RegistrationId::try_from(id).map_err(|error| error.to_string())
 }
@@ -409,7 +459,7 @@ fn read_account(row: &Row) -> Result<Account, StoreError> {
     })
 }
 
-fn read_device(row: &Row) -> Result<Device, StoreError> {
+pub(crate) fn read_device(row: &Row) -> Result<Device, StoreError> {
     let mut fields = row.fields("devices");
     Ok(Device {
         id: DeviceId(fields.uuid("id")?),
@@ -426,5 +476,6 @@ fn read_device(row: &Row) -> Result<Device, StoreError> {
         created_at: fields.time("created_at")?,
         position: fields.cursor("position")?,
         active_at: fields.time("active_at")?,
+        listed: fields.integer("listed")? != 0,
     })
 }

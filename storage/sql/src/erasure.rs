@@ -1,7 +1,8 @@
 //! The port `Erasure`: an account is gone at once, and taken apart in small transactions.
 //!
 //! A step does the first of these things that there is something left of: inbox entries, marks and
-//! names of devices, watermarks that it read, messages that nobody holds, the account itself. How
+//! names of devices, watermarks that it read, claims of keys, what others were told about its keys,
+//! messages that nobody holds, the account itself with its keys. How
 //! far the walk over the messages is stands in `erasures`, so that it goes on where it was.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +23,7 @@ use crate::{
     db::{Row, Script, Tx},
     factors,
     failure::{Failure, Tries},
-    retention, sessions,
+    keys, retention, sessions,
     statement::{Statement, statements},
     store::SqlStore,
 };
@@ -105,9 +106,35 @@ statements! {
         "DELETE FROM messages
         WHERE ref > ? AND ref <= ? AND sender = ? AND server = ? AND pointers < 0",
     );
+    /// Who was told about the account's keys.
+    KNEW = Statement::new(
+        "SELECT account FROM acquaintances
+        WHERE other = ? AND server = ? ORDER BY account LIMIT 0 + ?",
+    );
+    DELETE_KNEW = Statement::rows(
+        "bib",
+        "DELETE FROM acquaintances WHERE (other, server, account) IN ({rows})",
+    );
+    DELETE_KNOWN = Statement::new(
+        "DELETE FROM acquaintances WHERE (other, server, account) IN (
+            SELECT other, server, account FROM acquaintances WHERE account = ? LIMIT 0 + ?)",
+    );
+    DELETE_CLAIMED = Statement::new(
+        "DELETE FROM claimed_prekeys WHERE (requester, request, device, kind) IN (
+            SELECT requester, request, device, kind FROM claimed_prekeys
+            WHERE requester = ? OR account = ? LIMIT 0 + ?)",
+    );
     WALKED = Statement::new("UPDATE erasures SET walked = ? WHERE account = ?");
     DELETE_SESSIONS = Statement::new("DELETE FROM sessions WHERE account = ?");
     DELETE_DEVICES = Statement::new("DELETE FROM devices WHERE account = ?");
+    DELETE_PREKEYS = Statement::new(
+        "DELETE FROM prekeys WHERE device IN (SELECT id FROM devices WHERE account = ?)",
+    );
+    DELETE_PREKEY_MARKS = Statement::new(
+        "DELETE FROM prekey_marks WHERE device IN (SELECT id FROM devices WHERE account = ?)",
+    );
+    DELETE_KEY_CHANGES = Statement::new("DELETE FROM key_changes WHERE account = ?");
+    DELETE_LINKS = Statement::new("DELETE FROM links WHERE account = ?");
     DELETE_INBOX = Statement::new("DELETE FROM inboxes WHERE account = ?");
     /// The handle stays taken, by nobody.
     FREE_HANDLE = Statement::new(
@@ -216,6 +243,7 @@ impl SqlStore {
             return Ok(Erased { bodies, next: Next::Step });
         }
         if self.erase_lists(account, server, limit).await?
+            || self.erase_acquaintances(account, server, limit).await?
             || self.erase_messages(account, server, (walked, limit)).await?
         {
             return Ok(Erased::of(Next::Step));
@@ -290,7 +318,41 @@ impl SqlStore {
         Ok(Some(bodies))
     }
 
-    /// Deletes marks of devices, blocks and watermarks. Whether there was any.
+    /// Deletes what others' inboxes were told about the account's keys, and who knew it. Whether
+    /// anybody did.
+    async fn erase_acquaintances(
+        &self,
+        account: &AccountId,
+        server: i64,
+        limit: usize,
+    ) -> Result<bool, Failure> {
+        let rows = self.db().rows(&KNEW, |args| {
+            args.uuid(account.uuid).integer(server).limit(limit);
+        });
+        let rows = rows.await?;
+        let knew = rows.iter().map(|row| row.fields("acquaintances").uuid("account"));
+        let knew: Vec<Uuid> = knew.collect::<Result<_, _>>()?;
+        if knew.is_empty() {
+            return Ok(false);
+        }
+        let slots = keys::slots_about(account.uuid, server);
+        let told: Vec<Told> = knew
+            .iter()
+            .flat_map(|inbox| slots.iter().map(|slot| (*inbox, slot.clone(), slot.clone())))
+            .collect();
+        let mut tx: Tx<'_> = self.db().begin().await?;
+        let mut script = tx.script();
+        script.rows(&DELETE_TOLD, &told, |args, (inbox, low, high)| {
+            args.uuid(*inbox).bytes(low).bytes(high);
+        });
+        script.rows(&DELETE_KNEW, &knew, |args, inbox| {
+            args.uuid(account.uuid).integer(server).uuid(*inbox);
+        });
+        tx.finish(script).await?;
+        Ok(true)
+    }
+
+    /// Deletes marks of devices, blocks, watermarks and claims. Whether there was any.
     async fn erase_lists(
         &self,
         account: &AccountId,
@@ -308,6 +370,12 @@ impl SqlStore {
             }),
             script.one(&WATERMARKS, |args| {
                 args.uuid(account.uuid).integer(server).limit(limit);
+            }),
+            script.one(&DELETE_CLAIMED, |args| {
+                args.text(&account.to_string()).uuid(account.uuid).limit(limit);
+            }),
+            script.one(&DELETE_KNOWN, |args| {
+                args.uuid(account.uuid).limit(limit);
             }),
         ];
         let answers = tx.finish(script).await?;
@@ -352,7 +420,16 @@ impl SqlStore {
     async fn erase_account(&self, account: Uuid) -> Result<(), Failure> {
         let mut tx = self.db().begin().await?;
         let mut script: Script = tx.script();
-        for statement in [&DELETE_SESSIONS, &DELETE_DEVICES, &DELETE_INBOX] {
+        // Keys belong to devices, which go after them.
+        for statement in [
+            &DELETE_PREKEYS,
+            &DELETE_PREKEY_MARKS,
+            &DELETE_KEY_CHANGES,
+            &DELETE_LINKS,
+            &DELETE_SESSIONS,
+            &DELETE_DEVICES,
+            &DELETE_INBOX,
+        ] {
             script.one(statement, |args| {
                 args.uuid(account);
             });

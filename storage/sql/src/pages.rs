@@ -12,8 +12,9 @@ use uuid::Uuid;
 
 use crate::{
     columns::{MessageRow, message_columns},
-    db::Script,
+    db::{Fields, Script},
     failure::Failure,
+    keys::{self, StoredNotice},
     receipts::{FailedSlot, Key},
     statement::{Statement, statements},
     store::SqlStore,
@@ -23,7 +24,7 @@ statements! {
     /// The head and the entries in one statement: they are of one moment. An entry between a head
     /// that was read first and a page that was read later would seem to lie beyond the end.
     PAGE = Statement::new(concat!(
-        "SELECT x.head, i.arrival, i.arrived_at, i.slot, ", message_columns!(), "
+        "SELECT x.head, i.arrival, i.arrived_at, i.slot, i.data, ", message_columns!(), "
         FROM inboxes x
         LEFT JOIN inbox i ON i.account = x.account AND i.arrival > ?
         LEFT JOIN messages m ON m.ref = i.message
@@ -51,6 +52,29 @@ statements! {
     );
 }
 
+/// What an entry refers to.
+enum Found {
+    Message(Box<MessageRow>),
+    Watermark(Key),
+    Failed(FailedSlot),
+    Notice(StoredNotice),
+    /// Its message has been forgotten since.
+    Nothing,
+}
+
+impl Found {
+    /// What an entry without a message refers to: the first byte of its slot tells.
+    fn read(fields: &Fields<'_>, slot: &[u8], data: Option<&[u8]>) -> Result<Self, Failure> {
+        if let Some(notice) = keys::parse_notice(fields, slot, data)? {
+            return Ok(Self::Notice(notice));
+        }
+        Ok(match FailedSlot::parse(fields, slot)? {
+            Some(failed) => Self::Failed(failed),
+            None => Self::Watermark(Key::parse(fields, slot)?),
+        })
+    }
+}
+
 impl SqlStore {
     pub(crate) async fn read_page(
         &self,
@@ -73,30 +97,38 @@ impl SqlStore {
             let Some(arrival) = fields.maybe_number("arrival")? else { continue };
             let arrived_at = fields.maybe_number("arrived_at")?.unwrap_or_default();
             let slot = fields.maybe_bytes("slot")?;
-            let message = MessageRow::read(fields)?;
-            let (key, failed) = match (&message, slot) {
-                (None, Some(slot)) => match FailedSlot::parse(fields.of("inbox"), slot)? {
-                    Some(failed) => (None, Some(failed)),
-                    None => (Some(Key::parse(fields.of("inbox"), slot)?), None),
-                },
-                _ => (None, None),
+            let data = fields.maybe_bytes("data")?;
+            let content = match (MessageRow::read(fields)?, slot) {
+                (Some(message), _) => Found::Message(Box::new(message)),
+                (None, Some(slot)) => Found::read(fields.of("inbox"), slot, data)?,
+                (None, None) => Found::Nothing,
             };
-            found.push((Cursor(arrival), Timestamp(arrived_at), message, key, failed));
+            found.push((Cursor(arrival), Timestamp(arrived_at), content));
         }
         found.truncate(limit);
         let last = found.last().map_or(after, |(cursor, ..)| *cursor);
         page.through = if found.len() < limit { page.head } else { last };
-        let keys: Vec<Key> = found.iter().filter_map(|(.., key, _)| *key).collect();
+        let keys: Vec<Key> = found
+            .iter()
+            .filter_map(|(.., content)| match content {
+                Found::Watermark(key) => Some(*key),
+                _ => None,
+            })
+            .collect();
         let watermarks = self.read_watermarks(&keys).await?;
-        for (cursor, arrived_at, message, key, failed) in found {
-            let kind = match (failed, message) {
-                (Some(failed), _) => EntryKind::Failed(failed.resolve(self, arrived_at).await?),
-                (None, Some(message)) => EntryKind::Message(Box::new(message.resolve(self).await?)),
-                (None, None) => match key.and_then(|key| watermarks.get(&key)) {
+        for (cursor, arrived_at, content) in found {
+            let kind = match content {
+                Found::Message(message) => {
+                    EntryKind::Message(Box::new(message.resolve(self).await?))
+                }
+                Found::Failed(failed) => EntryKind::Failed(failed.resolve(self, arrived_at).await?),
+                Found::Notice(notice) => EntryKind::Keys(Box::new(notice.resolve(self).await?)),
+                Found::Watermark(key) => match watermarks.get(&key) {
                     Some(watermark) => EntryKind::Status(Box::new(watermark.clone())),
-                    // Its message or watermark has been forgotten since.
+                    // Its watermark has been forgotten since.
                     None => continue,
                 },
+                Found::Nothing => continue,
             };
             page.entries.push(Entry { cursor, arrived_at, kind });
         }

@@ -7,8 +7,8 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::{
-    SqlStore, accounts, bodies, commit, db, erasure, factors, invites, leases, outbox, pages,
-    peers, receipts, reception, retention, servers, sessions,
+    SqlStore, accounts, bodies, commit, db, erasure, factors, invites, keys, leases, links, outbox,
+    pages, peers, receipts, reception, retention, servers, sessions,
     statement::{Dialect, MAX_ROWS, Statement},
     wakes,
 };
@@ -24,6 +24,7 @@ pub(crate) fn all() -> Vec<(String, &'static Statement)> {
         ("factors", factors::ALL),
         ("invites", invites::ALL),
         ("leases", leases::ALL),
+        ("links", links::ALL),
         ("outbox", outbox::ALL),
         ("outbox::entries", outbox::ENTRIES_ALL),
         ("outbox::marks", outbox::MARKS_ALL),
@@ -46,6 +47,7 @@ pub(crate) fn all() -> Vec<(String, &'static Statement)> {
     let name = |list: &str, name: &str| format!("{list}::{name}");
     lists
         .into_iter()
+        .chain(keys::LISTS)
         .flat_map(|(list, all)| all.iter().map(move |(item, text)| (name(list, item), *text)))
         .collect()
 }
@@ -100,7 +102,7 @@ async fn on_postgres() {
 #[tokio::test]
 async fn with_indices_on_sqlite() {
     /// Small by nature, walked in order up to a limit, or an index of nothing but what is sought.
-    const MAY_SCAN: [&str; 8] = [
+    const MAY_SCAN: [&str; 9] = [
         "retention::verdicts::OLDEST",
         "retention::verdicts::DROP_VOIDS",
         "erasure::UNFINISHED",
@@ -109,6 +111,7 @@ async fn with_indices_on_sqlite() {
         "sessions::FORGET",
         "commit::read::NEXT_REFS",
         "retention::HAND_OVER",
+        "links::OPEN",
     ];
     /// What a statement itself makes: VALUES lists and subqueries.
     const OWN: [&str; 6] = ["v", "CONSTANT ROW", "(subquery", "chosen", "gone", "found"];

@@ -26,7 +26,7 @@ use uuid::Uuid;
 
 use crate::{
     columns,
-    commit::plan,
+    commit::plan::{self, Receipt},
     db::Script,
     failure::{Failure, Tries},
     receipts::{Key, State},
@@ -134,20 +134,25 @@ impl SqlStore {
         bodies: &HashMap<BodyId, &Bytes>,
     ) -> Result<Taken, Failure> {
         let origin = self.intern_names(reception).await?;
-        let rises = reception.watermarks;
-        let keys: Vec<Key> = rises.iter().map(|rise| Key::of(self, &rise.watermark)).collect();
+        let reported = reception.watermarks;
+        let keys: Vec<Key> =
+            reported.iter().map(|one| Key::of(self, &one.rise.watermark)).collect();
         let mut tx = self.db().begin().await?;
         let Some(found) = read::find(self, &mut tx, origin, reception, &keys).await? else {
             tx.cancel().await?;
             return Ok(Taken::Moved);
         };
-        let mut heads = if rises.is_empty() { HashMap::new() } else { found.known.inboxes.clone() };
+        let mut heads =
+            if reported.is_empty() { HashMap::new() } else { found.known.inboxes.clone() };
         let receipt =
             plan::receive(found.known, &found.rejected, reception.messages, reception.rejected);
         heads.extend(receipt.plan.inboxes.iter().copied());
         let mut watermarks = State::of(&found.watermarks, heads)?;
-        let raised = rises.iter().zip(&keys).filter_map(|(rise, key)| {
-            watermarks.raise(&read::within(rise, &found.last_numbers)?, *key)
+        let standing = reported.iter().zip(&keys);
+        let standing =
+            standing.filter(|(one, _)| !found.rejected.contains_key(&read::event_of(one)));
+        let raised = standing.filter_map(|(one, key)| {
+            watermarks.raise(&read::within(&one.rise, &found.last_numbers)?, *key)
         });
         let raised = raised.collect();
 
@@ -163,7 +168,8 @@ impl SqlStore {
         };
         effects.put(self, &mut script);
         tx.finish(script).await?;
-        Ok(Taken::Done { arrivals: receipt.arrivals, risen: raised })
+        let Receipt { arrivals, standing, .. } = receipt;
+        Ok(Taken::Done { arrivals, risen: raised, rejected: standing })
     }
 
     /// Gives numbers to all names; returns the origin's.
@@ -171,7 +177,8 @@ impl SqlStore {
         let named = reception
             .watermarks
             .iter()
-            .flat_map(|rise| [&rise.watermark.reader.server, &rise.watermark.origin]);
+            .map(|one| &one.rise.watermark)
+            .flat_map(|watermark| [&watermark.reader.server, &watermark.origin]);
         let missing = self.inner.servers.missing(named);
         self.inner.servers.intern(self.db(), &missing).await?;
         self.inner.servers.number(self.db(), reception.origin).await

@@ -56,7 +56,7 @@ statements! {
     ENTRIES = Statement::rows(
         "bi",
         "WITH v(account, through) AS ({rows})
-        SELECT i.account, i.arrival, i.message FROM v CROSS JOIN inbox i
+        SELECT i.account, i.arrival, i.message, i.size FROM v CROSS JOIN inbox i
         WHERE i.account = v.account AND i.arrival <= v.through
         ORDER BY i.account, i.arrival LIMIT 0 + ?",
     );
@@ -66,6 +66,14 @@ statements! {
             WITH v(account, through) AS ({rows})
             SELECT i.account, i.arrival FROM v CROSS JOIN inbox i
             WHERE i.account = v.account AND i.arrival <= v.through)",
+    );
+    UNLOAD = Statement::rows(
+        "bii",
+        "WITH v(account, n, b) AS ({rows})
+        UPDATE inboxes SET
+            entries = CASE WHEN entries > v.n THEN entries - v.n ELSE 0 END,
+            bytes = CASE WHEN bytes > v.b THEN bytes - v.b ELSE 0 END
+        FROM v WHERE inboxes.account = v.account",
     );
     RELEASE = Statement::rows(
         "ii",
@@ -222,12 +230,15 @@ impl SqlStore {
         let mut last = Uuid::nil();
         let mut ranges: BTreeMap<Uuid, u64> = BTreeMap::new();
         let mut released: BTreeMap<i64, i64> = BTreeMap::new();
+        let mut unloaded: BTreeMap<Uuid, (u64, u64)> = BTreeMap::new();
         for row in &entries {
             let mut fields = row.fields("inbox");
             last = fields.uuid("account")?;
             ranges.insert(last, fields.number("arrival")?);
             if let Some(message) = fields.maybe_integer("message")? {
                 *released.entry(message).or_default() += 1;
+                let load = unloaded.entry(last).or_default();
+                *load = (load.0 + 1, load.1 + fields.number("size")?);
             }
         }
         let (ranges, released): (Vec<_>, Vec<_>) =
@@ -235,6 +246,10 @@ impl SqlStore {
         let mut script = tx.script();
         script.rows(&DELETE_ENTRIES, &ranges, |args, (account, through)| {
             args.uuid(*account).number(*through);
+        });
+        let unloaded: Vec<_> = unloaded.into_iter().collect();
+        script.rows(&UNLOAD, &unloaded, |args, (account, (entries, bytes))| {
+            args.uuid(*account).number(*entries).number(*bytes);
         });
         script.rows(&RELEASE, &released, |args, (message, n)| {
             args.integer(*message).integer(*n);

@@ -21,7 +21,7 @@ use posthouse_protocol::{
 use posthouse_storage::{
     contract::{
         Subject,
-        abroad::{Envelope, Region, received},
+        abroad::{Envelope, Region, received, reported},
         world::{Person, START, World, name, server},
     },
     error::StoreError,
@@ -260,7 +260,7 @@ async fn receptions_wait_and_do_not_collide() {
         hello.recipients = both([&bob, &alice]);
         let envelope = Envelope {
             messages: vec![hello],
-            watermarks: vec![rise(n, [&alice, &bob])],
+            watermarks: vec![reported(&one, rise(n, [&alice, &bob]))],
             ..Envelope::default()
         };
         let own = Accept { recipients: both([&alice, &bob]), ..two.message(&bob, &alice, START) };

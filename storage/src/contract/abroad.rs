@@ -22,7 +22,7 @@ use crate::{
     inbox::StoredMessage,
     ledger::Arrival,
     receipts::{Risen, WatermarkRise},
-    reception::{InboundStream, Received, Reception, Rejected, Taken},
+    reception::{InboundStream, Received, ReceivedWatermark, Reception, Rejected, Taken},
 };
 
 /// Another region, and how far its stream was taken.
@@ -40,7 +40,7 @@ pub struct Envelope {
     /// Messages.
     pub messages: Vec<Received>,
     /// Readers who have got further.
-    pub watermarks: Vec<WatermarkRise>,
+    pub watermarks: Vec<ReceivedWatermark>,
     /// Events that are not taken.
     pub rejected: Vec<Rejected>,
     /// Sequences that carry nothing.
@@ -129,7 +129,7 @@ impl Region {
     ) -> (Vec<Vec<Arrival>>, Vec<Risen>) {
         let next = self.next();
         match self.offer_at(world, envelope, (&next, now)).await {
-            Taken::Done { arrivals, risen } => {
+            Taken::Done { arrivals, risen, .. } => {
                 self.stream = next;
                 assert_eq!(arrivals.len(), envelope.messages.len());
                 (arrivals, risen)
@@ -174,7 +174,12 @@ pub fn received<S: Store>(
         body: world.body(START),
     };
     let low = from.to_string() < to.account.to_string();
-    Received { message, side: if low { 1 } else { 2 }, recipients: vec![to.uuid()] }
+    Received { message, side: if low { 1 } else { 2 }, recipients: vec![to.uuid()], size: 16 }
+}
+
+/// A watermark that an event of its own tells.
+pub fn reported<S: Store>(world: &World<S>, rise: WatermarkRise) -> ReceivedWatermark {
+    ReceivedWatermark { id: world.id(), rise }
 }
 
 /// A message that is rejected.

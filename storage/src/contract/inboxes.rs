@@ -1,13 +1,14 @@
 //! Reading inboxes.
 
-use posthouse_protocol::cursor::Cursor;
+use posthouse_protocol::{cursor::Cursor, limits};
 
 use super::{
     Subject,
     world::{START, World, message},
 };
 use crate::ledger::Ledger;
-use crate::ledger::{Accept, Outcome};
+use crate::ledger::{Accept, Outcome, Refusal};
+use crate::retention::Cutoffs;
 
 /// Pages of any size read the same.
 pub async fn pages_follow_each_other_without_a_gap<S: Subject>(subject: &S) {
@@ -111,5 +112,38 @@ pub async fn an_unknown_inbox_is_empty<S: Subject>(subject: &S) {
     let page = world.store.page(nobody, Cursor::START, 10).await.unwrap();
     assert_eq!((page.entries, page.head), (vec![], Cursor::START));
     assert_eq!(world.store.cursor_at(nobody, START).await.unwrap(), Cursor::START);
+    subject.close(world.store).await;
+}
+
+/// What would not fit is refused and reserves nothing; what is replaced or trimmed makes room.
+pub async fn a_full_inbox_refuses_until_there_is_room<S: Subject>(subject: &S) {
+    let world = World::new(subject).await;
+    let (alice, bob) = (world.person("alice").await, world.person("bob").await);
+    let large = |collapse: Option<&str>| Accept {
+        size: limits::MAX_INBOX_BYTES - 100,
+        collapse: collapse.map(str::to_owned),
+        ..world.message(&alice, &bob, START)
+    };
+    world.accept(&large(Some("key"))).await;
+    let small = world.message(&alice, &bob, START);
+    world.accept(&small).await;
+    let full = Outcome::Refused(Refusal::QueueFull);
+    let next = Accept { size: 85, ..world.message(&alice, &bob, START) };
+    assert_eq!(world.commit(&next).await, full);
+    let copied = Accept { recipients: vec![bob.uuid(), alice.uuid()], ..next.clone() };
+    assert_eq!(world.commit(&copied).await, full, "for nobody, if not for all");
+    assert!(world.inbox(&alice).await.is_empty());
+    let fits = Accept { size: 84, ..next.clone() };
+    world.accept(&fits).await;
+    // The large one is replaced by a small one of the same key, beside which there is room.
+    let replacing = Accept { size: 0, ..large(Some("key")) };
+    world.accept(&replacing).await;
+    let again = world.message(&alice, &bob, START);
+    world.accept(&again).await;
+    assert_eq!(world.commit(&large(None)).await, full);
+    let later = START.plus_millis(limits::RETENTION_MS + 1);
+    while world.store.trim(&Cutoffs::at(later), 100).await.unwrap().more {}
+    assert!(world.inbox(&bob).await.is_empty());
+    world.accept(&large(None)).await;
     subject.close(world.store).await;
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     Store, Subject,
-    abroad::{Envelope, Region, received},
+    abroad::{Envelope, Region, received, reported},
     concurrency::{close, worlds},
     reception::{rise, to_abroad},
     world::{Person, START, World},
@@ -108,7 +108,10 @@ async fn receptions<S: Store>(world: &World<S>, people: &[Person]) -> Vec<Arriva
             one.recipients.rotate_left(round % people.len());
             messages.push(one);
         }
-        let watermarks = people.iter().map(|told| rise(&friend, told, round as u64, &[])).collect();
+        let watermarks = people
+            .iter()
+            .map(|told| reported(world, rise(&friend, told, round as u64, &[])))
+            .collect();
         let envelope = Envelope { messages, watermarks, ..Envelope::default() };
         let (arrivals, risen) = us.take(world, &envelope).await;
         told.extend(arrivals.into_iter().flatten());

@@ -17,15 +17,16 @@ use uuid::Uuid;
 
 use super::{
     Store, Subject,
-    abroad::{Envelope, Region, received, rejected},
+    abroad::{Envelope, Region, received, rejected, reported},
     world::{Person, START, World, message, server},
 };
 use crate::bodies::Bodies;
+use crate::keys::Keys;
 use crate::ledger::Ledger;
 use crate::reception::Receptions;
 use crate::{
     inbox::{EntryKind, StoredMessage},
-    ledger::{Accept, Arrival, Outcome, Refusal},
+    ledger::{Accept, Arrival, Destination, Outcome, Refusal},
     receipts::{Watermark, WatermarkRise},
     reception::{InboundStream, Received, Rejected, Taken},
     retention::Cutoffs,
@@ -61,6 +62,8 @@ pub(super) fn to_abroad<S: Store>(world: &World<S>, from: &Person, to: &AccountI
     Accept {
         conversation: ConversationId::direct(&from.account, to),
         side: if low { 1 } else { 2 },
+        destinations: vec![Destination { server: to.server.clone(), recipients: vec![to.uuid] }],
+        to: to.to_string(),
         ..world.message_abroad(from, &to.server, START)
     }
 }
@@ -84,7 +87,7 @@ pub async fn a_message_arrives_with_all_its_facts<S: Subject>(subject: &S) {
         accepted_at: Timestamp(3),
         ..one.message
     };
-    let one = Received { message, side: one.side, recipients: vec![bob.uuid(), alice.uuid()] };
+    let one = Received { message, recipients: vec![bob.uuid(), alice.uuid()], ..one };
     let envelope = Envelope::of([plain.clone(), one.clone()]);
     let (arrivals, risen) = us.take(&world, &envelope).await;
     assert_eq!(risen, []);
@@ -126,7 +129,7 @@ pub async fn a_moved_stream_writes_nothing<S: Subject>(subject: &S) {
     let refused = received(&world, &us.account(1), &alice, 2);
     let envelope = Envelope {
         messages: vec![one.clone()],
-        watermarks: vec![rise(&us.account(1), &alice, 1, &[])],
+        watermarks: vec![reported(&world, rise(&us.account(1), &alice, 1, &[]))],
         rejected: vec![rejected(&refused, RejectionReason::Refused)],
         voids: vec![Void { from: 1, to: 2, reason: VoidReason::NotKept }],
     };
@@ -167,7 +170,8 @@ pub async fn a_repeated_event_has_no_effect<S: Subject>(subject: &S) {
     let next = us.reopened(START);
     let again = Envelope::of([first.clone(), other.clone()]);
     let taken = us.offer_at(&world, &again, (&next, START)).await;
-    assert_eq!(taken, Taken::Done { arrivals: vec![vec![], vec![]], risen: vec![] });
+    let (arrivals, risen, rejected) = (vec![vec![], vec![]], vec![], vec![]);
+    assert_eq!(taken, Taken::Done { arrivals, risen, rejected });
     assert_eq!(world.store.inbound(&us.name).await.unwrap(), next);
     assert_eq!(world.inbox_ids(&alice).await, [first.message.id]);
     assert_eq!(world.inbox(&bob).await, []);
@@ -252,6 +256,51 @@ pub async fn a_rejected_event_stays_rejected<S: Subject>(subject: &S) {
     subject.close(world.store).await;
 }
 
+/// Under the same lock, so that nobody has to ask: what stands rejected of an envelope, whichever
+/// envelope rejected it; a watermark too.
+pub async fn a_reception_tells_what_stands_rejected<S: Subject>(subject: &S) {
+    let world = World::new(subject).await;
+    let alice = world.person("alice").await;
+    let mut us = Region::new("us.example");
+    let told = async |us: &mut Region, envelope: &Envelope| {
+        let next = us.next();
+        let taken = us.offer_at(&world, envelope, (&next, START)).await;
+        let Taken::Done { arrivals, risen, mut rejected } = taken else { panic!("{taken:?}") };
+        us.stream = next;
+        rejected.sort_unstable_by_key(|one| (one.id, one.sender));
+        (arrivals.iter().map(Vec::len).sum::<usize>(), risen.len(), rejected)
+    };
+    let reader = us.account(1);
+    world.accept(&to_abroad(&world, &alice, &reader)).await;
+    let (one, good) = (received(&world, &reader, &alice, 1), received(&world, &reader, &alice, 2));
+    let mark = reported(&world, rise(&reader, &alice, 1, &[]));
+    let no = |id, sender| Rejected { sender, id, reason: RejectionReason::UnknownRecipient };
+    let mut first = vec![
+        no(one.message.id.0, Some(reader.uuid)),
+        no(mark.id, Some(reader.uuid)),
+        no(world.id(), None),
+    ];
+    let refused = Envelope { rejected: first.clone(), ..Envelope::default() };
+    first.sort_unstable_by_key(|one| (one.id, one.sender));
+    assert_eq!(told(&mut us, &refused).await, (0, 0, first.clone()));
+    // By now all of them could be taken, or would be rejected for another reason.
+    let later = first.iter().filter(|one| one.sender.is_none());
+    let later = later.map(|one| Rejected { reason: RejectionReason::Expired, ..*one });
+    let again = Envelope {
+        messages: vec![one.clone(), good.clone()],
+        watermarks: vec![mark],
+        rejected: later.collect(),
+        voids: vec![],
+    };
+    assert_eq!(told(&mut us, &again).await, (1, 0, first));
+    assert_eq!(world.inbox_ids(&alice).await, [good.message.id]);
+    // What was taken is never told as rejected.
+    let late = rejected(&good, RejectionReason::Expired);
+    let late = Envelope { rejected: vec![late], ..Envelope::default() };
+    assert_eq!(told(&mut us, &late).await, (0, 0, vec![]));
+    subject.close(world.store).await;
+}
+
 /// Nobody is told both.
 pub async fn a_taken_event_is_not_rejected_later<S: Subject>(subject: &S) {
     let world = World::new(subject).await;
@@ -283,12 +332,15 @@ pub async fn watermarks_rise_over_numbers_that_were_given<S: Subject>(subject: &
     for _ in 0..5 {
         world.accept(&to_abroad(&world, &alice, &reader)).await;
     }
-    let envelope = |watermarks| Envelope { watermarks, ..Envelope::default() };
+    let envelope =
+        |rise| Envelope { watermarks: vec![reported(&world, rise)], ..Envelope::default() };
     // A message in the same envelope comes first in the inbox.
     let hello = received(&world, &reader, &alice, 1);
     let both = Envelope {
         messages: vec![hello.clone()],
-        watermarks: vec![rise(&reader, &alice, 2, &[1]), rise(&reader, &alice, 3, &[])],
+        watermarks: [rise(&reader, &alice, 2, &[1]), rise(&reader, &alice, 3, &[])]
+            .map(|rise| reported(&world, rise))
+            .to_vec(),
         ..Envelope::default()
     };
     let (arrivals, risen) = us.take(&world, &both).await;
@@ -305,18 +357,18 @@ pub async fn watermarks_rise_over_numbers_that_were_given<S: Subject>(subject: &
     let EntryKind::Status(status) = &inbox[1].kind else { panic!("{:?}", inbox[1]) };
     assert_eq!((status.through, &status.except[..]), (3, &[1][..]));
     // What is known already, and what nobody sent.
-    let (_, risen) = us.take(&world, &envelope(vec![rise(&reader, &alice, 2, &[])])).await;
+    let (_, risen) = us.take(&world, &envelope(rise(&reader, &alice, 2, &[]))).await;
     assert_eq!(risen, []);
-    let (_, risen) = us.take(&world, &envelope(vec![rise(&us.account(2), &alice, 9, &[])])).await;
+    let (_, risen) = us.take(&world, &envelope(rise(&us.account(2), &alice, 9, &[]))).await;
     assert_eq!(risen, [], "a conversation in which nothing was sent");
-    let (_, risen) = us.take(&world, &envelope(vec![rise(&reader, &alice, 99, &[5, 7])])).await;
+    let (_, risen) = us.take(&world, &envelope(rise(&reader, &alice, 99, &[5, 7]))).await;
     let now = &risen[0].watermark;
     assert_eq!((now.through, &now.except[..]), (5, &[1, 5][..]), "number 5 was passed over");
     // What was recorded otherwise counts here, and the other way round.
     world.accept(&to_abroad(&world, &alice, &reader)).await;
     let recorded = rise(&reader, &alice, 6, &[]);
     assert_eq!(world.store.record(&[], core::slice::from_ref(&recorded)).await.unwrap().len(), 1);
-    let (_, risen) = us.take(&world, &envelope(vec![recorded])).await;
+    let (_, risen) = us.take(&world, &envelope(recorded)).await;
     assert_eq!(risen, []);
     assert_eq!(world.inbox(&alice).await.len(), 2, "one entry tells the newest");
     subject.close(world.store).await;
@@ -352,6 +404,30 @@ pub async fn a_newer_received_entry_replaces_the_one_that_waits<S: Subject>(subj
     let mut trimmed = world.store.trim(&Cutoffs::at(START), 100).await.unwrap();
     trimmed.unreferenced.sort_unstable();
     assert_eq!(trimmed.unreferenced, gone);
+    subject.close(world.store).await;
+}
+
+/// Also if the second message comes from there.
+pub async fn messages_both_ways_make_acquaintances<S: Subject>(subject: &S) {
+    let world = World::new(subject).await;
+    let (alice, bob) = (world.person("alice").await, world.person("bob").await);
+    let mut us = Region::new("us.example");
+    let (friend, other) = (us.account(1), us.account(2));
+    let known = async |abroad: &AccountId| {
+        world.store.acquaintances(abroad, Uuid::nil(), 10).await.unwrap()
+    };
+    us.take(&world, &Envelope::of([received(&world, &friend, &alice, 1)])).await;
+    world.accept(&to_abroad(&world, &bob, &friend)).await;
+    assert!(known(&friend).await.is_empty(), "one way each");
+    world.accept(&to_abroad(&world, &alice, &friend)).await;
+    assert_eq!(known(&friend).await, [alice.uuid()]);
+    us.take(&world, &Envelope::of([received(&world, &friend, &bob, 2)])).await;
+    let mut both = [alice.uuid(), bob.uuid()];
+    both.sort_unstable();
+    assert_eq!(known(&friend).await, both);
+    assert!(known(&other).await.is_empty());
+    let twin = AccountId { server: server(), ..friend };
+    assert!(known(&twin).await.is_empty(), "somebody here");
     subject.close(world.store).await;
 }
 

@@ -6,7 +6,7 @@ use posthouse_protocol::{
         record::{Void, VoidReason},
         stream::Lane,
     },
-    limits::{ID_MEMORY_MS, RETENTION_MS},
+    limits::{ID_MEMORY_MS, MAX_INBOX_BYTES, RETENTION_MS},
     time::Timestamp,
 };
 use uuid::Uuid;
@@ -16,10 +16,11 @@ use super::{
     abroad::{Envelope, Region, received, rejected},
     world::{START, World},
 };
+use crate::bodies::Bodies;
 use crate::{
     inbox::StoredMessage,
-    ledger::Ledger,
-    reception::{MAX_VOIDS, Received, Receptions, Rejected},
+    ledger::{Accept, Ledger, Outcome, Refusal},
+    reception::{MAX_VOIDS, Received, Receptions, Rejected, Taken},
     retention::{Cutoffs, Trimmed},
 };
 
@@ -122,4 +123,51 @@ async fn trim<S: Store>(world: &World<S>, now: Timestamp) {
         }
     }
     panic!("trimming never ends");
+}
+
+/// As with local senders, but it is the origin that tells its sender.
+pub async fn a_full_inbox_rejects_what_comes_from_abroad<S: Subject>(subject: &S) {
+    let world = World::new(subject).await;
+    let (alice, bob) = (world.person("alice").await, world.person("bob").await);
+    let mut us = Region::new("us.example");
+    let sized =
+        |number, size| Received { size, ..received(&world, &us.account(1), &alice, number) };
+    let (large, small) = (sized(1, MAX_INBOX_BYTES - 50), sized(2, 50));
+    let (over, also) = (sized(3, 1), sized(4, 7));
+    // What waits for two goes to the one whose inbox has room.
+    let recipients = vec![alice.uuid(), bob.uuid()];
+    let both = Received { recipients, ..sized(5, 9) };
+    let full = |one: &Received| rejected(one, RejectionReason::QueueFull);
+    let envelope = Envelope::of([large.clone(), small.clone(), over.clone(), both.clone()]);
+    let next = us.next();
+    let Taken::Done { arrivals, rejected: told, .. } =
+        us.offer_at(&world, &envelope, (&next, START)).await
+    else {
+        panic!("the stream is as expected")
+    };
+    us.stream = next;
+    assert_eq!(arrivals.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 0, 1]);
+    assert_eq!(told, [full(&over)]);
+    assert_eq!(world.inbox_ids(&bob).await, [both.message.id]);
+    let name = |one: &Received| (Some(one.message.sender.uuid), one.message.id.0);
+    let told = world.store.rejections(&us.name, &[name(&over), name(&small)]).await.unwrap();
+    assert_eq!(told, [(0, RejectionReason::QueueFull)]);
+    assert_eq!(world.store.get(&[over.message.body]).await.unwrap(), [None]);
+    // Local senders see the same inbox.
+    let own = Accept { size: 1, ..world.message(&bob, &alice, START) };
+    assert_eq!(world.commit(&own).await, Outcome::Refused(Refusal::QueueFull));
+    // The verdict stands when there is room again, and also in another incarnation.
+    let later = START.plus_millis(RETENTION_MS + 1);
+    while world.store.trim(&Cutoffs::at(later), 100).await.unwrap().more {}
+    let next = us.reopened(later);
+    let again = Envelope::of([over.clone(), also.clone()]);
+    let Taken::Done { arrivals, rejected: told, .. } =
+        us.offer_at(&world, &again, (&next, later)).await
+    else {
+        panic!("the stream is as expected")
+    };
+    assert_eq!((arrivals[0].len(), arrivals[1].len()), (0, 1));
+    assert_eq!(told, [full(&over)]);
+    assert_eq!(world.inbox_ids(&alice).await, [also.message.id]);
+    subject.close(world.store).await;
 }

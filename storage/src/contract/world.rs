@@ -162,6 +162,7 @@ impl<S: Store> World<S> {
             client_timestamp: at,
             now: at,
             body: self.body(at),
+            size: 16,
         }
     }
 
@@ -208,6 +209,6 @@ impl<S: Store> World<S> {
 pub fn message(entry: &Entry) -> Option<&StoredMessage> {
     match &entry.kind {
         EntryKind::Message(message) => Some(message),
-        EntryKind::Status(_) | EntryKind::Failed(_) => None,
+        EntryKind::Status(_) | EntryKind::Failed(_) | EntryKind::Keys(_) => None,
     }
 }

@@ -82,6 +82,9 @@ impl TestServer {
             security: home.clone(),
             messaging: home.clone(),
             presence: home.clone(),
+            devices: home.clone(),
+            keys: home.clone(),
+            links: home.clone(),
             health: home.clone(),
         };
         let clock = Arc::new(ManualClock(AtomicU64::new(1_705_234_567_890)));

@@ -163,6 +163,21 @@ fn a_failing_peer_gets_one_try_at_a_time_and_tells_once() {
 }
 
 #[test]
+fn an_incarnation_that_came_too_soon_comes_again_shortly() {
+    let mut bench = Bench::new(1);
+    let one = sent(&bench.feed(Input::Tick));
+    let start = Position { through: 0, hash: one.place.before };
+    let soon = bench.receipt(Outcome::TooSoon, one.place.incarnation, start);
+    let told = bench.answer(&one, soon);
+    assert!(told.is_empty(), "no failure, and nothing for the operator: {told:?}");
+    assert!(bench.feed(Input::Wake(LANE)).is_empty(), "not at once");
+    bench.now = bench.sender.next_tick(bench.now);
+    assert_eq!(bench.now, NOW.plus_millis(TOO_SOON_MS));
+    let again = sent(&bench.feed(Input::Tick));
+    assert_eq!(again.place, one.place);
+}
+
+#[test]
 fn a_restored_peer_is_led_on_from_where_it_stands() {
     let mut bench = Bench::new(5);
     let one = sent(&bench.feed(Input::Tick));

@@ -319,6 +319,26 @@ async fn a_document_that_no_key_in_force_signed_is_refused() {
 }
 
 #[tokio::test]
+async fn an_expired_document_is_not_believed_at_first_contact() {
+    let bench = Bench::new();
+    let base = log(1, 1);
+    let long_ago = NOW.minus_millis(limits::MAX_DOCUMENT_LIFE_MS + 1);
+    bench.source.publish(&base, 1, long_ago);
+    for _ in 0..3 {
+        assert!(matches!(bench.keys(false).await, Err(KeysError::Expired)));
+        bench.pass(ASK_EVERY_MS);
+    }
+    assert!(!bench.directory.is_known(&south()).await.unwrap());
+    assert_eq!(*bench.alarms.lock().unwrap(), [DocumentError::Expired], "told once");
+    // A fresh one is. From then on an expired one is better than none.
+    bench.source.publish(&base, 1, bench.clock.now());
+    assert_eq!(bench.keys(false).await.unwrap(), 0);
+    bench.pass(limits::MAX_DOCUMENT_LIFE_MS + 1);
+    assert_eq!(bench.keys(true).await.unwrap(), 0);
+    assert_eq!(bench.alarms.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn a_log_that_went_on_between_the_two_answers_is_no_alarm() {
     let bench = Bench::new();
     bench.source.publish(&log(1, 1), 1, NOW);

@@ -23,6 +23,7 @@ fn device(number: u8, registration: u32) -> Device {
         created_at: Timestamp(0),
         position: Cursor::START,
         active_at: Timestamp(0),
+        listed: false,
     }
 }
 

@@ -100,6 +100,30 @@ fn every_fault_has_its_reason() {
     assert_eq!(rejection(&unknown), UnknownRecipient);
 }
 
+/// The origin's clock may be wrong by any amount.
+#[test]
+fn no_absurd_time_of_acceptance_is_shown() {
+    let shown = |accepted_at: Option<u64>| {
+        let record = changed(|event| event.accepted_at = accepted_at.map(Timestamp));
+        let Verdict::Message(received, _) = judge(&record) else { panic!("not taken") };
+        let message = received.message;
+        assert_eq!(message.client_timestamp, message.accepted_at, "the client gave none");
+        message.accepted_at.0
+    };
+    let (minute, day) = (60_000, 24 * 3_600_000);
+    let (back, ahead) = (NOW.0 - 37 * day, NOW.0 + 5 * minute);
+    assert_eq!(shown(None), NOW.0);
+    for just in [back, NOW.0 - 29 * day, NOW.0, ahead] {
+        assert_eq!(shown(Some(just)), just);
+    }
+    for early in [0, 1, back - 1] {
+        assert_eq!(shown(Some(early)), back);
+    }
+    for late in [ahead + 1, NOW.0 + 20 * day, u64::MAX] {
+        assert_eq!(shown(Some(late)), ahead);
+    }
+}
+
 #[test]
 fn a_region_that_takes_no_plain_contents_takes_none_from_others() {
     let (origin, own) = (name("north.test"), name("south.test"));

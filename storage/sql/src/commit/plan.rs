@@ -7,6 +7,7 @@ use posthouse_protocol::{
     cursor::Cursor,
     federation::stream::Lane,
     id::{ConversationId, DeviceId, MessageId, ServerName},
+    limits,
     time::Stamp,
 };
 use posthouse_storage::{
@@ -17,7 +18,7 @@ use uuid::Uuid;
 
 mod receive;
 
-pub(crate) use receive::{Receipt, receive};
+pub(crate) use receive::{Earlier, Receipt, receive};
 
 /// What a region is sent in one lane.
 pub(crate) type Queue = (ServerName, Lane);
@@ -32,6 +33,8 @@ pub(crate) struct Known {
     pub(crate) marks: HashMap<(DeviceId, ConversationId), MessageId>,
     /// The highest arrival number of each inbox.
     pub(crate) inboxes: HashMap<Uuid, Head>,
+    /// How much each inbox holds.
+    pub(crate) loads: HashMap<Uuid, Load>,
     /// The highest index of each queue to a region.
     pub(crate) outboxes: HashMap<Queue, Head>,
 }
@@ -42,6 +45,23 @@ pub(crate) struct Head {
     pub(crate) last: u64,
     /// Whether the database has it: a row that does not exist yet could not be locked.
     pub(crate) stored: bool,
+}
+
+/// How much an inbox holds: messages, and their bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Load {
+    pub(crate) entries: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Load {
+    /// With one more message, if there is room for it.
+    fn with(self, size: u64) -> Option<Self> {
+        let more = Self { entries: self.entries + 1, bytes: self.bytes.saturating_add(size) };
+        let fits =
+            more.entries <= limits::MAX_INBOX_ENTRIES && more.bytes <= limits::MAX_INBOX_BYTES;
+        fits.then_some(more)
+    }
 }
 
 /// What is known of a conversation.
@@ -57,6 +77,16 @@ pub(crate) struct Conversation {
     pub(crate) stored: bool,
 }
 
+impl Conversation {
+    /// A side speaks. Whether the conversation has become mutual by it; one with oneself never
+    /// does.
+    fn speaks(&mut self, side: u8) -> bool {
+        let strangers = self.spoken != BOTH;
+        self.spoken |= side;
+        strangers && self.spoken == BOTH && side != BOTH
+    }
+}
+
 /// What is to be written, and what to answer.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
@@ -65,6 +95,8 @@ pub(crate) struct Plan {
     pub(crate) messages: Vec<NewMessage>,
     pub(crate) entries: Vec<NewEntry>,
     pub(crate) intents: Vec<NewIntent>,
+    /// Submissions with which a direct conversation has become mutual, as indices into the batch.
+    pub(crate) acquainted: Vec<usize>,
     /// The states after the batch of everything that changed, in the order of their keys: rows are
     /// locked in that order by everyone.
     pub(crate) conversations: Vec<(ConversationId, Conversation)>,
@@ -93,6 +125,8 @@ pub(crate) struct NewEntry {
     pub(crate) message: usize,
     /// Whether it replaces the entry with the same sender, conversation and collapse key.
     pub(crate) collapses: bool,
+    /// Bytes of its body.
+    pub(crate) size: u64,
 }
 
 /// An outbox intent to be written.
@@ -104,6 +138,9 @@ pub(crate) struct NewIntent {
     pub(crate) destination: usize,
     pub(crate) index: u64,
 }
+
+/// Both sides of a direct conversation.
+const BOTH: u8 = 3;
 
 /// Decides on a batch, in order: a later submission sees the effects of an earlier one.
 pub(crate) fn plan(known: Known, batch: &[Accept]) -> Plan {
@@ -145,6 +182,9 @@ impl Planner {
         if accept.prev.is_some() && self.known.marks.get(&mark) != accept.prev.as_ref() {
             return Outcome::Refused(Refusal::OutOfOrder);
         }
+        if !accept.recipients.iter().all(|to| self.has_room(*to, accept.size)) {
+            return Outcome::Refused(Refusal::QueueFull);
+        }
         let state = self.known.conversations.entry(accept.conversation).or_default();
         if accept.after > state.highest {
             return Outcome::Refused(Refusal::AfterUnknown);
@@ -152,7 +192,9 @@ impl Planner {
         let stamp = Stamp::next(accept.now, accept.after, state.highest);
         state.highest = Some(stamp);
         state.last_number += 1;
-        state.spoken |= accept.side;
+        if state.speaks(accept.side) {
+            self.plan.acquainted.push(submission);
+        }
         let origin_number = state.last_number;
         self.touched.conversations.push(accept.conversation);
         self.known.marks.insert(mark, accept.id);
@@ -167,7 +209,7 @@ impl Planner {
         let arrivals = accept
             .recipients
             .iter()
-            .map(|&to| self.deliver(message, collapse.as_ref(), to))
+            .map(|&to| self.deliver((message, accept.size), collapse.as_ref(), to))
             .collect();
         for destination in 0..accept.destinations.len() {
             self.enqueue(message, accept, destination);
@@ -184,18 +226,33 @@ impl Planner {
         Outcome::Accepted(accepted)
     }
 
-    fn deliver(&mut self, message: usize, collapse: Option<&Slot>, account: Uuid) -> Arrival {
+    /// Whether a message of `size` bytes fits into an inbox.
+    fn has_room(&self, account: Uuid, size: u64) -> bool {
+        let load = self.known.loads.get(&account).copied().unwrap_or_default();
+        load.with(size).is_some()
+    }
+
+    /// A new entry for a message of `size` bytes; there is room for it.
+    fn deliver(
+        &mut self,
+        (message, size): (usize, u64),
+        collapse: Option<&Slot>,
+        account: Uuid,
+    ) -> Arrival {
         let head = self.known.inboxes.entry(account).or_default();
         let previous = Cursor(head.last);
         head.last += 1;
         let cursor = Cursor(head.last);
         self.touched.inboxes.push(account);
+        let load = self.known.loads.entry(account).or_default();
+        *load = load.with(size).unwrap_or(*load);
         let entry = self.plan.entries.len();
         self.plan.entries.push(NewEntry {
             account,
             cursor,
             message,
             collapses: collapse.is_some(),
+            size,
         });
         self.point(message, 1);
         if let Some(slot) = collapse {
@@ -211,6 +268,9 @@ impl Planner {
     fn withdraw(&mut self, entry: usize) {
         if let Some(entry) = self.plan.entries.get_mut(entry) {
             let message = entry.message;
+            let load = self.known.loads.entry(entry.account).or_default();
+            load.entries = load.entries.saturating_sub(1);
+            load.bytes = load.bytes.saturating_sub(entry.size);
             // Cursors start at 1: 0 marks the entry as withdrawn until `finish` drops it.
             entry.cursor = Cursor::START;
             self.point(message, -1);

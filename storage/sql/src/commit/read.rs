@@ -13,7 +13,7 @@ use posthouse_storage::{
 
 use uuid::Uuid;
 
-use super::plan::{Conversation, Head, Known, Queue};
+use super::plan::{Conversation, Head, Known, Load, Queue};
 use crate::{
     columns,
     db::{Answers, Row, Script, Slot, Tx},
@@ -48,7 +48,7 @@ statements! {
     LOCK_INBOXES = Statement::rows(
         "b",
         "WITH v(account) AS ({rows})
-        SELECT i.account, i.head FROM v CROSS JOIN inboxes i WHERE i.account = v.account
+        SELECT i.account, i.head, i.entries, i.bytes FROM v CROSS JOIN inboxes i WHERE i.account = v.account
         /*pg:ORDER BY i.account FOR UPDATE OF i*/",
     );
     LOCK_OUTBOXES = Statement::rows(
@@ -137,6 +137,8 @@ impl Asked {
             let mut fields = row.fields("inboxes");
             let account = fields.uuid("account")?;
             known.inboxes.insert(account, Head { last: fields.number("head")?, stored: true });
+            let load = Load { entries: fields.number("entries")?, bytes: fields.number("bytes")? };
+            known.loads.insert(account, load);
         }
         let mut starts = Vec::new();
         for row in answers.take(self.refs) {

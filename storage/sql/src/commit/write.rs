@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use posthouse_protocol::{
     federation::version,
-    id::{ConversationId, ServerName},
+    id::{AccountId, ConversationId, ServerName},
     limits,
 };
 use posthouse_storage::{
@@ -16,7 +16,7 @@ use posthouse_storage::{
 use uuid::Uuid;
 
 use super::{
-    plan::{Conversation, Head, NewEntry, NewIntent, NewMessage, Plan},
+    plan::{Conversation, Head, Load, NewEntry, NewIntent, NewMessage, Plan},
     read::Refs,
 };
 use crate::{
@@ -57,8 +57,24 @@ statements! {
             WHERE i.account = v.account AND i.slot = v.slot AND i.slot IS NOT NULL)",
     );
     ENTRIES = Statement::rows(
-        "biibi",
-        "INSERT INTO inbox (account, arrival, message, slot, arrived_at) {new}",
+        "biibii",
+        "INSERT INTO inbox (account, arrival, message, slot, arrived_at, size) {new}",
+    );
+    /// Messages about to be replaced no longer fill their inboxes.
+    UNLOAD_SLOTS = Statement::rows(
+        "bb",
+        "WITH v(account, slot) AS ({rows})
+        UPDATE inboxes SET
+            entries = CASE WHEN entries > gone.n THEN entries - gone.n ELSE 0 END,
+            bytes = CASE WHEN bytes > gone.b THEN bytes - gone.b ELSE 0 END
+        FROM (
+            SELECT i.account AS account, COUNT(*) AS n, CAST(SUM(i.size) AS BIGINT) AS b
+            FROM v CROSS JOIN inbox i
+            WHERE i.account = v.account AND i.slot = v.slot AND i.slot IS NOT NULL
+                AND i.message IS NOT NULL
+            GROUP BY i.account
+        ) AS gone
+        WHERE inboxes.account = gone.account",
     );
     NEW_CONVERSATIONS = Statement::rows(
         "biii",
@@ -75,17 +91,26 @@ statements! {
         "INSERT INTO device_marks (device, conversation, last_message) {new}
         ON CONFLICT (device, conversation) DO UPDATE SET last_message = excluded.last_message",
     );
-    NEW_INBOXES = Statement::rows("bi", "INSERT INTO inboxes (account, head) {new}");
+    NEW_INBOXES = Statement::rows(
+        "biii",
+        "INSERT INTO inboxes (account, head, entries, bytes) {new}",
+    );
     INBOXES = Statement::rows(
-        "bi",
-        "INSERT INTO inboxes (account, head) {new}
-        ON CONFLICT (account) DO UPDATE SET head = excluded.head",
+        "biii",
+        "INSERT INTO inboxes (account, head, entries, bytes) {new}
+        ON CONFLICT (account) DO UPDATE SET head = excluded.head,
+            entries = inboxes.entries + excluded.entries, bytes = inboxes.bytes + excluded.bytes",
     );
     INTENTS = Statement::rows(
         "iiiibbibiii",
         "INSERT INTO outbox (destination, lane, idx, state, id, sender, message, recipients,
             payload_version, size, expires)
         {new}",
+    );
+    ACQUAINTANCES = Statement::rows(
+        "bib",
+        "INSERT INTO acquaintances (other, server, account) {new}
+        ON CONFLICT (other, server, account) DO NOTHING",
     );
     NEW_OUTBOXES = Statement::rows(
         "iii",
@@ -113,6 +138,7 @@ pub(super) async fn write(
     put_entries(&mut script, plan, batch, refs);
     put_states(store, &mut script, plan);
     put_intents(store, &mut script, plan, batch, (bodies, refs));
+    put_acquaintances(store, &mut script, plan, batch);
     wakes::tell_inboxes(store, &mut script, plan.inboxes.iter().map(|(account, _)| *account));
     wakes::tell_outboxes(store, &mut script, plan.outboxes.iter().map(|((name, _), _)| name));
     tx.finish(script).await?;
@@ -194,13 +220,17 @@ pub(crate) fn put_rows(
         .iter()
         .filter_map(|(entry, _, slot)| Some((entry.account, slot.as_deref()?)))
         .collect();
+    script.rows(&UNLOAD_SLOTS, &slots, |args, (account, slot)| {
+        args.uuid(*account).bytes(slot);
+    });
     clear_slots(script, &slots);
     script.rows(&ENTRIES, rows, |args, (entry, now, slot)| {
         args.uuid(entry.account)
             .number(entry.cursor.0)
             .integer(refs.get(entry.message))
             .maybe_bytes(slot.as_deref())
-            .number(*now);
+            .number(*now)
+            .number(entry.size);
     });
 }
 
@@ -251,7 +281,7 @@ fn put_states(store: &SqlStore, script: &mut Script, plan: &Plan) {
     script.rows(&MARKS, &plan.marks, |args, ((device, conversation), message)| {
         args.uuid(device.0).bytes(&conversation.0).uuid(message.0);
     });
-    put_inboxes(store, script, &plan.inboxes);
+    put_loaded_inboxes(store, script, &plan.inboxes, &loads(&plan.entries));
 
     let outboxes: Vec<(i64, i64, Head)> = plan
         .outboxes
@@ -292,11 +322,33 @@ pub(crate) fn put_conversations(
     script.rows(&NEW_CONVERSATIONS, &new, bind);
 }
 
+/// What entries add to each inbox.
+pub(crate) fn loads(entries: &[NewEntry]) -> HashMap<Uuid, Load> {
+    let mut loads: HashMap<Uuid, Load> = HashMap::new();
+    for entry in entries {
+        let load = loads.entry(entry.account).or_default();
+        load.entries += 1;
+        load.bytes += entry.size;
+    }
+    loads
+}
+
 /// Raises the heads of inboxes, which are sorted by account.
 pub(crate) fn put_inboxes(store: &SqlStore, script: &mut Script, heads: &[(Uuid, Head)]) {
+    put_loaded_inboxes(store, script, heads, &HashMap::new());
+}
+
+/// The same, and adds what has come into them.
+pub(crate) fn put_loaded_inboxes(
+    store: &SqlStore,
+    script: &mut Script,
+    heads: &[(Uuid, Head)],
+    loads: &HashMap<Uuid, Load>,
+) {
     let sqlite = store.db().dialect() == Dialect::Sqlite;
     let bind = |args: &mut Args, (account, head): &(Uuid, Head)| {
-        args.uuid(*account).number(head.last);
+        let load = loads.get(account).copied().unwrap_or_default();
+        args.uuid(*account).number(head.last).number(load.entries).number(load.bytes);
     };
     let (known, new): (Vec<_>, Vec<_>) =
         heads.iter().copied().partition(|(_, head)| sqlite || head.stored);
@@ -335,6 +387,27 @@ fn put_intents(
             .integer(i64::from(version::PAYLOAD))
             .number(size as u64)
             .number(expires.0);
+    });
+}
+
+/// Notes who has exchanged messages both ways: for the sender, and for a recipient of this region.
+fn put_acquaintances(store: &SqlStore, script: &mut Script, plan: &Plan, batch: &[Accept]) {
+    let mut rows: Vec<(Uuid, i64, Uuid)> = Vec::new();
+    for accept in plan.acquainted.iter().filter_map(|at| batch.get(*at)) {
+        let Ok(other) = AccountId::parse(&accept.to) else { continue };
+        let sender = &accept.sender;
+        rows.push((other.uuid, server(store, &other.server), sender.uuid));
+        if other.server == sender.server {
+            rows.push((sender.uuid, server(store, &sender.server), other.uuid));
+        }
+    }
+    put_acquainted(script, &rows);
+}
+
+/// Rows of `acquaintances`: other, the other's region, account.
+pub(crate) fn put_acquainted(script: &mut Script, rows: &[(Uuid, i64, Uuid)]) {
+    script.rows(&ACQUAINTANCES, rows, |args, (other, server, account)| {
+        args.uuid(*other).integer(*server).uuid(*account);
     });
 }
 

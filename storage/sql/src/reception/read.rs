@@ -1,18 +1,22 @@
 //! What a reception has to know before it can decide.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use posthouse_protocol::{
     federation::receipt::RejectionReason,
     id::{ConversationId, MessageId},
 };
-use posthouse_storage::{error::StoreError, receipts::WatermarkRise, reception::Reception};
+use posthouse_storage::{
+    error::StoreError,
+    receipts::WatermarkRise,
+    reception::{ReceivedWatermark, Reception},
+};
 use uuid::Uuid;
 
 use super::standing;
 use crate::{
     commit::{
-        plan::Known,
+        plan::{Earlier, Known},
         read::{self, Refs},
     },
     db::{Row, Script, Slot, Tx},
@@ -44,8 +48,8 @@ statements! {
 /// What the database knows of what an envelope names.
 pub(super) struct Found {
     pub(super) known: Known,
-    /// Events that were rejected before, as (id, sender).
-    pub(super) rejected: HashSet<(Uuid, Uuid)>,
+    /// Events that were rejected before.
+    pub(super) rejected: Earlier,
     pub(super) refs: Refs,
     /// Rows of the named watermarks.
     pub(super) watermarks: Vec<Row>,
@@ -76,7 +80,7 @@ pub(super) async fn find(
         .map(|one| (one.message.id.0, one.message.sender.uuid))
         .chain(rejected.iter().map(|one| (one.id, one.sender.unwrap_or_default())))
         .collect();
-    let told = watermarks.iter().flat_map(|rise| &rise.tell);
+    let told = watermarks.iter().flat_map(|one| &one.rise.tell);
     let recipients = messages.iter().flat_map(|one| &one.recipients);
     let named = read::Named {
         conversations: messages.iter().map(|one| one.message.conversation).collect(),
@@ -86,8 +90,10 @@ pub(super) async fn find(
         new: messages.len(),
     };
     let asked = read::ask(&mut script, store, named);
+    let reported = watermarks.iter().map(event_of);
+    let events: Vec<(Uuid, Uuid)> = events.into_iter().chain(reported).collect();
     let earlier = ask_rejected(&mut script, origin, &events);
-    let conversations = watermarks.iter().map(|rise| rise.watermark.conversation);
+    let conversations = watermarks.iter().map(|one| one.rise.watermark.conversation);
     let numbers =
         script.rows(&LAST_NUMBERS, &read::distinct(conversations), |args, conversation| {
             args.bytes(&conversation.0);
@@ -104,13 +110,19 @@ pub(super) async fn find(
         let mut fields = row.fields("conversations");
         last_numbers.insert(ConversationId(fields.array("id")?), fields.number("last_number")?);
     }
-    let mut rejected = HashSet::new();
+    let mut rejected = Earlier::new();
     for row in answers.take(earlier) {
-        rejected.insert(read_rejected(&row)?.0);
+        let (event, reason) = read_rejected(&row)?;
+        rejected.insert(event, reason);
     }
     let watermarks = answers.take(asked.watermarks.clone());
     let (known, refs) = asked.read(&mut answers)?;
     Ok(Some(Found { known, rejected, refs, watermarks, last_numbers, is_stored }))
+}
+
+/// What names a watermark's event, as (id, sender).
+pub(super) fn event_of(one: &ReceivedWatermark) -> (Uuid, Uuid) {
+    (one.id, one.rise.watermark.reader.uuid)
 }
 
 /// The rise over numbers that this region has given, and no higher; `None` if that is nothing.

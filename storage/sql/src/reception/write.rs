@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use posthouse_protocol::federation::limits;
+use posthouse_protocol::federation::{limits, receipt::RejectionReason};
 use posthouse_storage::{
     bodies::BodyId,
-    reception::{InboundStream, MAX_VOIDS, Received, Reception},
+    reception::{InboundStream, MAX_VOIDS, Received, Reception, Rejected},
 };
+use uuid::Uuid;
 
 use super::standing;
 use crate::{
@@ -85,10 +86,23 @@ impl Effects<'_> {
             }
         }
         heads.sort_unstable_by_key(|(account, _)| *account);
-        write::put_inboxes(store, script, &heads);
+        write::put_loaded_inboxes(store, script, &heads, &write::loads(&plan.entries));
         wakes::tell_inboxes(store, script, heads.iter().map(|(account, _)| *account));
+        self.put_acquaintances(script);
         self.put_verdicts(script);
         self.put_voids(script);
+    }
+
+    /// Notes who has exchanged messages both ways with a sender there.
+    fn put_acquaintances(&self, script: &mut Script) {
+        let new = self.receipt.plan.acquainted.iter().filter_map(|place| self.received(*place));
+        let rows: Vec<(Uuid, i64, Uuid)> = new
+            .filter_map(|one| {
+                let &[recipient] = one.recipients.as_slice() else { return None };
+                Some((one.message.sender.uuid, self.origin, recipient))
+            })
+            .collect();
+        write::put_acquainted(script, &rows);
     }
 
     fn received(&self, place: usize) -> Option<&Received> {
@@ -150,8 +164,14 @@ impl Effects<'_> {
 
     fn put_verdicts(&self, script: &mut Script) {
         let rejected = self.receipt.rejected.iter();
-        let rejected: Vec<_> =
-            rejected.filter_map(|place| self.reception.rejected.get(*place)).collect();
+        let rejected = rejected.filter_map(|place| self.reception.rejected.get(*place)).copied();
+        let full = self.receipt.full.iter().filter_map(|place| self.received(*place));
+        let full = full.map(|one| Rejected {
+            sender: Some(one.message.sender.uuid),
+            id: one.message.id.0,
+            reason: RejectionReason::QueueFull,
+        });
+        let rejected: Vec<Rejected> = rejected.chain(full).collect();
         script.rows(&REJECT, &rejected, |args, one| {
             args.uuid(one.id)
                 .uuid(one.sender.unwrap_or_default())

@@ -150,7 +150,7 @@ impl<S: Store> Abroad<S> {
         let entries = self.world.inbox(person).await;
         let status = |kind| match kind {
             EntryKind::Status(mark) => Some((mark.through, mark.except)),
-            EntryKind::Message(_) | EntryKind::Failed(_) => None,
+            EntryKind::Message(_) | EntryKind::Failed(_) | EntryKind::Keys(_) => None,
         };
         entries.into_iter().filter_map(|entry| status(entry.kind)).collect()
     }
@@ -160,7 +160,7 @@ impl<S: Store> Abroad<S> {
         let entries = self.world.inbox(person).await;
         let failed = |kind| match kind {
             EntryKind::Failed(failed) => Some(failed),
-            EntryKind::Message(_) | EntryKind::Status(_) => None,
+            EntryKind::Message(_) | EntryKind::Status(_) | EntryKind::Keys(_) => None,
         };
         entries.into_iter().filter_map(|entry| failed(entry.kind)).collect()
     }

@@ -1,8 +1,9 @@
 //! The decisions on what another region sent, without a database: which messages take effect, and
 //! which rejections are remembered.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
+use posthouse_protocol::federation::receipt::RejectionReason;
 use posthouse_storage::{
     ledger::{Accepted, Arrival},
     reception::{Received, Rejected},
@@ -20,50 +21,81 @@ pub(crate) struct Receipt {
     pub(crate) arrivals: Vec<Vec<Arrival>>,
     /// Rejections to be remembered, as places in what was rejected.
     pub(crate) rejected: Vec<usize>,
+    /// Messages that no recipient's inbox has room for, as places in the batch: rejections to be
+    /// remembered as well.
+    pub(crate) full: Vec<usize>,
+    /// Everything that stands rejected, earlier or now.
+    pub(crate) standing: Vec<Rejected>,
 }
+
+/// Events that were rejected before, by (id, sender); without a sender it is nil.
+pub(crate) type Earlier = HashMap<(Uuid, Uuid), RejectionReason>;
 
 /// Decides, in order. Everything is of one origin, so that (id, sender) names an event.
 ///
-/// `known` holds the messages that were taken before, `earlier` the (id, sender) of events that were
-/// rejected before. Of an event that the batch both takes and rejects the message stands: it is
+/// `known` holds the messages that were taken before, `earlier` the events that were rejected
+/// before. Of an event that the batch both takes and rejects the message stands: it is
 /// never remembered as both.
 pub(crate) fn receive(
     known: Known,
-    earlier: &HashSet<(Uuid, Uuid)>,
+    earlier: &Earlier,
     batch: &[Received],
     rejected: &[Rejected],
 ) -> Receipt {
     let mut planner = Planner { known, plan: Plan::default(), touched: Touched::default() };
-    let take = |(place, received)| planner.receive(place, received, earlier);
-    let arrivals = batch.iter().enumerate().map(take).collect();
+    let (mut arrivals, mut full) = (Vec::new(), Vec::new());
+    let mut stands = earlier.clone();
+    for (place, received) in batch.iter().enumerate() {
+        let event = (received.message.id.0, received.message.sender.uuid);
+        let taken = if stands.contains_key(&event) {
+            Some(vec![])
+        } else {
+            planner.receive(place, received)
+        };
+        if taken.is_none() {
+            full.push(place);
+            stands.insert(event, RejectionReason::QueueFull);
+        }
+        arrivals.push(taken.unwrap_or_default());
+    }
     let mut verdicts: HashSet<(Uuid, Uuid)> =
         planner.known.accepted.keys().map(|(id, sender)| (id.0, *sender)).collect();
     let is_new = |(_, one): &(usize, &Rejected)| {
         let event = (one.id, one.sender.unwrap_or_default());
-        !earlier.contains(&event) && verdicts.insert(event)
+        !stands.contains_key(&event) && verdicts.insert(event)
     };
-    let rejected = rejected.iter().enumerate().filter(is_new).map(|(place, _)| place).collect();
-    Receipt { plan: planner.finish(), arrivals, rejected }
+    let new: Vec<(usize, &Rejected)> = rejected.iter().enumerate().filter(is_new).collect();
+    let stands = stands.iter().map(|((id, sender), reason)| {
+        let sender = (!sender.is_nil()).then_some(*sender);
+        Rejected { sender, id: *id, reason: *reason }
+    });
+    let standing = stands.chain(new.iter().map(|(_, one)| **one)).collect();
+    let rejected = new.into_iter().map(|(place, _)| place).collect();
+    Receipt { plan: planner.finish(), arrivals, rejected, full, standing }
 }
 
 impl Planner {
-    fn receive(
-        &mut self,
-        place: usize,
-        received: &Received,
-        earlier: &HashSet<(Uuid, Uuid)>,
-    ) -> Vec<Arrival> {
+    /// The new entries of a message that was not rejected before; `None` if it has recipients, and
+    /// none of their inboxes has room. Those that have get it: one full inbox does not keep a
+    /// group's message from the others.
+    fn receive(&mut self, place: usize, received: &Received) -> Option<Vec<Arrival>> {
         let message = &received.message;
         let key = (message.id, message.sender.uuid);
-        if self.known.accepted.contains_key(&key)
-            || earlier.contains(&(message.id.0, message.sender.uuid))
-        {
-            return Vec::new();
+        if self.known.accepted.contains_key(&key) {
+            return Some(Vec::new());
+        }
+        let named = received.recipients.iter().copied();
+        let recipients: Vec<Uuid> =
+            named.filter(|account| self.has_room(*account, received.size)).collect();
+        if recipients.is_empty() && !received.recipients.is_empty() {
+            return None;
         }
         let (stamp, origin_number) = (message.stamp, message.origin_number);
         let state = self.known.conversations.entry(message.conversation).or_default();
         state.highest = state.highest.max(Some(stamp));
-        state.spoken |= received.side;
+        if state.speaks(received.side) {
+            self.plan.acquainted.push(place);
+        }
         self.touched.conversations.push(message.conversation);
         let facts = Accepted {
             conversation: message.conversation,
@@ -82,8 +114,8 @@ impl Planner {
         });
         let slot = message.collapse.as_ref();
         let slot = slot.map(|key| (message.sender.uuid, message.conversation, key.clone()));
-        let recipients = received.recipients.iter();
-        recipients.map(|&to| self.deliver(new, slot.as_ref(), to)).collect()
+        let message = (new, received.size);
+        Some(recipients.into_iter().map(|to| self.deliver(message, slot.as_ref(), to)).collect())
     }
 }
 

@@ -80,6 +80,7 @@ fn accept(step: &Step, known_stamps: &[Stamp]) -> Accept {
         client_timestamp: Timestamp(0),
         now: Timestamp(START + u64::from(step.clock)),
         body: BodyId([step.id; 16]),
+        size: u64::from(step.id),
     }
 }
 
@@ -195,6 +196,7 @@ proptest! {
                 }
                 Outcome::Refused(Refusal::OutOfOrder) => prop_assert!(!follows),
                 Outcome::Refused(Refusal::AfterUnknown) => prop_assert!(accept.after.is_some()),
+                Outcome::Refused(Refusal::QueueFull) => prop_assert!(false, "far from full"),
                 Outcome::Repeated(_) => {}
             }
         }
@@ -253,4 +255,30 @@ proptest! {
             prop_assert!(plan.conversations.is_sorted_by(|a, b| a.0 < b.0));
         }
     }
+}
+
+/// The last place is given away, and no more.
+#[test]
+fn an_inbox_has_so_many_entries_and_no_more() {
+    let step = Step {
+        id: 1,
+        sender: 0,
+        device: 0,
+        conversation: 0,
+        prev: None,
+        after: None,
+        recipients: vec![1],
+        regions: Vec::new(),
+        collapse: None,
+        clock: 0,
+    };
+    let one = accept(&step, &[]);
+    let two = Accept { id: message_id(2), ..one.clone() };
+    let mut known = Known::default();
+    let load = Load { entries: limits::MAX_INBOX_ENTRIES - 1, bytes: 0 };
+    known.loads.insert(uuid(4, 1), load);
+    let plan = plan(known, &[one, two]);
+    assert!(matches!(plan.outcomes[0], Outcome::Accepted(_)));
+    assert_eq!(plan.outcomes[1], Outcome::Refused(Refusal::QueueFull));
+    assert_eq!(plan.entries.len(), 1);
 }

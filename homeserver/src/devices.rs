@@ -1,0 +1,19 @@
+//! Devices, and the keys that other people's devices encrypt for.
+//!
+//! The server holds public keys only and signs nothing for anybody. It refuses what a client of
+//! somebody else would refuse, so that a mistake shows at the device that made it.
+
+mod book;
+mod check;
+mod limits;
+mod links;
+mod notices;
+mod service;
+mod silent;
+
+pub use book::{BundleRequest, KeyBook};
+pub use limits::KeyLimits;
+pub use links::LinkService;
+pub use notices::Notices;
+pub use service::KeysService;
+pub use silent::SilentDevices;

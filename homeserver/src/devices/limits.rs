@@ -1,0 +1,82 @@
+//! How often keys are handed out and changed.
+
+use std::time::Duration;
+
+use posthouse_client_api::rate::{Limiter, Rate, TooOften};
+use posthouse_protocol::{
+    id::AccountId,
+    problem::{Code, Rejection},
+};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// Claims of one requester: enough for a person who writes to many, not for a collector of keys.
+const REQUESTER: Rate = Rate { burst: 200, interval: Duration::from_secs(2) };
+
+/// Claims on one account: its devices bring 100 keys at a time, as often as they are told.
+const TARGET: Rate = Rate { burst: 200, interval: Duration::from_secs(10) };
+
+/// Claims of one requester on one account: a session is begun once, and again after a mishap.
+const PAIR: Rate = Rate { burst: 10, interval: Duration::from_mins(5) };
+
+/// Device lists of one account. Each is told to everyone it knows.
+const LISTS: Rate = Rate { burst: 20, interval: Duration::from_mins(5) };
+
+/// Identity keys of one account. Each is told to everyone it knows, and costs a password hash.
+const IDENTITIES: Rate = Rate { burst: 5, interval: Duration::from_hours(1) };
+
+/// Uploads of one account's prekeys.
+const UPLOADS: Rate = Rate { burst: 40, interval: Duration::from_secs(30) };
+
+/// The limits of one process.
+pub struct KeyLimits {
+    requester: Limiter<AccountId>,
+    target: Limiter<Uuid>,
+    pair: Limiter<(AccountId, Uuid)>,
+    lists: Limiter<Uuid>,
+    identities: Limiter<Uuid>,
+    uploads: Limiter<Uuid>,
+    start: Instant,
+}
+
+impl Default for KeyLimits {
+    fn default() -> Self {
+        Self {
+            requester: Limiter::new(REQUESTER),
+            target: Limiter::new(TARGET),
+            pair: Limiter::new(PAIR),
+            lists: Limiter::new(LISTS),
+            identities: Limiter::new(IDENTITIES),
+            uploads: Limiter::new(UPLOADS),
+            start: Instant::now(),
+        }
+    }
+}
+
+impl KeyLimits {
+    /// Counts a claim. The narrowest limit first: who asks for one account's keys over and over
+    /// does not use up what others may ask of it.
+    pub(super) fn claim(&self, requester: &AccountId, target: Uuid) -> Result<(), Rejection> {
+        let now = self.start.elapsed();
+        self.pair.take((requester.clone(), target), now).map_err(too_often)?;
+        self.requester.take(requester.clone(), now).map_err(too_often)?;
+        self.target.take(target, now).map_err(too_often)
+    }
+
+    pub(super) fn list(&self, account: Uuid) -> Result<(), Rejection> {
+        self.lists.take(account, self.start.elapsed()).map_err(too_often)
+    }
+
+    pub(super) fn identity(&self, account: Uuid) -> Result<(), Rejection> {
+        self.identities.take(account, self.start.elapsed()).map_err(too_often)
+    }
+
+    pub(super) fn upload(&self, account: Uuid) -> Result<(), Rejection> {
+        self.uploads.take(account, self.start.elapsed()).map_err(too_often)
+    }
+}
+
+fn too_often(err: TooOften) -> Rejection {
+    Rejection::new(Code::RateLimited, "keys were asked for or changed too often; wait")
+        .retry_after(err.seconds())
+}

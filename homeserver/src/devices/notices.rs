@@ -1,0 +1,97 @@
+//! Telling devices that keys have changed: as entries of their accounts' inboxes.
+
+use std::sync::Arc;
+
+use posthouse_protocol::{id::AccountId, time::Timestamp};
+use posthouse_storage::{
+    error::StoreError,
+    inbox::{Entry, EntryKind},
+    keys::{KeyNotice, Keys},
+    ledger::Arrival,
+};
+use uuid::Uuid;
+
+use crate::delivery::Connections;
+
+/// Accounts that are told in one transaction.
+const PIECE: usize = 256;
+
+/// Most accounts that are told of one change. Others learn of it when they next send, since the
+/// devices do not match then.
+const MAX_TOLD: usize = 4_096;
+
+/// Puts notices into inboxes and hands them to connected devices.
+pub struct Notices {
+    /// Where inboxes are.
+    pub store: Arc<dyn Keys>,
+    /// Connected devices.
+    pub connections: Arc<Connections>,
+}
+
+impl Notices {
+    /// Notices in `store`'s inboxes.
+    pub fn new(store: &Arc<dyn Keys>, connections: &Arc<Connections>) -> Self {
+        Self { store: Arc::clone(store), connections: Arc::clone(connections) }
+    }
+
+    /// Hands entries that were written to connected devices.
+    pub(super) fn hand_over(&self, notice: &KeyNotice, arrivals: &[Arrival], now: Timestamp) {
+        let kind = || EntryKind::Keys(Box::new(notice.clone()));
+        let entry = |cursor| Entry { cursor, arrived_at: now, kind: kind() };
+        self.connections.hand_over(arrivals, entry, None);
+    }
+
+    /// Tells people of this region who have exchanged messages with `of`. What fails is logged:
+    /// they learn of the change when they next send.
+    pub(super) async fn tell_acquaintances(
+        &self,
+        of: &AccountId,
+        notice: &KeyNotice,
+        now: Timestamp,
+    ) {
+        if let Err(err) = self.try_tell(of, notice, now).await {
+            tracing::warn!(error = %err, "not everyone was told of a change of keys");
+        }
+    }
+
+    async fn try_tell(
+        &self,
+        of: &AccountId,
+        notice: &KeyNotice,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut after = Uuid::nil();
+        for _ in 0..MAX_TOLD / PIECE {
+            let known = self.store.acquaintances(of, after, PIECE).await?;
+            let Some(last) = known.last() else { break };
+            after = *last;
+            let arrivals = self.store.tell(notice, &known, now).await?;
+            self.hand_over(notice, &arrivals, now);
+            if known.len() < PIECE {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The devices of an account have changed without a new signed list: its own devices are told,
+    /// so that one of them signs the next.
+    pub async fn devices_changed(&self, account: &AccountId, now: Timestamp) {
+        if let Err(err) = self.try_devices_changed(account, now).await {
+            tracing::warn!(error = %err, "an account was not told that its devices have changed");
+        }
+    }
+
+    async fn try_devices_changed(
+        &self,
+        account: &AccountId,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let version = self.store.identity(account.uuid).await?.map(|known| known.list_version);
+        let version = version.unwrap_or_default();
+        let notice = KeyNotice::DeviceList { user: account.clone(), version };
+        let arrivals = self.store.tell(&notice, &[account.uuid], now).await?;
+        self.hand_over(&notice, &arrivals, now);
+        self.try_tell(account, &notice, now).await
+    }
+}

@@ -1,0 +1,250 @@
+//! Notices about keys, as entries of inboxes.
+//!
+//! ```text
+//! slot   'k' ‖ kind (1) ‖ subject (16) ‖ the subject's region (8)
+//! data   'd': version (8)     'i': nothing     'l': one-time keys (4) ‖ KEM keys (4)
+//! ```
+//! Numbers are big-endian. The subject of 'd' (device list) and 'i' (identity) is an account, that
+//! of 'l' (keys run low) a device of the inbox's own account, whose region is written as 0.
+
+use posthouse_protocol::{
+    cursor::Cursor,
+    id::{AccountId, DeviceId},
+    time::Timestamp,
+};
+use posthouse_storage::{error::StoreError, keys::KeyNotice, ledger::Arrival};
+use uuid::Uuid;
+
+use crate::{
+    commit::write::clear_slots,
+    db::{Fields, Tx},
+    failure::Failure,
+    statement::{Statement, statements},
+    store::SqlStore,
+    wakes,
+};
+
+statements! {
+    LOCK_INBOXES = Statement::rows(
+        "b",
+        "WITH v(account) AS ({rows})
+        SELECT i.account, i.head FROM v CROSS JOIN inboxes i WHERE i.account = v.account
+        /*pg:ORDER BY i.account FOR UPDATE OF i*/",
+    );
+    RAISE_HEADS = Statement::rows(
+        "bi",
+        "WITH v(account, head) AS ({rows})
+        UPDATE inboxes SET head = v.head FROM v WHERE inboxes.account = v.account",
+    );
+    ENTRIES = Statement::rows(
+        "bibib",
+        "INSERT INTO inbox (account, arrival, slot, arrived_at, data) {new}",
+    );
+    ACQUAINTANCES = Statement::new(
+        "SELECT account FROM acquaintances
+        WHERE other = ? AND server = ? AND account > ? ORDER BY account LIMIT 0 + ?",
+    );
+}
+
+/// First byte of the slots of notices.
+pub(crate) const SLOT_KEYS: u8 = b'k';
+
+const LIST: u8 = b'd';
+const IDENTITY: u8 = b'i';
+const LOW: u8 = b'l';
+
+/// A row of an inbox.
+struct Row {
+    account: Uuid,
+    cursor: u64,
+    slot: Vec<u8>,
+    data: Vec<u8>,
+}
+
+impl SqlStore {
+    pub(super) async fn try_tell(
+        &self,
+        notice: &KeyNotice,
+        accounts: &[Uuid],
+        now: Timestamp,
+    ) -> Result<Vec<Arrival>, Failure> {
+        if let KeyNotice::DeviceList { user, .. } | KeyNotice::Identity { user } = notice {
+            self.inner.servers.number(self.db(), &user.server).await?;
+        }
+        let tx = self.db().begin().await?;
+        self.finish_telling(tx, notice, accounts, now).await
+    }
+
+    /// Puts `notice` into the inboxes of `accounts` and commits. The region of the notice's subject
+    /// was interned before.
+    pub(super) async fn finish_telling(
+        &self,
+        tx: Tx<'_>,
+        notice: &KeyNotice,
+        accounts: &[Uuid],
+        now: Timestamp,
+    ) -> Result<Vec<Arrival>, Failure> {
+        let each: Vec<(Uuid, &KeyNotice)> = accounts.iter().map(|one| (*one, notice)).collect();
+        self.finish_entries(tx, &each, now).await
+    }
+
+    /// Puts notices into one inbox and commits.
+    pub(super) async fn finish_notices(
+        &self,
+        tx: Tx<'_>,
+        notices: &[KeyNotice],
+        account: Uuid,
+        now: Timestamp,
+    ) -> Result<Vec<Arrival>, Failure> {
+        let each: Vec<(Uuid, &KeyNotice)> = notices.iter().map(|one| (account, one)).collect();
+        self.finish_entries(tx, &each, now).await
+    }
+
+    async fn finish_entries(
+        &self,
+        mut tx: Tx<'_>,
+        notices: &[(Uuid, &KeyNotice)],
+        now: Timestamp,
+    ) -> Result<Vec<Arrival>, Failure> {
+        let mut accounts: Vec<Uuid> = notices.iter().map(|(account, _)| *account).collect();
+        accounts.sort_unstable();
+        accounts.dedup();
+        let mut script = tx.script();
+        let locked = script.rows(&LOCK_INBOXES, &accounts, |args, account| {
+            args.uuid(*account);
+        });
+        let mut heads: Vec<(Uuid, u64)> = Vec::with_capacity(accounts.len());
+        for row in tx.run(script).await?.take(locked) {
+            let mut fields = row.fields("inboxes");
+            heads.push((fields.uuid("account")?, fields.number("head")?));
+        }
+        let (mut rows, mut arrivals) = (Vec::new(), Vec::new());
+        for (account, notice) in notices {
+            // Every account has an inbox; one that is gone is told nothing.
+            let Some((_, head)) = heads.iter_mut().find(|(one, _)| one == account) else {
+                continue;
+            };
+            let previous = Cursor(*head);
+            *head += 1;
+            let (slot, data) = self.written(notice);
+            rows.push(Row { account: *account, cursor: *head, slot, data });
+            arrivals.push(Arrival { account: *account, previous, cursor: Cursor(*head) });
+        }
+        let mut script = tx.script();
+        let slots: Vec<(Uuid, &[u8])> =
+            rows.iter().map(|row| (row.account, row.slot.as_slice())).collect();
+        clear_slots(&mut script, &slots);
+        script.rows(&ENTRIES, &rows, |args, row| {
+            args.uuid(row.account)
+                .number(row.cursor)
+                .bytes(&row.slot)
+                .number(now.0)
+                .bytes(&row.data);
+        });
+        script.rows(&RAISE_HEADS, &heads, |args, (account, head)| {
+            args.uuid(*account).number(*head);
+        });
+        wakes::tell_inboxes(self, &mut script, accounts.into_iter());
+        tx.finish(script).await?;
+        Ok(arrivals)
+    }
+
+    fn written(&self, notice: &KeyNotice) -> (Vec<u8>, Vec<u8>) {
+        let of = |kind, user: &AccountId| {
+            slot(kind, user.uuid, self.inner.servers.id(&user.server).unwrap_or_default())
+        };
+        match notice {
+            KeyNotice::DeviceList { user, version } => {
+                (of(LIST, user), version.to_be_bytes().to_vec())
+            }
+            KeyNotice::Identity { user } => (of(IDENTITY, user), Vec::new()),
+            KeyNotice::PreKeysLow { device, one_time, one_time_kem } => {
+                let data = [one_time.to_be_bytes(), one_time_kem.to_be_bytes()].concat();
+                (slot(LOW, device.0, 0), data)
+            }
+        }
+    }
+
+    pub(super) async fn read_acquaintances(
+        &self,
+        account: &AccountId,
+        after: Uuid,
+        limit: usize,
+    ) -> Result<Vec<Uuid>, Failure> {
+        let server = self.inner.servers.number(self.db(), &account.server).await?;
+        let rows = self.db().rows(&ACQUAINTANCES, |args| {
+            args.uuid(account.uuid).integer(server).uuid(after).limit(limit);
+        });
+        let mut found = Vec::new();
+        for row in rows.await? {
+            found.push(row.fields("acquaintances").uuid("account")?);
+        }
+        Ok(found)
+    }
+}
+
+/// The slots of notices about the account `user` of the region `server`.
+pub(crate) fn slots_about(user: Uuid, server: i64) -> [Vec<u8>; 2] {
+    [LIST, IDENTITY].map(|kind| slot(kind, user, server))
+}
+
+fn slot(kind: u8, subject: Uuid, server: i64) -> Vec<u8> {
+    [&[SLOT_KEYS, kind][..], subject.as_bytes(), &server.to_be_bytes()].concat()
+}
+
+/// A notice whose region is still a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stored {
+    DeviceList { user: Uuid, server: i64, version: u64 },
+    Identity { user: Uuid, server: i64 },
+    PreKeysLow { device: DeviceId, one_time: u32, one_time_kem: u32 },
+}
+
+/// Reads slot and data of an entry; `None` if it is no notice.
+pub(crate) fn parse(
+    fields: &Fields<'_>,
+    slot: &[u8],
+    data: Option<&[u8]>,
+) -> Result<Option<Stored>, StoreError> {
+    let Some((&[SLOT_KEYS, kind], rest)) = slot.split_first_chunk() else { return Ok(None) };
+    let wrong = || fields.corrupt("slot", "no notice about keys");
+    let (subject, server) = rest.split_first_chunk::<16>().ok_or_else(wrong)?;
+    let subject = Uuid::from_bytes(*subject);
+    let server = i64::from_be_bytes(server.try_into().map_err(|_| wrong())?);
+    let data = data.unwrap_or_default();
+    match kind {
+        LIST => {
+            let version = u64::from_be_bytes(data.try_into().map_err(|_| wrong())?);
+            Ok(Some(Stored::DeviceList { user: subject, server, version }))
+        }
+        IDENTITY => Ok(Some(Stored::Identity { user: subject, server })),
+        LOW => {
+            let both: [u8; 8] = data.try_into().map_err(|_| wrong())?;
+            let both = u64::from_be_bytes(both);
+            let (one_time, one_time_kem) = ((both >> 32) as u32, (both & 0xffff_ffff) as u32);
+            Ok(Some(Stored::PreKeysLow { device: DeviceId(subject), one_time, one_time_kem }))
+        }
+        _ => Err(wrong()),
+    }
+}
+
+impl Stored {
+    /// The notice, with the name of its region.
+    pub(crate) async fn resolve(self, store: &SqlStore) -> Result<KeyNotice, Failure> {
+        let name = async |uuid, server| {
+            let server = store.inner.servers.name(store.db(), server).await?;
+            Ok::<_, Failure>(AccountId { uuid, server })
+        };
+        Ok(match self {
+            Self::DeviceList { user, server, version } => {
+                KeyNotice::DeviceList { user: name(user, server).await?, version }
+            }
+            Self::Identity { user, server } => {
+                KeyNotice::Identity { user: name(user, server).await? }
+            }
+            Self::PreKeysLow { device, one_time, one_time_kem } => {
+                KeyNotice::PreKeysLow { device, one_time, one_time_kem }
+            }
+        })
+    }
+}
