@@ -11,7 +11,10 @@ use posthouse_crypto::{
         attachment::{ChunkDecryptor, Decryptor, Encryptor},
         content::{Body, Content},
         device::LocalDevice,
-        group::{receiving::ReceivedSenderKeys, sending::SendingGroup},
+        group::{
+            receiving::ReceivedSenderKeys,
+            sending::{NotReady, SendingGroup},
+        },
         prekey::store::PreKeys,
         primitives::{curve::KeyPair, kem::KemKeyPair},
         profile::AcceptedProfiles,
@@ -69,7 +72,8 @@ fn a_device_with_its_prekeys() {
 fn groups() {
     let rng = &mut StdRng::seed_from_u64(3);
     let mut sending = SendingGroup::new([3; 16]);
-    let handed = sending.ready(&BTreeSet::from([address()]), NOW, rng).unwrap_err();
+    let not_ready = sending.ready(&BTreeSet::from([address()]), NOW, rng);
+    let Err(NotReady::Undistributed(handed)) = not_ready else { panic!("nobody holds the key") };
     sending.mark_distributed(handed.distribution.chain_id(), address());
     let mut received = ReceivedSenderKeys::new([3; 16]);
     received.process(&handed.distribution).unwrap();

@@ -25,6 +25,8 @@ mod rounds;
 
 #[cfg(test)]
 mod tests {
+    #[cfg(feature = "postgres-tests")]
+    use std::ffi::OsString;
     use std::net::UdpSocket;
 
     use crate::{rounds::Rounds, server::Place};
@@ -50,7 +52,10 @@ mod tests {
     #[cfg(feature = "postgres-tests")]
     #[test]
     fn what_was_told_sent_survives_kill_9_of_either_region_on_postgres() {
-        let url = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
+        let url = |name: &str| match std::env::var_os(name).map(OsString::into_string) {
+            Some(Ok(url)) => url,
+            _ => panic!("{name} is not set"),
+        };
         let [first, second] =
             [url("POSTHOUSE_TEST_POSTGRES"), url("POSTHOUSE_TEST_POSTGRES_SECOND")];
         two_regions(2, [&["--database", &first], &["--database", &second]]);

@@ -52,6 +52,10 @@ pub mod memory;
 
 pub mod reception;
 
+pub mod meetings;
+
+pub mod verdicts;
+
 pub mod peers;
 
 pub mod abroad;
@@ -268,14 +272,18 @@ macro_rules! contract_tests {
                 a_taken_event_is_not_rejected_later
                 watermarks_rise_over_numbers_that_were_given
                 a_newer_received_entry_replaces_the_one_that_waits
-                a_full_inbox_rejects_what_comes_from_abroad
                 messages_both_ways_make_acquaintances
                 received_stamps_count_in_the_conversation
                 a_thousand_messages_come_in_one_envelope
+            }
+            meetings {
                 of_two_receptions_at_once_one_is_moved
                 receptions_and_commits_share_inboxes
+            }
+            verdicts {
                 voids_are_listed
                 verdicts_are_forgotten_with_ids
+                a_full_inbox_rejects_what_comes_from_abroad
             }
             peers {
                 a_key_head_is_replaced_only_as_expected

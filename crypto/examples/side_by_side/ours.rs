@@ -1,13 +1,16 @@
 //! Our side of the comparison.
 
-use std::{collections::BTreeSet, time::Instant};
+use std::{collections::BTreeSet, hint::black_box};
 
 use posthouse_crypto::e2ee::{
     address::{Address, DeviceId},
     device::LocalDevice,
-    group::{receiving::ReceivedSenderKeys, sending::SendingGroup},
+    group::{
+        receiving::ReceivedSenderKeys,
+        sending::{NotReady, SendingGroup},
+    },
     prekey::{bundle::PreKeyBundle, store::PreKeys},
-    primitives::curve::KeyPair,
+    primitives::{curve::KeyPair, xeddsa},
     profile::AcceptedProfiles,
     session::{Ciphertext, Peer, Session},
     time::UnixMillis,
@@ -17,6 +20,7 @@ use posthouse_crypto::e2ee::{
     },
 };
 use rand::{SeedableRng, rngs::StdRng};
+use rustix::time::{ClockId, clock_gettime};
 
 const NOW: UnixMillis = UnixMillis(1_000);
 const TEXT: [u8; 120] = [7; 120];
@@ -74,8 +78,9 @@ impl Side {
     }
 }
 
-/// Microseconds of: set-up, there and back, encrypt, decrypt, group encrypt, group decrypt.
-pub(crate) fn measure(rounds: usize, stored: bool) -> [f64; 6] {
+/// Microseconds of: set-up, there and back, encrypt, decrypt, group encrypt, group decrypt,
+/// agreement, signature, verification.
+pub(crate) fn measure(rounds: usize, stored: bool) -> [f64; 9] {
     let (mut a, mut b) = (Side::new("a", 1, stored), Side::new("b", 2, stored));
     let (a_name, b_name) = (a.local.address.clone(), b.local.address.clone());
     let bundles = bundles(&mut b, rounds);
@@ -99,11 +104,12 @@ pub(crate) fn measure(rounds: usize, stored: bool) -> [f64; 6] {
             a.receive(&b_name, &back);
         }
     });
-    let mut burst = Vec::new();
-    let encrypt = time(rounds, || burst.extend((0..rounds).map(|_| a.send(&b_name))));
-    let decrypt = time(rounds, || burst.iter().for_each(|sent| b.receive(&a_name, sent)));
-    let [group_encrypt, group_decrypt] = measure_group(rounds, stored, &b_name);
-    [set_up, alternating, encrypt, decrypt, group_encrypt, group_decrypt]
+    let (mut burst, many) = (Vec::new(), 5 * rounds);
+    let encrypt = time(many, || burst.extend((0..many).map(|_| a.send(&b_name))));
+    let decrypt = time(many, || burst.iter().for_each(|sent| b.receive(&a_name, sent)));
+    let [group_encrypt, group_decrypt] = measure_group(many, stored, &b_name);
+    let [agree, sign, verify] = measure_primitives(many);
+    [set_up, alternating, encrypt, decrypt, group_encrypt, group_decrypt, agree, sign, verify]
 }
 
 fn bundles(of: &mut Side, rounds: usize) -> Vec<PreKeyBundle> {
@@ -116,7 +122,7 @@ fn measure_group(rounds: usize, stored: bool, reader: &Address) -> [f64; 2] {
     let mut rng = StdRng::seed_from_u64(3);
     let (mut group, to) = (SendingGroup::new([1; 16]), BTreeSet::from([reader.clone()]));
     let mut keys = ReceivedSenderKeys::new([1; 16]);
-    if let Err(handed) = group.ready(&to, NOW, &mut rng) {
+    if let Err(NotReady::Undistributed(handed)) = group.ready(&to, NOW, &mut rng) {
         group.mark_distributed(handed.distribution.chain_id(), reader.clone());
         keys.process(&handed.distribution).expect("our own key");
     }
@@ -142,9 +148,35 @@ fn measure_group(rounds: usize, stored: bool, reader: &Address) -> [f64; 2] {
     [encrypt, decrypt]
 }
 
+fn measure_primitives(rounds: usize) -> [f64; 3] {
+    let mut rng = StdRng::seed_from_u64(4);
+    let (key, other) = (KeyPair::generate(&mut rng), KeyPair::generate(&mut rng));
+    let agree = time(rounds, || {
+        for _ in 0..rounds {
+            black_box(key.private.agree(&other.public)).expect("a sound key");
+        }
+    });
+    let mut signature = [0; xeddsa::SIGNATURE_LEN];
+    let sign = time(rounds, || {
+        (0..rounds).for_each(|_| signature = xeddsa::sign(&key.private, &[&TEXT], &mut rng));
+    });
+    let verify = time(rounds, || {
+        (0..rounds)
+            .for_each(|_| xeddsa::verify(&key.public, &[&TEXT], &signature).expect("our own"));
+    });
+    [agree, sign, verify]
+}
+
+/// Processor time of this process, divided by `count`.
 fn time(count: usize, work: impl FnOnce()) -> f64 {
-    let start = Instant::now();
+    let start = processor_micros();
     work();
     let count = u32::try_from(count).unwrap_or(u32::MAX);
-    start.elapsed().as_secs_f64() * 1e6 / f64::from(count)
+    (processor_micros() - start) / f64::from(count)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "seconds of one run")]
+fn processor_micros() -> f64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as f64 * 1e6 + time.tv_nsec as f64 / 1e3
 }

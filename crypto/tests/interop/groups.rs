@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use posthouse_crypto::e2ee::{
     address::{Address, DeviceId},
-    group::{receiving::ReceivedSenderKeys, sending::SendingGroup},
+    group::{
+        receiving::ReceivedSenderKeys,
+        sending::{NotReady, SendingGroup},
+    },
     primitives::{
         curve::{KeyPair, PublicKey},
         xeddsa,
@@ -40,7 +43,9 @@ fn a_group_of_three() {
         let us = json!({ "name": "a", "device": 1 });
 
         let mut ours = SendingGroup::new(GROUP_BYTES);
-        let handed = ours.ready(&all, UnixMillis(0), &mut rng).unwrap_err();
+        let Err(NotReady::Undistributed(handed)) = ours.ready(&all, UnixMillis(0), &mut rng) else {
+            panic!("nobody holds the key yet")
+        };
         for member in handed.missing {
             let request = json!({
                 "party": member.name(),

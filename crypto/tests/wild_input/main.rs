@@ -23,8 +23,8 @@ proptest! {
     }
 
     #[test]
-    fn decryption_takes_changed_messages(which: prop::sample::Index, edits in wild::edits()) {
-        wild::decrypt_changed_message(which, &edits);
+    fn decryption_takes_changed_messages(which in 0..4_usize, edits in wild::edits()) {
+        wild::decrypt_changed_message(which, &wild::edited(wild::message(which), &edits));
     }
 
     #[test]

@@ -1,17 +1,15 @@
 //! What comes from other regions.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 use posthouse_protocol::{
     cursor::Cursor,
     federation::{
         receipt::RejectionReason,
         record::{Void, VoidReason},
-        stream::Lane,
     },
     frame::Class,
     id::{AccountId, ConversationId, DeviceNumber, MessageId},
-    limits::{ID_MEMORY_MS, MAX_INBOX_BYTES, RETENTION_MS},
     status::Reached,
     time::{Stamp, Timestamp},
 };
@@ -20,7 +18,6 @@ use uuid::Uuid;
 use super::{
     Store, Subject,
     abroad::{Envelope, Region, received, rejected},
-    concurrency::{close, worlds},
     world::{Person, START, World, message, server},
 };
 use crate::bodies::Bodies;
@@ -31,8 +28,8 @@ use crate::{
     inbox::{EntryKind, StoredMessage},
     ledger::{Accept, Arrival, Destination, Outcome, Refusal},
     receipts::{Watermark, WatermarkRise},
-    reception::{InboundStream, MAX_VOIDS, Received, Rejected, Taken},
-    retention::{Cutoffs, Trimmed},
+    reception::{InboundStream, Received, Rejected, Taken},
+    retention::Cutoffs,
 };
 
 fn collapsing(key: &str, one: Received) -> Received {
@@ -41,7 +38,12 @@ fn collapsing(key: &str, one: Received) -> Received {
 }
 
 /// A reader abroad has got this far with what this region sent.
-fn rise(reader: &AccountId, told: &Person, through: u64, except: &[u64]) -> WatermarkRise {
+pub(super) fn rise(
+    reader: &AccountId,
+    told: &Person,
+    through: u64,
+    except: &[u64],
+) -> WatermarkRise {
     let watermark = Watermark {
         conversation: ConversationId::direct(reader, &told.account),
         reader: reader.clone(),
@@ -55,7 +57,7 @@ fn rise(reader: &AccountId, told: &Person, through: u64, except: &[u64]) -> Wate
 }
 
 /// A message of this region for somebody abroad.
-fn to_abroad<S: Store>(world: &World<S>, from: &Person, to: &AccountId) -> Accept {
+pub(super) fn to_abroad<S: Store>(world: &World<S>, from: &Person, to: &AccountId) -> Accept {
     let low = from.account.to_string() < to.to_string();
     Accept {
         conversation: ConversationId::direct(&from.account, to),
@@ -357,55 +359,6 @@ pub async fn a_newer_received_entry_replaces_the_one_that_waits<S: Subject>(subj
     subject.close(world.store).await;
 }
 
-/// As with local senders, but it is the origin that tells its sender.
-pub async fn a_full_inbox_rejects_what_comes_from_abroad<S: Subject>(subject: &S) {
-    let world = World::new(subject).await;
-    let (alice, bob) = (world.person("alice").await, world.person("bob").await);
-    let mut us = Region::new("us.example");
-    let sized =
-        |number, size| Received { size, ..received(&world, &us.account(1), &alice, number) };
-    let (large, small) = (sized(1, MAX_INBOX_BYTES - 50), sized(2, 50));
-    let (over, also) = (sized(3, 1), sized(4, 7));
-    // What waits for two goes to the one whose inbox has room.
-    let recipients = vec![alice.uuid(), bob.uuid()];
-    let both = Received { recipients, ..sized(5, 9) };
-    let refused = |places: &[usize]| -> Vec<(usize, RejectionReason)> {
-        places.iter().map(|place| (*place, RejectionReason::QueueFull)).collect()
-    };
-    let envelope = Envelope::of([large.clone(), small.clone(), over.clone(), both.clone()]);
-    let next = us.next();
-    let Taken::Done { arrivals, refused: told, .. } =
-        us.offer_at(&world, &envelope, (&next, START)).await
-    else {
-        panic!("the stream is as expected")
-    };
-    us.stream = next;
-    assert_eq!(arrivals.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 0, 1]);
-    assert_eq!(told, refused(&[2]));
-    assert_eq!(world.inbox_ids(&bob).await, [both.message.id]);
-    let name = |one: &Received| (Some(one.message.sender.uuid), one.message.id.0);
-    let told = world.store.rejections(&us.name, &[name(&over), name(&small)]).await.unwrap();
-    assert_eq!(told, refused(&[0]));
-    assert_eq!(world.store.get(&[over.message.body]).await.unwrap(), [None]);
-    // Local senders see the same inbox.
-    let own = Accept { size: 1, ..world.message(&bob, &alice, START) };
-    assert_eq!(world.commit(&own).await, Outcome::Refused(Refusal::QueueFull));
-    // The verdict stands when there is room again, and also in another incarnation.
-    let later = START.plus_millis(RETENTION_MS + 1);
-    while world.store.trim(&Cutoffs::at(later), 100).await.unwrap().more {}
-    let next = us.reopened(later);
-    let again = Envelope::of([over.clone(), also.clone()]);
-    let Taken::Done { arrivals, refused: told, .. } =
-        us.offer_at(&world, &again, (&next, later)).await
-    else {
-        panic!("the stream is as expected")
-    };
-    assert_eq!((arrivals[0].len(), arrivals[1].len()), (0, 1));
-    assert_eq!(told, refused(&[0]));
-    assert_eq!(world.inbox_ids(&alice).await, [also.message.id]);
-    subject.close(world.store).await;
-}
-
 /// Also if the second message comes from there.
 pub async fn messages_both_ways_make_acquaintances<S: Subject>(subject: &S) {
     let world = World::new(subject).await;
@@ -498,204 +451,4 @@ pub async fn a_thousand_messages_come_in_one_envelope<S: Subject>(subject: &S) {
     let events: Vec<(Option<Uuid>, Uuid)> = refused.iter().map(|one| (None, one.id)).collect();
     assert_eq!(world.store.rejections(&us.name, &events).await.unwrap().len(), 300);
     subject.close(world.store).await;
-}
-
-/// Two envelopes that were decided on the same state: one is decided again. Also the first two of an
-/// origin, of which there is nothing to be locked.
-pub async fn of_two_receptions_at_once_one_is_moved<S: Subject>(subject: &S) {
-    let (one, two) = worlds(subject).await;
-    let alice = one.person("alice").await;
-    let mut taken = Vec::new();
-    for n in 0..10 {
-        let mut region = Region::new(&format!("us{n}.example"));
-        for number in 1..=3 {
-            let sender = region.account(1);
-            let left = Envelope::of([received(&one, &sender, &alice, number)]);
-            let right = Envelope::of([received(&two, &sender, &alice, number)]);
-            let told = tokio::join!(region.offer(&one, &left), region.offer(&two, &right));
-            let first = match told {
-                (Taken::Done { .. }, Taken::Moved) => &left,
-                (Taken::Moved, Taken::Done { .. }) => &right,
-                other => panic!("{other:?}"),
-            };
-            taken.push(first.messages[0].message.id);
-            region.stream = region.next();
-            assert_eq!(one.store.inbound(&region.name).await.unwrap(), region.stream);
-        }
-    }
-    assert_eq!(one.inbox_ids(&alice).await, taken);
-    close(subject, one, two).await;
-}
-
-/// Receptions, commits and receipts fill the same inboxes at once: arrivals are dense, each is told
-/// once, and pages hold them in order.
-pub async fn receptions_and_commits_share_inboxes<S: Subject>(subject: &S) {
-    let (one, two) = worlds(subject).await;
-    let mut people = Vec::new();
-    for n in 0..4 {
-        people.push(one.person(&format!("p{n}")).await);
-    }
-    let (left, right) = tokio::join!(commits(&one, &people), receptions(&two, &people));
-    let mut told: HashMap<Uuid, Vec<u64>> = HashMap::new();
-    for arrival in left.iter().chain(&right) {
-        assert_eq!(arrival.cursor.0, arrival.previous.0 + 1);
-        told.entry(arrival.account).or_default().push(arrival.cursor.0);
-    }
-    for person in &people {
-        let mut cursors = told.remove(&person.uuid()).unwrap();
-        cursors.sort_unstable();
-        assert_eq!(cursors, (1..=cursors.len() as u64).collect::<Vec<_>>());
-        let page = one.store.page(person.uuid(), Cursor::START, 10_000).await.unwrap();
-        assert_eq!(page.head.0, cursors.len() as u64);
-        assert!(page.entries.is_sorted_by(|a, b| a.cursor < b.cursor));
-    }
-    close(subject, one, two).await;
-}
-
-/// Rounds of each of the two.
-const ROUNDS: usize = 40;
-
-async fn commits<S: Store>(world: &World<S>, people: &[Person]) -> Vec<Arrival> {
-    let us = Region::new("us.example");
-    let mut told = Vec::new();
-    for round in 0..ROUNDS {
-        let mut recipients: Vec<_> = people.iter().map(Person::uuid).collect();
-        recipients.rotate_left(round % people.len());
-        let (from, to) = (&people[round % people.len()], &people[(round * 3 + 1) % people.len()]);
-        let own = Accept { recipients, ..world.message(from, to, START) };
-        let batch = [own, to_abroad(world, from, &us.account(1))];
-        for outcome in world.store.commit(&batch, &[]).await.unwrap() {
-            let Outcome::Accepted(accepted) = outcome else { panic!("{outcome:?}") };
-            told.extend(accepted.arrivals);
-        }
-        let through = round as u64 / 4 + 1;
-        let tell = people.iter().rev().map(Person::uuid).collect();
-        let read = WatermarkRise { tell, ..rise(&us.account(1), from, through, &[]) };
-        for risen in world.store.record(&[], &[read]).await.unwrap() {
-            told.extend(risen.arrivals);
-        }
-    }
-    told
-}
-
-async fn receptions<S: Store>(world: &World<S>, people: &[Person]) -> Vec<Arrival> {
-    let mut us = Region::new("us.example");
-    let (friend, mut told) = (us.account(1), Vec::new());
-    for round in 0..ROUNDS {
-        let mut messages = Vec::new();
-        for n in 0..=round % 3 {
-            let to = &people[(round * 5 + n) % people.len()];
-            let mut one = received(world, &friend, to, (round * 3 + n) as u64 + 1);
-            one.recipients = people.iter().rev().map(Person::uuid).collect();
-            one.recipients.rotate_left(round % people.len());
-            messages.push(one);
-        }
-        let watermarks = people.iter().map(|told| rise(&friend, told, round as u64, &[])).collect();
-        let envelope = Envelope { messages, watermarks, ..Envelope::default() };
-        let (arrivals, risen) = us.take(world, &envelope).await;
-        told.extend(arrivals.into_iter().flatten());
-        told.extend(risen.into_iter().flat_map(|one| one.arrivals));
-    }
-    told
-}
-
-/// The newest first; older ones than so many are gone.
-pub async fn voids_are_listed<S: Subject>(subject: &S) {
-    let world = World::new(subject).await;
-    let (mut us, mut ap) = (Region::new("us.example"), Region::new("ap.example"));
-    assert_eq!(world.store.voids(&us.name, 9).await.unwrap(), []);
-    let void = |from, reason| Void { from, to: from + 2, reason };
-    let reasons = [VoidReason::NotKept, VoidReason::Refused, VoidReason::Other(77)];
-    for (n, reason) in reasons.into_iter().enumerate() {
-        let voids = vec![void(n as u64 * 10 + 1, reason), void(n as u64 * 10 + 4, reason)];
-        us.take_at(&world, &Envelope { voids, ..Envelope::default() }, Timestamp(n as u64)).await;
-    }
-    let listed = world.store.voids(&us.name, 9).await.unwrap();
-    let of = |from, reason, at| (Lane::Messages, void(from, reason), Timestamp(at));
-    let want = [
-        of(24, reasons[2], 2),
-        of(21, reasons[2], 2),
-        of(14, reasons[1], 1),
-        of(11, reasons[1], 1),
-        of(4, reasons[0], 0),
-        of(1, reasons[0], 0),
-    ];
-    assert_eq!(listed, want);
-    assert_eq!(world.store.voids(&us.name, 2).await.unwrap(), want[..2]);
-    let many = MAX_VOIDS as u64 + 1_500;
-    for start in (1..=many).step_by(1_000) {
-        let end = (start + 1_000).min(many + 1);
-        let voids = (start..end).map(|n| Void { from: n, to: n, reason: VoidReason::NotKept });
-        ap.take(&world, &Envelope { voids: voids.collect(), ..Envelope::default() }).await;
-    }
-    let listed = world.store.voids(&ap.name, 20_000).await.unwrap();
-    assert_eq!(listed.len(), MAX_VOIDS);
-    assert_eq!((listed[0].1.from, listed[MAX_VOIDS - 1].1.from), (many, 1_501));
-    assert_eq!(world.store.voids(&us.name, 9).await.unwrap().len(), 6, "of each origin");
-    subject.close(world.store).await;
-}
-
-/// What other regions sent goes with ids, by the clock of this region: theirs neither keeps anything
-/// nor takes it away.
-pub async fn verdicts_are_forgotten_with_ids<S: Subject>(subject: &S) {
-    let world = World::new(subject).await;
-    let (alice, bob) = (world.person("alice").await, world.person("bob").await);
-    let mut us = Region::new("us.example");
-    let dated = |accepted_at| {
-        let one = received(&world, &us.account(1), &alice, 1);
-        Received { message: StoredMessage { accepted_at, ..one.message }, ..one }
-    };
-    let (ahead, past) = (dated(Timestamp(u64::MAX >> 1)), dated(Timestamp(1)));
-    let refused: Vec<Rejected> = (0..5)
-        .map(|_| Rejected { sender: None, id: world.id(), reason: RejectionReason::Refused })
-        .collect();
-    let void = |from| Void { from, to: from, reason: VoidReason::NotKept };
-    let envelope = Envelope {
-        messages: vec![ahead.clone(), past.clone()],
-        rejected: refused.clone(),
-        voids: (1..=5).map(void).collect(),
-        ..Envelope::default()
-    };
-    us.take(&world, &envelope).await;
-    let own = world.message(&alice, &bob, START);
-    world.accept(&own).await;
-    let end = START.plus_millis(RETENTION_MS + ID_MEMORY_MS);
-    let young = Envelope {
-        rejected: vec![rejected(
-            &received(&world, &us.account(1), &bob, 9),
-            RejectionReason::Expired,
-        )],
-        voids: vec![void(6)],
-        ..Envelope::default()
-    };
-    us.take_at(&world, &young, end).await;
-    let events: Vec<(Option<Uuid>, Uuid)> = refused
-        .iter()
-        .map(|one| (one.sender, one.id))
-        .chain(young.rejected.iter().map(|one| (one.sender, one.id)))
-        .collect();
-    let left = async || {
-        let ids = [ahead.message.id, past.message.id, own.id];
-        let messages = world.store.messages(&ids).await.unwrap().len();
-        let rejections = world.store.rejections(&us.name, &events).await.unwrap().len();
-        (messages, rejections, world.store.voids(&us.name, 99).await.unwrap().len())
-    };
-    trim(&world, end).await;
-    assert_eq!(left().await, (3, 6, 6), "one ms too early");
-    trim(&world, end.plus_millis(1)).await;
-    assert_eq!(left().await, (0, 1, 1));
-    subject.close(world.store).await;
-}
-
-/// Trims in small rounds until nothing more goes.
-async fn trim<S: Store>(world: &World<S>, now: Timestamp) {
-    for _ in 0..100 {
-        if !world.store.trim(&Cutoffs::at(now), 2).await.unwrap().more {
-            // Ids of messages whose entries went in this pass go in the next one.
-            let all = world.store.trim(&Cutoffs::at(now), 100).await.unwrap();
-            assert_eq!(Trimmed { messages: 0, ..all }, Trimmed::default());
-            return;
-        }
-    }
-    panic!("trimming never ends");
 }

@@ -21,6 +21,7 @@ use crate::e2ee::{
         xeddsa,
     },
     secret::Secret,
+    signed::{device_list::MAX_DEVICES, group_epoch::MAX_MEMBERS},
     time::{DAY, UnixMillis},
     wire::sender_key_message::{DistributionId, SenderKeyDistribution, SenderKeyMessage},
 };
@@ -29,8 +30,8 @@ use crate::e2ee::{
 pub const MAX_MESSAGES: u32 = 1_000;
 /// How old a key gets, in milliseconds.
 pub const MAX_AGE: u64 = 7 * DAY;
-/// How many devices a key is handed to: 1,024 members with 16 devices each.
-pub const MAX_RECIPIENTS: usize = 16_384;
+/// How many devices a key is handed to: those of all members of the largest group.
+pub const MAX_RECIPIENTS: usize = MAX_MEMBERS * MAX_DEVICES;
 /// The version of the stored form.
 const VERSION: u64 = 1;
 
@@ -62,6 +63,18 @@ pub struct Undistributed {
     pub missing: Vec<Address>,
 }
 
+/// Why a group cannot be sent to yet.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotReady {
+    /// More than [`MAX_RECIPIENTS`], which no verified membership and device lists give.
+    #[error("a group has at most {MAX_RECIPIENTS} devices")]
+    TooManyRecipients,
+    /// Some must be sent the key first.
+    #[error("{} devices do not hold the sender key yet", .0.missing.len())]
+    Undistributed(Undistributed),
+}
+
 /// A sender key that exactly the recipients hold.
 #[derive(Debug)]
 pub struct ReadySender<'a> {
@@ -80,14 +93,17 @@ impl SendingGroup {
     /// the newest membership and device lists that we know, without this device itself.
     ///
     /// # Errors
-    /// [`Undistributed`] if some do not hold it yet, perhaps because it was replaced just now.
-    /// Send it to them, call [`SendingGroup::mark_distributed`], and ask again.
+    /// [`NotReady::Undistributed`] if some do not hold it yet, perhaps because it was replaced
+    /// just now. Send it to them, call [`SendingGroup::mark_distributed`], and ask again.
     pub fn ready(
         &mut self,
         recipients: &BTreeSet<Address>,
         now: UnixMillis,
         rng: &mut impl CryptoRng,
-    ) -> Result<ReadySender<'_>, Undistributed> {
+    ) -> Result<ReadySender<'_>, NotReady> {
+        if recipients.len() > MAX_RECIPIENTS {
+            return Err(NotReady::TooManyRecipients);
+        }
         let usable = self.key.take().filter(|key| key.serves(recipients, now));
         let key = self.key.insert(match usable {
             Some(key) => key,
@@ -95,19 +111,23 @@ impl SendingGroup {
         });
         let missing: Vec<Address> = recipients.difference(&key.holders).cloned().collect();
         if !missing.is_empty() {
-            return Err(Undistributed { distribution: key.publish(self.distribution_id), missing });
+            let distribution = key.publish(self.distribution_id);
+            return Err(NotReady::Undistributed(Undistributed { distribution, missing }));
         }
         Ok(ReadySender { distribution_id: self.distribution_id, key })
     }
 
     /// Notes that a device was sent the key of this chain. Once noted, it counts as able to
     /// read, so note it before the message leaves, not after.
+    ///
+    /// Devices that [`SendingGroup::ready`] names always find room. With more than
+    /// [`MAX_RECIPIENTS`] the key is given up: one that is not noted could read on after leaving.
     pub fn mark_distributed(&mut self, chain_id: u32, device: Address) {
-        if let Some(key) = self.key.as_mut()
-            && key.chain_id == chain_id
-            && key.holders.len() < MAX_RECIPIENTS
-        {
+        if let Some(key) = self.key.as_mut().filter(|key| key.chain_id == chain_id) {
             key.holders.insert(device);
+            if key.holders.len() > MAX_RECIPIENTS {
+                self.rotate();
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 0 format, 1    1 account    2 version (from 1)    3 issued at (ms)
-//! 4 devices      [[number, registration id, added at (ms)], ...] by number
+//! 4 devices      [[number, registration id, added at (ms)], ...] by number, at most 8
 //! 5 removed      [[number, removed at (ms)], ...] by number, for 60 days
 //! ```
 
@@ -21,8 +21,11 @@ use crate::e2ee::{
 const LABEL: &[u8] = b"Posthouse device list v1";
 /// The format of the payload.
 const FORMAT: u64 = 1;
+/// How many devices an account has at most. It bounds what one account costs everyone who writes
+/// to it or to a group with it.
+pub const MAX_DEVICES: usize = 8;
 /// Device numbers are 1 to 127.
-const MAX_DEVICES: usize = 127;
+const MAX_NUMBERS: usize = 127;
 /// How long a removed device's number stays unused, in milliseconds.
 pub const REUSE_AFTER: u64 = 60 * DAY;
 
@@ -44,7 +47,7 @@ pub struct DeviceList {
     pub version: u64,
     /// By the owner's clock.
     pub issued: UnixMillis,
-    /// The devices by number.
+    /// The devices by number, at most [`MAX_DEVICES`].
     pub devices: BTreeMap<DeviceId, ListedDevice>,
     /// Numbers of removed devices, for 60 days.
     pub removed: BTreeMap<DeviceId, UnixMillis>,
@@ -60,11 +63,14 @@ impl DeviceList {
         Some(next)
     }
 
-    /// The next version with one more device, under the lowest free number. `None` if all 127
-    /// are taken or were removed within 60 days.
+    /// The next version with one more device, under the lowest free number. `None` if
+    /// [`MAX_DEVICES`] are listed, or if all 127 numbers are taken or were removed within 60 days.
     #[must_use]
     pub fn with(&self, registration_id: u32, now: UnixMillis) -> Option<(Self, DeviceId)> {
         let mut next = self.next(now)?;
+        if next.devices.len() >= MAX_DEVICES {
+            return None;
+        }
         let free = (1..=127).filter_map(|number| DeviceId::new(number).ok()).find(|number| {
             !next.devices.contains_key(number) && !next.removed.contains_key(number)
         })?;
@@ -132,7 +138,7 @@ impl DeviceList {
             })
         })?;
         let removed = fields.take(5, |r| {
-            r.sequence(MAX_DEVICES, |r| {
+            r.sequence(MAX_NUMBERS, |r| {
                 r.fixed_array(2)?;
                 Ok::<_, CborError>((read_number(r)?, UnixMillis(r.uint()?)))
             })

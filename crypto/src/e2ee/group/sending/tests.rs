@@ -15,6 +15,20 @@ fn devices(names: &[&str]) -> BTreeSet<Address> {
     names.iter().map(|name| Address::new(name, device).unwrap()).collect()
 }
 
+/// What must be handed out before anything can be sent.
+fn handed_out(
+    group: &mut SendingGroup,
+    to: &BTreeSet<Address>,
+    now: u64,
+    rng: &mut StdRng,
+) -> Option<Undistributed> {
+    match group.ready(to, UnixMillis(now), rng) {
+        Ok(_) => None,
+        Err(NotReady::Undistributed(handed)) => Some(handed),
+        Err(NotReady::TooManyRecipients) => panic!("too many recipients"),
+    }
+}
+
 /// Sends one message, handing the key out as needed; gives the message, and the key if it was.
 fn send(
     group: &mut SendingGroup,
@@ -22,7 +36,7 @@ fn send(
     now: u64,
     rng: &mut StdRng,
 ) -> (SenderKeyMessage, Option<Undistributed>) {
-    let handed = group.ready(to, UnixMillis(now), rng).err();
+    let handed = handed_out(group, to, now, rng);
     for device in handed.iter().flat_map(|handed| &handed.missing) {
         let chain_id = handed.as_ref().unwrap().distribution.chain_id();
         group.mark_distributed(chain_id, device.clone());
@@ -130,16 +144,42 @@ fn another_signing_key_for_a_known_chain_replaces_it() {
 }
 
 #[test]
-fn a_full_list_of_holders_takes_nobody_more() {
+fn the_largest_group_is_served_and_none_beyond() {
     let mut rng = StdRng::seed_from_u64(9);
     let mut group = SendingGroup::new(ID);
-    let handed = group.ready(&devices(&["b"]), UnixMillis(0), &mut rng).unwrap_err();
-    let names: Vec<String> = (0..=MAX_RECIPIENTS).map(|n| n.to_string()).collect();
+    let names: Vec<String> = (0..MAX_MEMBERS).map(|n| format!("{n}@north.test")).collect();
+    let mut all = BTreeSet::new();
     for name in &names {
-        let device = Address::new(name, DeviceId::new(1).unwrap()).unwrap();
-        group.mark_distributed(handed.distribution.chain_id(), device);
+        let numbers = (1..=8).map(|number| DeviceId::new(number).unwrap());
+        all.extend(numbers.map(|number| Address::new(name, number).unwrap()));
+    }
+    assert_eq!((all.len(), MAX_RECIPIENTS), (8_192, 8_192));
+    let (_, handed) = send(&mut group, &all, 0, &mut rng);
+    assert_eq!(handed.unwrap().missing.len(), MAX_RECIPIENTS);
+    let mut group = SendingGroup::from_bytes(&group.to_bytes()).unwrap();
+    assert!(send(&mut group, &all, 1, &mut rng).1.is_none(), "it is stored whole");
+    let mut more = all.clone();
+    more.extend(devices(&["one more"]));
+    let refused = group.ready(&more, UnixMillis(1), &mut rng);
+    assert!(matches!(refused, Err(NotReady::TooManyRecipients)));
+    assert!(send(&mut group, &all, 1, &mut rng).1.is_none(), "which changed nothing");
+}
+
+#[test]
+fn a_key_that_too_many_hold_is_given_up() {
+    let mut rng = StdRng::seed_from_u64(9);
+    let mut group = SendingGroup::new(ID);
+    let to = devices(&["b"]);
+    let chain_id = handed_out(&mut group, &to, 0, &mut rng).unwrap().distribution.chain_id();
+    let names: Vec<String> = (1..MAX_RECIPIENTS).map(|n| n.to_string()).collect();
+    for name in names.iter().map(String::as_str).chain(["b", "b"]) {
+        group.mark_distributed(chain_id, devices(&[name]).pop_first().unwrap());
     }
     assert_eq!(group.key.as_ref().unwrap().holders.len(), MAX_RECIPIENTS);
+    group.mark_distributed(chain_id ^ 1, devices(&["c"]).pop_first().unwrap());
+    assert!(group.key.is_some(), "of another key");
+    group.mark_distributed(chain_id, devices(&["c"]).pop_first().unwrap());
+    assert!(group.key.is_none());
 }
 
 #[test]
@@ -147,7 +187,7 @@ fn a_changed_message_is_refused_and_the_state_kept() {
     let mut rng = StdRng::seed_from_u64(4);
     let mut group = SendingGroup::new(ID);
     let to = devices(&["b"]);
-    let handed = group.ready(&to, UnixMillis(0), &mut rng).unwrap_err();
+    let handed = handed_out(&mut group, &to, 0, &mut rng).unwrap();
     group.mark_distributed(handed.distribution.chain_id(), handed.missing[0].clone());
     let sent = group.ready(&to, UnixMillis(0), &mut rng).unwrap();
     let sent = sent.encrypt(b"to all", &mut rng).unwrap();

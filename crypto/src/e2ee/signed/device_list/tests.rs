@@ -95,6 +95,40 @@ fn a_number_is_not_used_again_for_sixty_days() {
 }
 
 #[test]
+fn an_account_has_eight_devices_at_most() {
+    let mut owner = Owner::new(1);
+    let identity = owner.identity.public;
+    let mut list = first();
+    for _ in 1..MAX_DEVICES {
+        (list, _) = list.with(8, UnixMillis(2)).unwrap();
+    }
+    assert_eq!((list.devices.len(), list.with(8, UnixMillis(2))), (8, None));
+    assert!(owner.sign(&list).verify(ACCOUNT, &identity, None).is_ok());
+    let ninth = ListedDevice { registration_id: 8, added: UnixMillis(2) };
+    list.devices.insert(number(9), ninth);
+    let refused = owner.sign(&list).verify(ACCOUNT, &identity, None);
+    assert_eq!(refused, Err(DeviceListError::Malformed), "whoever wrote it");
+}
+
+#[test]
+fn a_number_is_free_again_only_when_it_is_no_longer_remembered() {
+    let (mut list, mut now) = (first(), UnixMillis(2));
+    for taken in 2..=127 {
+        let (more, added) = list.with(8, now).unwrap();
+        assert_eq!(added, number(taken));
+        list = more.without(added, now).unwrap();
+        now.0 += 1;
+    }
+    assert_eq!(list.removed.len(), 126);
+    assert_eq!(list.with(8, now), None, "all 127 numbers are spoken for");
+    assert_eq!(list.without(number(2), now), None, "not listed");
+    let mut owner = Owner::new(1);
+    assert!(owner.sign(&list).verify(ACCOUNT, &owner.identity.public, None).is_ok());
+    let (_, added) = list.with(8, UnixMillis(2 + REUSE_AFTER)).unwrap();
+    assert_eq!(added, number(2));
+}
+
+#[test]
 fn every_changed_byte_is_noticed() {
     let mut owner = Owner::new(1);
     let bytes = owner.sign(&first()).to_bytes();

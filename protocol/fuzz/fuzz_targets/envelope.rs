@@ -1,0 +1,7 @@
+//! Envelopes and headers between servers.
+#![no_main]
+
+#[path = "../../tests/wild_input/wild.rs"]
+mod wild;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| wild::envelope(bytes));

@@ -1,0 +1,7 @@
+//! Key logs and server documents.
+#![no_main]
+
+#[path = "../../tests/wild_input/wild.rs"]
+mod wild;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| wild::keys(bytes));

@@ -1,0 +1,7 @@
+//! Bodies of requests and answers.
+#![no_main]
+
+#[path = "../../tests/wild_input/wild.rs"]
+mod wild;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| wild::rest(bytes));

@@ -1,0 +1,7 @@
+//! Contents as they are stored.
+#![no_main]
+
+#[path = "../../tests/wild_input/wild.rs"]
+mod wild;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| wild::stored(bytes));
