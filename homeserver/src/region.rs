@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use posthouse_client_api::ports::{Accounts, Devices, Keys, Links, Messaging, Presence, Security};
 use posthouse_crypto::sign::SigningKey;
-use posthouse_federation::ports::{EphemeralSink, InboundStore};
+use posthouse_federation::ports::{EphemeralSink, InboundStore, UserKeys};
 use posthouse_protocol::{
     federation::stream::Lane, id::ServerName, problem::Rejection, time::Clock,
 };
@@ -32,8 +32,11 @@ use crate::{
         accept::{Gate, Policy},
         run_retention, run_session_retention,
     },
-    devices::{KeyBook, KeyLimits, KeysService, LinkService, Notices, SilentDevices},
-    federation::{Ephemerals, Reception, ReceptionParts},
+    devices::{
+        ForeignKeys, ForeignParts, KeyBook, KeyLimits, KeysService, LinkService, Notices,
+        SilentDevices,
+    },
+    federation::{Ephemerals, LocalKeys, Reception, ReceptionParts},
     presence::{Acquaintance, PresenceService, Watchers},
     random::Random,
     regions::Regions,
@@ -147,7 +150,7 @@ impl Region {
         let links = link_service(&stores, &accounts);
         let silent = silent_devices(&stores, &accounts);
         let messaging = Arc::new(MessagingService {
-            gate: Gate::new(config.policy, Arc::clone(&directory)),
+            gate: Gate::new(config.policy, Arc::clone(&directory), Arc::clone(&keys.abroad)),
             committer,
             store: stores.messages.clone(),
             connections: Arc::clone(&connections),
@@ -238,9 +241,10 @@ impl Region {
         Arc::<LinkService>::clone(&self.links)
     }
 
-    /// What is served of this region's keys, also to other regions.
-    pub fn key_book(&self) -> &KeyBook {
-        &self.keys.book
+    /// What other regions are told of this region's keys.
+    pub fn user_keys(&self) -> Arc<dyn UserKeys> {
+        let (book, clock) = (Arc::clone(&self.keys.book), Arc::clone(&self.keys.clock));
+        Arc::new(LocalKeys { book, clock })
     }
 
     /// The search for silent devices, which also runs by itself.
@@ -288,8 +292,15 @@ fn keys_service(
         notices: Arc::clone(&notices),
         limits: Arc::clone(&limits),
     };
+    let abroad = ForeignKeys::new(ForeignParts {
+        regions: Arc::clone(accounts.directory.regions()),
+        notices: Arc::clone(&notices),
+        limits: Arc::clone(&limits),
+        clock: Arc::clone(&accounts.clock),
+    });
     Arc::new(KeysService {
         book: Arc::new(book),
+        abroad: Arc::new(abroad),
         store: Arc::clone(&stores.keys),
         accounts: Arc::clone(&stores.accounts),
         sessions: Arc::clone(accounts),
