@@ -142,7 +142,7 @@ impl Region {
             },
             shutdown.clone(),
         );
-        let notices = Arc::new(Notices::new(&stores.keys, &connections));
+        let notices = notices(&stores, &directory, &connections, &random);
         let with = (Arc::clone(&connections), Arc::clone(&clock), Arc::clone(&random));
         let (accounts, eraser) =
             people(config, &stores, key, (&directory, Arc::clone(&notices)), with)?;
@@ -171,7 +171,7 @@ impl Region {
             typing: Mutex::default(),
         });
         let reception = reception(config, &stores, &messaging);
-        let ephemerals = ephemerals(config, &presence, recent, Arc::clone(&clock));
+        let ephemerals = ephemerals(config, &presence, recent, &keys);
         tasks.spawn(committing);
         let hinted = (Arc::clone(&accounts), Arc::clone(&regions));
         let told = (connections, regions);
@@ -279,6 +279,22 @@ impl Region {
     }
 }
 
+/// What tells people of changed keys.
+fn notices(
+    stores: &Stores,
+    directory: &Arc<Directory>,
+    connections: &Arc<Connections>,
+    random: &Arc<Random>,
+) -> Arc<Notices> {
+    Arc::new(Notices {
+        store: Arc::clone(&stores.keys),
+        connections: Arc::clone(connections),
+        regions: Arc::clone(directory.regions()),
+        own: directory.server().clone(),
+        random: Arc::clone(random),
+    })
+}
+
 /// Devices and keys, beside `accounts`.
 fn keys_service(
     stores: &Stores,
@@ -352,7 +368,7 @@ fn ephemerals(
     config: &RegionConfig,
     presence: &Arc<PresenceService>,
     recent: Arc<Recent>,
-    clock: Arc<dyn Clock>,
+    keys: &Arc<KeysService>,
 ) -> Arc<Ephemerals> {
     Arc::new(Ephemerals {
         own: config.server.clone(),
@@ -360,8 +376,9 @@ fn ephemerals(
         acquaintance: Arc::clone(&presence.acquaintance),
         connections: Arc::clone(&presence.connections),
         recent,
+        keys: Arc::clone(&keys.abroad),
         presence: Arc::clone(presence),
-        clock,
+        clock: Arc::clone(&keys.clock),
     })
 }
 

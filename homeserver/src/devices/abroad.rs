@@ -37,6 +37,10 @@ const MAX_REMEMBER_MS: u64 = 300_000;
 /// After a failure it is asked again no earlier than after this time, in milliseconds.
 const AGAIN_MS: u64 = 30_000;
 
+/// A hint that something has changed is not followed sooner than after this time, in milliseconds:
+/// a region that hints all the time is not asked all the time.
+const HINT_MS: u64 = 1_000;
+
 /// How long a message waits for an answer that may show that its devices are the right ones.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -71,6 +75,8 @@ struct Known {
     asked_at: Timestamp,
     /// Until then it need not be asked again.
     until: Timestamp,
+    /// Whether it will be asked shortly, because of a hint.
+    is_followed: bool,
 }
 
 /// Devices to encrypt for.
@@ -180,6 +186,37 @@ impl ForeignKeys {
         Some(addressable(&devices))
     }
 
+    /// The other region hints that the devices of `account` have changed: it is asked, if the user is
+    /// known here, and people here are told. Hints that come while one is followed are covered by it.
+    pub fn changed(self: &Arc<Self>, account: &AccountId) {
+        let pause = {
+            let mut known = self.known();
+            // Of whom nothing is known, nothing can have changed: whoever asks is answered anew.
+            let Some(known) = known.get_mut(account) else { return };
+            if known.devices.is_none() || known.is_followed {
+                return;
+            }
+            let asked_at = core::mem::replace(&mut known.asked_at, Timestamp(0));
+            known.until = Timestamp(0);
+            let Ok(place) = Arc::clone(&self.renewals).try_acquire_owned() else { return };
+            known.is_followed = true;
+            let is_soon = is_within(asked_at, HINT_MS, self.parts.clock.now());
+            (place, if is_soon { Duration::from_millis(HINT_MS) } else { Duration::ZERO })
+        };
+        let (this, account) = (Arc::clone(self), account.clone());
+        tokio::spawn(async move {
+            let (place, pause) = pause;
+            // What was asked for a moment ago may have been answered before the change, or after it.
+            tokio::time::sleep(pause).await;
+            if let Some(known) = this.known().get_mut(&account) {
+                known.is_followed = false;
+            }
+            // A failure is logged, and seen by whoever needs an answer.
+            let _ = this.ask(&account).await;
+            drop(place);
+        });
+    }
+
     /// Asks the other region, checks, remembers, and tells people here of what is new.
     async fn ask(&self, account: &AccountId) -> Result<Arc<UserDevices>, Rejection> {
         let answer = self.parts.regions.devices(account).await;
@@ -230,7 +267,8 @@ impl ForeignKeys {
             known.clear();
         }
         let until = asked_at.plus_millis(good_for);
-        known.insert(account.clone(), Known { devices, asked_at, until });
+        let is_followed = known.get(account).is_some_and(|known| known.is_followed);
+        known.insert(account.clone(), Known { devices, asked_at, until, is_followed });
     }
 
     fn remembered(&self, account: &AccountId) -> Option<Known> {

@@ -136,19 +136,14 @@ async fn a_new_device_abroad_is_noticed_before_anything_is_sent() {
     assert_eq!((refused.status, refused.code()), (409, "stale_devices"));
     assert_eq!(refused.body["stale_devices"]["stale"], json!([one[0].0]));
     assert_eq!(ben.seal(ada.account(), &one, 2).await.status, 200);
+    until("ben's message comes", async || {
+        ada.inbox().await["messages"].as_array().is_some_and(|all| !all.is_empty())
+    })
+    .await;
     ada.log_in_again("ada").await;
     ada.sign_list(2).await;
     let both = ada.devices().await;
-    // What ben's region remembers is some seconds old then, and it asks once more.
-    until("the second device is known", async || {
-        let sent = ben.seal(ada.account(), &both, 3).await;
-        assert!(sent.status == 200 || sent.code() == "stale_devices", "{sent:?}");
-        sent.status == 200
-    })
-    .await;
-    let refused = ben.seal(ada.account(), &one, 4).await;
-    assert_eq!(refused.body["stale_devices"]["missing"], json!([both[1].0]));
-    // Ben is told of it, too.
+    // North hints, and south asks: ben is told although he asked for nothing.
     until("the notice comes", async || {
         let inbox = ben.inbox().await;
         let mut events = inbox["events"].as_array().unwrap().iter();
@@ -159,4 +154,29 @@ async fn a_new_device_abroad_is_noticed_before_anything_is_sent() {
         })
     })
     .await;
+    let refused = ben.seal(ada.account(), &one, 3).await;
+    assert_eq!(refused.body["stale_devices"]["missing"], json!([both[1].0]));
+    assert_eq!(ben.seal(ada.account(), &both, 3).await.status, 200);
+}
+
+/// Nobody hints at what people do who have not written to each other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_who_knows_better_than_their_region_is_believed() {
+    let pair = Pair::start();
+    let mut ada = Person::with_keys(&pair.north, "ada", 1).await;
+    let ben = Person::register(&pair.south, "ben", 3).await;
+    let path = format!("/v1/users/{}/devices", ada.account());
+    assert_eq!(ben.call("GET", &path, None).await.status, 200);
+    ada.log_in_again("ada").await;
+    ada.sign_list(2).await;
+    let both = ada.devices().await;
+    // What ben's region remembers is some seconds old then, and it asks once more.
+    until("the second device is known", async || {
+        let sent = ben.seal(ada.account(), &both, 3).await;
+        assert!(sent.status == 200 || sent.code() == "stale_devices", "{sent:?}");
+        sent.status == 200
+    })
+    .await;
+    let refused = ben.seal(ada.account(), &both[..1], 4).await;
+    assert_eq!(refused.body["stale_devices"]["missing"], json!([both[1].0]));
 }

@@ -138,6 +138,20 @@ fn answers_round_trip() {
 }
 
 #[test]
+#[ignore = "writes the seeds of the fuzzer after a wanted change of the protocol"]
+fn write_seeds() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/small");
+    for (name, bytes) in [
+        ("devices_query", signed(DevicesOf(Uuid::from_u128(1)))),
+        ("bundle_query", signed(claim())),
+        ("devices_answer", DevicesAnswer { devices: Some(devices()), remember_for: 60 }.encode()),
+        ("bundle_answer", BundlesAnswer::Given(Box::new(bundles())).encode()),
+    ] {
+        std::fs::write(format!("{folder}/{name}"), bytes).unwrap();
+    }
+}
+
+#[test]
 fn the_largest_answer_fits() {
     let Bundles { bundles: some, device_list, .. } = bundles();
     let many = Bundles { bundles: vec![some[0].clone(); limits::MAX_DEVICES], ..bundles() };
