@@ -38,7 +38,7 @@ use self::{
 use crate::{
     inbound::Inbound,
     policy::PolicyStore,
-    ports::{Contacts, Handles, KeyDirectory, Published},
+    ports::{Contacts, Handles, KeyDirectory, Published, UserKeys},
     tls::{self, IdentityStore, TlsClock, TrustStore},
 };
 
@@ -119,6 +119,8 @@ pub struct Parts {
     pub published: Arc<dyn Published>,
     /// Who has which handle here.
     pub handles: Arc<dyn Handles>,
+    /// Keys of users here.
+    pub user_keys: Arc<dyn UserKeys>,
     /// Peers' keys.
     pub keys: Arc<dyn KeyDirectory>,
     /// Who hears that a peer is alive.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use posthouse_client_api::ports::{Accounts, Devices, Keys, Links, Messaging, Presence, Security};
 use posthouse_crypto::sign::SigningKey;
-use posthouse_federation::ports::{EphemeralSink, InboundStore};
+use posthouse_federation::ports::{EphemeralSink, InboundStore, UserKeys};
 use posthouse_protocol::{
     federation::stream::Lane, id::ServerName, problem::Rejection, time::Clock,
 };
@@ -32,8 +32,11 @@ use crate::{
         accept::{Gate, Policy},
         run_retention, run_session_retention,
     },
-    devices::{KeyBook, KeyLimits, KeysService, LinkService, Notices, SilentDevices},
-    federation::{Ephemerals, Reception, ReceptionParts},
+    devices::{
+        ForeignKeys, ForeignParts, KeyBook, KeyLimits, KeysService, LinkService, Notices,
+        SilentDevices,
+    },
+    federation::{Ephemerals, LocalKeys, Reception, ReceptionParts},
     presence::{Acquaintance, PresenceService, Watchers},
     random::Random,
     regions::Regions,
@@ -139,7 +142,7 @@ impl Region {
             },
             shutdown.clone(),
         );
-        let notices = Arc::new(Notices::new(&stores.keys, &connections));
+        let notices = notices(&stores, &directory, &connections, &random);
         let with = (Arc::clone(&connections), Arc::clone(&clock), Arc::clone(&random));
         let (accounts, eraser) =
             people(config, &stores, key, (&directory, Arc::clone(&notices)), with)?;
@@ -147,7 +150,7 @@ impl Region {
         let links = link_service(&stores, &accounts);
         let silent = silent_devices(&stores, &accounts);
         let messaging = Arc::new(MessagingService {
-            gate: Gate::new(config.policy, Arc::clone(&directory)),
+            gate: Gate::new(config.policy, Arc::clone(&directory), Arc::clone(&keys.abroad)),
             committer,
             store: stores.messages.clone(),
             connections: Arc::clone(&connections),
@@ -168,7 +171,7 @@ impl Region {
             typing: Mutex::default(),
         });
         let reception = reception(config, &stores, &messaging);
-        let ephemerals = ephemerals(config, &presence, recent, Arc::clone(&clock));
+        let ephemerals = ephemerals(config, &presence, recent, &keys);
         tasks.spawn(committing);
         let hinted = (Arc::clone(&accounts), Arc::clone(&regions));
         let told = (connections, regions);
@@ -238,9 +241,10 @@ impl Region {
         Arc::<LinkService>::clone(&self.links)
     }
 
-    /// What is served of this region's keys, also to other regions.
-    pub fn key_book(&self) -> &KeyBook {
-        &self.keys.book
+    /// What other regions are told of this region's keys.
+    pub fn user_keys(&self) -> Arc<dyn UserKeys> {
+        let (book, clock) = (Arc::clone(&self.keys.book), Arc::clone(&self.keys.clock));
+        Arc::new(LocalKeys { book, clock })
     }
 
     /// The search for silent devices, which also runs by itself.
@@ -275,6 +279,22 @@ impl Region {
     }
 }
 
+/// What tells people of changed keys.
+fn notices(
+    stores: &Stores,
+    directory: &Arc<Directory>,
+    connections: &Arc<Connections>,
+    random: &Arc<Random>,
+) -> Arc<Notices> {
+    Arc::new(Notices {
+        store: Arc::clone(&stores.keys),
+        connections: Arc::clone(connections),
+        regions: Arc::clone(directory.regions()),
+        own: directory.server().clone(),
+        random: Arc::clone(random),
+    })
+}
+
 /// Devices and keys, beside `accounts`.
 fn keys_service(
     stores: &Stores,
@@ -288,8 +308,15 @@ fn keys_service(
         notices: Arc::clone(&notices),
         limits: Arc::clone(&limits),
     };
+    let abroad = ForeignKeys::new(ForeignParts {
+        regions: Arc::clone(accounts.directory.regions()),
+        notices: Arc::clone(&notices),
+        limits: Arc::clone(&limits),
+        clock: Arc::clone(&accounts.clock),
+    });
     Arc::new(KeysService {
         book: Arc::new(book),
+        abroad: Arc::new(abroad),
         store: Arc::clone(&stores.keys),
         accounts: Arc::clone(&stores.accounts),
         sessions: Arc::clone(accounts),
@@ -341,7 +368,7 @@ fn ephemerals(
     config: &RegionConfig,
     presence: &Arc<PresenceService>,
     recent: Arc<Recent>,
-    clock: Arc<dyn Clock>,
+    keys: &Arc<KeysService>,
 ) -> Arc<Ephemerals> {
     Arc::new(Ephemerals {
         own: config.server.clone(),
@@ -349,8 +376,9 @@ fn ephemerals(
         acquaintance: Arc::clone(&presence.acquaintance),
         connections: Arc::clone(&presence.connections),
         recent,
+        keys: Arc::clone(&keys.abroad),
         presence: Arc::clone(presence),
-        clock,
+        clock: Arc::clone(&keys.clock),
     })
 }
 

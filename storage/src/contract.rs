@@ -282,9 +282,9 @@ macro_rules! contract_tests {
                 receptions_and_commits_share_inboxes
             }
             verdicts {
-                a_full_inbox_rejects_what_comes_from_abroad
                 voids_are_listed
                 verdicts_are_forgotten_with_ids
+                a_full_inbox_rejects_what_comes_from_abroad
             }
             peers {
                 a_key_head_is_replaced_only_as_expected

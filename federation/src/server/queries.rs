@@ -1,11 +1,14 @@
-//! `POST /federation/v1/query/resolve` and `POST /federation/v1/echo` (docs/spec/federation.md,
-//! "Queries"), apart from HTTP.
+//! `POST /federation/v1/query/resolve`, `devices` and `bundle`, and `POST /federation/v1/echo`
+//! (docs/spec/federation.md, "Queries"), apart from HTTP.
 
 use posthouse_protocol::{
     federation::{
         key_log::TrustedHead,
         limits::FRESHNESS_MS,
-        query::{EchoAnswer, EchoQuery, Query, Question, ResolveAnswer, ResolveQuery},
+        query::{
+            EchoAnswer, EchoQuery, Query, Question, ResolveAnswer, ResolveQuery,
+            keys::{BundlesOf, DevicesOf},
+        },
         refusal::{Refusal, RefusalCode},
         signed::Signed,
     },
@@ -13,7 +16,10 @@ use posthouse_protocol::{
 };
 
 use super::Parts;
-use crate::{ports::KeysError, tls::PeerNames};
+use crate::{
+    ports::{KeysError, Unanswered},
+    tls::PeerNames,
+};
 
 /// For how long the holder of a handle may be remembered, in seconds.
 const REMEMBER_HELD: u32 = 300;
@@ -31,6 +37,30 @@ pub(super) async fn resolve(
     let account = parts.handles.account(&query.question).await.map_err(|err| busy(&err))?;
     let remember_for = if account.is_some() { REMEMBER_HELD } else { REMEMBER_FREE };
     Ok(ResolveAnswer { account, remember_for }.encode())
+}
+
+/// Which devices an account has.
+pub(super) async fn devices(
+    body: &[u8],
+    peer: &PeerNames,
+    parts: &Parts,
+    now: Timestamp,
+) -> Result<Vec<u8>, Refusal> {
+    let query: Query<DevicesOf> = check(body, peer, parts, now).await?;
+    let answer = parts.user_keys.devices(query.question).await.map_err(|err| refusal(&err))?;
+    Ok(answer.encode())
+}
+
+/// What sessions with an account's devices begin with.
+pub(super) async fn bundles(
+    body: &[u8],
+    peer: &PeerNames,
+    parts: &Parts,
+    now: Timestamp,
+) -> Result<Vec<u8>, Refusal> {
+    let query: Query<BundlesOf> = check(body, peer, parts, now).await?;
+    let answer = parts.user_keys.bundles(&query.origin, query.question).await;
+    Ok(answer.map_err(|err| refusal(&err))?.encode())
 }
 
 /// Who we are, and our time.
@@ -96,6 +126,17 @@ async fn check<Q: Question>(
         .into_value();
     parts.contacts.heard(&query.origin);
     Ok(query)
+}
+
+fn refusal(err: &Unanswered) -> Refusal {
+    match err {
+        Unanswered::TooOften(seconds) => {
+            let mut refusal = Refusal::new(RefusalCode::RateLimited, err.to_string());
+            refusal.retry_after = Some(*seconds);
+            refusal
+        }
+        Unanswered::Failed(_) => busy(err),
+    }
 }
 
 /// A failure of ours. The log has the reason, the peer does not.

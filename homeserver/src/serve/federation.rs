@@ -213,6 +213,7 @@ impl Outward {
             inbound: Arc::new(Inbound::new(own, parts)),
             published: self.keys,
             handles: Arc::new(LocalHandles(region.directory())),
+            user_keys: region.user_keys(),
             keys: Arc::<PeerKeyDirectory>::clone(&self.directory),
             contacts: self.contacts,
         };

@@ -426,6 +426,10 @@ pub async fn messages_both_ways_make_acquaintances<S: Subject>(subject: &S) {
     both.sort_unstable();
     assert_eq!(known(&friend).await, both);
     assert!(known(&other).await.is_empty());
+    let regions = world.store.acquainted_regions(alice.uuid(), 10).await.unwrap();
+    assert_eq!(regions, [us.name.clone()]);
+    let nowhere = world.store.acquainted_regions(Uuid::from_u128(1), 10).await.unwrap();
+    assert_eq!(nowhere, []);
     let twin = AccountId { server: server(), ..friend };
     assert!(known(&twin).await.is_empty(), "somebody here");
     subject.close(world.store).await;

@@ -16,8 +16,8 @@ use super::{
     abroad::{Envelope, Region, received, rejected},
     world::{START, World},
 };
-use crate::bodies::Bodies;
 use crate::{
+    bodies::Bodies,
     inbox::StoredMessage,
     ledger::{Accept, Ledger, Outcome, Refusal},
     reception::{MAX_VOIDS, Received, Receptions, Rejected, Taken},
