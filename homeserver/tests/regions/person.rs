@@ -25,7 +25,7 @@ const PASSWORD: &str = "correct horse battery";
 pub(crate) struct Pair {
     pub(crate) north: Server,
     pub(crate) south: Server,
-    places: [Place; 2],
+    places: Vec<Place>,
     dns: JoinHandle<()>,
 }
 
@@ -33,7 +33,10 @@ impl Pair {
     pub(crate) fn start() -> Self {
         let dns = UdpSocket::bind("127.0.0.1:0").unwrap();
         dns.set_nonblocking(true).unwrap();
-        let mut places = Place::pair(dns.local_addr().unwrap(), [&[], &[]]);
+        let mut places = Place::federated(
+            dns.local_addr().unwrap(),
+            &[("north.test", &[]), ("south.test", &[])],
+        );
         for place in &mut places {
             place.settings.push("client.rate_limits=false".to_owned());
         }
