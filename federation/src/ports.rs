@@ -7,7 +7,7 @@ pub mod memory;
 
 mod serving;
 
-pub use serving::{Contacts, Handles, NoContacts, Profiles, Published};
+pub use serving::{Contacts, Handles, NoContacts, Profiles, Published, Unanswered, UserKeys};
 
 use std::sync::Arc;
 

@@ -38,7 +38,7 @@ use self::{
 use crate::{
     inbound::Inbound,
     policy::PolicyStore,
-    ports::{Contacts, Handles, KeyDirectory, Profiles, Published},
+    ports::{Contacts, Handles, KeyDirectory, Profiles, Published, UserKeys},
     tls::{self, IdentityStore, TlsClock, TrustStore},
 };
 
@@ -121,6 +121,8 @@ pub struct Parts {
     pub handles: Arc<dyn Handles>,
     /// What profiles say here.
     pub profiles: Arc<dyn Profiles>,
+    /// Keys of users here.
+    pub user_keys: Arc<dyn UserKeys>,
     /// Peers' keys.
     pub keys: Arc<dyn KeyDirectory>,
     /// Who hears that a peer is alive.

@@ -20,12 +20,16 @@ use posthouse_protocol::{
     federation::{
         document::{ServerDocument, SignedDocument},
         key_log::{KeyLogEntry, SignedEntry, TrustedHead, encode_log, follow},
-        query::ProfileAnswer,
+        query::{
+            ProfileAnswer,
+            keys::{BundlesAnswer, BundlesOf, DevicesAnswer, DevicesOf},
+        },
         receipt::RejectionReason,
         record::EventRecord,
         version,
     },
-    id::{HandleName, ServerName},
+    id::{AccountId, HandleName, ServerName},
+    rest::keys::UserDevices,
     time::{Clock, Timestamp},
 };
 use posthouse_storage::error::StoreError;
@@ -44,7 +48,7 @@ use crate::{
     policy::PolicyStore,
     ports::{
         Contacts, EphemeralSink, Handles, KeyDirectory, KeysError, PeerFacts, Profiles, Published,
-        memory::MemoryInboundStore,
+        Unanswered, UserKeys, memory::MemoryInboundStore,
     },
     server::{self, Counters, Server},
     tls::{
@@ -156,6 +160,37 @@ impl Profiles for Phonebook {
             remember_for: 60,
             ..ProfileAnswer::default()
         }))
+    }
+}
+
+/// Alice has no keys; whoever is asked for in the name of the nil account was asked for too often.
+#[async_trait]
+impl UserKeys for Phonebook {
+    async fn devices(&self, DevicesOf(account): DevicesOf) -> Result<DevicesAnswer, Unanswered> {
+        let known = self.accounts.values().any(|known| *known == account);
+        let server = ServerName::parse("south.test").unwrap();
+        let devices = known.then(|| UserDevices {
+            account_id: AccountId { uuid: account, server },
+            identity_key: None,
+            version: 0,
+            device_list: None,
+            devices: Vec::new(),
+        });
+        Ok(DevicesAnswer { devices, remember_for: 60 })
+    }
+
+    async fn bundles(
+        &self,
+        origin: &ServerName,
+        question: BundlesOf,
+    ) -> Result<BundlesAnswer, Unanswered> {
+        assert_eq!(origin.as_str(), "north.test");
+        match self.accounts.values().any(|known| *known == question.account) {
+            _ if question.requester.is_nil() => Err(Unanswered::TooOften(7)),
+            _ if question.request.is_nil() => Err(Unanswered::Failed("no database".into())),
+            true => Ok(BundlesAnswer::NoIdentity),
+            false => Ok(BundlesAnswer::NoAccount),
+        }
     }
 }
 
@@ -304,6 +339,7 @@ impl Region {
             }),
             handles: Arc::clone(&self.phonebook) as _,
             profiles: Arc::clone(&self.phonebook) as _,
+            user_keys: Arc::clone(&self.phonebook) as _,
             keys: Arc::clone(&self.keys) as _,
             contacts: Arc::clone(&self.heard) as _,
         }

@@ -3,14 +3,17 @@
 //! The server holds public keys only and signs nothing for anybody. It refuses what a client of
 //! somebody else would refuse, so that a mistake shows at the device that made it.
 
+mod abroad;
 mod book;
 mod check;
+mod foreign;
 mod limits;
 mod links;
 mod notices;
 mod service;
 mod silent;
 
+pub use abroad::{Addressable, ForeignKeys, ForeignParts};
 pub use book::{BundleRequest, KeyBook};
 pub use limits::KeyLimits;
 pub use links::LinkService;

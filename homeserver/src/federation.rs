@@ -11,11 +11,13 @@ mod ephemerals;
 mod gateway;
 mod handles;
 mod judge;
+mod keys;
 mod observer;
 mod receive;
 
 pub use ephemerals::Ephemerals;
 pub use gateway::{Gateway, GatewayParts};
 pub use handles::LocalHandles;
+pub use keys::LocalKeys;
 pub use observer::{Observer, ObserverCounters};
 pub use receive::{Reception, ReceptionParts};

@@ -9,7 +9,7 @@ use posthouse_client_api::ports::{
     Accounts, Devices, Keys, Links, Messaging, People, Presence, Security,
 };
 use posthouse_crypto::sign::SigningKey;
-use posthouse_federation::ports::{EphemeralSink, InboundStore, Profiles};
+use posthouse_federation::ports::{EphemeralSink, InboundStore, Profiles, UserKeys};
 use posthouse_protocol::{
     federation::stream::Lane, id::ServerName, problem::Rejection, time::Clock,
 };
@@ -36,8 +36,8 @@ use crate::{
         accept::{Gate, Policy},
         run_retention, run_session_retention,
     },
-    devices::{KeyBook, KeysService, LinkService, Notices, SilentDevices},
-    federation::{Ephemerals, Reception},
+    devices::{KeysService, LinkService, SilentDevices},
+    federation::{Ephemerals, LocalKeys, Reception},
     people::{LocalProfiles, PeopleService, PeopleStores},
     presence::{Acquaintance, PresenceService, Watchers},
     random::Random,
@@ -149,7 +149,7 @@ impl Region {
             },
             shutdown.clone(),
         );
-        let notices = Arc::new(Notices::new(&stores.keys, &connections));
+        let notices = parts::notices(&stores, &directory, &connections, &random);
         let with = (Arc::clone(&connections), Arc::clone(&clock), Arc::clone(&random));
         let (accounts, eraser) =
             parts::accounts(config, &stores, key, (&directory, Arc::clone(&notices)), with)?;
@@ -157,7 +157,12 @@ impl Region {
         let links = parts::link_service(&stores, &accounts);
         let silent = parts::silent_devices(&stores, &accounts);
         let messaging = Arc::new(MessagingService {
-            gate: Gate::new(config.policy, Arc::clone(&directory), Arc::clone(&relations)),
+            gate: Gate::new(
+                config.policy,
+                Arc::clone(&directory),
+                Arc::clone(&relations),
+                Arc::clone(&keys.abroad),
+            ),
             committer,
             store: stores.messages.clone(),
             connections: Arc::clone(&connections),
@@ -173,7 +178,7 @@ impl Region {
         let presence = parts::presence(&messaging);
         let people = parts::people(&stores, &messaging, &presence);
         let reception = parts::reception(config, &stores, &messaging);
-        let ephemerals = parts::ephemerals(config, &presence, recent, Arc::clone(&clock));
+        let ephemerals = parts::ephemerals(config, &presence, recent, &keys);
         tasks.spawn(committing);
         let hinted = (Arc::clone(&accounts), Arc::clone(&people), Arc::clone(&regions));
         let told = (connections, regions);
@@ -254,9 +259,10 @@ impl Region {
         Arc::<LinkService>::clone(&self.links)
     }
 
-    /// What is served of this region's keys, also to other regions.
-    pub fn key_book(&self) -> &KeyBook {
-        &self.keys.book
+    /// What other regions are told of this region's keys.
+    pub fn user_keys(&self) -> Arc<dyn UserKeys> {
+        let (book, clock) = (Arc::clone(&self.keys.book), Arc::clone(&self.keys.clock));
+        Arc::new(LocalKeys { book, clock })
     }
 
     /// The search for silent devices, which also runs by itself.

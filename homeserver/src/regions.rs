@@ -5,7 +5,10 @@
 use async_trait::async_trait;
 use posthouse_federation::engine::ephemeral::Ephemeral;
 use posthouse_protocol::{
-    federation::stream::Lane,
+    federation::{
+        query::keys::{BundlesAnswer, BundlesOf, DevicesAnswer},
+        stream::Lane,
+    },
     id::{AccountId, Handle, ServerName},
     problem::{Code, Rejection},
     rest::Profile,
@@ -37,6 +40,23 @@ pub trait Regions: Send + Sync {
     /// [`Code::UnknownUser`], or [`Code::RegionUnreachable`] if it cannot be asked and what it said
     /// is not remembered.
     async fn profile(&self, account: &AccountId) -> Result<Profile, Rejection>;
+
+    /// The devices of another region's account, as that region says; not checked.
+    ///
+    /// # Errors
+    /// [`Code::RegionUnreachable`] if it cannot be asked.
+    async fn devices(&self, account: &AccountId) -> Result<DevicesAnswer, Rejection>;
+
+    /// What sessions with devices of an account of `server` begin with, as it says; not checked.
+    ///
+    /// # Errors
+    /// [`Code::RegionUnreachable`] if it cannot be asked, [`Code::RateLimited`] if it does not want
+    /// to be asked so often.
+    async fn bundles(
+        &self,
+        server: &ServerName,
+        question: BundlesOf,
+    ) -> Result<BundlesAnswer, Rejection>;
 
     /// Something waits for `destination`: a hint, cheap.
     fn wake(&self, destination: &ServerName, lane: Lane);
@@ -71,6 +91,20 @@ impl Regions for Alone {
     async fn profile(&self, account: &AccountId) -> Result<Profile, Rejection> {
         let refused = self.admits(&account.server).err();
         Err(refused.unwrap_or_else(|| Rejection::new(Code::UnknownUser, "there is no such user")))
+    }
+
+    async fn devices(&self, account: &AccountId) -> Result<DevicesAnswer, Rejection> {
+        self.admits(&account.server)?;
+        Ok(DevicesAnswer { devices: None, remember_for: 0 })
+    }
+
+    async fn bundles(
+        &self,
+        server: &ServerName,
+        _question: BundlesOf,
+    ) -> Result<BundlesAnswer, Rejection> {
+        self.admits(server)?;
+        Ok(BundlesAnswer::NoAccount)
     }
 
     fn wake(&self, _destination: &ServerName, _lane: Lane) {}

@@ -9,6 +9,8 @@
 
 #[path = "region/accounts.rs"]
 mod accounts;
+#[path = "region/calls.rs"]
+mod calls;
 #[path = "region/delivery.rs"]
 mod delivery;
 #[path = "region/device.rs"]
@@ -17,6 +19,8 @@ mod device;
 mod devices;
 #[path = "region/home.rs"]
 mod home;
+#[path = "region/http.rs"]
+mod http;
 #[path = "region/keyring.rs"]
 mod keyring;
 #[path = "region/keys.rs"]

@@ -37,6 +37,8 @@ macro_rules! codes {
 codes! {
     /// `after` names a stamp that this region does not know in the conversation.
     AfterUnknown = "after_unknown", 409, "The stamp in `after` is not known here";
+    /// Another region answered something that nobody should believe.
+    AnswerRefused = "answer_refused", 502, "The answer of the other region is refused";
     /// The bytes are not JSON, or not the JSON that is expected here.
     BadJson = "bad_json", 400, "The text is not the JSON that is expected here";
     /// A field is missing, or its value is not allowed.

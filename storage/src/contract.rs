@@ -284,7 +284,6 @@ macro_rules! contract_tests {
                 a_repeated_event_has_no_effect
                 ids_belong_to_their_origin_and_sender
                 a_rejected_event_stays_rejected
-                a_taken_event_is_not_rejected_later
                 a_reception_tells_what_stands_rejected
                 watermarks_rise_over_numbers_that_were_given
                 a_newer_received_entry_replaces_the_one_that_waits
@@ -297,9 +296,10 @@ macro_rules! contract_tests {
                 receptions_and_commits_share_inboxes
             }
             verdicts {
-                a_full_inbox_rejects_what_comes_from_abroad
+                a_taken_event_is_not_rejected_later
                 voids_are_listed
                 verdicts_are_forgotten_with_ids
+                a_full_inbox_rejects_what_comes_from_abroad
             }
             peers {
                 a_key_head_is_replaced_only_as_expected

@@ -7,7 +7,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use posthouse_protocol::{
-    id::{AccountId, DeviceId, DeviceNumber, RegistrationId},
+    id::{AccountId, DeviceId, DeviceNumber, RegistrationId, ServerName},
     limits,
     time::Timestamp,
 };
@@ -278,6 +278,14 @@ pub trait Keys: Send + Sync {
         after: Uuid,
         limit: usize,
     ) -> Result<Vec<Uuid>, StoreError>;
+
+    /// Regions of people with whom `account` of this region has exchanged messages in both
+    /// directions, without a particular order, at most `limit`; this region may be among them.
+    async fn acquainted_regions(
+        &self,
+        account: Uuid,
+        limit: usize,
+    ) -> Result<Vec<ServerName>, StoreError>;
 
     /// Forgets requests from before `before`, at most `limit` keys of them; returns how many.
     async fn forget_claims(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;

@@ -16,10 +16,13 @@ use posthouse_protocol::{
         key_log::{SignedEntry, decode_log},
         keys::KeyId,
         limits,
-        query::{EchoAnswer, Nonce, ProfileAnswer, ProfileOf, Query, Question, ResolveAnswer},
+        query::{
+            EchoAnswer, Nonce, ProfileAnswer, ProfileOf, Query, Question, ResolveAnswer,
+            keys::{BundlesAnswer, BundlesOf, DevicesAnswer, DevicesOf},
+        },
         signed::Signed,
     },
-    id::{HandleName, ServerName},
+    id::{AccountId, HandleName, ServerName},
     time::Clock,
 };
 use rand::{SeedableRng as _, rngs::StdRng};
@@ -140,6 +143,30 @@ impl PeerClient {
     ) -> Result<ProfileAnswer, PostError> {
         let body = self.ask(peer, "/federation/v1/query/profile", ProfileOf(account)).await?;
         ProfileAnswer::decode(&body).map_err(nonsense)
+    }
+
+    /// Which devices an account of another server has: not checked.
+    ///
+    /// # Errors
+    /// [`PostError`].
+    pub async fn devices(&self, account: &AccountId) -> Result<DevicesAnswer, PostError> {
+        let question = DevicesOf(account.uuid);
+        let body = self.ask(&account.server, "/federation/v1/query/devices", question).await?;
+        DevicesAnswer::decode(&body, account).map_err(nonsense)
+    }
+
+    /// What sessions with the devices of a peer's account begin with: not checked.
+    ///
+    /// # Errors
+    /// [`PostError`].
+    pub async fn bundles(
+        &self,
+        peer: &ServerName,
+        question: BundlesOf,
+    ) -> Result<BundlesAnswer, PostError> {
+        let account = AccountId { uuid: question.account, server: peer.clone() };
+        let body = self.ask(peer, "/federation/v1/query/bundle", question).await?;
+        BundlesAnswer::decode(&body, &account).map_err(nonsense)
     }
 
     /// The peer's signed answer to an echo with `nonce`: its signature and nonce are the caller's

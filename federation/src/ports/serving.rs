@@ -3,7 +3,10 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use posthouse_protocol::{
-    federation::query::ProfileAnswer,
+    federation::query::{
+        ProfileAnswer,
+        keys::{BundlesAnswer, BundlesOf, DevicesAnswer, DevicesOf},
+    },
     id::{HandleName, ServerName},
     time::Timestamp,
 };
@@ -37,6 +40,38 @@ pub trait Profiles: Send + Sync {
     /// # Errors
     /// [`StoreError`] if that cannot be told now.
     async fn profile(&self, account: Uuid) -> Result<Option<ProfileAnswer>, StoreError>;
+}
+
+/// Keys of users of this server.
+#[async_trait]
+pub trait UserKeys: Send + Sync {
+    /// The devices of an account.
+    ///
+    /// # Errors
+    /// [`Unanswered`].
+    async fn devices(&self, question: DevicesOf) -> Result<DevicesAnswer, Unanswered>;
+
+    /// What sessions with an account's devices begin with, for an account of `origin`: every
+    /// one-time key once, to whomever it may be.
+    ///
+    /// # Errors
+    /// [`Unanswered`].
+    async fn bundles(
+        &self,
+        origin: &ServerName,
+        question: BundlesOf,
+    ) -> Result<BundlesAnswer, Unanswered>;
+}
+
+/// Why a question about keys is not answered now.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unanswered {
+    /// Too many keys were asked for: again after so many seconds.
+    #[error("too many keys were asked for")]
+    TooOften(u32),
+    /// Something here failed; for the log alone.
+    #[error("{0}")]
+    Failed(String),
 }
 
 /// Who wants to know that a peer is alive: what waits for it should be tried at once

@@ -1,5 +1,5 @@
-//! `POST /federation/v1/query/{resolve,profile}` and `POST /federation/v1/echo` (docs/spec/federation.md,
-//! "Queries"), apart from HTTP.
+//! `POST /federation/v1/query/resolve`, `profile`, `devices` and `bundle`, and
+//! `POST /federation/v1/echo` (docs/spec/federation.md, "Queries"), apart from HTTP.
 
 use posthouse_protocol::{
     federation::{
@@ -8,6 +8,7 @@ use posthouse_protocol::{
         query::{
             EchoAnswer, EchoQuery, ProfileAnswer, ProfileQuery, Query, Question, ResolveAnswer,
             ResolveQuery,
+            keys::{BundlesOf, DevicesOf},
         },
         refusal::{Refusal, RefusalCode},
         signed::Signed,
@@ -16,7 +17,10 @@ use posthouse_protocol::{
 };
 
 use super::Parts;
-use crate::{ports::KeysError, tls::PeerNames};
+use crate::{
+    ports::{KeysError, Unanswered},
+    tls::PeerNames,
+};
 
 /// For how long the holder of a handle may be remembered, in seconds.
 const REMEMBER_HELD: u32 = 300;
@@ -47,6 +51,30 @@ pub(super) async fn profile(
     let found = parts.profiles.profile(query.question.0).await.map_err(|err| busy(&err))?;
     let nobody = || ProfileAnswer { remember_for: REMEMBER_FREE, ..ProfileAnswer::default() };
     Ok(found.unwrap_or_else(nobody).encode())
+}
+
+/// Which devices an account has.
+pub(super) async fn devices(
+    body: &[u8],
+    peer: &PeerNames,
+    parts: &Parts,
+    now: Timestamp,
+) -> Result<Vec<u8>, Refusal> {
+    let query: Query<DevicesOf> = check(body, peer, parts, now).await?;
+    let answer = parts.user_keys.devices(query.question).await.map_err(|err| refusal(&err))?;
+    Ok(answer.encode())
+}
+
+/// What sessions with an account's devices begin with.
+pub(super) async fn bundles(
+    body: &[u8],
+    peer: &PeerNames,
+    parts: &Parts,
+    now: Timestamp,
+) -> Result<Vec<u8>, Refusal> {
+    let query: Query<BundlesOf> = check(body, peer, parts, now).await?;
+    let answer = parts.user_keys.bundles(&query.origin, query.question).await;
+    Ok(answer.map_err(|err| refusal(&err))?.encode())
 }
 
 /// Who we are, and our time.
@@ -112,6 +140,17 @@ async fn check<Q: Question>(
         .into_value();
     parts.contacts.heard(&query.origin);
     Ok(query)
+}
+
+fn refusal(err: &Unanswered) -> Refusal {
+    match err {
+        Unanswered::TooOften(seconds) => {
+            let mut refusal = Refusal::new(RefusalCode::RateLimited, err.to_string());
+            refusal.retry_after = Some(*seconds);
+            refusal
+        }
+        Unanswered::Failed(_) => busy(err),
+    }
 }
 
 /// A failure of ours. The log has the reason, the peer does not.

@@ -31,6 +31,8 @@ pub(crate) const CBOR: HeaderValue = HeaderValue::from_static("application/cbor"
 /// What is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route {
+    Bundle,
+    Devices,
     Echo,
     Envelopes,
     KeyLog,
@@ -40,12 +42,22 @@ pub(super) enum Route {
 }
 
 impl Route {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Echo, Self::Envelopes, Self::KeyLog, Self::Profile, Self::Resolve, Self::Server];
+    pub(super) const ALL: [Self; 8] = [
+        Self::Bundle,
+        Self::Devices,
+        Self::Echo,
+        Self::Envelopes,
+        Self::KeyLog,
+        Self::Profile,
+        Self::Resolve,
+        Self::Server,
+    ];
 
     /// The name in metrics.
     pub(super) fn name(self) -> &'static str {
         match self {
+            Self::Bundle => "bundle",
+            Self::Devices => "devices",
             Self::Echo => "echo",
             Self::Envelopes => "envelopes",
             Self::KeyLog => "keylog",
@@ -60,6 +72,8 @@ impl Route {
             "/federation/v1/echo" => (Method::POST, Self::Echo),
             "/federation/v1/envelopes" => (Method::POST, Self::Envelopes),
             "/federation/v1/keylog" => (Method::GET, Self::KeyLog),
+            "/federation/v1/query/bundle" => (Method::POST, Self::Bundle),
+            "/federation/v1/query/devices" => (Method::POST, Self::Devices),
             "/federation/v1/query/profile" => (Method::POST, Self::Profile),
             "/federation/v1/query/resolve" => (Method::POST, Self::Resolve),
             "/federation/v1/server" => (Method::GET, Self::Server),
@@ -72,7 +86,9 @@ impl Route {
     fn most(self) -> Option<usize> {
         match self {
             Self::Envelopes => Some(limits::MAX_ENVELOPE),
-            Self::Echo | Self::Profile | Self::Resolve => Some(limits::MAX_QUERY),
+            Self::Bundle | Self::Devices | Self::Echo | Self::Profile | Self::Resolve => {
+                Some(limits::MAX_QUERY)
+            }
             Self::KeyLog | Self::Server => None,
         }
     }
@@ -161,6 +177,8 @@ async fn answer(
     // The body took its time: what is decided about it is decided now.
     let now = parts.clock.now();
     Ok(match route {
+        Route::Bundle => queries::bundles(&held.bytes, &names, parts, now).await?.into(),
+        Route::Devices => queries::devices(&held.bytes, &names, parts, now).await?.into(),
         Route::Echo => queries::echo(&held.bytes, &names, parts, now).await?.into(),
         Route::Profile => queries::profile(&held.bytes, &names, parts, now).await?.into(),
         Route::Resolve => queries::resolve(&held.bytes, &names, parts, now).await?.into(),

@@ -9,14 +9,17 @@ use posthouse_protocol::{
         key_log::{decode_log, follow},
         keys::KeyId,
         limits,
-        query::{EchoAnswer, Nonce, ProfileAnswer, ProfileOf, Query, Question, ResolveAnswer},
+        query::{
+            EchoAnswer, Nonce, ProfileAnswer, ProfileOf, Query, Question, ResolveAnswer,
+            keys::{BundlesAnswer, BundlesOf, DevicesAnswer, DevicesOf},
+        },
         receipt::{Outcome, SignedReceipt},
         record::{self, EventRecord, Record},
         refusal::{Refusal, RefusalCode},
         signed::Signed,
         stream::{Incarnation, Lane, RunningHash},
     },
-    id::HandleName,
+    id::{AccountId, HandleName},
     time::{Clock as _, Timestamp},
 };
 use rand::{SeedableRng as _, rngs::StdRng};

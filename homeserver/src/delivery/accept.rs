@@ -13,7 +13,7 @@ use posthouse_client_api::{
 use posthouse_protocol::{
     content::{Ciphertext, Payload},
     frame::{Class, Submission},
-    id::{AccountId, ServerName},
+    id::{AccountId, DeviceNumber, RegistrationId, ServerName},
     limits,
     problem::{Code, Rejection, StaleDevices},
     time::Timestamp,
@@ -26,6 +26,7 @@ use tokio::time::Instant;
 
 use crate::{
     accounts::{Directory, store_failed},
+    devices::ForeignKeys,
     people::{Judgement, Relations},
 };
 
@@ -47,9 +48,10 @@ pub struct Gate {
     policy: Policy,
     directory: Arc<Directory>,
     relations: Arc<Relations>,
+    abroad: Arc<ForeignKeys>,
     sending: Limiter<uuid::Uuid>,
     /// To one other region each.
-    abroad: Limiter<(uuid::Uuid, ServerName)>,
+    to_region: Limiter<(uuid::Uuid, ServerName)>,
     new_people: Limiter<uuid::Uuid>,
     unknown: Limiter<uuid::Uuid>,
     new_regions: Limiter<uuid::Uuid>,
@@ -142,20 +144,26 @@ impl Admitted {
 
 impl Gate {
     /// A gate with this policy.
-    pub fn new(policy: Policy, directory: Arc<Directory>, relations: Arc<Relations>) -> Self {
+    pub fn new(
+        policy: Policy,
+        directory: Arc<Directory>,
+        relations: Arc<Relations>,
+        abroad: Arc<ForeignKeys>,
+    ) -> Self {
         let interval = Duration::from_secs(1) / policy.messages_per_second.max(1);
         let sending = Rate { burst: policy.message_burst, interval };
         // Half of what an account may send: it cannot fill the queue to one region by itself and go
         // on with others unharmed.
-        let abroad = Rate { burst: (sending.burst / 2).max(1), interval: interval * 2 };
+        let to_region = Rate { burst: (sending.burst / 2).max(1), interval: interval * 2 };
         let a_day = policy.new_people_per_day.max(1);
         let new_people = Rate { burst: a_day, interval: Duration::from_hours(24) / a_day };
         Self {
             policy,
             directory,
             relations,
+            abroad,
             sending: Limiter::new(sending),
-            abroad: Limiter::new(abroad),
+            to_region: Limiter::new(to_region),
             new_people: Limiter::new(new_people),
             unknown: Limiter::new(UNKNOWN),
             new_regions: Limiter::new(NEW_REGIONS),
@@ -188,7 +196,7 @@ impl Gate {
         };
         if recipient.server != sender.account.server {
             let key = (sender.account.uuid, recipient.server.clone());
-            self.abroad.take(key, self.start.elapsed()).map_err(too_often)?;
+            self.to_region.take(key, self.start.elapsed()).map_err(too_often)?;
             self.begin(sender, &recipient.server).await?;
         }
         let own_copy = match &submission.content.payload {
@@ -303,8 +311,7 @@ impl Gate {
     }
 
     /// Whether every device has a ciphertext, and no other. The lists are read afresh: for local
-    /// recipients nothing is ever half delivered. The devices of another region's users are known
-    /// there; that region delivers what fits.
+    /// recipients nothing is ever half delivered.
     async fn check_devices(
         &self,
         sender: &Caller,
@@ -318,11 +325,14 @@ impl Gate {
         let to_self = *recipient == sender.account;
         if !to_self && recipient.server == sender.account.server {
             let theirs = self.directory.current_devices(recipient.uuid, now).await?;
-            let devices: Vec<&Device> = addressable(&theirs).collect();
-            compare(recipient, &devices, &addressed_to(ciphertexts, recipient, true))?;
+            let theirs = named(addressable(&theirs));
+            compare(recipient, &theirs, &addressed_to(ciphertexts, recipient, true))?;
+        }
+        if recipient.server != sender.account.server {
+            self.check_abroad(recipient, &addressed_to(ciphertexts, recipient, true)).await?;
         }
         let to_own = addressed_to(ciphertexts, &sender.account, to_self);
-        compare(&sender.account, &others, &to_own)?;
+        compare(&sender.account, &named(others.iter().copied()), &to_own)?;
         let strangers = ciphertexts.iter().filter_map(|one| one.user.as_ref());
         if strangers.into_iter().any(|user| user != recipient && *user != sender.account) {
             let detail = "a ciphertext is for neither the recipient nor the sender";
@@ -330,6 +340,27 @@ impl Gate {
         }
         Ok(!others.is_empty())
     }
+
+    /// Compares with what is known of another region's user, without waiting for that region as
+    /// long as it fits. What is not known passes: the other region knows its devices.
+    async fn check_abroad(
+        &self,
+        recipient: &AccountId,
+        ciphertexts: &[&Ciphertext],
+    ) -> Result<(), Rejection> {
+        let Some(known) = self.abroad.addressable(recipient) else { return Ok(()) };
+        let Err(stale) = compare(recipient, &known, ciphertexts) else { return Ok(()) };
+        // The client may know better.
+        match self.abroad.renewed(recipient).await {
+            Some(newer) => compare(recipient, &newer, ciphertexts),
+            None => Err(stale),
+        }
+    }
+}
+
+/// Devices as a ciphertext names them.
+fn named<'a>(devices: impl Iterator<Item = &'a Device>) -> Vec<(DeviceNumber, RegistrationId)> {
+    devices.map(|device| (device.number, device.registration_id)).collect()
 }
 
 fn too_often(wait: TooOften) -> Rejection {
@@ -349,21 +380,19 @@ fn addressed_to<'a>(
 /// Compares ciphertexts with devices.
 fn compare(
     user: &AccountId,
-    devices: &[&Device],
+    devices: &[(DeviceNumber, RegistrationId)],
     ciphertexts: &[&Ciphertext],
 ) -> Result<(), Rejection> {
     let mut stale = StaleDevices { user: user.to_string(), ..StaleDevices::default() };
-    for device in devices {
-        match ciphertexts.iter().find(|one| one.device == device.number) {
-            None => stale.missing.push(device.number.get()),
-            Some(one) if one.registration_id != device.registration_id => {
-                stale.stale.push(device.number.get());
-            }
+    for (number, registration) in devices {
+        match ciphertexts.iter().find(|one| one.device == *number) {
+            None => stale.missing.push(number.get()),
+            Some(one) if one.registration_id != *registration => stale.stale.push(number.get()),
             Some(_) => {}
         }
     }
     for (at, one) in ciphertexts.iter().enumerate() {
-        let known = devices.iter().any(|device| device.number == one.device);
+        let known = devices.iter().any(|(number, _)| *number == one.device);
         let doubled = ciphertexts.iter().take(at).any(|before| before.device == one.device);
         if !known || doubled {
             stale.extra.push(one.device.get());

@@ -86,7 +86,7 @@ impl KeyBook {
         now: Timestamp,
     ) -> Result<Bundles, Rejection> {
         let account_id = self.existing(account).await?;
-        self.limits.claim(&request.requester, account)?;
+        self.limits.claim(&request.requester, account, self.directory.server())?;
         let claim = Claim {
             requester: request.requester,
             request: request.request,

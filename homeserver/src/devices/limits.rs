@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use posthouse_client_api::rate::{Limiter, Rate, TooOften};
 use posthouse_protocol::{
-    id::AccountId,
+    id::{AccountId, ServerName},
     problem::{Code, Rejection},
 };
 use tokio::time::Instant;
@@ -18,6 +18,16 @@ const TARGET: Rate = Rate { burst: 200, interval: Duration::from_secs(10) };
 
 /// Claims of one requester on one account: a session is begun once, and again after a mishap.
 const PAIR: Rate = Rate { burst: 10, interval: Duration::from_mins(5) };
+
+/// Claims of one region's accounts on one account: a region that makes up accounts does not use up
+/// the keys, nor what others may ask for.
+const REGION_TARGET: Rate = Rate { burst: 100, interval: Duration::from_secs(20) };
+
+/// Claims of one region's accounts.
+const REGION: Rate = Rate { burst: 1_000, interval: Duration::from_millis(200) };
+
+/// Devices of other regions' users that one account asks for.
+const LOOK_UPS: Rate = Rate { burst: 100, interval: Duration::from_secs(1) };
 
 /// Device lists of one account. Each is told to everyone it knows.
 const LISTS: Rate = Rate { burst: 20, interval: Duration::from_mins(5) };
@@ -33,6 +43,9 @@ pub struct KeyLimits {
     requester: Limiter<AccountId>,
     target: Limiter<Uuid>,
     pair: Limiter<(AccountId, Uuid)>,
+    region_target: Limiter<(ServerName, Uuid)>,
+    region: Limiter<ServerName>,
+    look_ups: Limiter<Uuid>,
     lists: Limiter<Uuid>,
     identities: Limiter<Uuid>,
     uploads: Limiter<Uuid>,
@@ -45,6 +58,9 @@ impl Default for KeyLimits {
             requester: Limiter::new(REQUESTER),
             target: Limiter::new(TARGET),
             pair: Limiter::new(PAIR),
+            region_target: Limiter::new(REGION_TARGET),
+            region: Limiter::new(REGION),
+            look_ups: Limiter::new(LOOK_UPS),
             lists: Limiter::new(LISTS),
             identities: Limiter::new(IDENTITIES),
             uploads: Limiter::new(UPLOADS),
@@ -56,11 +72,37 @@ impl Default for KeyLimits {
 impl KeyLimits {
     /// Counts a claim. The narrowest limit first: who asks for one account's keys over and over
     /// does not use up what others may ask of it.
-    pub(super) fn claim(&self, requester: &AccountId, target: Uuid) -> Result<(), Rejection> {
+    pub(super) fn claim(
+        &self,
+        requester: &AccountId,
+        target: Uuid,
+        own: &ServerName,
+    ) -> Result<(), Rejection> {
         let now = self.start.elapsed();
         self.pair.take((requester.clone(), target), now).map_err(too_often)?;
         self.requester.take(requester.clone(), now).map_err(too_often)?;
+        if requester.server != *own {
+            let region = &requester.server;
+            self.region_target.take((region.clone(), target), now).map_err(too_often)?;
+            self.region.take(region.clone(), now).map_err(too_often)?;
+        }
         self.target.take(target, now).map_err(too_often)
+    }
+
+    /// Counts a claim on an account of another region, which counts for itself too.
+    pub(super) fn claim_abroad(
+        &self,
+        requester: &AccountId,
+        target: &AccountId,
+    ) -> Result<(), Rejection> {
+        let now = self.start.elapsed();
+        self.pair.take((requester.clone(), target.uuid), now).map_err(too_often)?;
+        self.requester.take(requester.clone(), now).map_err(too_often)
+    }
+
+    /// Counts a question about another region's account.
+    pub(super) fn look_up(&self, by: Uuid) -> Result<(), Rejection> {
+        self.look_ups.take(by, self.start.elapsed()).map_err(too_often)
     }
 
     pub(super) fn list(&self, account: Uuid) -> Result<(), Rejection> {

@@ -2,7 +2,13 @@
 
 use std::sync::Arc;
 
-use posthouse_protocol::{id::AccountId, time::Timestamp};
+use bytes::Bytes;
+use posthouse_federation::engine::ephemeral::{Ephemeral, EphemeralKey};
+use posthouse_protocol::{
+    federation::event::{Event, EventClass, EventKind},
+    id::{AccountId, ServerName},
+    time::Timestamp,
+};
 use posthouse_storage::{
     error::StoreError,
     inbox::{Entry, EntryKind},
@@ -11,7 +17,7 @@ use posthouse_storage::{
 };
 use uuid::Uuid;
 
-use crate::delivery::Connections;
+use crate::{delivery::Connections, random::Random, regions::Regions};
 
 /// Accounts that are told in one transaction.
 const PIECE: usize = 256;
@@ -20,20 +26,24 @@ const PIECE: usize = 256;
 /// devices do not match then.
 const MAX_TOLD: usize = 4_096;
 
+/// Most regions that are hinted at one change.
+const MAX_REGIONS: usize = 256;
+
 /// Puts notices into inboxes and hands them to connected devices.
 pub struct Notices {
     /// Where inboxes are.
     pub store: Arc<dyn Keys>,
     /// Connected devices.
     pub connections: Arc<Connections>,
+    /// Other regions.
+    pub regions: Arc<dyn Regions>,
+    /// This region.
+    pub own: ServerName,
+    /// Random numbers.
+    pub random: Arc<Random>,
 }
 
 impl Notices {
-    /// Notices in `store`'s inboxes.
-    pub fn new(store: &Arc<dyn Keys>, connections: &Arc<Connections>) -> Self {
-        Self { store: Arc::clone(store), connections: Arc::clone(connections) }
-    }
-
     /// Hands entries that were written to connected devices.
     pub(super) fn hand_over(&self, notice: &KeyNotice, arrivals: &[Arrival], now: Timestamp) {
         let kind = || EntryKind::Keys(Box::new(notice.clone()));
@@ -60,6 +70,9 @@ impl Notices {
         notice: &KeyNotice,
         now: Timestamp,
     ) -> Result<(), StoreError> {
+        if of.server == self.own {
+            self.hint(of, now).await?;
+        }
         let mut after = Uuid::nil();
         for _ in 0..MAX_TOLD / PIECE {
             let known = self.store.acquaintances(of, after, PIECE).await?;
@@ -70,6 +83,27 @@ impl Notices {
             if known.len() < PIECE {
                 break;
             }
+        }
+        Ok(())
+    }
+
+    /// Tells regions of people who have exchanged messages with `of` that they should ask anew. It
+    /// may be lost: they ask sooner or later.
+    async fn hint(&self, of: &AccountId, now: Timestamp) -> Result<(), StoreError> {
+        let regions = self.store.acquainted_regions(of.uuid, MAX_REGIONS).await?;
+        let event = Event::new(EventKind::KeysChanged, EventClass::Ephemeral);
+        let hint = Ephemeral {
+            key: EphemeralKey {
+                kind: EventKind::KeysChanged.number(),
+                sender: of.uuid,
+                conversation: None,
+            },
+            sender: of.uuid,
+            id: self.random.uuid_at(now),
+            event: Bytes::from(event.encode()),
+        };
+        for region in regions.iter().filter(|region| **region != self.own) {
+            self.regions.whisper(region, hint.clone());
         }
         Ok(())
     }

@@ -21,7 +21,7 @@ use posthouse_storage::{
     keys::{Changed, Identity, KeyNotice, Keys, NewList, PreKeyCounts, Uploaded},
 };
 
-use super::{KeyBook, KeyLimits, Notices, book::BundleRequest, check};
+use super::{ForeignKeys, KeyBook, KeyLimits, Notices, book::BundleRequest, check};
 use crate::accounts::{AccountsService, check_device_name, store_failed};
 
 /// How often a change is tried anew that another one was quicker than.
@@ -31,6 +31,8 @@ const TRIES: usize = 3;
 pub struct KeysService {
     /// What is served of keys.
     pub book: Arc<KeyBook>,
+    /// Keys of other regions' users.
+    pub abroad: Arc<ForeignKeys>,
     /// Keys.
     pub store: Arc<dyn Keys>,
     /// Accounts and devices.
@@ -185,14 +187,22 @@ impl KeysPort for KeysService {
         Ok(status(counts.map_err(|err| store_failed(&err))?))
     }
 
-    async fn user_devices(&self, _: &Caller, user: Address) -> Result<UserDevices, Rejection> {
-        let account = self.local(&user).await?;
-        self.book.devices(account, self.clock.now()).await
+    async fn user_devices(&self, caller: &Caller, user: Address) -> Result<UserDevices, Rejection> {
+        let account = self.book.directory.resolve(&user).await?;
+        if account.server == *self.book.directory.server() {
+            return self.book.devices(account.uuid, self.clock.now()).await;
+        }
+        let devices = self.abroad.devices(&caller.account, &account).await?;
+        Ok(UserDevices::clone(&devices))
     }
 
     async fn key_changes(&self, _: &Caller, user: Address) -> Result<KeyChanges, Rejection> {
-        let account = self.local(&user).await?;
-        self.book.key_changes(account).await
+        let account = self.book.directory.resolve(&user).await?;
+        if account.server != *self.book.directory.server() {
+            let detail = "the log of keys is served for users of this region alone";
+            return Err(Rejection::new(Code::RegionUnreachable, detail));
+        }
+        self.book.key_changes(account.uuid).await
     }
 
     async fn claim(
@@ -201,30 +211,23 @@ impl KeysPort for KeysService {
         user: Address,
         request: ClaimBundles,
     ) -> Result<Bundles, Rejection> {
-        let account = self.local(&user).await?;
+        let account = self.book.directory.resolve(&user).await?;
+        if account.server != *self.book.directory.server() {
+            return self.abroad.bundles(&caller.account, &account, request).await;
+        }
         let request = BundleRequest {
             requester: caller.account.clone(),
             request: request.request_id,
             devices: request.devices,
             except: Some(caller.device),
         };
-        self.book.bundles(account, request, self.clock.now()).await
+        self.book.bundles(account.uuid, request, self.clock.now()).await
     }
 }
 
 impl KeysService {
     async fn identity(&self, caller: &Caller) -> Result<Option<Identity>, Rejection> {
         self.store.identity(caller.account.uuid).await.map_err(|err| store_failed(&err))
-    }
-
-    /// The account of this region that `user` means.
-    async fn local(&self, user: &Address) -> Result<uuid::Uuid, Rejection> {
-        let account = self.book.directory.resolve(user).await?;
-        if account.server == *self.book.directory.server() {
-            return Ok(account.uuid);
-        }
-        let detail = "the keys of that region's users cannot be asked for from here yet";
-        Err(Rejection::new(Code::RegionUnreachable, detail))
     }
 }
 

@@ -20,6 +20,7 @@ use posthouse_storage::{bodies::BodyId, inbox::StoredMessage};
 use super::judge::Judge;
 use crate::{
     delivery::{Connections, Recent},
+    devices::ForeignKeys,
     presence::{Acquaintance, PresenceService},
 };
 
@@ -35,6 +36,8 @@ pub struct Ephemerals {
     pub connections: Arc<Connections>,
     /// What went to other regions a moment ago.
     pub recent: Arc<Recent>,
+    /// Keys of other regions' users.
+    pub keys: Arc<ForeignKeys>,
     /// Typing.
     pub presence: Arc<PresenceService>,
     /// The time.
@@ -49,6 +52,12 @@ impl EphemeralSink for Ephemerals {
             Judge { origin, own: &self.own, allow_unencrypted: self.allow_unencrypted, now };
         for record in events {
             let Ok(event) = &record.event else { continue };
+            if let (EventKind::KeysChanged, EventClass::Ephemeral, Some(uuid)) =
+                (event.kind, event.class, record.sender)
+            {
+                self.keys.changed(&AccountId { uuid, server: origin.clone() });
+                continue;
+            }
             let Ok((sender, recipient, conversation)) = judge.ends(record, event) else { continue };
             if event.class != EventClass::Ephemeral
                 || !self.connections.is_connected(recipient.uuid)

@@ -9,9 +9,14 @@ use std::{
 use async_trait::async_trait;
 use posthouse_federation::{
     engine::ephemeral::Ephemeral, outbox::Supervisor, peer::PeerClient, policy::PolicyStore,
+    ports::PostError,
 };
 use posthouse_protocol::{
-    federation::stream::Lane,
+    federation::{
+        query::keys::{BundlesAnswer, BundlesOf, DevicesAnswer},
+        refusal::RefusalCode,
+        stream::Lane,
+    },
     id::{AccountId, Handle, HandleName, ServerName},
     problem::{Code, Rejection},
     rest::Profile,
@@ -181,6 +186,20 @@ impl Regions for Gateway {
         }
     }
 
+    async fn devices(&self, account: &AccountId) -> Result<DevicesAnswer, Rejection> {
+        let answer = self.parts.client.devices(account).await;
+        answer.map_err(|err| not_asked(&account.server, err))
+    }
+
+    async fn bundles(
+        &self,
+        server: &ServerName,
+        question: BundlesOf,
+    ) -> Result<BundlesAnswer, Rejection> {
+        let answer = self.parts.client.bundles(server, question).await;
+        answer.map_err(|err| not_asked(server, err))
+    }
+
     fn wake(&self, destination: &ServerName, lane: Lane) {
         self.parts.supervisor.wake(destination, lane);
     }
@@ -191,6 +210,22 @@ impl Regions for Gateway {
 
     fn whisper(&self, destination: &ServerName, ephemeral: Ephemeral) {
         self.parts.supervisor.push_ephemeral(destination, ephemeral);
+    }
+}
+
+/// Why there is no answer about keys.
+fn not_asked(server: &ServerName, err: PostError) -> Rejection {
+    tracing::debug!(%server, error = %err, "keys could not be asked for");
+    match err {
+        PostError::Refused(refusal) if refusal.code == RefusalCode::RateLimited => {
+            let detail = format!("{server} is asked for keys too often; wait");
+            let wait = refusal.retry_after.unwrap_or(1);
+            Rejection::new(Code::RateLimited, detail).retry_after(wait)
+        }
+        _ => {
+            let detail = format!("{server} cannot be asked for keys now");
+            Rejection::new(Code::RegionUnreachable, detail).retry_after(30)
+        }
     }
 }
 

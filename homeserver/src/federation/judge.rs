@@ -155,8 +155,9 @@ impl Judge<'_> {
         let judgement = relation.map_or(Judgement::Deliver, Judgement::of);
         let discard = judgement == Judgement::Discard;
         let content: Bytes = content.to_stored().into();
-        let (to, size) = (vec![recipient.uuid], content.len() as u64);
-        let received = Box::new(Received { message, side, recipients: to, discard, size });
+        let (recipients, bytes) = (vec![recipient.uuid], content.len() as u64);
+        let received = Received { message, side, recipients, discard, size: bytes };
+        let received = Box::new(received);
         Ok(match judgement {
             Judgement::Refuse => return Err(RejectionReason::Refused),
             // Nobody will read it.

@@ -10,12 +10,31 @@ use super::{RegionConfig, Stores};
 use crate::{
     accounts::{AccountsService, Directory, Eraser, Guesses, Passwords, Tokens},
     delivery::{Connections, MessagingService, Recent},
-    devices::{KeyBook, KeyLimits, KeysService, LinkService, Notices, SilentDevices},
+    devices::{
+        ForeignKeys, ForeignParts, KeyBook, KeyLimits, KeysService, LinkService, Notices,
+        SilentDevices,
+    },
     federation::{Ephemerals, Reception, ReceptionParts},
     people::{PeopleService, Relations},
     presence::PresenceService,
     random::Random,
 };
+
+/// What tells people of changed keys.
+pub(super) fn notices(
+    stores: &Stores,
+    directory: &Arc<Directory>,
+    connections: &Arc<Connections>,
+    random: &Arc<Random>,
+) -> Arc<Notices> {
+    Arc::new(Notices {
+        store: Arc::clone(&stores.keys),
+        connections: Arc::clone(connections),
+        regions: Arc::clone(directory.regions()),
+        own: directory.server().clone(),
+        random: Arc::clone(random),
+    })
+}
 
 /// Devices and keys, beside `accounts`.
 pub(super) fn keys_service(
@@ -30,8 +49,15 @@ pub(super) fn keys_service(
         notices: Arc::clone(&notices),
         limits: Arc::clone(&limits),
     };
+    let abroad = ForeignKeys::new(ForeignParts {
+        regions: Arc::clone(accounts.directory.regions()),
+        notices: Arc::clone(&notices),
+        limits: Arc::clone(&limits),
+        clock: Arc::clone(&accounts.clock),
+    });
     Arc::new(KeysService {
         book: Arc::new(book),
+        abroad: Arc::new(abroad),
         store: Arc::clone(&stores.keys),
         accounts: Arc::clone(&stores.accounts),
         sessions: Arc::clone(accounts),
@@ -87,7 +113,7 @@ pub(super) fn ephemerals(
     config: &RegionConfig,
     presence: &Arc<PresenceService>,
     recent: Arc<Recent>,
-    clock: Arc<dyn Clock>,
+    keys: &Arc<KeysService>,
 ) -> Arc<Ephemerals> {
     Arc::new(Ephemerals {
         own: config.server.clone(),
@@ -95,8 +121,9 @@ pub(super) fn ephemerals(
         acquaintance: Arc::clone(&presence.acquaintance),
         connections: Arc::clone(&presence.connections),
         recent,
+        keys: Arc::clone(&keys.abroad),
         presence: Arc::clone(presence),
-        clock,
+        clock: Arc::clone(&keys.clock),
     })
 }
 

@@ -214,6 +214,7 @@ impl Outward {
             published: self.keys,
             handles: Arc::new(LocalHandles(region.directory())),
             profiles: region.profiles(),
+            user_keys: region.user_keys(),
             keys: Arc::<PeerKeyDirectory>::clone(&self.directory),
             contacts: self.contacts,
         };

@@ -1,4 +1,4 @@
-//! A device with real keys, which speaks to the server in plain HTTP.
+//! The keys of an account, and what its first device signs with them.
 
 use posthouse_crypto::e2ee::{
     prekey::store::PreKeys, primitives::curve::KeyPair, signed::device_list::DeviceList,
@@ -6,68 +6,12 @@ use posthouse_crypto::e2ee::{
 };
 use posthouse_protocol::{
     id::AccountId,
-    rest::{
-        Secret,
-        keys::{
-            EcKey, KemKey, KemPreKey, ListDocument, OneTimeKey, Signature, SignedKey, UploadPreKeys,
-        },
+    rest::keys::{
+        EcKey, KemKey, KemPreKey, ListDocument, OneTimeKey, Signature, SignedKey, UploadPreKeys,
     },
 };
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-};
-
-use super::{device::Device, home::Home};
-
-/// An answer: its status, and its body if it has one.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) body: Value,
-    pub(crate) retry_after: Option<u32>,
-}
-
-impl Answer {
-    pub(crate) fn code(&self) -> &str {
-        self.body["code"].as_str().unwrap_or_default()
-    }
-}
-
-/// One call.
-pub(crate) async fn call(
-    home: &Home,
-    method: &str,
-    path: &str,
-    token: Option<&Secret>,
-    body: Option<Value>,
-) -> Answer {
-    let mut stream = TcpStream::connect(home.address()).await.unwrap();
-    let body = body.map(|body| body.to_string());
-    let token = token.map(|token| format!("authorization: Bearer {}\r\n", token.0));
-    let kind = body.as_ref().map(|body| {
-        format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len())
-    });
-    let request = [
-        format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"),
-        token.unwrap_or_default(),
-        kind.unwrap_or_default(),
-        "\r\n".to_owned(),
-        body.unwrap_or_default(),
-    ]
-    .concat();
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    let retry_after = head.lines().find_map(|line| line.strip_prefix("retry-after: "));
-    let retry_after = retry_after.map(|seconds| seconds.parse().unwrap());
-    let body = if body.is_empty() { Value::Null } else { serde_json::from_str(body).unwrap() };
-    Answer { status, body, retry_after }
-}
 
 /// The keys of an account, as its first device holds them.
 pub(crate) struct Keyring {
@@ -135,22 +79,4 @@ impl Keyring {
         };
         json!({ "list": ListDocument(list.sign(&self.identity.private, &mut self.rng)) })
     }
-}
-
-/// The number and registration id of each of an account's devices.
-pub(crate) async fn devices(home: &Home, device: &Device) -> Vec<(u64, u32)> {
-    let answer = call(home, "GET", "/v1/devices", Some(device.token()), None).await;
-    let one = |one: &Value| {
-        let registration = one["registration_id"].as_u64().unwrap();
-        (one["device"].as_u64().unwrap(), u32::try_from(registration).unwrap())
-    };
-    answer.body["devices"].as_array().unwrap().iter().map(one).collect()
-}
-
-/// The `keys` entries of a device's inbox, as [event, user, number].
-pub(crate) async fn notices(home: &Home, device: &Device) -> Vec<Value> {
-    let path = "/v1/messages/sync?since=c0&limit=1000";
-    let page = call(home, "GET", path, Some(device.token()), None).await;
-    let events = page.body["events"].as_array().unwrap();
-    events.iter().filter(|event| event["type"] == "keys").cloned().collect()
 }

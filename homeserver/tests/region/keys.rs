@@ -13,9 +13,11 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
+    calls::{call, devices, notices},
     device::{Device, PASSWORD, submission},
     home::Home,
-    keyring::{Keyring, call, devices, notices},
+    http::Answer,
+    keyring::Keyring,
 };
 
 const IDENTITY: &str = "/v1/keys/identity";
@@ -41,7 +43,7 @@ async fn prepared(home: &Home, handle: &str, seed: u64, keys: usize) -> (Device,
     (device, keyring)
 }
 
-async fn claim(home: &Home, by: &Device, of: &Device, request: u128) -> super::keyring::Answer {
+async fn claim(home: &Home, by: &Device, of: &Device, request: u128) -> Answer {
     let path = format!("/v1/users/{}/bundles", of.account());
     let body = json!({ "request_id": Uuid::from_u128(request) });
     call(home, "POST", &path, Some(by.token()), Some(body)).await

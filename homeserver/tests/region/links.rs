@@ -4,9 +4,10 @@ use posthouse_protocol::rest::{Pin, Secret, SessionTokens, SetPin};
 use serde_json::{Value, json};
 
 use super::{
+    calls::{call, devices},
     device::{Device, PASSWORD},
     home::Home,
-    keyring::{Answer, call, devices},
+    http::Answer,
 };
 
 /// A new device's link.

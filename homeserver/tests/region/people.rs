@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{
     device::{Device, submission, text},
     home::Home,
-    keyring::{Answer, call},
+    http::{Answer, call},
 };
 
 async fn get(home: &Home, by: &Device, path: &str) -> Value {

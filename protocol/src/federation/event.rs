@@ -98,6 +98,8 @@ pub enum EventKind {
     Typing,
     /// A reader has acknowledged messages just now; [`super::payload::Acknowledged`].
     Acknowledged,
+    /// The sender's devices, or their identity key, have changed just now; without a body.
+    KeysChanged,
     /// Something that this version does not know: rejected by itself.
     Other(u16),
 }
@@ -111,6 +113,7 @@ impl EventKind {
             Self::Presence => 3,
             Self::Typing => 4,
             Self::Acknowledged => 5,
+            Self::KeysChanged => 6,
             Self::Other(number) => number,
         }
     }
@@ -122,6 +125,7 @@ impl EventKind {
             3 => Self::Presence,
             4 => Self::Typing,
             5 => Self::Acknowledged,
+            6 => Self::KeysChanged,
             other => Self::Other(other),
         }
     }

@@ -1,13 +1,16 @@
 //! Questions that are answered at once (docs/spec/federation.md, "Queries"): which account has a
 //! handle (`POST /federation/v1/query/resolve`), what its profile says
 //! (`POST /federation/v1/query/profile`), and whether the other end is who it says, with which clock
-//! (`POST /federation/v1/echo`).
+//! (`POST /federation/v1/echo`). Those about keys are in [`keys`].
 //!
 //! ```text
 //! signed query = [ query: bstr, signature: bstr (64) ]
 //! signature    = Ed25519 over label ‖ 00 ‖ query; the label is "posthouse query v1" for handles,
-//!                "posthouse profile query v1" for profiles, "posthouse echo v1" for echoes, "posthouse echo answer v1" for their answers
+//!                "posthouse profile query v1" for profiles, "posthouse echo v1" for echoes,
+//!                "posthouse echo answer v1" for their answers
 //! ```
+
+pub mod keys;
 
 use uuid::Uuid;
 

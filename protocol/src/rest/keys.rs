@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// What is written in base64 (RFC 4648 §4, with padding).
-trait Base64: Sized {
+pub(crate) trait Base64: Sized {
     /// What is expected, for the error.
     const WHAT: &'static str;
     /// Most bytes.

@@ -13,7 +13,10 @@ use posthouse_protocol::{
         header::Header,
         key_log::{self, TrustedHead},
         message, payload,
-        query::{EchoAnswer, EchoQuery, ResolveAnswer, SignedQuery},
+        query::{
+            EchoAnswer, EchoQuery, Query, ResolveAnswer, SignedQuery,
+            keys::{BundlesAnswer, BundlesOf, DevicesAnswer, DevicesOf},
+        },
         receipt::SignedReceipt,
         record::{self, Record},
         refusal::Refusal,
@@ -154,6 +157,19 @@ pub(crate) fn small(bytes: &[u8]) {
     }
     if let Some(answer) = taken(ResolveAnswer::decode(bytes)) {
         assert_eq!(ResolveAnswer::decode(&answer.encode()), Ok(answer));
+    }
+    if let Some(query) = taken(Signed::<Query<DevicesOf>>::decode(bytes)) {
+        assert_eq!(query.encode(), bytes);
+    }
+    if let Some(query) = taken(Signed::<Query<BundlesOf>>::decode(bytes)) {
+        assert_eq!(query.encode(), bytes);
+    }
+    let account = AccountId::parse(ACCOUNT).unwrap();
+    if let Some(answer) = taken(DevicesAnswer::decode(bytes, &account)) {
+        assert_eq!(DevicesAnswer::decode(&answer.encode(), &account), Ok(answer));
+    }
+    if let Some(answer) = taken(BundlesAnswer::decode(bytes, &account)) {
+        assert_eq!(BundlesAnswer::decode(&answer.encode(), &account), Ok(answer));
     }
     if let Some(refusal) = taken(Refusal::decode(bytes)) {
         assert_eq!(Refusal::decode(&refusal.encode()), Ok(refusal));

@@ -10,7 +10,7 @@ mod prekeys;
 use async_trait::async_trait;
 use bytes::Bytes;
 use posthouse_protocol::{
-    id::{AccountId, DeviceId},
+    id::{AccountId, DeviceId, ServerName},
     time::Timestamp,
 };
 use posthouse_storage::{
@@ -194,6 +194,14 @@ impl Keys for SqlStore {
         limit: usize,
     ) -> Result<Vec<Uuid>, StoreError> {
         Ok(self.read_acquaintances(account, after, limit).await?)
+    }
+
+    async fn acquainted_regions(
+        &self,
+        account: Uuid,
+        limit: usize,
+    ) -> Result<Vec<ServerName>, StoreError> {
+        Ok(self.read_acquainted_regions(account, limit).await?)
     }
 
     async fn forget_claims(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {

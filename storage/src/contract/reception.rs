@@ -301,28 +301,6 @@ pub async fn a_reception_tells_what_stands_rejected<S: Subject>(subject: &S) {
     subject.close(world.store).await;
 }
 
-/// Nobody is told both.
-pub async fn a_taken_event_is_not_rejected_later<S: Subject>(subject: &S) {
-    let world = World::new(subject).await;
-    let alice = world.person("alice").await;
-    let mut us = Region::new("us.example");
-    let one = received(&world, &us.account(1), &alice, 1);
-    let both = received(&world, &us.account(1), &alice, 2);
-    us.take(&world, &Envelope::of([one.clone()])).await;
-    let refusals = |all: [&Received; 2]| all.map(|one| rejected(one, RejectionReason::Refused));
-    let envelope = Envelope {
-        messages: vec![both.clone()],
-        rejected: refusals([&one, &both]).to_vec(),
-        ..Envelope::default()
-    };
-    let (arrivals, _) = us.take(&world, &envelope).await;
-    assert_eq!(arrivals[0].len(), 1);
-    let events = [&one, &both].map(|one| (Some(one.message.sender.uuid), one.message.id.0));
-    assert_eq!(world.store.rejections(&us.name, &events).await.unwrap(), []);
-    assert_eq!(world.inbox_ids(&alice).await, [one.message.id, both.message.id]);
-    subject.close(world.store).await;
-}
-
 /// As [`Ledger::record`] raises them, over numbers that were given, and no higher.
 pub async fn watermarks_rise_over_numbers_that_were_given<S: Subject>(subject: &S) {
     let world = World::new(subject).await;
@@ -426,6 +404,10 @@ pub async fn messages_both_ways_make_acquaintances<S: Subject>(subject: &S) {
     both.sort_unstable();
     assert_eq!(known(&friend).await, both);
     assert!(known(&other).await.is_empty());
+    let regions = world.store.acquainted_regions(alice.uuid(), 10).await.unwrap();
+    assert_eq!(regions, [us.name.clone()]);
+    let nowhere = world.store.acquainted_regions(Uuid::from_u128(1), 10).await.unwrap();
+    assert_eq!(nowhere, []);
     let twin = AccountId { server: server(), ..friend };
     assert!(known(&twin).await.is_empty(), "somebody here");
     subject.close(world.store).await;

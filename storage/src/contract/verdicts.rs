@@ -16,8 +16,8 @@ use super::{
     abroad::{Envelope, Region, received, rejected},
     world::{START, World},
 };
-use crate::bodies::Bodies;
 use crate::{
+    bodies::Bodies,
     inbox::StoredMessage,
     ledger::{Accept, Ledger, Outcome, Refusal},
     reception::{MAX_VOIDS, Received, Receptions, Rejected, Taken},
@@ -169,5 +169,27 @@ pub async fn a_full_inbox_rejects_what_comes_from_abroad<S: Subject>(subject: &S
     assert_eq!((arrivals[0].len(), arrivals[1].len()), (0, 1));
     assert_eq!(told, [full(&over)]);
     assert_eq!(world.inbox_ids(&alice).await, [also.message.id]);
+    subject.close(world.store).await;
+}
+
+/// Nobody is told both.
+pub async fn a_taken_event_is_not_rejected_later<S: Subject>(subject: &S) {
+    let world = World::new(subject).await;
+    let alice = world.person("alice").await;
+    let mut us = Region::new("us.example");
+    let one = received(&world, &us.account(1), &alice, 1);
+    let both = received(&world, &us.account(1), &alice, 2);
+    us.take(&world, &Envelope::of([one.clone()])).await;
+    let refusals = |all: [&Received; 2]| all.map(|one| rejected(one, RejectionReason::Refused));
+    let envelope = Envelope {
+        messages: vec![both.clone()],
+        rejected: refusals([&one, &both]).to_vec(),
+        ..Envelope::default()
+    };
+    let (arrivals, _) = us.take(&world, &envelope).await;
+    assert_eq!(arrivals[0].len(), 1);
+    let events = [&one, &both].map(|one| (Some(one.message.sender.uuid), one.message.id.0));
+    assert_eq!(world.store.rejections(&us.name, &events).await.unwrap(), []);
+    assert_eq!(world.inbox_ids(&alice).await, [one.message.id, both.message.id]);
     subject.close(world.store).await;
 }

@@ -6,6 +6,8 @@ const ENVELOPES: &str = "/federation/v1/envelopes";
 const RESOLVE: &str = "/federation/v1/query/resolve";
 const PROFILE: &str = "/federation/v1/query/profile";
 const ECHO: &str = "/federation/v1/echo";
+const DEVICES: &str = "/federation/v1/query/devices";
+const BUNDLE: &str = "/federation/v1/query/bundle";
 
 #[tokio::test]
 async fn every_route_answers_over_one_connection() {
@@ -46,6 +48,8 @@ async fn every_route_answers_over_one_connection() {
 
     let counted: Vec<_> = bench.running.counters.requests().collect();
     let expected = [
+        ("bundle", 0),
+        ("devices", 0),
         ("echo", 1),
         ("envelopes", 1),
         ("keylog", 1),
@@ -58,6 +62,40 @@ async fn every_route_answers_over_one_connection() {
     assert_eq!(bench.running.counters.connections.load(Relaxed), 1);
     let heard = bench.south.heard.0.lock().unwrap().len();
     assert_eq!(heard, 6, "the envelope, two handles, two profiles, the echo");
+}
+
+#[tokio::test]
+async fn questions_about_keys_are_answered_in_the_name_of_the_region_that_asks() {
+    let bench = Bench::new(Config::default()).await;
+    let mut wire = bench.wire().await;
+    let (alice, nobody) = (Uuid::from_u128(0xa11ce), Uuid::from_u128(1));
+    let server = name("south.test");
+    let account = |uuid| AccountId { uuid, server: server.clone() };
+    for (uuid, known) in [(alice, true), (nobody, false)] {
+        let said = wire.post(DEVICES, &bench.sign(bench.query(DevicesOf(uuid)))).await;
+        let answer = DevicesAnswer::decode(&said.body, &account(uuid)).unwrap();
+        assert_eq!(answer.devices.is_some(), known);
+    }
+    let claim = |account, requester, request| BundlesOf {
+        account,
+        requester: Uuid::from_u128(requester),
+        request: Uuid::from_u128(request),
+        devices: None,
+    };
+    for (uuid, want) in [(alice, BundlesAnswer::NoIdentity), (nobody, BundlesAnswer::NoAccount)] {
+        let said = wire.post(BUNDLE, &bench.sign(bench.query(claim(uuid, 2, 3)))).await;
+        assert_eq!(BundlesAnswer::decode(&said.body, &account(uuid)), Ok(want));
+    }
+    let refusal = wire.post(BUNDLE, &bench.sign(bench.query(claim(alice, 0, 1)))).await.refusal();
+    assert_eq!((refusal.code, refusal.retry_after), (RefusalCode::RateLimited, Some(7)));
+    let refusal = wire.post(BUNDLE, &bench.sign(bench.query(claim(alice, 1, 0)))).await.refusal();
+    assert_eq!(refusal.code, RefusalCode::Overloaded);
+    assert!(!refusal.detail.contains("database"));
+    // Each question has an address and a label of its own.
+    let said = wire.post(BUNDLE, &bench.sign(bench.query(DevicesOf(alice)))).await;
+    assert_eq!(said.refusal().code, RefusalCode::Malformed);
+    let said = wire.post(DEVICES, &bench.sign(bench.query(Nonce(alice.into_bytes())))).await;
+    assert_eq!(said.refusal().code, RefusalCode::BadSignature);
 }
 
 #[tokio::test]

@@ -38,7 +38,7 @@ fn ciphertext(number: u8, registration: u32) -> Ciphertext {
 }
 
 fn differences(devices: &[Device], ciphertexts: &[Ciphertext]) -> Option<StaleDevices> {
-    let devices: Vec<_> = devices.iter().collect();
+    let devices = named(devices.iter());
     let ciphertexts: Vec<_> = ciphertexts.iter().collect();
     compare(&account(), &devices, &ciphertexts).err().map(|err| *err.stale_devices.unwrap())
 }

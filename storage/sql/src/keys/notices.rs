@@ -9,7 +9,7 @@
 
 use posthouse_protocol::{
     cursor::Cursor,
-    id::{AccountId, DeviceId},
+    id::{AccountId, DeviceId, ServerName},
     time::Timestamp,
 };
 use posthouse_storage::{error::StoreError, keys::KeyNotice, ledger::Arrival};
@@ -43,6 +43,9 @@ statements! {
     ACQUAINTANCES = Statement::new(
         "SELECT account FROM acquaintances
         WHERE other = ? AND server = ? AND account > ? ORDER BY account LIMIT 0 + ?",
+    );
+    REGIONS = Statement::new(
+        "SELECT DISTINCT server FROM acquaintances WHERE account = ? LIMIT 0 + ?",
     );
 }
 
@@ -163,6 +166,22 @@ impl SqlStore {
                 (slot(LOW, device.0, 0), data)
             }
         }
+    }
+
+    pub(super) async fn read_acquainted_regions(
+        &self,
+        account: Uuid,
+        limit: usize,
+    ) -> Result<Vec<ServerName>, Failure> {
+        let rows = self.db().rows(&REGIONS, |args| {
+            args.uuid(account).limit(limit);
+        });
+        let mut regions = Vec::new();
+        for row in rows.await? {
+            let number = row.fields("acquaintances").integer("server")?;
+            regions.push(self.inner.servers.name(self.db(), number).await?);
+        }
+        Ok(regions)
     }
 
     pub(super) async fn read_acquaintances(

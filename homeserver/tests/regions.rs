@@ -1,0 +1,25 @@
+//! Two regions as processes that speak over mutual TLS: what their people learn of each other's keys.
+
+#[cfg(test)]
+#[path = "crash/server.rs"]
+mod server;
+
+#[cfg(test)]
+#[path = "crash/regions.rs"]
+mod regions;
+
+#[cfg(test)]
+#[path = "region/http.rs"]
+mod http;
+
+#[cfg(test)]
+#[path = "region/keyring.rs"]
+mod keyring;
+
+#[cfg(test)]
+#[path = "regions/person.rs"]
+mod person;
+
+#[cfg(test)]
+#[path = "regions/keys.rs"]
+mod keys;
