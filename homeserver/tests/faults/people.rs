@@ -89,6 +89,7 @@ fn profiles_are_seen_from_other_regions() {
         let (_, mut privacy) = call(south, &ben, "GET /v1/account/privacy", None).await;
         privacy["messages"] = json!("contacts");
         assert_eq!(call(south, &ben, "PUT /v1/account/privacy", Some(privacy)).await.0, 204);
+        ada.expect_failures();
         let refused = write(&mut ada, &ben, 1).await;
         ada.until("`failed`", PATIENCE, |ada| ada.reached(&refused, Status::Failed)).await;
         deliver(&mut ben, &mut ada, 1).await;

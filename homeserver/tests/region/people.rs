@@ -13,9 +13,10 @@ use posthouse_protocol::{
 use serde_json::{Value, json};
 
 use super::{
+    calls::call,
     device::{Device, submission, text},
     home::Home,
-    http::{Answer, call},
+    http::Answer,
 };
 
 async fn get(home: &Home, by: &Device, path: &str) -> Value {

@@ -15,7 +15,7 @@ use posthouse_storage::{
     accounts::PasswordHash,
     contract::{
         Subject,
-        world::{START, World, server},
+        world::{Person, START, World, server},
     },
     erasure::{Erasure, Next, SETTLE_MS},
     factors::Factors,
@@ -103,6 +103,41 @@ fn watermark(reader: &AccountId, conversation: ConversationId) -> Watermark {
     }
 }
 
+/// What Alice says of herself and of somebody, and what somebody else says of her.
+async fn know_each_other(
+    world: &World<SqlStore>,
+    alice: &Person,
+    (of_hers, her_fan): (&Person, &Person),
+) {
+    let profile = Profile {
+        version: 1,
+        name: Some("profile of alice".into()),
+        about: None,
+        avatar: None,
+        updated_at: START,
+    };
+    world.store.put_profile(alice.uuid(), &profile).await.unwrap();
+    world.store.set_privacy(alice.uuid(), &Privacy::default()).await.unwrap();
+    for (by, about) in [(alice, of_hers), (her_fan, alice)] {
+        let (who, label) = (about.account.clone(), Some("label about alice".into()));
+        let contact = Contact { who, label, at: START };
+        world.store.put_contact(by.uuid(), &contact, 9).await.unwrap();
+        world.store.block(by.uuid(), &about.account, START, 9).await.unwrap();
+        let report = Report {
+            id: world.id(),
+            reporter: by.uuid(),
+            reported: about.account.clone(),
+            reason: ReportReason::Spam,
+            comment: None,
+            evidence: "evidence about alice".into(),
+            at: START,
+            resolved_at: None,
+            note: None,
+        };
+        world.store.file_report(&report, 9).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn nothing_of_a_deleted_account_is_left() {
     let subject = Sqlite(TempDir::new().unwrap());
@@ -137,33 +172,7 @@ async fn nothing_of_a_deleted_account_is_left() {
     }
     world.store.set_pin(alice.uuid(), &PasswordHash("hash of alice's pin".into())).await.unwrap();
     world.store.enrol_totp(alice.uuid(), b"alice's totp secret.").await.unwrap();
-    let profile = Profile {
-        version: 1,
-        name: Some("profile of alice".into()),
-        about: None,
-        avatar: None,
-        updated_at: START,
-    };
-    world.store.put_profile(alice.uuid(), &profile).await.unwrap();
-    world.store.set_privacy(alice.uuid(), &Privacy::default()).await.unwrap();
-    for (by, about) in [(&alice, &friends[0]), (&friends[1], &alice)] {
-        let (who, label) = (about.account.clone(), Some("label about alice".into()));
-        let contact = Contact { who, label, at: START };
-        world.store.put_contact(by.uuid(), &contact, 9).await.unwrap();
-        world.store.block(by.uuid(), &about.account, START, 9).await.unwrap();
-        let report = Report {
-            id: world.id(),
-            reporter: by.uuid(),
-            reported: about.account.clone(),
-            reason: ReportReason::Spam,
-            comment: None,
-            evidence: "evidence about alice".into(),
-            at: START,
-            resolved_at: None,
-            note: None,
-        };
-        world.store.file_report(&report, 9).await.unwrap();
-    }
+    know_each_other(&world, &alice, (&friends[0], &friends[1])).await;
     world.store.begin_erasure(alice.uuid(), START).await.unwrap();
     let now = START.plus_millis(SETTLE_MS);
     while world.store.erase_some(&alice.account, 50, now).await.unwrap().next != Next::Done {}
