@@ -226,6 +226,10 @@ impl<R: CryptoRng + Send + Sync> Worker<R> {
         match landed {
             Landed::Sequenced { lane, attempt, answer, reason } => {
                 *self.refused_as.of_mut(lane) = reason;
+                if matches!(answer, Answer::Receipt(_)) {
+                    // The peer is there: what is worth telling at once is told again.
+                    self.mute_until = Timestamp(0);
+                }
                 self.feed(Input::Answered { lane, attempt, answer }).await
             }
             Landed::Ephemeral(answered) => {

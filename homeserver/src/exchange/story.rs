@@ -1,12 +1,12 @@
 //! What is shown: a conversation between two regions with its ticks, then a hundred messages
 //! into a cut link, and the link healed.
 
-use core::fmt::Write;
+use core::{fmt::Write, time::Duration};
 
 use posthouse_client::Event;
 use posthouse_protocol::{
     frame::{Presence, StatusFrame, WatermarkFrame},
-    id::{Address, ConversationId, Handle, MessageId, ServerName},
+    id::{AccountId, Address, ConversationId, Handle, MessageId, ServerName},
     status::{Seen, Status},
 };
 use rand::rngs::StdRng;
@@ -21,6 +21,9 @@ const WAITING_MESSAGES: usize = 100;
 
 /// What the story calls the people of the two regions.
 pub(crate) const NAMES: [&str; 2] = ["ada", "ben"];
+
+/// When somebody who types says so again.
+const TYPING_AGAIN: Duration = Duration::from_secs(2);
 
 /// A message that its sender's region has taken.
 struct Taken {
@@ -58,8 +61,10 @@ pub(crate) async fn tell(
     exchange((&mut ada, &mut ben), &by_name, "Hello Ben! Is the road open?", rng, &say).await?;
     exchange((&mut ben, &mut ada), &to_ada, "It is. Which horses do you have?", rng, &say).await?;
     exchange((&mut ada, &mut ben), &to_ben, "Two, and they are fresh.", rng, &say).await?;
-    ben.type_to(&ada_id).await?;
-    ada.wait("a typing notice", |event| presence(event, Presence::Typing)).await?;
+    tokio::select! {
+        seen = ada.wait("a typing notice", |event| presence(event, Presence::Typing)) => seen?,
+        fault = keep_typing(&mut ben, &ada_id) => return Err(fault),
+    }
     say("ada sees: ben is typing …");
 
     let wrote = partition(stage, &mut ada, &to_ben, rng, &say).await?;
@@ -69,6 +74,16 @@ pub(crate) async fn tell(
     exchange((&mut ada, &mut ben), &to_ben, "Then ride.", rng, &say).await?;
     say("everything that was told `sent` arrived: once, in order");
     Ok(())
+}
+
+/// A typing notice may be lost, so whoever types says so again and again.
+async fn keep_typing(person: &mut Person, to: &AccountId) -> Fault {
+    loop {
+        if let Err(fault) = person.type_to(to).await {
+            return fault;
+        }
+        tokio::time::sleep(TYPING_AGAIN).await;
+    }
 }
 
 /// One message from region to region, with its ticks.
@@ -84,8 +99,16 @@ async fn exchange(
     say(&format!("{} → {}: {text}", from.name, to.name));
     to.receive(id).await?;
     to.ack(vec![id], Seen::Delivered).await?;
-    from.wait("`accepted`", |event| reached(event, &taken, Status::Accepted)).await?;
-    from.wait("`delivered`", |event| reached(event, &taken, Status::Delivered)).await?;
+    // `delivered` has a shorter way than `accepted`, and may overtake it.
+    let first = from
+        .wait("`accepted`", |event| {
+            told(event, &taken)
+                .filter(|status| [Status::Accepted, Status::Delivered].contains(status))
+        })
+        .await?;
+    if first == Status::Accepted {
+        from.wait("`delivered`", |event| reached(event, &taken, Status::Delivered)).await?;
+    }
     to.ack(vec![id], Seen::Read).await?;
     from.wait("`read`", |event| reached(event, &taken, Status::Read)).await?;
     say(&format!(
@@ -185,12 +208,16 @@ fn is_sent(event: &Event, id: MessageId) -> Option<Taken> {
 
 /// The message has got so far, as a status of its own or a watermark tells.
 fn reached(event: &Event, taken: &Taken, wanted: Status) -> Option<()> {
-    let told = match event {
-        Event::Status(status) => status.message_id == taken.id && status.status == wanted,
-        Event::Watermark(mark) => covers(mark, taken) && mark.status == wanted,
-        _ => false,
-    };
-    told.then_some(())
+    (told(event, taken)? == wanted).then_some(())
+}
+
+/// What an event tells of a message.
+fn told(event: &Event, taken: &Taken) -> Option<Status> {
+    match event {
+        Event::Status(status) if status.message_id == taken.id => Some(status.status),
+        Event::Watermark(mark) if covers(mark, taken) => Some(mark.status),
+        _ => None,
+    }
 }
 
 fn covers(mark: &WatermarkFrame, taken: &Taken) -> bool {

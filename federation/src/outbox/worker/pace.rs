@@ -6,6 +6,8 @@
 //!   moment are settled together. What else writes the lane comes after them.
 //! * *Receipts to the peer*: watermarks replace each other in the log as long as they are not sent,
 //!   and what they say has gone ahead as an ephemeral. So their lane is looked at less often.
+//!
+//! Whatever comes alone is not put off: only what follows shortly on another waits.
 
 use std::time::Duration;
 
@@ -39,13 +41,41 @@ pub(super) struct Pending {
 #[derive(Debug)]
 pub(super) struct Pace {
     settlements: PerLane<Option<Pending>>,
-    settle_at: Option<Instant>,
-    receipts_at: Option<Instant>,
+    settling: Turn,
+    receipts: Turn,
+}
+
+/// When something is done that need not be done each time.
+#[derive(Debug, Default)]
+struct Turn {
+    last: Option<Instant>,
+    next: Option<Instant>,
+}
+
+impl Turn {
+    /// It is to be done: at once, if the last time is so long ago.
+    fn ask(&mut self, within: Duration, now: Instant) {
+        let earliest = self.last.map_or(now, |last| (last + within).max(now));
+        self.next.get_or_insert(earliest);
+    }
+
+    /// Whether it is due; then it counts as done.
+    fn is_due(&mut self, now: Instant) -> bool {
+        let due = self.next.take_if(|at| *at <= now).is_some();
+        if due {
+            self.last = Some(now);
+        }
+        due
+    }
 }
 
 impl Pace {
     pub(super) fn new() -> Self {
-        Self { settlements: PerLane::from_fn(|_| None), settle_at: None, receipts_at: None }
+        Self {
+            settlements: PerLane::from_fn(|_| None),
+            settling: Turn::default(),
+            receipts: Turn::default(),
+        }
     }
 
     /// Puts a settlement off; gives it back, with what waited, if it is to be made now. `before` is
@@ -65,7 +95,7 @@ impl Pace {
         if !pending.rejected.is_empty() || to.index.saturating_sub(pending.from) >= SETTLE_AT_ONCE {
             return own.take();
         }
-        self.settle_at.get_or_insert(now + SETTLE_WITHIN);
+        self.settling.ask(SETTLE_WITHIN, now);
         None
     }
 
@@ -76,17 +106,17 @@ impl Pace {
 
     /// Whether the settlements are due.
     pub(super) fn is_settling_due(&mut self, now: Instant) -> bool {
-        self.settle_at.take_if(|at| *at <= now).is_some()
+        self.settling.is_due(now)
     }
 
     /// The lane of receipts has something new.
     pub(super) fn note_receipts(&mut self, now: Instant) {
-        self.receipts_at.get_or_insert(now + RECEIPTS_WITHIN);
+        self.receipts.ask(RECEIPTS_WITHIN, now);
     }
 
     /// Whether the lane of receipts is to be looked at.
     pub(super) fn are_receipts_due(&mut self, now: Instant) -> bool {
-        self.receipts_at.take_if(|at| *at <= now).is_some()
+        self.receipts.is_due(now)
     }
 
     /// Whether something is put off.
@@ -96,7 +126,7 @@ impl Pace {
 
     /// When something is due next.
     pub(super) fn next(&self) -> Option<Instant> {
-        [self.settle_at, self.receipts_at].into_iter().flatten().min()
+        [self.settling.next, self.receipts.next].into_iter().flatten().min()
     }
 }
 
@@ -114,7 +144,10 @@ mod tests {
     #[test]
     fn settlements_of_a_moment_become_one() {
         let (mut pace, start) = (Pace::new(), Instant::now());
-        for index in 1..=20 {
+        assert!(pace.settle(Lane::Messages, 0, (mark(1), vec![]), start).is_none());
+        assert!(pace.is_settling_due(start), "one that comes alone is not put off");
+        assert_eq!(pace.take(Lane::Messages).unwrap().to.index, 1);
+        for index in 2..=20 {
             assert!(pace.settle(Lane::Messages, index - 1, (mark(index), vec![]), start).is_none());
         }
         assert!(!pace.is_settling_due(start + SETTLE_WITHIN / 2));
