@@ -19,6 +19,7 @@ pub(crate) fn all() -> Vec<(String, &'static Statement)> {
     let lists = [
         ("accounts", accounts::ALL),
         ("bodies", bodies::ALL),
+        ("commit::load", commit::load::ALL),
         ("commit::read", commit::read::ALL),
         ("commit::write", commit::write::ALL),
         ("conversations", conversations::ALL),
