@@ -158,7 +158,7 @@ pub(crate) async fn known(
     batch: &[Accept],
 ) -> Result<(Known, Refs), Failure> {
     let outboxes = outboxes(store, batch);
-    let mut script = tx.script().sized(batch.len());
+    let mut script = tx.script();
     let server =
         |accept: &Accept| store.inner.servers.id(&accept.sender.server).unwrap_or_default();
     let asked = ask(

@@ -134,7 +134,7 @@ pub(super) async fn write(
     bodies: &HashMap<BodyId, &Bytes>,
     refs: &Refs,
 ) -> Result<(), Failure> {
-    let mut script = tx.script().sized(batch.len());
+    let mut script = tx.script();
     put_bodies(&mut script, plan, batch, bodies);
     put_messages(store, &mut script, plan, batch, refs);
     put_entries(&mut script, plan, batch, refs);

@@ -72,7 +72,7 @@ pub(super) async fn find(
     keys: &[Key],
 ) -> Result<Option<Found>, Failure> {
     let Reception { messages, rejected, watermarks, .. } = *reception;
-    let mut script = tx.script().sized(messages.len().max(watermarks.len()));
+    let mut script = tx.script();
     let stream = script.one(&LOCK_INBOUND, |args| {
         args.integer(origin);
     });
