@@ -6,7 +6,7 @@ mod parts;
 use std::sync::Arc;
 
 use posthouse_client_api::ports::{
-    Accounts, Devices, Keys, Links, Messaging, People, Presence, Security,
+    Accounts, Devices, Groups, Keys, Links, Messaging, People, Presence, Security,
 };
 use posthouse_crypto::sign::SigningKey;
 use posthouse_federation::ports::{EphemeralSink, InboundStore, Profiles, UserKeys};
@@ -18,6 +18,7 @@ use posthouse_storage::{
     conversations::Conversations,
     erasure::Erasure,
     factors::Factors,
+    groups::Groups as GroupsStore,
     invites::Invites,
     keys::Keys as KeysStore,
     links::Links as LinksStore,
@@ -38,6 +39,7 @@ use crate::{
     },
     devices::{KeysService, LinkService, SilentDevices},
     federation::{Ephemerals, LocalKeys, Reception},
+    groups::GroupsService,
     people::{LocalProfiles, PeopleService, PeopleStores},
     presence::{Acquaintance, PresenceService, Watchers},
     random::Random,
@@ -78,6 +80,8 @@ pub struct Stores {
     pub erasure: Arc<dyn Erasure>,
     /// Contacts, blocks, requests, settings, profiles, reports.
     pub people: PeopleStores,
+    /// Groups.
+    pub groups: Arc<dyn GroupsStore>,
     /// Lists of conversations.
     pub lists: Arc<dyn Conversations>,
     /// Messages.
@@ -108,6 +112,7 @@ pub struct Region {
     messaging: Arc<MessagingService>,
     presence: Arc<PresenceService>,
     people: Arc<PeopleService>,
+    groups: Arc<GroupsService>,
     keys: Arc<KeysService>,
     links: Arc<LinkService>,
     silent: Arc<SilentDevices>,
@@ -177,6 +182,7 @@ impl Region {
         });
         let presence = parts::presence(&messaging);
         let people = parts::people(&stores, &messaging, &presence);
+        let groups = parts::groups(&stores, &messaging);
         let reception = parts::reception(config, &stores, &messaging);
         let ephemerals = parts::ephemerals(config, &presence, recent, &keys);
         tasks.spawn(committing);
@@ -187,7 +193,7 @@ impl Region {
         tasks.spawn(run_retention(stores.messages, Arc::clone(&clock), shutdown.clone()));
         tasks.spawn(eraser.run(shutdown.clone()));
         tasks.spawn(Arc::clone(&silent).run(shutdown.clone()));
-        let kept = (stores.sessions, stores.invites, stores.people);
+        let kept = (stores.sessions, stores.invites, stores.people, stores.groups);
         tasks.spawn(run_session_retention(kept, clock, shutdown.clone()));
         tasks.spawn(listen(stores.wakes, hinted, shutdown));
         tasks.close();
@@ -196,6 +202,7 @@ impl Region {
             messaging,
             presence,
             people,
+            groups,
             keys,
             links,
             silent,
@@ -234,6 +241,11 @@ impl Region {
     /// The people port.
     pub fn people(&self) -> Arc<dyn People> {
         Arc::<PeopleService>::clone(&self.people)
+    }
+
+    /// The groups port.
+    pub fn groups(&self) -> Arc<dyn Groups> {
+        Arc::<GroupsService>::clone(&self.groups)
     }
 
     /// Profiles, for other regions.

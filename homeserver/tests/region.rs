@@ -17,6 +17,8 @@ mod delivery;
 mod device;
 #[path = "region/devices.rs"]
 mod devices;
+#[path = "region/groups.rs"]
+mod groups;
 #[path = "region/home.rs"]
 mod home;
 #[path = "region/http.rs"]

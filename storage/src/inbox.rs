@@ -8,7 +8,7 @@ use posthouse_protocol::{
     time::{Stamp, Timestamp},
 };
 
-use crate::{bodies::BodyId, keys::KeyNotice, receipts::Watermark};
+use crate::{bodies::BodyId, groups::GroupNotice, keys::KeyNotice, receipts::Watermark};
 
 /// A piece of an inbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub enum EntryKind {
     Discarded(Box<StoredMessage>),
     /// Keys of this account, or of people it knows.
     Keys(Box<KeyNotice>),
+    /// A group of this account; newer ones replace older ones.
+    Group(Box<GroupNotice>),
 }
 
 /// A message that will not arrive.

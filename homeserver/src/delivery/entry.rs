@@ -6,10 +6,12 @@ use posthouse_client_api::ports::Caller;
 use posthouse_protocol::{
     content::Content,
     cursor::Cursor,
-    frame::{KeysEvent, KeysFrame, MessageFrame, StatusFrame, WatermarkFrame},
+    frame::{GroupFrame, KeysEvent, KeysFrame, MessageFrame, StatusFrame, WatermarkFrame},
+    rest::groups::{EpochHash, GroupHead},
     status::Status,
 };
 use posthouse_storage::{
+    groups::GroupNotice,
     inbox::{Failed, StoredMessage},
     keys::KeyNotice,
     receipts::Watermark,
@@ -94,6 +96,12 @@ pub(super) fn keys(notice: &KeyNotice, cursor: Cursor, viewer: &Caller) -> Optio
         },
     };
     Some(frame.to_json())
+}
+
+/// The `group` frame of a notice.
+pub(super) fn group(notice: &GroupNotice, cursor: Cursor) -> String {
+    let head = GroupHead { epoch: notice.head.epoch, hash: EpochHash(notice.head.hash) };
+    GroupFrame { event: notice.event, group: notice.group.clone(), head, cursor }.to_json()
 }
 
 /// The `status` frame of a watermark.

@@ -211,6 +211,10 @@ impl Feed {
                 out.extend(entry::keys(notice, cursor, &self.caller).map(Frame::from));
                 self.window.advance(cursor);
             }
+            EntryKind::Group(notice) => {
+                out.push(entry::group(notice, cursor).into());
+                self.window.advance(cursor);
+            }
             // Written by a newer version beside this one; that version's devices ask for it.
             _ => self.window.advance(cursor),
         }

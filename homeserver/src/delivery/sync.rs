@@ -99,6 +99,7 @@ pub(super) async fn page(
                 EntryKind::Failed(failed) => {
                     events.extend(raw(entry::failed(failed, Some(entry.cursor))));
                 }
+                EntryKind::Group(notice) => events.extend(raw(entry::group(notice, entry.cursor))),
                 EntryKind::Keys(notice) => {
                     events.extend(entry::keys(notice, entry.cursor, caller).and_then(raw));
                 }

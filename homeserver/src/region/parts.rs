@@ -15,6 +15,7 @@ use crate::{
         SilentDevices,
     },
     federation::{Ephemerals, Reception, ReceptionParts},
+    groups::{Consent, GroupBook, GroupLimits, GroupsService},
     people::{PeopleService, Relations},
     presence::PresenceService,
     random::Random,
@@ -197,6 +198,26 @@ pub(super) fn people(
         relations: Arc::clone(&messaging.relations),
         directory: Arc::clone(&messaging.directory),
         presence: Arc::clone(presence),
+        clock: Arc::clone(&messaging.clock),
+        random: Arc::clone(&messaging.random),
+    })
+}
+
+/// Groups, beside `messaging`.
+pub(super) fn groups(stores: &Stores, messaging: &Arc<MessagingService>) -> Arc<GroupsService> {
+    let book = Arc::new(GroupBook::new(Arc::clone(&stores.groups)));
+    let consent = Consent {
+        directory: Arc::clone(&messaging.directory),
+        keys: Arc::clone(&stores.keys),
+        relations: Arc::clone(&messaging.relations),
+        book: Arc::clone(&book),
+    };
+    Arc::new(GroupsService {
+        own: messaging.directory.server().clone(),
+        book,
+        consent,
+        limits: GroupLimits::default(),
+        connections: Arc::clone(&messaging.connections),
         clock: Arc::clone(&messaging.clock),
         random: Arc::clone(&messaging.random),
     })

@@ -7,7 +7,10 @@ use posthouse_protocol::{
     id::{ConversationId, MessageId},
     time::Timestamp,
 };
-use posthouse_storage::inbox::{Entry, EntryKind, Page, StoredMessage};
+use posthouse_storage::{
+    groups::GroupNotice,
+    inbox::{Entry, EntryKind, Page, StoredMessage},
+};
 use uuid::Uuid;
 
 use crate::{
@@ -15,6 +18,7 @@ use crate::{
     commit::write::SLOT_DISCARDED,
     db::{Fields, Script},
     failure::Failure,
+    groups,
     keys::{self, StoredNotice},
     receipts::{FailedSlot, Key},
     statement::{Statement, statements},
@@ -61,6 +65,7 @@ enum Found {
     Watermark(Key),
     Failed(FailedSlot),
     Notice(StoredNotice),
+    Group(Box<GroupNotice>),
     /// Its message has been forgotten since.
     Nothing,
 }
@@ -70,6 +75,9 @@ impl Found {
     fn read(fields: &Fields<'_>, slot: &[u8], data: Option<&[u8]>) -> Result<Self, Failure> {
         if let Some(notice) = keys::parse_notice(fields, slot, data)? {
             return Ok(Self::Notice(notice));
+        }
+        if let Some(notice) = groups::parse_notice(fields, slot, data)? {
+            return Ok(Self::Group(Box::new(notice)));
         }
         Ok(match FailedSlot::parse(fields, slot)? {
             Some(failed) => Self::Failed(failed),
@@ -130,6 +138,7 @@ impl SqlStore {
                 }
                 Found::Failed(failed) => EntryKind::Failed(failed.resolve(self, arrived_at).await?),
                 Found::Notice(notice) => EntryKind::Keys(Box::new(notice.resolve(self).await?)),
+                Found::Group(notice) => EntryKind::Group(notice),
                 Found::Watermark(key) => match watermarks.get(&key) {
                     Some(watermark) => EntryKind::Status(Box::new(watermark.clone())),
                     // Its watermark has been forgotten since.

@@ -213,6 +213,7 @@ pub fn message(entry: &Entry) -> Option<&StoredMessage> {
         EntryKind::Status(_)
         | EntryKind::Failed(_)
         | EntryKind::Discarded(_)
-        | EntryKind::Keys(_) => None,
+        | EntryKind::Keys(_)
+        | EntryKind::Group(_) => None,
     }
 }

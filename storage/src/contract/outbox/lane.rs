@@ -153,7 +153,8 @@ impl<S: Store> Abroad<S> {
             EntryKind::Message(_)
             | EntryKind::Failed(_)
             | EntryKind::Discarded(_)
-            | EntryKind::Keys(_) => None,
+            | EntryKind::Keys(_)
+            | EntryKind::Group(_) => None,
         };
         entries.into_iter().filter_map(|entry| status(entry.kind)).collect()
     }
@@ -166,7 +167,8 @@ impl<S: Store> Abroad<S> {
             EntryKind::Message(_)
             | EntryKind::Status(_)
             | EntryKind::Discarded(_)
-            | EntryKind::Keys(_) => None,
+            | EntryKind::Keys(_)
+            | EntryKind::Group(_) => None,
         };
         entries.into_iter().filter_map(|entry| failed(entry.kind)).collect()
     }
