@@ -56,8 +56,9 @@ pub(super) fn read(signed: SignedGroupEpoch, group: &GroupId) -> Result<Read, Re
             }
             Some(account(&one.account)?)
         }
-        group_epoch::Change::Remove(one) => Some(account(one)?),
-        group_epoch::Change::SetRole { account: one, .. } => Some(account(one)?),
+        group_epoch::Change::Remove(one) | group_epoch::Change::SetRole { account: one, .. } => {
+            Some(account(one)?)
+        }
         group_epoch::Change::SetDeputies(regions) => {
             for region in regions {
                 ServerName::parse(region)?;
@@ -200,17 +201,16 @@ fn changes(verified: &Verified<'_>) -> Result<Vec<Change>, Rejection> {
     let epoch = verified.after.epoch();
     let change = |name: &str| {
         let account = AccountId::parse(name)?;
-        let becomes = match after.get(name) {
-            Some(entry) => Becomes::Known {
+        let becomes = if let Some(entry) = after.get(name) {
+            Becomes::Known {
                 identity: entry.identity,
                 standing: entry.standing,
                 since: entry.joined.unwrap_or(epoch),
                 is_hidden: entry.standing == Standing::Invited && verified.is_hidden,
-            },
-            None => {
-                let before = verified.before.and_then(|known| known.local.get(name));
-                Becomes::Gone { may_read: before.is_some_and(|one| !one.is_hidden) }
             }
+        } else {
+            let before = verified.before.and_then(|known| known.local.get(name));
+            Becomes::Gone { may_read: before.is_some_and(|one| !one.is_hidden) }
         };
         Ok(Change { is_local: account.server == *verified.own, account, becomes })
     };

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use posthouse_protocol::{
     cursor::Cursor,
-    id::{ConversationId, MessageId},
+    id::{ConversationId, GroupId, MessageId},
     time::Timestamp,
 };
 use posthouse_storage::{
@@ -20,7 +20,7 @@ use crate::{
     failure::Failure,
     groups,
     keys::{self, StoredNotice},
-    receipts::{FailedSlot, Key},
+    receipts::{FailedSlot, Key, TallyKey},
     statement::{Statement, statements},
     store::SqlStore,
 };
@@ -66,6 +66,7 @@ enum Found {
     Failed(FailedSlot),
     Notice(StoredNotice),
     Group(Box<GroupNotice>),
+    Tally(TallyKey, GroupId),
     /// Its message has been forgotten since.
     Nothing,
 }
@@ -78,6 +79,9 @@ impl Found {
         }
         if let Some(notice) = groups::parse_notice(fields, slot, data)? {
             return Ok(Self::Group(Box::new(notice)));
+        }
+        if let Some((key, group)) = TallyKey::parse(fields, slot, data)? {
+            return Ok(Self::Tally(key, group));
         }
         Ok(match FailedSlot::parse(fields, slot)? {
             Some(failed) => Self::Failed(failed),
@@ -139,6 +143,9 @@ impl SqlStore {
                 Found::Failed(failed) => EntryKind::Failed(failed.resolve(self, arrived_at).await?),
                 Found::Notice(notice) => EntryKind::Keys(Box::new(notice.resolve(self).await?)),
                 Found::Group(notice) => EntryKind::Group(notice),
+                Found::Tally(key, group) => {
+                    EntryKind::Tally(Box::new(self.read_tally(&key, group, account).await?))
+                }
                 Found::Watermark(key) => match watermarks.get(&key) {
                     Some(watermark) => EntryKind::Status(Box::new(watermark.clone())),
                     // Its watermark has been forgotten since.

@@ -40,6 +40,7 @@ pub(crate) fn all() -> Vec<(String, &'static Statement)> {
         ("profiles", profiles::ALL),
         ("receipts::forward", receipts::FORWARD_ALL),
         ("receipts", receipts::ALL),
+        ("receipts::tally", receipts::TALLY_ALL),
         ("reception", reception::ALL),
         ("reception::read", reception::READ_ALL),
         ("reception::write", reception::WRITE_ALL),

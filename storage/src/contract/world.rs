@@ -214,6 +214,7 @@ pub fn message(entry: &Entry) -> Option<&StoredMessage> {
         | EntryKind::Failed(_)
         | EntryKind::Discarded(_)
         | EntryKind::Keys(_)
-        | EntryKind::Group(_) => None,
+        | EntryKind::Group(_)
+        | EntryKind::Tally(_) => None,
     }
 }

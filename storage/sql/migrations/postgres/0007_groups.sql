@@ -26,7 +26,8 @@ CREATE TABLE group_epochs (
 -- region and not being deleted.
 -- standing: 0 invited, 1 member, 2 admin, 3 owner, 4 was one of these; that is kept of accounts of
 -- this region only, and since is then the epoch in which it ended.
--- hidden: an invitation that is kept from the account. at: since when it is so.
+-- hidden: an invitation that is kept from the account. floor: the highest number that this region
+-- had given out in the conversation when the account joined. at: since when it is so.
 CREATE TABLE group_people (
     group_id BYTEA NOT NULL,
     account TEXT COLLATE "C" NOT NULL,
@@ -35,6 +36,7 @@ CREATE TABLE group_people (
     standing BIGINT NOT NULL,
     since BIGINT NOT NULL,
     hidden BIGINT NOT NULL,
+    floor BIGINT NOT NULL,
     at BIGINT NOT NULL,
     PRIMARY KEY (group_id, account)
 );

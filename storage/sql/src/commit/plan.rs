@@ -186,7 +186,8 @@ impl Planner {
         if accept.prev.is_some() && self.known.marks.get(&mark) != accept.prev.as_ref() {
             return Outcome::Refused(Refusal::OutOfOrder);
         }
-        if !accept.recipients.iter().all(|to| self.has_room(*to, accept.size)) {
+        let is_group = accept.side == 0;
+        if !is_group && !accept.recipients.iter().all(|to| self.has_room(*to, accept.size)) {
             return Outcome::Refused(Refusal::QueueFull);
         }
         let state = self.known.conversations.entry(accept.conversation).or_default();
@@ -214,10 +215,16 @@ impl Planner {
             .collapse
             .as_ref()
             .map(|collapse| (accept.sender.uuid, accept.conversation, collapse.clone()));
-        let arrivals = accept
-            .recipients
-            .iter()
-            .map(|&to| {
+        // Of a group, those who cannot be reached are passed over: the others shall hear.
+        let reached = |planner: &Self, to: &Uuid| {
+            let has_inbox = planner.known.inboxes.get(to).is_some_and(|head| head.stored);
+            !is_group || (has_inbox && planner.has_room(*to, accept.size))
+        };
+        let recipients: Vec<Uuid> =
+            accept.recipients.iter().copied().filter(|to| reached(self, to)).collect();
+        let arrivals = recipients
+            .into_iter()
+            .map(|to| {
                 let discarded = accept.discard && to != accept.sender.uuid;
                 let slot = collapse.as_ref().filter(|_| !discarded);
                 self.deliver((message, accept.size), slot, (to, discarded))

@@ -41,18 +41,35 @@ statements! {
         "btbbiiii",
         "WITH v(group_id, account, local, identity, standing, since, hidden, at) AS ({rows})
         INSERT INTO group_people
-            (group_id, account, local, identity, standing, since, hidden, at)
-        SELECT v.group_id, v.account, a.id, v.identity, v.standing, v.since, v.hidden, v.at
+            (group_id, account, local, identity, standing, since, hidden, at, floor)
+        SELECT v.group_id, v.account, a.id, v.identity, v.standing, v.since, v.hidden, v.at,
+            COALESCE(c.last_number, 0)
         FROM v LEFT JOIN accounts a ON a.id = v.local AND a.state < 2
+        LEFT JOIN conversations c ON c.id = v.group_id
         WHERE v.group_id IS NOT NULL
         ON CONFLICT (group_id, account) DO UPDATE SET local = excluded.local,
             identity = excluded.identity, standing = excluded.standing, since = excluded.since,
-            hidden = excluded.hidden, at = excluded.at",
+            hidden = excluded.hidden, at = excluded.at,
+            floor = CASE WHEN group_people.standing IN (1, 2, 3)
+                THEN group_people.floor ELSE excluded.floor END",
     );
     /// What nobody may know that it was there, leaves nothing.
     REMOVE = Statement::rows(
         "bt",
         "DELETE FROM group_people WHERE (group_id, account) IN ({rows})",
+    );
+    /// Not of an account that is being deleted.
+    LIST = Statement::rows(
+        "bbt",
+        "WITH v(account, conversation, other) AS ({rows})
+        INSERT INTO conversation_lists (account, conversation, other)
+        SELECT v.account, v.conversation, v.other FROM v CROSS JOIN accounts a
+        WHERE a.id = v.account AND a.state < 2
+        ON CONFLICT (account, conversation) DO NOTHING",
+    );
+    UNLIST = Statement::rows(
+        "bb",
+        "DELETE FROM conversation_lists WHERE (account, conversation) IN ({rows})",
     );
     /// Who has joined, or is gone, asks no longer.
     DROP_ASKS = Statement::rows("bt", "DELETE FROM group_asks WHERE (group_id, account) IN ({rows})");
@@ -193,6 +210,7 @@ fn write(script: &mut Script, id: ConversationId, step: &Step) {
             .integer(row.hidden.into())
             .number(at.0);
     });
+    put_lists(script, id, step);
     let is_gone = |change: &&Change| match &change.becomes {
         Becomes::Gone { may_read } => !(*may_read && change.is_local),
         Becomes::Known { .. } => false,
@@ -210,5 +228,25 @@ fn write(script: &mut Script, id: ConversationId, step: &Step) {
         step.changes.iter().filter(asks_no_more).map(|change| change.account.to_string()).collect();
     script.rows(&DROP_ASKS, &settled, |args, account| {
         args.bytes(&id.0).text(account);
+    });
+}
+
+/// A group is on its members' lists of conversations.
+fn put_lists(script: &mut Script, id: ConversationId, step: &Step) {
+    let (mut listed, mut unlisted) = (Vec::new(), Vec::new());
+    for change in step.changes.iter().filter(|change| change.is_local) {
+        match &change.becomes {
+            Becomes::Known { standing: Standing::Invited, .. } => {}
+            Becomes::Known { .. } => {
+                listed.push((change.account.uuid, id, step.group.to_string()));
+            }
+            Becomes::Gone { .. } => unlisted.push(change.account.uuid),
+        }
+    }
+    script.rows(&LIST, &listed, |args, (account, id, group): &(Uuid, ConversationId, String)| {
+        args.uuid(*account).bytes(&id.0).text(group);
+    });
+    script.rows(&UNLIST, &unlisted, |args, account| {
+        args.uuid(*account).bytes(&id.0);
     });
 }

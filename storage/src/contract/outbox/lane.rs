@@ -154,7 +154,8 @@ impl<S: Store> Abroad<S> {
             | EntryKind::Failed(_)
             | EntryKind::Discarded(_)
             | EntryKind::Keys(_)
-            | EntryKind::Group(_) => None,
+            | EntryKind::Group(_)
+            | EntryKind::Tally(_) => None,
         };
         entries.into_iter().filter_map(|entry| status(entry.kind)).collect()
     }
@@ -168,7 +169,8 @@ impl<S: Store> Abroad<S> {
             | EntryKind::Status(_)
             | EntryKind::Discarded(_)
             | EntryKind::Keys(_)
-            | EntryKind::Group(_) => None,
+            | EntryKind::Group(_)
+            | EntryKind::Tally(_) => None,
         };
         entries.into_iter().filter_map(|entry| failed(entry.kind)).collect()
     }
