@@ -3,7 +3,9 @@
 use posthouse_protocol::{
     content::{Ciphertext, Content, Payload},
     cursor::Cursor,
-    frame::{Class, GroupFrame, MessageFrame, PresenceFrame, StatusFrame, WatermarkFrame},
+    frame::{
+        Class, GroupFrame, MessageFrame, PresenceFrame, StatusFrame, TallyFrame, WatermarkFrame,
+    },
     id::{AccountId, ConversationId, DeviceNumber, MessageId},
     problem::StaleDevices,
     rest::groups::GroupHead,
@@ -32,6 +34,8 @@ pub enum Event {
     },
     /// A group has changed, or what the account is in it.
     Group(Box<GroupFrame>),
+    /// How many members of a group have got what this account sent there.
+    GroupStatus(Box<TallyFrame>),
     /// Something that this client sent was refused.
     Refused(Box<Refusal>),
     /// The answer to a ping, with the ping's reference.
@@ -153,6 +157,7 @@ impl Event {
                 Err(_) => Self::Unknown { kind: kind.into_owned() },
             },
             "caught_up" => Self::CaughtUp { cursor: read::<CaughtUp>(text)?.cursor },
+            "group_status" => Self::GroupStatus(Box::new(read(text)?)),
             "group" => Self::Group(Box::new(read(text)?)),
             "error" => Self::Refused(Box::new(read(text)?)),
             "pong" => Self::Pong(read::<Pong>(text)?.reference),

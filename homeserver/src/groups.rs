@@ -12,7 +12,9 @@ mod limits;
 mod links;
 mod service;
 
+pub(crate) use book::no_such_group;
 pub use book::{GroupBook, Known, LocalPerson};
+pub(crate) use change::stale_epoch;
 pub use consent::Consent;
 pub use limits::GroupLimits;
 pub use service::GroupsService;

@@ -33,7 +33,6 @@ use crate::{
     accounts::{AccountsService, Directory, Registration},
     delivery::{
         CommitConfig, CommitCounters, Committer, Connections, MessagingService, Progress, Recent,
-        Told,
         accept::{Gate, Policy},
         run_retention, run_session_retention,
     },
@@ -147,11 +146,7 @@ impl Region {
         let (committer, committing) = Committer::start(
             config.commit,
             stores.messages.clone(),
-            Told {
-                connections: Arc::clone(&connections),
-                regions: Arc::clone(&regions),
-                recent: Arc::clone(&recent),
-            },
+            parts::told(&connections, &regions, &recent),
             shutdown.clone(),
         );
         let notices = parts::notices(&stores, &directory, &connections, &random);
@@ -161,6 +156,7 @@ impl Region {
         let keys = parts::keys_service(&stores, &accounts, notices);
         let links = parts::link_service(&stores, &accounts);
         let silent = parts::silent_devices(&stores, &accounts);
+        let (book, gate) = parts::group_gate(&stores, &directory);
         let messaging = Arc::new(MessagingService {
             gate: Gate::new(
                 config.policy,
@@ -168,6 +164,7 @@ impl Region {
                 Arc::clone(&relations),
                 Arc::clone(&keys.abroad),
             ),
+            groups: gate,
             committer,
             store: stores.messages.clone(),
             connections: Arc::clone(&connections),
@@ -182,13 +179,16 @@ impl Region {
         });
         let presence = parts::presence(&messaging);
         let people = parts::people(&stores, &messaging, &presence);
-        let groups = parts::groups(&stores, &messaging);
+        let groups = parts::groups(&stores, &messaging, book);
         let reception = parts::reception(config, &stores, &messaging);
         let ephemerals = parts::ephemerals(config, &presence, recent, &keys);
         tasks.spawn(committing);
         let hinted = (Arc::clone(&accounts), Arc::clone(&people), Arc::clone(&regions));
-        let told = (connections, regions);
-        tasks.spawn(progress.run(stores.messages.clone(), told, shutdown.clone()));
+        tasks.spawn(progress.run(
+            stores.messages.clone(),
+            (connections, regions),
+            shutdown.clone(),
+        ));
         tasks.spawn(watchers.run(Arc::clone(&clock), shutdown.clone()));
         tasks.spawn(run_retention(stores.messages, Arc::clone(&clock), shutdown.clone()));
         tasks.spawn(eraser.run(shutdown.clone()));

@@ -6,7 +6,7 @@ mod keys;
 mod server;
 
 pub use client::{Ack, AckTarget, Class, ClientFrame, Malformed, PresenceUpdate, Submission};
-pub use group::{GroupEvent, GroupFrame};
+pub use group::{GroupEvent, GroupFrame, TallyFrame};
 pub use keys::{DevicesChangedFrame, KeysEvent, KeysFrame};
 pub use server::{
     Changed, MessageFrame, Presence, PresenceFrame, ServerFrame, StatusFrame, WatermarkFrame,

@@ -6,6 +6,8 @@ pub const MAX_BODY: usize = 64 * 1024;
 pub const MAX_CIPHERTEXTS_TOTAL: usize = 256 * 1024;
 /// Most ciphertexts in one message: 8 devices of the recipient and 8 of the sender.
 pub const MAX_CIPHERTEXTS: usize = 16;
+/// Most ciphertexts in one piece of a group's key distribution.
+pub const MAX_KEY_CIPHERTEXTS: usize = 100;
 /// Largest socket frame from a client, in bytes: ciphertexts plus the frame's other fields.
 pub const MAX_FRAME: usize = 320 * 1024;
 /// Largest REST request body, in bytes, where the endpoint states no other.

@@ -8,7 +8,7 @@ use posthouse_protocol::{
     cursor::Cursor,
     frame::{
         Ack, Changed, ClientFrame, DevicesChangedFrame, GroupFrame, KeysFrame, MessageFrame,
-        PresenceFrame, ServerFrame, StatusFrame, Submission, WatermarkFrame,
+        PresenceFrame, ServerFrame, StatusFrame, Submission, TallyFrame, WatermarkFrame,
     },
     id::{AccountId, ServerName},
     problem::{Code, Problem, Rejection, StaleDevices},
@@ -106,6 +106,7 @@ fn the_sockets_examples_are_right() {
             "server presence" => round_trips::<PresenceFrame>(&example),
             "server caught_up" => written(&ServerFrame::CaughtUp { cursor: Cursor(17) }),
             "server group" => round_trips::<GroupFrame>(&example),
+            "server group_status" => round_trips::<TallyFrame>(&example),
             "server keys" => round_trips::<KeysFrame>(&example),
             "server devices_changed" => round_trips::<DevicesChangedFrame>(&example),
             "server changed" => {
@@ -132,6 +133,7 @@ fn the_sockets_examples_are_right() {
         "server devices_changed",
         "server error",
         "server group",
+        "server group_status",
         "server keys",
         "server message",
         "server pong",

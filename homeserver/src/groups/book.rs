@@ -184,6 +184,6 @@ fn key(person: &Person) -> Result<PublicKey, StoreError> {
 }
 
 /// The answer to whoever has nothing to do with a group, whether or not it exists.
-pub(super) fn no_such_group() -> Rejection {
+pub(crate) fn no_such_group() -> Rejection {
     Rejection::new(Code::NotFound, "there is no such group, or it does not concern you")
 }

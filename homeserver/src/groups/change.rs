@@ -105,6 +105,11 @@ pub(super) fn refused(err: EpochError, head: Head) -> Rejection {
     }
 }
 
+/// The refusal of what was made against another epoch than the newest.
+pub(crate) fn stale_epoch(head: Head) -> Rejection {
+    Rejection::stale_epoch(shown(head))
+}
+
 /// A head as clients are told.
 pub(super) fn shown(head: Head) -> GroupHead {
     GroupHead { epoch: head.epoch, hash: EpochHash(head.hash) }

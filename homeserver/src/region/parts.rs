@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use super::{RegionConfig, Stores};
 use crate::{
     accounts::{AccountsService, Directory, Eraser, Guesses, Passwords, Tokens},
-    delivery::{Connections, MessagingService, Recent},
+    delivery::{Connections, GroupGate, MessagingService, Recent, Told},
     devices::{
         ForeignKeys, ForeignParts, KeyBook, KeyLimits, KeysService, LinkService, Notices,
         SilentDevices,
@@ -19,6 +19,7 @@ use crate::{
     people::{PeopleService, Relations},
     presence::PresenceService,
     random::Random,
+    regions::Regions,
 };
 
 /// What tells people of changed keys.
@@ -203,9 +204,35 @@ pub(super) fn people(
     })
 }
 
-/// Groups, beside `messaging`.
-pub(super) fn groups(stores: &Stores, messaging: &Arc<MessagingService>) -> Arc<GroupsService> {
+/// Who is told of what was committed.
+pub(super) fn told(
+    connections: &Arc<Connections>,
+    regions: &Arc<dyn Regions>,
+    recent: &Arc<Recent>,
+) -> Told {
+    Told {
+        connections: Arc::clone(connections),
+        regions: Arc::clone(regions),
+        recent: Arc::clone(recent),
+    }
+}
+
+/// Groups as they are, and what messages to them have to pass.
+pub(super) fn group_gate(
+    stores: &Stores,
+    directory: &Arc<Directory>,
+) -> (Arc<GroupBook>, GroupGate) {
     let book = Arc::new(GroupBook::new(Arc::clone(&stores.groups)));
+    let (directory, messages) = (Arc::clone(directory), stores.messages.clone());
+    (Arc::clone(&book), GroupGate::new(book, directory, messages))
+}
+
+/// Groups, beside `messaging`.
+pub(super) fn groups(
+    stores: &Stores,
+    messaging: &Arc<MessagingService>,
+    book: Arc<GroupBook>,
+) -> Arc<GroupsService> {
     let consent = Consent {
         directory: Arc::clone(&messaging.directory),
         keys: Arc::clone(&stores.keys),
