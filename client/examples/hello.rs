@@ -15,6 +15,7 @@ async fn main() -> Result<(), Failure> {
     hello(&words, |line| println!("{line}")).await
 }
 
+/// The whole program: what it is told goes to `show`.
 pub async fn hello(words: &[&str], show: impl Fn(String)) -> Result<(), Failure> {
     let [home, file, name, greeted @ ..] = words else { return Err("who, and where?".into()) };
     let home = Home::new(Connector::new(Endpoint::parse(home)?, Trust::System)?)?;

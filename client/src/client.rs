@@ -11,7 +11,9 @@ pub use updates::{Numbered, Updates};
 
 use std::sync::Arc;
 
-use posthouse_crypto::e2ee::{content::Body, primitives::curve::PublicKey, safety_number::SafetyNumber};
+use posthouse_crypto::e2ee::{
+    content::Body, primitives::curve::PublicKey, safety_number::SafetyNumber,
+};
 use posthouse_protocol::{
     id::{AccountId, Address, ConversationId, MessageId},
     rest::{Contacts, Named, PutContact},
@@ -73,7 +75,8 @@ impl Client {
     /// nobody of that name.
     pub async fn find(&self, name: &str) -> Result<AccountId, ClientError> {
         let address = &Address::parse(name, &self.account.id.server)?;
-        let user = self.access.call(|api, token| async move { api.user(&token, address).await }).await?;
+        let user =
+            self.access.call(|api, token| async move { api.user(&token, address).await }).await?;
         Ok(user.account_id)
     }
 

@@ -6,10 +6,7 @@ mod link;
 
 use std::{sync::Arc, time::Duration};
 
-use posthouse_protocol::{
-    id::MessageId,
-    rest::keys::UploadPreKeys,
-};
+use posthouse_protocol::{id::MessageId, rest::keys::UploadPreKeys};
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -168,7 +165,9 @@ impl Engine {
         }
         let effects = step.finish().await?;
         self.follow(effects);
-        replies.into_iter().for_each(|reply| reply());
+        for reply in replies {
+            reply();
+        }
         Ok(())
     }
 
@@ -194,8 +193,7 @@ impl Engine {
 
     async fn nothing_more(&mut self) -> Result<(), StoreError> {
         let now = self.access.clock.now();
-        let mut step = self.machine.begin(&*self.access.store, now, &mut self.rng);
-        step.time_passed().await?;
+        let step = self.machine.begin(&*self.access.store, now, &mut self.rng);
         let effects = step.finish().await?;
         self.follow(effects);
         Ok(())

@@ -126,7 +126,9 @@ impl Machine {
             identity: KeyPair::from_private(PrivateKey::from_bytes(secret)),
             registration_id: account.registration_id.get(),
             prekeys: PreKeys::from_bytes(&prekeys).map_err(|err| match err {
-                StateError::Version(version) => StoreError::Version(i64::try_from(version).unwrap_or(-1)),
+                StateError::Version(version) => {
+                    StoreError::Version(i64::try_from(version).unwrap_or(-1))
+                }
                 _ => corrupt(),
             })?,
             accepts: AcceptedProfiles::default(),
@@ -208,16 +210,12 @@ impl Step<'_> {
         }
     }
 
-    /// Some time has passed: what was due goes on when the step ends.
-    pub(crate) async fn time_passed(&mut self) -> Result<(), StoreError> {
-        Ok(())
-    }
-
     /// The homeserver was reached.
     pub(crate) async fn connected(&mut self) -> Result<(), StoreError> {
         self.machine.online = true;
         self.call(Call::PreKeys);
         self.call(Call::Devices(self.machine.account.id.clone()));
+        self.forget_sent().await?;
         self.publish_list().await
     }
 
@@ -308,3 +306,6 @@ pub(crate) fn address(account: &AccountId, device: DeviceNumber) -> Address {
     #[expect(clippy::expect_used, reason = "the bounds of the parsed types are narrower")]
     number.and_then(|number| Address::new(&account.to_string(), number)).expect("within bounds")
 }
+
+#[cfg(test)]
+mod tests;

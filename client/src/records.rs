@@ -5,7 +5,9 @@ use posthouse_crypto::e2ee::signed::device_list::VerifiedDeviceList;
 use posthouse_protocol::{
     content::Ciphertext,
     frame::Class,
-    id::{AccountId, ConversationId, DeviceId, DeviceNumber, HandleName, MessageId, RegistrationId},
+    id::{
+        AccountId, ConversationId, DeviceId, DeviceNumber, HandleName, MessageId, RegistrationId,
+    },
     rest::{
         Secret, SessionTokens,
         keys::{EcKey, ListDocument},

@@ -61,9 +61,9 @@ pub struct Batch(pub(crate) BTreeMap<(Table, Vec<u8>), Option<Value>>);
 impl Batch {
     /// The changes: table, key, and the new value or `None`.
     pub fn changes(&self) -> impl Iterator<Item = (Table, &[u8], Option<&[u8]>)> {
-        self.0
-            .iter()
-            .map(|((table, key), value)| (*table, key.as_slice(), value.as_ref().map(|v| v.as_slice())))
+        self.0.iter().map(|((table, key), value)| {
+            (*table, key.as_slice(), value.as_ref().map(|v| v.as_slice()))
+        })
     }
 
     /// Puts a record.

@@ -129,8 +129,9 @@ impl Client {
         }
         let message = self.seal_identity(link, &key).await?;
         let request = &ApproveLink { registration_id, message, pin };
-        let linked =
-            self.access.call(|api, token| async move { api.approve_link(&token, link, request).await });
+        let linked = self
+            .access
+            .call(|api, token| async move { api.approve_link(&token, link, request).await });
         let linked = linked.await?;
         let change = ListChange::Add { device: linked.device, registration_id };
         self.wish(Wish::SignList(change)).await?;
@@ -159,9 +160,8 @@ impl Client {
 /// The parts of a code.
 fn read(code: &str) -> Option<(Uuid, ServerName, SealingPublicKey, RegistrationId)> {
     let (link, rest) = code.trim().strip_prefix(CODE)?.split_once('?')?;
-    let part = |name: &str| {
-        rest.split('&').find_map(|one| one.strip_prefix(name)?.strip_prefix('='))
-    };
+    let part =
+        |name: &str| rest.split('&').find_map(|one| one.strip_prefix(name)?.strip_prefix('='));
     let key = URL_SAFE_NO_PAD.decode(part("k")?).ok()?;
     let (kind, key) = key.split_first()?;
     let key = SealingPublicKey::from_bytes(Encapsulation::X25519, key).ok()?;

@@ -236,9 +236,13 @@ impl Home {
             let person = tx.read::<Person>(Table::People, name.as_bytes()).await?;
             let identity_key = person.and_then(|own| own.identity).ok_or_else(corrupt)?;
             let identity = &SetIdentity { identity_key, password: None };
-            access.call(|api, token| async move { api.set_identity(&token, identity).await }).await?;
+            access
+                .call(|api, token| async move { api.set_identity(&token, identity).await })
+                .await?;
             let list = &PutDeviceList { list };
-            access.call(|api, token| async move { api.put_device_list(&token, list).await }).await?;
+            access
+                .call(|api, token| async move { api.put_device_list(&token, list).await })
+                .await?;
             let mut batch = Batch::default();
             batch.delete(Table::Own, own::LIST.to_vec());
             access.store.commit(batch).await?;
@@ -289,7 +293,8 @@ impl Home {
         identity: &KeyPair,
         now: Timestamp,
     ) -> Result<ListDocument, ClientError> {
-        let devices = access.call(|api, token| async move { api.devices(&token).await }).await?.devices;
+        let devices =
+            access.call(|api, token| async move { api.devices(&token).await }).await?.devices;
         let others = devices.iter().filter(|one| !one.current).count();
         if others > 0 {
             return Err(ClientError::OtherDevices(others));

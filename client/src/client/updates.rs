@@ -119,10 +119,8 @@ impl Updates {
     }
 
     async fn read_ahead(&mut self) -> Option<()> {
-        let scan = Scan {
-            from: number_key(self.handed + 1),
-            ..Scan::prefix(Table::Updates, &[], AHEAD)
-        };
+        let scan =
+            Scan { from: number_key(self.handed + 1), ..Scan::prefix(Table::Updates, &[], AHEAD) };
         for (key, value) in self.access.0.store.scan(&scan).await.ok()? {
             let number = key_number(&key);
             match decode(Table::Updates, &value) {

@@ -55,22 +55,26 @@ async fn attempt(
     Ok(match call {
         Call::Devices(of) => {
             let of = &Address::Account(of.clone());
-            let devices = access.call(|api, token| async move { api.user_devices(&token, of).await }).await?;
+            let devices =
+                access.call(|api, token| async move { api.user_devices(&token, of).await }).await?;
             Answer::Devices(Box::new(devices))
         }
         Call::Bundles { of, devices, request } => {
             let of = &Address::Account(of.clone());
             let claim = &ClaimBundles { request_id: *request, devices: Some(devices.clone()) };
-            let bundles =
-                access.call(|api, token| async move { api.claim_bundles(&token, of, claim).await }).await?;
+            let bundles = access
+                .call(|api, token| async move { api.claim_bundles(&token, of, claim).await })
+                .await?;
             Answer::Bundles(Box::new(bundles))
         }
-        Call::PreKeys => {
-            Answer::PreKeys(access.call(|api, token| async move { api.prekeys(&token).await }).await?)
-        }
+        Call::PreKeys => Answer::PreKeys(
+            access.call(|api, token| async move { api.prekeys(&token).await }).await?,
+        ),
         Call::Upload => match upload {
             Some(upload) => {
-                access.call(|api, token| async move { api.upload_prekeys(&token, upload).await }).await?;
+                access
+                    .call(|api, token| async move { api.upload_prekeys(&token, upload).await })
+                    .await?;
                 Answer::Done
             }
             None => Answer::Done,
@@ -79,7 +83,9 @@ async fn attempt(
             let stored = access.store.get(Table::Own, own::LIST).await?;
             let Some(stored) = stored else { return Ok(Answer::Done) };
             let list = &PutDeviceList { list: crate::store::decode(Table::Own, &stored)? };
-            access.call(|api, token| async move { api.put_device_list(&token, list).await }).await?;
+            access
+                .call(|api, token| async move { api.put_device_list(&token, list).await })
+                .await?;
             Answer::Done
         }
     })

@@ -6,9 +6,7 @@ use posthouse_protocol::frame::ClientFrame;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
 
-use crate::{
-    Backoff, ClientError, Closed, Connection, Error, Update, access::Access, encode,
-};
+use crate::{Backoff, ClientError, Closed, Connection, Error, Update, access::Access, encode};
 
 /// The pauses between attempts, between half of it and all.
 const FIRST: Duration = Duration::from_millis(250);
@@ -18,7 +16,7 @@ const QUIET: Duration = Duration::from_secs(30);
 /// After so long the connection is taken for dead (docs/spec/client-socket.md §7).
 const DEAD: Duration = Duration::from_secs(75);
 /// The pause that the server asks for with the code 1008.
-const RULES_PAUSE: Duration = Duration::from_secs(60);
+const RULES_PAUSE: Duration = Duration::from_mins(1);
 /// Frames that are handed on together.
 const MAX_FRAMES: usize = 64;
 
@@ -110,9 +108,7 @@ impl Link {
 
     /// Says goodbye.
     pub(super) async fn close(&mut self) {
-        if let State::Up(up) =
-            std::mem::replace(&mut self.state, State::Down(Instant::now()))
-        {
+        if let State::Up(up) = std::mem::replace(&mut self.state, State::Down(Instant::now())) {
             Box::pin(up.connection.close()).await;
         }
     }

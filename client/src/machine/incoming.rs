@@ -1,6 +1,7 @@
 //! What comes in: decrypted once, believed if a device of the sender's signed list wrote it,
 //! shown once.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use posthouse_crypto::e2ee::{
     content::{Body, Content},
     primitives::curve::PublicKey,
@@ -14,7 +15,6 @@ use posthouse_protocol::{
     rest::keys::EcKey,
     time::Timestamp,
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
 
 use super::{Call, Step, address};

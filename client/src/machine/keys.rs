@@ -11,8 +11,8 @@ use posthouse_protocol::{
     id::DeviceNumber,
     limits::{LOW_PREKEYS, MAX_PREKEY_BATCH},
     rest::keys::{
-        EcKey, KemKey, KemPreKey, ListDocument, OneTimeKey, PreKeyId, PreKeyStatus, Signature, SignedKey,
-        UploadPreKeys,
+        EcKey, KemKey, KemPreKey, ListDocument, OneTimeKey, PreKeyId, PreKeyStatus, Signature,
+        SignedKey, UploadPreKeys,
     },
 };
 
@@ -110,7 +110,8 @@ impl Step<'_> {
             let target = curve.max(kem) + more;
             let (one_time, one_time_kem) =
                 local.prekeys.replenish(&local.identity, target, self.rng);
-            upload.one_time = one_time.iter().take(MAX_PREKEY_BATCH).filter_map(one_time_key).collect();
+            upload.one_time =
+                one_time.iter().take(MAX_PREKEY_BATCH).filter_map(one_time_key).collect();
             upload.one_time_kem =
                 one_time_kem.iter().take(MAX_PREKEY_BATCH).filter_map(kem_key).collect();
         }

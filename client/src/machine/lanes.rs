@@ -18,7 +18,7 @@ pub(super) const MAX_IN_FLIGHT: usize = 64;
 /// All lanes that hold something.
 #[derive(Default)]
 pub(super) struct Lanes {
-    lanes: BTreeMap<ConversationId, Lane>,
+    all: BTreeMap<ConversationId, Lane>,
     /// Which lane a message is in.
     by_id: HashMap<MessageId, ConversationId>,
     flying: usize,
@@ -62,7 +62,7 @@ impl Lanes {
     pub(super) fn push(&mut self, conversation: ConversationId, number: u64, queued: &Queued) {
         self.next_number = self.next_number.max(number + 1);
         self.by_id.insert(queued.id, conversation);
-        let lane = self.lanes.entry(conversation).or_insert_with(|| Lane {
+        let lane = self.all.entry(conversation).or_insert_with(|| Lane {
             to: queued.to.clone(),
             items: VecDeque::new(),
             hold: None,
@@ -77,35 +77,35 @@ impl Lanes {
     /// Takes a message out: it was taken, or will never be. Its number in the queue.
     pub(super) fn remove(&mut self, id: MessageId) -> Option<u64> {
         let conversation = self.by_id.remove(&id)?;
-        let lane = self.lanes.get_mut(&conversation)?;
+        let lane = self.all.get_mut(&conversation)?;
         let at = lane.items.iter().position(|item| item.id == id)?;
         let item = lane.items.remove(at)?;
         self.flying -= usize::from(item.flying);
         if lane.items.is_empty() {
-            self.lanes.remove(&conversation);
+            self.all.remove(&conversation);
         }
         Some(item.number)
     }
 
     pub(super) fn lane_of(&mut self, id: MessageId) -> Option<(ConversationId, &mut Lane)> {
         let conversation = *self.by_id.get(&id)?;
-        self.lanes.get_mut(&conversation).map(|lane| (conversation, lane))
+        self.all.get_mut(&conversation).map(|lane| (conversation, lane))
     }
 
     pub(super) fn get(&mut self, conversation: ConversationId) -> Option<&mut Lane> {
-        self.lanes.get_mut(&conversation)
+        self.all.get_mut(&conversation)
     }
 
     /// Lanes that may move.
     pub(super) fn ready(&self) -> Vec<ConversationId> {
         let ready = |lane: &Lane| lane.hold.is_none() && lane.items.iter().any(|i| !i.flying);
-        self.lanes.iter().filter(|(_, lane)| ready(lane)).map(|(id, _)| *id).collect()
+        self.all.iter().filter(|(_, lane)| ready(lane)).map(|(id, _)| *id).collect()
     }
 
     /// Lanes whose next message needs the devices of this account: its own, or all of them if it
     /// is the own account.
     pub(super) fn waiting_for(&mut self, user: &AccountId, own: bool) -> Vec<&mut Lane> {
-        self.lanes.values_mut().filter(|lane| own || lane.to == *user).collect()
+        self.all.values_mut().filter(|lane| own || lane.to == *user).collect()
     }
 
     pub(super) fn may_fly(&self) -> bool {
@@ -113,7 +113,7 @@ impl Lanes {
     }
 
     pub(super) fn take_off(&mut self, conversation: ConversationId, at: usize) {
-        if let Some(item) = self.lanes.get_mut(&conversation).and_then(|l| l.items.get_mut(at)) {
+        if let Some(item) = self.all.get_mut(&conversation).and_then(|l| l.items.get_mut(at)) {
             self.flying += usize::from(!item.flying);
             item.flying = true;
         }
@@ -122,7 +122,7 @@ impl Lanes {
     /// This message is not on the socket any more: it was refused.
     pub(super) fn land(&mut self, id: MessageId) {
         let conversation = self.by_id.get(&id);
-        let lane = conversation.and_then(|conversation| self.lanes.get_mut(conversation));
+        let lane = conversation.and_then(|conversation| self.all.get_mut(conversation));
         if let Some(item) = lane.and_then(|lane| lane.items.iter_mut().find(|i| i.id == id)) {
             self.flying -= usize::from(item.flying);
             item.flying = false;
@@ -132,7 +132,7 @@ impl Lanes {
     /// Nothing is on the socket any more.
     pub(super) fn ground(&mut self) {
         self.flying = 0;
-        for lane in self.lanes.values_mut() {
+        for lane in self.all.values_mut() {
             lane.items.iter_mut().for_each(|item| item.flying = false);
         }
     }
@@ -143,12 +143,12 @@ impl Lanes {
             Some(Hold::Until(at)) => Some(at),
             _ => None,
         };
-        self.lanes.values().filter_map(until).min()
+        self.all.values().filter_map(until).min()
     }
 
     /// Lets lanes go whose time has come.
     pub(super) fn release(&mut self, now: Timestamp) {
-        for lane in self.lanes.values_mut() {
+        for lane in self.all.values_mut() {
             if matches!(lane.hold, Some(Hold::Until(at)) if at <= now) {
                 lane.hold = None;
             }

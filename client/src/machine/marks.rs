@@ -11,7 +11,7 @@ use posthouse_protocol::{
     frame::{Class, Presence, PresenceFrame},
     id::{AccountId, MessageId},
     status::Status,
-    time::Stamp,
+    time::{Stamp, Timestamp},
 };
 use uuid::Uuid;
 
@@ -19,7 +19,8 @@ use super::{Outgoing, Step};
 use crate::{
     Message,
     records::{
-        Bytes, Mark, Queued, SentContent, mark_key, marks_prefix, message_key, open_key, timeline_key,
+        Bytes, Mark, Queued, SentContent, mark_key, marks_prefix, message_key, open_key,
+        timeline_key,
     },
     store::{Scan, StoreError, Table, decode},
     update::{Change, Entry, Said, Update},
@@ -31,6 +32,8 @@ const MAX_MARKS: usize = 1_000;
 const MAX_READ: usize = 1_000;
 /// How long a sent content can be asked for again, in milliseconds.
 const RESEND_WITHIN: u64 = 24 * 60 * 60 * 1000;
+/// Contents that are forgotten at once.
+const MAX_FORGOTTEN: usize = 10_000;
 /// How often a message is sent again to one device.
 const MAX_ANSWERS: u8 = 3;
 
@@ -249,6 +252,19 @@ impl Step<'_> {
         Ok(())
     }
 
+    /// Contents that nobody can ask for any more are deleted, unless they still wait.
+    pub(super) async fn forget_sent(&mut self) -> Result<(), StoreError> {
+        let to = too_old(self.now);
+        let scan = Scan { to, ..Scan::prefix(Table::Sent, &[], MAX_FORGOTTEN) };
+        for (key, _) in self.tx.scan(&scan).await? {
+            let id: Option<RawId> = key.as_slice().try_into().ok();
+            if id.is_none_or(|id| self.machine.lanes.lane_of(message(&id)).is_none()) {
+                self.tx.delete(Table::Sent, key);
+            }
+        }
+        Ok(())
+    }
+
     /// Somebody could not read a message of this account: it is sent again, through a new
     /// session if it is the running one that does not fit.
     pub(super) async fn on_resend_request(
@@ -283,7 +299,7 @@ impl Step<'_> {
             answered: vec![(asking.from.clone(), device.get(), MAX_ANSWERS)],
         };
         self.tx.write(Table::Sent, again.0.as_bytes().to_vec(), &copy);
-        self.enqueue(Queued {
+        self.enqueue(&Queued {
             id: again,
             to: sent.to,
             class: Class::Message,
@@ -300,6 +316,12 @@ fn said_again(sent: &SentContent, first: RawId) -> Option<zeroize::Zeroizing<Vec
     let mut content = Content::from_padded_bytes(&sent.padded.0).ok()?;
     content.again = content.again.or(Some(first));
     content.to_padded_bytes().ok()
+}
+
+/// The keys of contents that are too old to be sent again: they begin with the time.
+fn too_old(now: Timestamp) -> Vec<u8> {
+    let before = now.minus_millis(RESEND_WITHIN).0.to_be_bytes();
+    before.iter().skip(2).copied().collect()
 }
 
 /// Counts an answer to a device, unless it had enough.

@@ -16,9 +16,7 @@ use super::{Step, lanes::Hold};
 use crate::{
     encode,
     message_id::message_id,
-    records::{
-        Bytes, Conversation, Queued, SentContent, message_key, number_key, timeline_key,
-    },
+    records::{Bytes, Conversation, Queued, SentContent, message_key, number_key, timeline_key},
     store::{StoreError, Table},
     update::{Entry, Said},
 };
@@ -93,28 +91,21 @@ impl Step<'_> {
             answered: Vec::new(),
         };
         self.tx.write(Table::Sent, id.0.as_bytes().to_vec(), &sent);
-        self.enqueue(Queued {
-            id,
-            to,
-            class,
-            timestamp: self.now,
-            collapse: None,
-            sealed: None,
-        });
+        self.enqueue(&Queued { id, to, class, timestamp: self.now, collapse: None, sealed: None });
         Ok(Ok(id))
     }
 
-    pub(super) fn enqueue(&mut self, queued: Queued) {
+    pub(super) fn enqueue(&mut self, queued: &Queued) {
         let conversation = self.conversation_with(&queued.to);
         let number = self.machine.lanes.next_number;
-        self.machine.lanes.push(conversation, number, &queued);
-        self.tx.write(Table::Queue, number_key(number), &queued);
+        self.machine.lanes.push(conversation, number, queued);
+        self.tx.write(Table::Queue, number_key(number), queued);
     }
 
     /// Another wish.
     pub(crate) async fn wish(&mut self, wish: Wish) -> Result<(), StoreError> {
         match wish {
-            Wish::Read(with) => self.read_through(&with).await,
+            Wish::Read(user) => self.read_through(&user).await,
             Wish::Typing(to, started) => self.type_to(&to, started).await,
             Wish::AcceptKey(user) => self.accept_key(&user).await,
             Wish::Verified(user) => self.verified(&user).await,
@@ -236,7 +227,10 @@ impl Step<'_> {
     }
 
     /// Encrypts what is queued; `None` if that must wait, which is seen to.
-    async fn seal_queued(&mut self, queued: &Queued) -> Result<Option<Vec<Ciphertext>>, StoreError> {
+    async fn seal_queued(
+        &mut self,
+        queued: &Queued,
+    ) -> Result<Option<Vec<Ciphertext>>, StoreError> {
         let content = self.tx.read::<SentContent>(Table::Sent, queued.id.0.as_bytes()).await?;
         let content = content.ok_or(StoreError::Corrupt(Table::Sent))?;
         match self.seal(&queued.to, &content.padded.0).await? {

@@ -14,11 +14,7 @@ use posthouse_protocol::{
     rest::keys::{Bundle, Bundles, EcKey, ListDocument, UserDevices},
 };
 
-use super::{
-    Step, address,
-    lanes::Hold,
-    sealing::number_of,
-};
+use super::{Step, address, lanes::Hold, sealing::number_of};
 use crate::{
     records::{Person, session_key},
     store::{Scan, StoreError, Table},
@@ -41,7 +37,7 @@ enum Verdict {
     /// Not signed by the account's owner.
     Refused(Misbehaviour),
     /// Signed, and newer or the same.
-    Believed(EcKey, ListDocument, VerifiedDeviceList),
+    Believed(EcKey, Box<(ListDocument, VerifiedDeviceList)>),
 }
 
 impl Step<'_> {
@@ -62,13 +58,12 @@ impl Step<'_> {
     ) -> Result<(), StoreError> {
         let person = self.person(user).await?;
         let verdict = judge(&person, user, answer.identity_key, answer.device_list.as_ref());
-        let Some((person, list)) = self.believe(user, person, verdict).await? else {
+        let Some((person, list)) = self.believe(user, person, verdict) else {
             return Ok(());
         };
         let devices = &list.as_list().devices;
-        let is_listed = |device: DeviceNumber| {
-            devices.keys().any(|listed| listed.get() == device.get())
-        };
+        let is_listed =
+            |device: DeviceNumber| devices.keys().any(|listed| listed.get() == device.get());
         let ghost = answer.devices.iter().find(|one| one.listed && !is_listed(one.device));
         let ghost = ghost.map(|one| one.device.get());
         let present = answer.devices.iter().map(|one| one.device).filter(|one| is_listed(*one));
@@ -89,15 +84,17 @@ impl Step<'_> {
         let person = self.person(user).await?;
         let identity = Some(answer.identity_key);
         let verdict = judge(&person, user, identity, answer.device_list.as_ref());
-        let Some((person, list)) = self.believe(user, person, verdict).await? else {
+        let Some((person, list)) = self.believe(user, person, verdict) else {
             return Ok(());
         };
         self.put_person(user, &person);
         let mut pause = None;
         for bundle in &answer.bundles {
-            let listed = list.as_list().devices.iter().find(|(number, _)| {
-                number.get() == bundle.device.get()
-            });
+            let listed = list
+                .as_list()
+                .devices
+                .iter()
+                .find(|(number, _)| number.get() == bundle.device.get());
             let Some((_, listed)) = listed else {
                 self.complain(user, Misbehaviour::Ghost { device: bundle.device.get() });
                 continue;
@@ -106,12 +103,11 @@ impl Step<'_> {
                 pause = Some(SECOND_LOOK);
                 continue;
             }
-            match verify(bundle, answer.identity_key.0) {
-                Some(verified) => self.initiate(user, bundle.device, &verified).await?,
-                None => {
-                    self.complain(user, Misbehaviour::Signature);
-                    pause = Some(MISBEHAVED_PAUSE);
-                }
+            if let Some(verified) = verify(bundle, answer.identity_key.0) {
+                self.initiate(user, bundle.device, &verified).await?;
+            } else {
+                self.complain(user, Misbehaviour::Signature);
+                pause = Some(MISBEHAVED_PAUSE);
             }
         }
         let lacks = |number: &DeviceNumber| person.present.contains(number);
@@ -177,28 +173,29 @@ impl Step<'_> {
     }
 
     /// Acts on a verdict; the person as now believed, and the list.
-    async fn believe(
+    fn believe(
         &mut self,
         user: &AccountId,
         person: Person,
         verdict: Verdict,
-    ) -> Result<Option<(Person, VerifiedDeviceList)>, StoreError> {
+    ) -> Option<(Person, VerifiedDeviceList)> {
         match verdict {
             Verdict::NoKeys => {
                 self.tell_waiting(user);
                 self.release(user, Some(NO_KEYS_PAUSE));
-                Ok(None)
+                None
             }
             Verdict::Changed(key) => {
                 self.announce(user, person, key);
-                Ok(None)
+                None
             }
             Verdict::Refused(reason) => {
                 self.complain(user, reason);
                 self.release(user, Some(MISBEHAVED_PAUSE));
-                Ok(None)
+                None
             }
-            Verdict::Believed(identity, document, list) => {
+            Verdict::Believed(identity, believed) => {
+                let (document, list) = *believed;
                 let before = person.verified_list(user);
                 let is_new = before.as_ref().is_some_and(|before| {
                     before.as_list().devices.keys().ne(list.as_list().devices.keys())
@@ -208,9 +205,8 @@ impl Step<'_> {
                     let devices = devices.collect();
                     self.tell(&Update::DevicesChanged { user: user.clone(), devices });
                 }
-                let person =
-                    Person { identity: Some(identity), list: Some(document), ..person };
-                Ok(Some((person, list)))
+                let person = Person { identity: Some(identity), list: Some(document), ..person };
+                Some((person, list))
             }
         }
     }
@@ -267,11 +263,10 @@ impl Step<'_> {
     async fn forget_sessions(&mut self, user: &AccountId, now: &Person) -> Result<(), StoreError> {
         let mut prefix = user.to_string().into_bytes();
         prefix.push(0);
-        let kept: Vec<Vec<u8>> =
-            now.verified_list(user).map_or_else(Vec::new, |list| {
-                let numbers = list.as_list().devices.keys().filter_map(|n| number_of(*n));
-                numbers.map(|device| session_key(user, device)).collect()
-            });
+        let kept: Vec<Vec<u8>> = now.verified_list(user).map_or_else(Vec::new, |list| {
+            let numbers = list.as_list().devices.keys().filter_map(|n| number_of(*n));
+            numbers.map(|device| session_key(user, device)).collect()
+        });
         for (key, _) in self.tx.scan(&Scan::prefix(Table::Sessions, &prefix, 128)).await? {
             if !kept.contains(&key) {
                 self.tx.delete(Table::Sessions, key);
@@ -321,7 +316,7 @@ fn judge(
         };
     };
     match list.0.verify(&user.to_string(), &identity.0, before.as_ref()) {
-        Ok(verified) => Verdict::Believed(identity, list.clone(), verified),
+        Ok(verified) => Verdict::Believed(identity, Box::new((list.clone(), verified))),
         Err(err) => Verdict::Refused(match err {
             DeviceListError::Fork => Misbehaviour::Fork,
             DeviceListError::Reused => Misbehaviour::Reused,

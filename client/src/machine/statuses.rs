@@ -65,10 +65,7 @@ impl Step<'_> {
     }
 
     /// The status of many messages.
-    pub(super) async fn on_watermark(
-        &mut self,
-        mark: &WatermarkFrame,
-    ) -> Result<(), StoreError> {
+    pub(super) async fn on_watermark(&mut self, mark: &WatermarkFrame) -> Result<(), StoreError> {
         self.seen(mark.cursor);
         let own = self.own();
         let conversation = mark.conversation_id;
@@ -197,7 +194,11 @@ impl Step<'_> {
     }
 
     /// Nothing of a lane will be taken.
-    pub(super) async fn fail_lane(&mut self, user: &AccountId, code: &str) -> Result<(), StoreError> {
+    pub(super) async fn fail_lane(
+        &mut self,
+        user: &AccountId,
+        code: &str,
+    ) -> Result<(), StoreError> {
         let conversation = self.conversation_with(user);
         let Some(lane) = self.machine.lanes.get(conversation) else { return Ok(()) };
         let ids: Vec<MessageId> = lane.items.iter().map(|item| item.id).collect();

@@ -25,10 +25,10 @@ const GET: &str = "SELECT value FROM records WHERE kind = ? AND key = ?";
 const PUT: &str = "INSERT INTO records (kind, key, value) VALUES (?, ?, ?)
     ON CONFLICT (kind, key) DO UPDATE SET value = excluded.value";
 const DELETE: &str = "DELETE FROM records WHERE kind = ? AND key = ?";
-const FORWARDS: &str = "SELECT key, value FROM records WHERE kind = ? AND key >= ?
-    AND (length(?3) = 0 OR key < ?3) ORDER BY key LIMIT ?";
-const BACKWARDS: &str = "SELECT key, value FROM records WHERE kind = ? AND key >= ?
-    AND (length(?3) = 0 OR key < ?3) ORDER BY key DESC LIMIT ?";
+const FORWARDS: &str = "SELECT key, value FROM records WHERE kind = ?1 AND key >= ?2
+    AND (length(?3) = 0 OR key < ?3) ORDER BY key LIMIT ?4";
+const BACKWARDS: &str = "SELECT key, value FROM records WHERE kind = ?1 AND key >= ?2
+    AND (length(?3) = 0 OR key < ?3) ORDER BY key DESC LIMIT ?4";
 const SCHEMA: &str = "CREATE TABLE records (
     kind INTEGER NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (kind, key)
 ) WITHOUT ROWID";

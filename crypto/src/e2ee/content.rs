@@ -105,7 +105,10 @@ impl Content {
         let sent_at = UnixMillis(fields.uint(2)?);
         let conversation = fields.take_optional(3, |r| bounded(r, MAX_CONVERSATION_LEN))?;
         let expires_after = fields.optional_u32(4)?;
-        let again = fields.take_optional(5, |r| r.exact())?;
+        let again = fields.take_optional(5, |r| {
+            let id: MessageId = r.exact()?;
+            Ok(id)
+        })?;
         let body = Body::take(kind, &mut fields)?;
         Ok(Self { sent_at, conversation, expires_after, again, body, unknown: fields })
     }

@@ -9,7 +9,7 @@ use posthouse_client::{
 use posthouse_protocol::{id::AccountId, status::Status};
 use tokio::sync::mpsc;
 
-use super::{home::Home, hello::hello};
+use super::{hello::hello, home::Home};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -33,7 +33,8 @@ impl Sdk {
         let homeserver = Homeserver::new(home.connector()).unwrap();
         let linking = homeserver.link(MemoryStore::new(), "laptop").await.unwrap();
         let code = linking.code();
-        let (linked, approved) = tokio::join!(linking.finish(), self.client.approve_link(&code, None));
+        let (linked, approved) =
+            tokio::join!(linking.finish(), self.client.approve_link(&code, None));
         approved.unwrap();
         let (client, updates) = linked.unwrap();
         Self { client, updates }
