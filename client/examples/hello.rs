@@ -22,6 +22,7 @@ pub async fn hello(words: &[&str], show: impl Fn(String)) -> Result<(), Failure>
     let account = NewAccount::new(name, "correct horse battery staple");
     let store = SqliteStore::open(file).await?;
     let (client, mut updates) = home.open_or_register(store, &account).await?;
+    show(format!("{name} is {}", client.account()));
     if let Some(whom) = greeted.first() {
         client.send_text(&client.find(whom).await?, "Hello!").await?;
     }

@@ -22,7 +22,7 @@ use posthouse_protocol::{
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    ClientError,
+    Api, ClientError,
     access::Access,
     engine::Command,
     machine::{Outgoing, Wish},
@@ -75,9 +75,18 @@ impl Client {
     /// nobody of that name.
     pub async fn find(&self, name: &str) -> Result<AccountId, ClientError> {
         let address = &Address::parse(name, &self.account.id.server)?;
-        let user =
-            self.access.call(|api, token| async move { api.user(&token, address).await }).await?;
-        Ok(user.account_id)
+        let is_abroad = match address {
+            Address::Account(account) => return Ok(account.clone()),
+            Address::Handle(handle) => handle.server != self.account.id.server,
+            Address::Group(_) => false,
+        };
+        if is_abroad {
+            // The look-up of users answers for the own region; that of devices, for all.
+            let ask = |api: Api, token| async move { api.user_devices(&token, address).await };
+            return Ok(self.access.call(ask).await?.account_id);
+        }
+        let user = self.access.call(|api, token| async move { api.user(&token, address).await });
+        Ok(user.await?.account_id)
     }
 
     /// Sends a text. When this returns it is durable here: it will be encrypted and sent, whatever
