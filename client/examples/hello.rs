@@ -3,16 +3,17 @@
 //! Start the one who waits first: `… hello http://127.0.0.1:8008 bob.db bob`, then
 //! `… hello http://127.0.0.1:8008 alice.db alice bob`. The file keeps the device.
 
+use std::io::Write;
+
 use posthouse_client::{Connector, Endpoint, Home, NewAccount, SqliteStore, Trust, Update};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 #[tokio::main]
-#[expect(clippy::print_stdout, reason = "it is what the example is for")]
 async fn main() -> Result<(), Failure> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    hello(&words, |line| println!("{line}")).await
+    hello(&words, |line| drop(writeln!(std::io::stdout(), "{line}"))).await
 }
 
 /// The whole program: what it is told goes to `show`.
