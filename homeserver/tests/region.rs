@@ -39,5 +39,12 @@ mod people;
 mod presence;
 #[path = "region/protection.rs"]
 mod protection;
+#[path = "region/sdk.rs"]
+mod sdk;
 #[path = "region/sync.rs"]
 mod sync;
+
+/// The SDK's example, as it stands.
+#[path = "../../client/examples/hello.rs"]
+#[expect(dead_code, unreachable_pub, reason = "it is a program of its own")]
+mod hello;
