@@ -23,3 +23,6 @@ pub mod limits;
 pub mod rest;
 
 pub mod federation;
+
+#[cfg(feature = "schema")]
+pub mod schema;
