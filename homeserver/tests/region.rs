@@ -9,6 +9,8 @@
 
 #[path = "region/accounts.rs"]
 mod accounts;
+#[path = "region/authorisation.rs"]
+mod authorisation;
 #[path = "region/calls.rs"]
 mod calls;
 #[path = "region/delivery.rs"]
@@ -35,5 +37,7 @@ mod people;
 mod presence;
 #[path = "region/protection.rs"]
 mod protection;
+#[path = "region/published.rs"]
+mod published;
 #[path = "region/sync.rs"]
 mod sync;
