@@ -20,6 +20,8 @@ pub mod problem;
 
 pub mod limits;
 
+pub mod json;
+
 pub mod rest;
 
 pub mod federation;

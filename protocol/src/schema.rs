@@ -204,7 +204,12 @@ pub fn tagged(kind: &'static str) -> impl FnMut(&mut Schema) {
 /// Adds the `type`, which has to be there or may be absent.
 pub(crate) fn tag(schema: &mut Schema, kind: &'static str, required: bool) {
     if let Some(Value::Object(members)) = schema.get_mut("properties") {
-        members.insert("type".into(), json!({ "type": "string", "const": kind }));
+        let tag = if required {
+            json!({ "type": "string", "const": kind })
+        } else {
+            json!({ "type": ["string", "null"], "enum": [kind, null] })
+        };
+        members.insert("type".into(), tag);
     }
     if required {
         match schema.get_mut("required") {

@@ -8,7 +8,7 @@ use crate::{
     content::{Content, RawContent},
     cursor::Cursor,
     id::{AccountId, Address, MessageId, ServerName},
-    limits,
+    json, limits,
     problem::{Code, Rejection},
     status::Seen,
     time::{Stamp, Timestamp},
@@ -318,7 +318,7 @@ fn read(text: &str) -> Result<Raw<'_>, Malformed> {
         let rejection = Rejection::new(Code::BadJson, "a JSON object is expected");
         return Err(Malformed { rejection, reference: None });
     }
-    serde_json::from_str(text).map_err(|err| Malformed {
+    json::from_str(text).map_err(|err| Malformed {
         rejection: Rejection::new(Code::BadJson, explain(&err)),
         reference: None,
     })
