@@ -54,3 +54,10 @@ pub fn openapi() -> &'static Document {
 pub fn asyncapi() -> &'static Document {
     &ASYNCAPI
 }
+
+/// Puts a member into an object.
+fn put(object: &mut Value, name: &str, value: Value) {
+    if let Value::Object(members) = object {
+        members.insert(name.into(), value);
+    }
+}

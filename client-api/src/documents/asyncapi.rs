@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::{
     frames::{CLIENT, Frame, FrameSchema, SERVER},
     operation::schema_of,
+    put,
     schemas::{By, Schemas, never_null},
 };
 use crate::ws::SUBPROTOCOL;
@@ -73,8 +74,8 @@ pub(super) fn document() -> Value {
 /// The variants of `ServerFrame` become schemas of their own.
 fn split_variants(components: &mut Map<String, Value>) {
     let whole = components.remove("ServerFrame").unwrap_or_default();
-    for variant in whole["oneOf"].as_array().into_iter().flatten() {
-        let kind = variant["properties"]["type"]["const"].as_str();
+    for variant in whole.get("oneOf").and_then(Value::as_array).into_iter().flatten() {
+        let kind = variant.pointer("/properties/type/const").and_then(Value::as_str);
         if let Some(frame) = SERVER
             .iter()
             .find(|frame| matches!(frame.schema, FrameSchema::Variant) && Some(frame.kind) == kind)
@@ -121,7 +122,7 @@ fn operations() -> Value {
             if !replies.is_empty() {
                 let replies: Vec<Value> = replies.iter().map(|name| in_channel(name)).collect();
                 let channel = json!({ "$ref": "#/channels/socket" });
-                operation["reply"] = json!({ "channel": channel, "messages": replies });
+                put(&mut operation, "reply", json!({ "channel": channel, "messages": replies }));
             }
             operations.insert(format!("{action}{}", frame.name), operation);
         }

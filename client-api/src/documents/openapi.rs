@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     operation::{Answer, Limit, Operation, Parameter, Shape, schema_of},
+    put,
     schemas::{By, Schemas},
 };
 use crate::rest::{Access, ROUTES, Route};
@@ -23,21 +24,15 @@ pub(super) fn document() -> Value {
     let problem = schemas.of(schema_of::<Problem>, By::Server);
     schemas.of(schema_of::<Timestamp>, By::Server);
     let mut paths = Map::new();
-    let mut sent = Vec::new();
+    let mut written = Vec::new();
     for route in ROUTES {
-        let operation = route.operation();
-        let mut written = write(route, &operation, &mut schemas, &problem);
-        let requests = ["parameters", "requestBody"].map(|name| written[name].take());
-        sent.push((route, requests));
-        let item = paths.entry(route.path).or_insert_with(|| json!({}));
-        item[route.method.as_str().to_ascii_lowercase()] = written;
+        written.push((route, write(route, &mut schemas, &problem)));
     }
-    let mut requests: Vec<&mut Value> = sent.iter_mut().flat_map(|(_, both)| both).collect();
-    let components = schemas.finish(&mut requests);
-    for (route, [parameters, body]) in sent {
-        let written = &mut paths[route.path][route.method.as_str().to_ascii_lowercase()];
-        put(written, "parameters", parameters);
-        put(written, "requestBody", body);
+    let sent = written.iter_mut().flat_map(|(_, call)| [&mut call.parameters, &mut call.body]);
+    let components = schemas.finish(&mut sent.collect::<Vec<_>>());
+    for (route, call) in written {
+        let method = route.method.as_str().to_ascii_lowercase();
+        put(paths.entry(route.path).or_insert_with(|| json!({})), &method, call.whole());
     }
     json!({
         "openapi": "3.1.0",
@@ -68,11 +63,22 @@ pub(super) fn document() -> Value {
     })
 }
 
-fn put(written: &mut Value, name: &str, value: Value) {
-    match (written, value) {
-        (Value::Object(members), Value::Null) => drop(members.remove(name)),
-        (Value::Object(members), value) => drop(members.insert(name.into(), value)),
-        _ => {}
+/// A call as the document has it; what is sent apart from the rest, since its schemas are renamed at the
+/// end.
+struct Call {
+    rest: Value,
+    parameters: Value,
+    body: Value,
+}
+
+impl Call {
+    fn whole(mut self) -> Value {
+        for (name, value) in [("parameters", self.parameters), ("requestBody", self.body)] {
+            if !value.is_null() {
+                put(&mut self.rest, name, value);
+            }
+        }
+        self.rest
     }
 }
 
@@ -83,34 +89,33 @@ fn tags() -> Value {
     Value::Array(crate::rest::AREAS.iter().map(area).collect())
 }
 
-fn write(route: &Route, operation: &Operation, schemas: &mut Schemas, problem: &Value) -> Value {
-    let mut limits = operation.limits.clone();
-    if route.access != Access::Anyone {
-        limits.insert(0, Limit::Account);
-    }
-    let mut written = json!({
+fn write(route: &Route, schemas: &mut Schemas, problem: &Value) -> Call {
+    let operation = route.operation();
+    let mut rest = json!({
         "operationId": route.name,
         "tags": [route.area()],
         "summary": operation.summary,
         "description": operation.description,
         "security": security(route.access),
-        "responses": answers(route, operation, schemas, problem),
+        "responses": answers(route, &operation, schemas, problem),
     });
+    let account = (route.access != Access::Anyone).then_some(Limit::Account);
+    let limits = account.into_iter().chain(operation.limits.iter().copied());
+    let limits: Vec<Value> = limits.map(rate).collect();
     if !limits.is_empty() {
-        written["x-rate-limits"] = limits.iter().map(|limit| rate(*limit)).collect();
+        put(&mut rest, "x-rate-limits", limits.into());
     }
-    if !operation.parameters.is_empty() {
-        let all = operation.parameters.iter().map(|one| parameter(one, schemas));
-        written["parameters"] = all.collect();
-    }
-    if let Some(body) = &operation.body {
-        written["requestBody"] = json!({
+    let parameters: Vec<Value> =
+        operation.parameters.iter().map(|one| parameter(one, schemas)).collect();
+    let parameters = if parameters.is_empty() { Value::Null } else { parameters.into() };
+    let body = operation.body.as_ref().map(|body| {
+        json!({
             "required": true,
             "description": format!("At most {} bytes.", route.max_body),
             "content": { "application/json": shape(body, By::Client, schemas) },
-        });
-    }
-    written
+        })
+    });
+    Call { rest, parameters, body: body.unwrap_or_default() }
 }
 
 fn security(access: Access) -> Value {
@@ -133,7 +138,7 @@ fn parameter(parameter: &Parameter, schemas: &mut Schemas) -> Value {
     if parameter.place == "query" {
         super::schemas::never_null(&mut schema);
     }
-    let example = match schema["type"].as_str() {
+    let example = match schema.get("type").and_then(Value::as_str) {
         Some("integer") => parameter.example.parse::<u64>().map_or(Value::Null, Value::from),
         _ => Value::from(parameter.example),
     };
@@ -235,7 +240,7 @@ fn refusal(status: u16, codes: &[Code], problem: &Value) -> Value {
             "detail": "What is wrong in this case, for developers.",
         });
         if status == 429 {
-            value["retry_after"] = json!(30);
+            put(&mut value, "retry_after", json!(30));
         }
         (code.as_str().to_owned(), json!({ "summary": code.title(), "value": value }))
     };
@@ -249,16 +254,15 @@ fn refusal(status: u16, codes: &[Code], problem: &Value) -> Value {
             "examples": examples,
         } },
     });
-    let text = json!({ "type": "string" });
-    match status {
-        401 => {
-            answer["headers"] = json!({ "WWW-Authenticate": { "required": true, "schema": text } })
-        }
-        429 => {
-            let seconds = json!({ "type": "integer", "minimum": 1 });
-            answer["headers"] = json!({ "Retry-After": { "required": true, "schema": seconds } });
-        }
-        _ => {}
+    let header = match status {
+        401 => Some(("WWW-Authenticate", json!({ "type": "string" }))),
+        429 => Some(("Retry-After", json!({ "type": "integer", "minimum": 1 }))),
+        _ => None,
+    };
+    if let Some((name, schema)) = header {
+        let mut headers = json!({});
+        put(&mut headers, name, json!({ "required": true, "schema": schema }));
+        put(&mut answer, "headers", headers);
     }
     answer
 }

@@ -144,7 +144,9 @@ const contents = document.getElementById('contents');
 
 const section = (title, introduction, entries) => {
   const list = make('ul', null, ...entries.map((one) => {
-    const item = make('li', null, make('a', { href: '#' + one.id }, one.querySelector('summary code').textContent));
+    const [mark, name] = ['.method', 'code'].map((part) => one.querySelector('summary ' + part));
+    const kind = ['FRAME', 'SCHEMA'].includes(mark.textContent) ? '' : mark.cloneNode(true);
+    const item = make('li', null, make('a', { href: '#' + one.id }, kind, name.textContent));
     item.dataset.of = one.id;
     return item;
   }));

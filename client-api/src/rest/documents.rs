@@ -34,9 +34,8 @@ fn serve(document: &'static Document, media_type: &'static str, headers: &Header
     let known = headers.get_all(header::IF_NONE_MATCH).iter();
     let known = known.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
     // Weak comparison (RFC 9110 §13.1.2).
-    let is_known = known
-        .map(|tag| tag.trim())
-        .any(|tag| tag == "*" || tag.trim_start_matches("W/") == document.etag);
+    let is_known =
+        known.map(str::trim).any(|tag| tag == "*" || tag.trim_start_matches("W/") == document.etag);
     let mut response = if is_known {
         StatusCode::NOT_MODIFIED.into_response()
     } else {

@@ -12,32 +12,51 @@ use crate::documents::{Limit, Operation, operation};
 
 /// `people::privacy`
 pub(in crate::rest) fn privacy() -> Operation {
-    operation("The privacy settings", "Of the account.")
-        .gives::<Privacy>(200, r#"{"last_seen":"exact","read_receipts":true,"stories":"contacts","groups":"contacts","messages":"everyone"}"#)
+    operation("The privacy settings", "Of the account.").gives::<Privacy>(
+        200,
+        r#"{"last_seen":"exact","read_receipts":true,"stories":"contacts",
+                "groups":"contacts","messages":"everyone"}"#,
+    )
 }
 
 /// `people::set_privacy`
 pub(in crate::rest) fn set_privacy() -> Operation {
     operation("Choose privacy settings", "All of them at once.")
-        .takes::<Privacy>(r#"{"last_seen":"exact","read_receipts":true,"stories":"contacts","groups":"contacts","messages":"everyone"}"#)
+        .takes::<Privacy>(
+            r#"{"last_seen":"exact","read_receipts":true,"stories":"contacts",
+                "groups":"contacts","messages":"everyone"}"#,
+        )
         .done()
 }
 
 /// `people::contacts`
 pub(in crate::rest) fn contacts() -> Operation {
     operation("List the contacts", "In the order of their ids.")
-        .query::<Option<AccountId>>("after", "What `next` was on the page before.", "01890a5d-1111-774b-bcce-b302099a8057@us.example")
+        .query::<Option<AccountId>>(
+            "after",
+            "What `next` was on the page before.",
+            "01890a5d-1111-774b-bcce-b302099a8057@us.example",
+        )
         .query::<ListLimit>("limit", "Entries of the page: 1 to 500; 100 if absent.", "100")
-        .gives::<Contacts>(200, r#"{"contacts":[{"account_id":"01890a5d-1111-774b-bcce-b302099a8057@us.example","label":"c2VhbGVk","added_at":1705234567890}],"next":"01890a5d-1111-774b-bcce-b302099a8057@us.example"}"#)
+        .gives::<Contacts>(
+            200,
+            r#"{"contacts":[{"account_id":"01890a5d-1111-774b-bcce-b302099a8057@us.example",
+                "label":"c2VhbGVk","added_at":1705234567890}],
+                "next":"01890a5d-1111-774b-bcce-b302099a8057@us.example"}"#,
+        )
 }
 
 /// `people::put_contact`
 pub(in crate::rest) fn put_contact() -> Operation {
-    operation("Add a contact", "Or change its label. A contact may write; two people who have each other as contacts see each other's presence.")
-        .takes::<PutContact>(r#"{"user":"bob","label":"c2VhbGVk"}"#)
-        .fails(&[Code::TooMany])
-        .limited(Limit::Lookup)
-        .done()
+    operation(
+        "Add a contact",
+        "Or change its label. A contact may write; two people who have each other \
+         as contacts see each other's presence.",
+    )
+    .takes::<PutContact>(r#"{"user":"bob","label":"c2VhbGVk"}"#)
+    .fails(&[Code::TooMany])
+    .limited(Limit::Lookup)
+    .done()
 }
 
 /// `people::remove_contact`
@@ -56,9 +75,17 @@ pub(in crate::rest) fn remove_contact() -> Operation {
 /// `people::blocks`
 pub(in crate::rest) fn blocks() -> Operation {
     operation("List who is blocked", "In the order of their ids.")
-        .query::<Option<AccountId>>("after", "What `next` was on the page before.", "01890a5d-1111-774b-bcce-b302099a8057@us.example")
+        .query::<Option<AccountId>>(
+            "after",
+            "What `next` was on the page before.",
+            "01890a5d-1111-774b-bcce-b302099a8057@us.example",
+        )
         .query::<ListLimit>("limit", "Entries of the page: 1 to 500; 100 if absent.", "100")
-        .gives::<Blocks>(200, r#"{"blocks":[{"account_id":"01890a5d-1111-774b-bcce-b302099a8057@us.example","blocked_at":1705234567890}]}"#)
+        .gives::<Blocks>(
+            200,
+            r#"{"blocks":[{"account_id":"01890a5d-1111-774b-bcce-b302099a8057@us.example",
+                "blocked_at":1705234567890}]}"#,
+        )
 }
 
 /// `people::block`
@@ -89,9 +116,18 @@ pub(in crate::rest) fn unblock() -> Operation {
 /// `people::requests`
 pub(in crate::rest) fn requests() -> Operation {
     operation("List message requests", "Strangers who have written and wait for an answer.")
-        .query::<Option<AccountId>>("after", "What `next` was on the page before.", "01890a5d-1111-774b-bcce-b302099a8057@us.example")
+        .query::<Option<AccountId>>(
+            "after",
+            "What `next` was on the page before.",
+            "01890a5d-1111-774b-bcce-b302099a8057@us.example",
+        )
         .query::<ListLimit>("limit", "Entries of the page: 1 to 500; 100 if absent.", "100")
-        .gives::<Requests>(200, r#"{"requests":[{"account_id":"01890a5d-1111-774b-bcce-b302099a8057@us.example","conversation_id":"abababababababababababababababab","requested_at":1705234567890}]}"#)
+        .gives::<Requests>(
+            200,
+            r#"{"requests":[{"account_id":"01890a5d-1111-774b-bcce-b302099a8057@us.example",
+                "conversation_id":"abababababababababababababababab",
+                "requested_at":1705234567890}]}"#,
+        )
 }
 
 /// `people::accept`
@@ -117,9 +153,19 @@ pub(in crate::rest) fn decline() -> Operation {
 
 /// `people::report`
 pub(in crate::rest) fn report() -> Operation {
-    operation("Report a user", "Shows the operator of the own region what somebody has written. The reported user is not told.")
-        .takes::<FileReport>(r#"{"user":"bob","reason":"harassment","comment":"Threats since Monday.","messages":[{"id":"01890a5d-ac96-774b-bcce-b302099a8057","from":"01890a5d-1111-774b-bcce-b302099a8057@us.example","content":{"text":"I know where you live."},"stamp":"111754252641894400"}]}"#)
-        .fails(&[Code::TooMany])
-        .limited(Limit::Lookup)
-        .gives::<ReportFiled>(201, r#"{"report_id":"01890a5d-3333-774b-bcce-b302099a8057"}"#)
+    operation(
+        "Report a user",
+        "Shows the operator of the own region what somebody has written. The \
+         reported user is not told.",
+    )
+    .takes::<FileReport>(
+        r#"{"user":"bob","reason":"harassment","comment":"Threats since Monday.",
+                "messages":[{"id":"01890a5d-ac96-774b-bcce-b302099a8057",
+                "from":"01890a5d-1111-774b-bcce-b302099a8057@us.example",
+                "content":{"text":"I know where you live."},
+                "stamp":"111754252641894400"}]}"#,
+    )
+    .fails(&[Code::TooMany])
+    .limited(Limit::Lookup)
+    .gives::<ReportFiled>(201, r#"{"report_id":"01890a5d-3333-774b-bcce-b302099a8057"}"#)
 }
