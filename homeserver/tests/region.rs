@@ -13,12 +13,16 @@ mod accounts;
 mod authorisation;
 #[path = "region/calls.rs"]
 mod calls;
+#[path = "region/contract.rs"]
+mod contract;
 #[path = "region/delivery.rs"]
 mod delivery;
 #[path = "region/device.rs"]
 mod device;
 #[path = "region/devices.rs"]
 mod devices;
+#[path = "region/frames.rs"]
+mod frames;
 #[path = "region/home.rs"]
 mod home;
 #[path = "region/http.rs"]

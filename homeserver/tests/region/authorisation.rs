@@ -54,60 +54,78 @@ fn body(template: &str, hers: Value, nobodys: Value) -> Attempt {
     Names { hers: (template.into(), hers), nobodys: (template.into(), nobodys) }
 }
 
+/// What Bob tries on the route of this name.
 fn attempt(name: &str, template: &str, alice: &Alice) -> Attempt {
-    let confirmation = json!({"current_password": "not Bob's password"});
-    match name {
-        // What a stranger may do: nothing of it names an account that is there already, but for
-        // logging in, which asks for the password.
+    of_strangers(name, template, alice)
+        .or_else(|| of_the_own_account(name, alice))
+        .or_else(|| of_hers(name, template, alice))
+        .or_else(|| for_everybody(name, template, alice))
+        .unwrap_or_else(|| panic!("{name} has no entry: what can Bob try with what is Alice's?"))
+}
+
+/// What a stranger may do. Nothing of it names an account that is there already, but for logging in,
+/// which asks for the password.
+fn of_strangers(name: &str, template: &str, alice: &Alice) -> Option<Attempt> {
+    Some(match name {
         "accounts_register" => {
             Public(template.into(), json!({"handle": "alice", "password": PASSWORD}))
         }
-        "sessions_log_in" => body(
-            template,
-            json!({"user": "alice", "password": "a wrong password", "device_id": alice.device.tokens.device_id}),
-            json!({"user": "nobody", "password": "a wrong password", "device_id": NOBODYS}),
-        ),
+        "sessions_log_in" => {
+            let wrong = |user: &str, device: &str| json!({"user": user, "password": "a wrong password", "device_id": device});
+            let device = alice.device.tokens.device_id.to_string();
+            body(template, wrong("alice", &device), wrong("nobody", NOBODYS))
+        }
         "sessions_refresh" => Public(template.into(), json!({"refresh_token": "guessed"})),
         "links_start" => Public(template.into(), json!({"registration_id": 7})),
         "links_result" => with_body(template, &alice.link, NOBODYS, &json!({"secret": "guessed"})),
-        // What a person does with the own account: the token says whose, and nothing else can.
+        _ => return None,
+    })
+}
+
+/// What a person does with the own account: the token says whose, and nothing else can.
+fn of_the_own_account(name: &str, alice: &Alice) -> Option<Attempt> {
+    let confirmation = json!({"current_password": PASSWORD});
+    Some(Own(match name {
         "accounts_me" | "security_show" | "sessions_list" | "people_privacy" | "profiles_own"
         | "devices_list" | "keys_status" | "connect_ticket" | "connect_connect"
         | "messages_sync" | "conversations_list" | "people_contacts" | "people_blocks"
-        | "people_requests" | "sessions_log_out" => Own(Value::Null),
+        | "people_requests" | "sessions_log_out" => Value::Null,
         "security_change_password" => {
-            Own(json!({"current_password": PASSWORD, "new_password": "another horse"}))
+            json!({"current_password": PASSWORD, "new_password": "another horse"})
         }
-        "security_enrol_totp" => Own(json!({"current_password": PASSWORD})),
-        "security_confirm_totp" => Own(json!({"code": "123456"})),
-        "security_remove_totp" | "security_renew_codes" | "security_remove_pin" => {
-            Own(confirmation)
-        }
-        "security_set_pin" => Own(json!({"current_password": PASSWORD, "pin": "271828"})),
-        "security_delete_account" => Own(json!({"current_password": PASSWORD})),
-        "people_set_privacy" => Own(json!({"last_seen": "nobody", "read_receipts": false,
-            "stories": "nobody", "groups": "nobody", "messages": "contacts"})),
-        "profiles_put" => Own(json!({"replaces": 0, "name": "bob was here"})),
-        "keys_set_identity" => Own(json!({"identity_key": Keyring::new(2).identity_key()})),
-        "keys_put_list" => Own(Keyring::new(1).list(alice.device.account(), 2, &[(1, 1)])),
-        "keys_upload" => Own(json!(Keyring::new(2).upload(1))),
-        // Alice's things by their names.
+        "security_enrol_totp"
+        | "security_remove_totp"
+        | "security_renew_codes"
+        | "security_remove_pin"
+        | "security_delete_account" => confirmation,
+        "security_confirm_totp" => json!({"code": "123456"}),
+        "security_set_pin" => json!({"current_password": PASSWORD, "pin": "271828"}),
+        "people_set_privacy" => json!({"last_seen": "nobody", "read_receipts": false,
+            "stories": "nobody", "groups": "nobody", "messages": "contacts"}),
+        "profiles_put" => json!({"replaces": 0, "name": "bob was here"}),
+        "keys_set_identity" => json!({"identity_key": Keyring::new(2).identity_key()}),
+        // Alice's next list, signed with her own key: it is hers to publish.
+        "keys_put_list" => Keyring::new(1).list(alice.device.account(), 2, &[(1, 1)]),
+        "keys_upload" => json!(Keyring::new(2).upload(1)),
+        _ => return None,
+    }))
+}
+
+/// Alice's things by their names.
+fn of_hers(name: &str, template: &str, alice: &Alice) -> Option<Attempt> {
+    let device = alice.device.tokens.device_id.to_string();
+    let account = alice.device.account();
+    Some(match name {
         "sessions_end" => path(template, &alice.session, NOBODYS),
-        "devices_rename" => with_body(
-            template,
-            &alice.device.tokens.device_id.to_string(),
-            NOBODYS,
-            &json!({"name": "bob was here"}),
-        ),
-        "devices_revoke" => path(template, &alice.device.tokens.device_id.to_string(), NOBODYS),
+        "devices_rename" => with_body(template, &device, NOBODYS, &json!({"name": "bob was here"})),
+        "devices_revoke" => path(template, &device, NOBODYS),
         "conversations_delete" => path(template, &alice.conversation, &"0".repeat(32)),
         "conversations_delete_messages" => {
-            let named =
-                |id: &str| json!({"messages": [{"from": alice.device.account(), "id": id}]});
+            let named = |id: &str| json!({"messages": [{"from": account, "id": id}]});
             body(template, named(&alice.received), named(NOBODYS))
         }
         "messages_acknowledge" => {
-            let read = |id: &str| json!({"message_id": id, "from": alice.device.account(), "status": "read"});
+            let read = |id: &str| json!({"message_id": id, "from": account, "status": "read"});
             body(template, read(&alice.message), read(NOBODYS))
         }
         "messages_submit" => {
@@ -118,14 +136,7 @@ fn attempt(name: &str, template: &str, alice: &Alice) -> Attempt {
             };
             body(template, after(&alice.message), after("01890a5d-eeee-774b-bcce-b302099a8057"))
         }
-        "links_approve" => {
-            // Bob has seen Alice's link, and not the code with its registration id.
-            Public(
-                alice_link(template, alice),
-                json!({"registration_id": 1, "message": "c2VhbGVk"}),
-            )
-        }
-        // On the lists of Alice, and on nobody's.
+        // Carol and Eve are on lists of Alice, Dave is on nobody's.
         "people_remove_contact" | "people_unblock" => path(template, "carol", "dave"),
         "people_accept" | "people_decline" => {
             body(template, json!({"user": "eve"}), json!({"user": "dave"}))
@@ -134,31 +145,33 @@ fn attempt(name: &str, template: &str, alice: &Alice) -> Attempt {
             hers: (format!("{template}?users=alice"), Value::Null),
             nobodys: (format!("{template}?users=dave"), Value::Null),
         },
-        // What is meant for everybody.
+        _ => return None,
+    })
+}
+
+/// What is meant for everybody, Alice's name included.
+fn for_everybody(name: &str, template: &str, alice: &Alice) -> Option<Attempt> {
+    let of_alice = || template.replace("{user}", "alice");
+    Some(match name {
         "users_find" | "profiles_show" | "keys_user_devices" | "keys_key_changes" => {
-            Public(template.replace("{user}", "alice"), Value::Null)
+            Public(of_alice(), Value::Null)
         }
-        "keys_claim" => Public(
-            template.replace("{user}", "alice"),
-            json!({"request_id": NOBODYS, "devices": [127]}),
-        ),
+        "keys_claim" => Public(of_alice(), json!({"request_id": NOBODYS, "devices": [127]})),
         "people_put_contact" | "people_block" => Public(template.into(), json!({"user": "alice"})),
-        "people_report" => {
-            let reason = json!({"user": "alice", "reason": "spam"});
-            Public(template.into(), reason)
-        }
+        "people_report" => Public(template.into(), json!({"user": "alice", "reason": "spam"})),
+        // Bob has seen Alice's link, and not the code with its registration id.
+        "links_approve" => Public(
+            template.replace("{id}", &alice.link),
+            json!({"registration_id": 1, "message": "c2VhbGVk"}),
+        ),
         "service_capabilities"
         | "service_alive"
         | "service_ready"
         | "documents_openapi"
         | "documents_asyncapi"
         | "documents_page" => Public(template.into(), Value::Null),
-        other => panic!("{other} has no entry: what can Bob try with what is Alice's?"),
-    }
-}
-
-fn alice_link(template: &str, alice: &Alice) -> String {
-    template.replace("{id}", &alice.link)
+        _ => return None,
+    })
 }
 
 /// Alice with something of everything.

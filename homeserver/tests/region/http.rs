@@ -43,7 +43,7 @@ pub(crate) async fn exchange(
         text => serde_json::from_str(text).unwrap(),
     };
     let answer = Answer { status, body, retry_after };
-    super::published::check(method, path, &answer);
+    super::contract::check(method, path, &answer);
     answer
 }
 
