@@ -11,7 +11,7 @@ mod schemas;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use operation::{Answer, Limit, Operation, operation};
+pub(crate) use operation::{Answer, Draft, Limit, Operation, operation};
 pub(crate) use page::PAGE;
 
 use std::sync::LazyLock;

@@ -23,6 +23,10 @@ mod device;
 mod devices;
 #[path = "region/frames.rs"]
 mod frames;
+#[path = "region/group_talk.rs"]
+mod group_talk;
+#[path = "region/groups.rs"]
+mod groups;
 #[path = "region/home.rs"]
 mod home;
 #[path = "region/http.rs"]

@@ -25,6 +25,7 @@ use crate::{
     problem::Code,
     rest::{
         Opaque, Pin, Secret,
+        groups::{EpochDocument, EpochHash, Title},
         keys::{EcKey, KemKey, ListDocument, PreKeyId, Provisioning, Signature},
     },
     status::FailReason,
@@ -153,6 +154,18 @@ inline! {
     ListDocument => {
         "type": "string", "contentEncoding": "base64", "minLength": 4,
         "maxLength": limits::MAX_DEVICE_LIST.div_ceil(3) * 4,
+    };
+    EpochDocument => {
+        "type": "string", "contentEncoding": "base64", "minLength": 4,
+        "maxLength": limits::MAX_GROUP_EPOCH.div_ceil(3) * 4,
+    };
+    EpochHash => {
+        "type": "string", "contentEncoding": "base64", "minLength": 44, "maxLength": 44,
+        "pattern": "^[A-Za-z0-9+/]{43}=$",
+    };
+    Title => {
+        "type": "string", "contentEncoding": "base64",
+        "maxLength": limits::MAX_GROUP_TITLE.div_ceil(3) * 4,
     };
     Provisioning => {
         "type": "string", "contentEncoding": "base64", "minLength": 4,

@@ -2,7 +2,8 @@
 
 use posthouse_protocol::{
     frame::{
-        DevicesChangedFrame, KeysFrame, MessageFrame, PresenceFrame, StatusFrame, WatermarkFrame,
+        DevicesChangedFrame, GroupFrame, KeysFrame, MessageFrame, PresenceFrame, StatusFrame,
+        TallyFrame, WatermarkFrame,
     },
     schema::frames::{
         ClientAck, ClientMessage, ClientPing, ClientPresence, ClientSubscribe, ClientUnsubscribe,
@@ -180,6 +181,27 @@ pub(super) const SERVER: &[Frame] = &[
         ],
     },
     Frame {
+        name: "GroupFrame",
+        kind: "group",
+        summary: "A group has changed",
+        schema: FrameSchema::Of(schema_of::<GroupFrame>),
+        examples: &[r#"{"type":"group","event":"epoch",
+                "group":"g.01890a5d-2222-774b-bcce-b302099a8057@eu.example","epoch":5,
+                "hash":"q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s=","cursor":"c21"}"#],
+    },
+    Frame {
+        name: "TallyFrame",
+        kind: "group_status",
+        summary: "How many members of a group have got messages",
+        schema: FrameSchema::Of(schema_of::<TallyFrame>),
+        examples: &[r#"{"type":"group_status",
+                "group":"g.01890a5d-2222-774b-bcce-b302099a8057@eu.example",
+                "conversation_id":"abababababababababababababababab",
+                "origin":"eu.example","status":"delivered","steps":[[17,812],[12,200]],
+                "joined":[[15,3]],"except":[[16,1]],"from":1,"at":1705234569000,
+                "cursor":"c91"}"#],
+    },
+    Frame {
         name: "DevicesChangedFrame",
         kind: "devices_changed",
         summary: "A message did not reach all devices",
@@ -220,6 +242,10 @@ pub(super) const SERVER: &[Frame] = &[
                 "ref":"01890a5d-ac96-774b-bcce-b302099a8057",
                 "user":"01890a5d-0000-774b-bcce-b302099a8057@eu.example","missing":[2],
                 "extra":[],"stale":[1]}"#,
+            r#"{"type":"error","code":"stale_epoch",
+                "message":"the group's newest epoch is 5; read the chain",
+                "ref":"01890a5d-ac96-774b-bcce-b302099a8057","epoch":5,
+                "hash":"q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s="}"#,
         ],
     },
     Frame {

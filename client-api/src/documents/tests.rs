@@ -6,8 +6,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jsonschema::Validator;
 use posthouse_protocol::{
     frame::{
-        ClientFrame, DevicesChangedFrame, KeysFrame, MessageFrame, PresenceFrame, StatusFrame,
-        WatermarkFrame,
+        ClientFrame, DevicesChangedFrame, GroupFrame, KeysFrame, MessageFrame, PresenceFrame,
+        StatusFrame, TallyFrame, WatermarkFrame,
     },
     id::ServerName,
 };
@@ -162,6 +162,8 @@ fn examples_of_frames_are_what_the_product_parses() {
                 "WatermarkFrame" => round_trips::<WatermarkFrame>(text),
                 "PresenceFrame" => round_trips::<PresenceFrame>(text),
                 "KeysFrame" => round_trips::<KeysFrame>(text),
+                "GroupFrame" => round_trips::<GroupFrame>(text),
+                "TallyFrame" => round_trips::<TallyFrame>(text),
                 "DevicesChangedFrame" => round_trips::<DevicesChangedFrame>(text),
                 // What the server only writes is compared in tests/edge/spec.rs, by the same texts.
                 "CaughtUpFrame" | "ChangedFrame" | "ErrorFrame" | "PongFrame" => {}

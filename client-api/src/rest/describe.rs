@@ -6,6 +6,7 @@ pub(super) mod connect;
 pub(super) mod conversations;
 pub(super) mod devices;
 pub(super) mod documents;
+pub(super) mod groups;
 pub(super) mod keys;
 pub(super) mod links;
 pub(super) mod messages;
@@ -43,6 +44,7 @@ pub(crate) const AREAS: &[(&str, &str)] = &[
     ("keys", "Keys that others encrypt for."),
     ("links", "Linking a new device by a code."),
     ("people", "Contacts, blocks, message requests, privacy, reports."),
+    ("groups", "Chains of epochs, invite links, and who asks to join."),
     ("profiles", "Encrypted names and pictures."),
     ("service", "The server itself."),
     ("documents", "What the API is."),
@@ -75,6 +77,15 @@ query_types! {
     SyncLimit => {
         "type": "integer", "minimum": 1, "maximum": limits::MAX_SYNC_PAGE,
         "default": limits::DEFAULT_SYNC_PAGE,
+    };
+    /// `from` of `GET /v1/groups/{id}/epochs`.
+    EpochNumber => {
+        "type": "integer", "minimum": 1, "maximum": limits::MAX_GROUP_EPOCHS, "default": 1,
+    };
+    /// `limit` of `GET /v1/groups/{id}/epochs`.
+    EpochsLimit => {
+        "type": "integer", "minimum": 1, "maximum": limits::MAX_EPOCHS_PAGE,
+        "default": limits::MAX_EPOCHS_PAGE,
     };
     /// `before` of `GET /v1/conversations`.
     ConversationPlace => { "type": "string", "pattern": "^[0-9]{1,20}\\.[0-9a-f]{32}$" };

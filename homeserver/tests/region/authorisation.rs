@@ -2,12 +2,14 @@
 //! entry here that says what Bob tries with what is Alice's; a route without one fails the test.
 
 use posthouse_client_api::rest::{Access, ROUTES};
+use posthouse_crypto::e2ee::signed::group_epoch::Change;
 use posthouse_protocol::rest::Secret;
 use serde_json::{Value, json};
 
 use super::{
     calls::{call, devices},
     device::{Device, PASSWORD},
+    groups::{Signer, body as body_of, created, first},
     home::Home,
     http::Answer,
     keyring::Keyring,
@@ -25,6 +27,14 @@ struct Alice {
     link: String,
     link_secret: Value,
     refresh_token: Secret,
+    /// Her next device list, signed by her.
+    next_list: Value,
+    group: String,
+    /// The first epoch of the group, and one that would be the next, signed by her.
+    epochs: [Value; 2],
+    /// A group that she has signed and nobody has.
+    unborn: (String, Value),
+    invite: Value,
 }
 
 /// What Bob tries on a route.
@@ -59,6 +69,7 @@ fn attempt(name: &str, template: &str, alice: &Alice) -> Attempt {
     of_strangers(name, template, alice)
         .or_else(|| of_the_own_account(name, alice))
         .or_else(|| of_hers(name, template, alice))
+        .or_else(|| of_her_group(name, template, alice))
         .or_else(|| for_everybody(name, template, alice))
         .unwrap_or_else(|| panic!("{name} has no entry: what can Bob try with what is Alice's?"))
 }
@@ -89,7 +100,7 @@ fn of_the_own_account(name: &str, alice: &Alice) -> Option<Attempt> {
         "accounts_me" | "security_show" | "sessions_list" | "people_privacy" | "profiles_own"
         | "devices_list" | "keys_status" | "connect_ticket" | "connect_connect"
         | "messages_sync" | "conversations_list" | "people_contacts" | "people_blocks"
-        | "people_requests" | "sessions_log_out" => Value::Null,
+        | "people_requests" | "groups_list" | "sessions_log_out" => Value::Null,
         "security_change_password" => {
             json!({"current_password": PASSWORD, "new_password": "another horse"})
         }
@@ -105,7 +116,7 @@ fn of_the_own_account(name: &str, alice: &Alice) -> Option<Attempt> {
         "profiles_put" => json!({"replaces": 0, "name": "bob was here"}),
         "keys_set_identity" => json!({"identity_key": Keyring::new(2).identity_key()}),
         // Alice's next list, signed with her own key: it is hers to publish.
-        "keys_put_list" => Keyring::new(1).list(alice.device.account(), 2, &[(1, 1)]),
+        "keys_put_list" => alice.next_list.clone(),
         "keys_upload" => json!(Keyring::new(2).upload(1)),
         _ => return None,
     }))
@@ -149,6 +160,28 @@ fn of_hers(name: &str, template: &str, alice: &Alice) -> Option<Attempt> {
     })
 }
 
+/// The group of which Alice is the owner and Bob is nothing.
+fn of_her_group(name: &str, template: &str, alice: &Alice) -> Option<Attempt> {
+    let (unborn, its_first) = &alice.unborn;
+    let on_both = |body: Value| with_body(template, &alice.group, unborn, &body);
+    Some(match name {
+        // Acts that Alice has signed, submitted by Bob.
+        "groups_create" => body(template, alice.epochs[0].clone(), its_first.clone()),
+        "groups_submit" => Names {
+            hers: (template.replace("{id}", &alice.group), alice.epochs[1].clone()),
+            nobodys: (template.replace("{id}", unborn), its_first.clone()),
+        },
+        "groups_show" | "groups_epochs" | "groups_links" | "groups_join_requests" => {
+            on_both(Value::Null)
+        }
+        "groups_create_link" => on_both(json!({})),
+        "groups_revoke_link" => on_both(json!({"link_id": alice.invite["link_id"]})),
+        "groups_join" => on_both(json!({"code": "guessed"})),
+        "groups_decline_join" => on_both(json!({"user": alice.device.account()})),
+        _ => return None,
+    })
+}
+
 /// What is meant for everybody, Alice's name included.
 fn for_everybody(name: &str, template: &str, alice: &Alice) -> Option<Attempt> {
     let of_alice = || template.replace("{user}", "alice");
@@ -176,18 +209,26 @@ fn for_everybody(name: &str, template: &str, alice: &Alice) -> Option<Attempt> {
 
 /// Alice with something of everything.
 async fn alice(home: &Home) -> Alice {
-    let mut device = Device::register(home, "alice").await;
+    let mut alice = Signer::new(home, "alice").await;
+    let group = created(home, &mut alice).await;
+    let chain = format!("/v1/groups/{}/epochs", group.group());
+    let chain = alice.get(home, &chain).await.body;
+    let renamed = Change::Rename(b"bob was here".to_vec());
+    let epochs = [json!({"epoch": chain["epochs"][0]}), body_of(&alice.next(&group, renamed))];
+    let unborn = first(&mut alice);
+    let unborn = (unborn.unverified().unwrap().group, body_of(&unborn));
+    let links = format!("/v1/groups/{}/links", group.group());
+    let invite = alice.post(home, &links, json!({})).await.body;
+    let Signer { mut device, keys: mut keyring } = alice;
     let (mut carol, mut eve) =
         (Device::register(home, "carol").await, Device::register(home, "eve").await);
     Device::register(home, "dave").await;
     for one in [&mut device, &mut carol, &mut eve] {
         one.catch_up(home).await;
     }
-    let mut keyring = Keyring::new(1);
     let listed = devices(home, &device).await;
     let list = keyring.list(device.account(), 1, &listed);
     for (method, path, body) in [
-        ("PUT", "/v1/keys/identity", json!({"identity_key": keyring.identity_key()})),
         ("PUT", "/v1/keys/device-list", list),
         ("POST", "/v1/keys/prekeys", json!(keyring.upload(2))),
         ("PUT", "/v1/users/me/profile", json!({"replaces": 0, "name": "YWxpY2U="})),
@@ -218,6 +259,11 @@ async fn alice(home: &Home) -> Alice {
         link: link["link_id"].as_str().unwrap().to_owned(),
         link_secret: link["secret"].clone(),
         refresh_token: device.tokens.refresh_token.clone(),
+        next_list: keyring.list(device.account(), 2, &listed),
+        group: group.group().to_owned(),
+        epochs,
+        unborn,
+        invite,
         device,
     }
 }
@@ -240,6 +286,12 @@ async fn everything(home: &Home, alice: &Alice) -> Vec<(String, Value)> {
         }
         all.push((path, body));
     }
+    for what in ["", "/epochs", "/links", "/requests"] {
+        let path = format!("/v1/groups/{}{what}", alice.group);
+        let answer = call(home, "GET", &path, Some(alice.device.token()), None).await;
+        assert_eq!(answer.status, 200, "{path}: {answer:?}");
+        all.push((path, answer.body));
+    }
     let of_herself = format!("/v1/users/{}/devices", alice.device.account());
     let answer = call(home, "GET", &of_herself, Some(alice.device.token()), None).await;
     all.push((of_herself, answer.body));
@@ -260,6 +312,8 @@ fn secrets(alice: &Alice) -> Vec<String> {
         alice.device.tokens.access_token.0.clone(),
         alice.refresh_token.0.clone(),
         alice.link_secret.as_str().unwrap().to_owned(),
+        alice.invite["code"].as_str().unwrap().to_owned(),
+        alice.invite["link_id"].as_str().unwrap().to_owned(),
         "alices-own-label".into(),
         "to alice, from".into(),
         "from alice".into(),

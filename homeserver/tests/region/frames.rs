@@ -14,8 +14,8 @@ use tokio::{
 use super::{
     calls::{call, devices},
     device::{Device, PATIENCE},
+    groups::{Signer, created, joined},
     home::Home,
-    keyring::Keyring,
 };
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
@@ -118,10 +118,11 @@ fn message(to: &Device) -> Value {
 #[tokio::test]
 async fn every_frame_that_is_sent_is_documented_and_all_are_seen() {
     let home = Home::start().await;
-    let (ada, ben) = (Device::register(&home, "ada").await, Device::register(&home, "ben").await);
+    let (mut ada, mut ben) = (Signer::new(&home, "ada").await, Signer::new(&home, "ben").await);
     let other = Device::log_in(&home, "ada").await;
     let mut seen = BTreeSet::new();
-    let (mut adas, mut bens) = (Raw::open(&home, &ada).await, Raw::open(&home, &ben).await);
+    let mut adas = Raw::open(&home, &ada.device).await;
+    let mut bens = Raw::open(&home, &ben.device).await;
     for socket in [&mut adas, &mut bens] {
         socket.until("CaughtUpFrame", &mut seen).await;
     }
@@ -132,20 +133,20 @@ async fn every_frame_that_is_sent_is_documented_and_all_are_seen() {
     assert_eq!((&error["code"], &error["ref"]), (&json!("unknown_type"), &json!("8")));
 
     // A stranger writes: a request is made, and the message delivered and acknowledged.
-    bens.send(&message(&ada).to_string()).await;
+    bens.send(&message(&ada.device).to_string()).await;
     bens.until("StatusFrame", &mut seen).await;
     let received = adas.until("MessageFrame", &mut seen).await;
-    adas.send(&message(&ben).to_string()).await;
+    adas.send(&message(&ben.device).to_string()).await;
     bens.until("MessageFrame", &mut seen).await;
     let through = json!({"type": "ack", "through": received["cursor"], "status": "read"});
     adas.send(&through.to_string()).await;
     bens.until("WatermarkFrame", &mut seen).await;
 
     // They have written both ways: presence is seen.
-    let watch = json!({"type": "subscribe", "users": [ada.account()]});
+    let watch = json!({"type": "subscribe", "users": [ada.device.account()]});
     bens.send(&watch.to_string()).await;
     bens.until("PresenceFrame", &mut seen).await;
-    let typing = json!({"type": "presence", "status": "typing", "to": ben.account()});
+    let typing = json!({"type": "presence", "status": "typing", "to": ben.device.account()});
     adas.send(&typing.to_string()).await;
     while bens.until("PresenceFrame", &mut seen).await["status"] != "typing" {}
 
@@ -153,14 +154,24 @@ async fn every_frame_that_is_sent_is_documented_and_all_are_seen() {
     let privacy = call(&home, "GET", "/v1/account/privacy", Some(other.token()), None).await.body;
     call(&home, "PUT", "/v1/account/privacy", Some(other.token()), Some(privacy)).await;
     adas.until("ChangedFrame", &mut seen).await;
-    let mut keyring = Keyring::new(3);
-    let identity = json!({"identity_key": keyring.identity_key()});
-    call(&home, "PUT", "/v1/keys/identity", Some(other.token()), Some(identity)).await;
-    let listed = devices(&home, &ada).await;
-    let list = keyring.list(ada.account(), 1, &listed);
+    let listed = devices(&home, &ada.device).await;
+    let list = ada.keys.list(ada.device.account(), 1, &listed);
     let put = call(&home, "PUT", "/v1/keys/device-list", Some(other.token()), Some(list)).await;
     assert_eq!(put.status, 204, "{put:?}");
     while bens.until("KeysFrame", &mut seen).await["event"] != "device_list" {}
+
+    // A group of both, in which Ada writes.
+    let mut group = created(&home, &mut ada).await;
+    joined(&home, &mut group, (&mut ada, &mut ben)).await;
+    adas.until("GroupFrame", &mut seen).await;
+    let to_group = json!({"type": "message", "id": super::device::new_id(), "to": group.group(),
+        "epoch": group.epoch(),
+        "content": {"type": "encrypted", "encrypted": true, "body": "aGVsbG8="}});
+    adas.send(&to_group.to_string()).await;
+    let received = bens.until("MessageFrame", &mut seen).await;
+    let through = json!({"type": "ack", "through": received["cursor"], "status": "delivered"});
+    bens.send(&through.to_string()).await;
+    adas.until("TallyFrame", &mut seen).await;
 
     let documented: BTreeSet<&str> = SENT.iter().map(|(name, _)| name.as_str()).collect();
     let never: Vec<&str> = documented.difference(&seen).copied().collect();

@@ -11,7 +11,7 @@ use super::{named, tag, tagged};
 use crate::{
     content::Ciphertext,
     cursor::Cursor,
-    frame::{Class, KeysFrame, StatusFrame, WatermarkFrame},
+    frame::{Class, GroupFrame, KeysFrame, StatusFrame, TallyFrame, WatermarkFrame},
     id::MessageId,
     limits,
     status::Seen,
@@ -88,7 +88,7 @@ pub struct ClientMessage {
     pub expires: Option<Timestamp>,
     /// The version of the recipient's device list that the client knows.
     pub device_list_version: Option<u64>,
-    /// For groups: the epoch that the client knows.
+    /// To a group, and needed there: the newest epoch that the client knows.
     pub epoch: Option<u64>,
     /// Only for devices that were not served yet.
     pub supplement: Option<bool>,
@@ -109,9 +109,9 @@ pub struct ClientContent {
     /// One text for all devices.
     #[schemars(length(max = limits::MAX_BODY))]
     pub body: Option<String>,
-    /// One for each device of the recipient and each other device of the sender; 262,144 bytes
-    /// together.
-    #[schemars(length(min = 1, max = limits::MAX_CIPHERTEXTS))]
+    /// One for each device of the recipient and each other device of the sender, at most 16; of the
+    /// class `key` to a group at most 100. 262,144 bytes together.
+    #[schemars(length(min = 1, max = limits::MAX_KEY_CIPHERTEXTS))]
     pub ciphertexts: Option<Vec<Ciphertext>>,
 }
 
@@ -244,6 +244,8 @@ pub enum InboxEvent {
     Status(StatusFrame),
     Watermark(WatermarkFrame),
     Keys(KeysFrame),
+    Group(GroupFrame),
+    Tally(TallyFrame),
 }
 
 fn body_or_ciphertexts(schema: &mut Schema) {

@@ -29,6 +29,7 @@ pub(in crate::rest) fn submit() -> Operation {
         Code::AfterUnknown,
         Code::OutOfOrder,
         Code::StaleDevices,
+        Code::StaleEpoch,
         Code::QueueFull,
         Code::UnencryptedRefused,
         Code::Forbidden,
