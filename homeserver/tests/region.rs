@@ -45,10 +45,10 @@ mod people;
 mod presence;
 #[path = "region/protection.rs"]
 mod protection;
-#[path = "region/sdk.rs"]
-mod sdk;
 #[path = "region/published.rs"]
 mod published;
+#[path = "region/sdk.rs"]
+mod sdk;
 #[path = "region/sync.rs"]
 mod sync;
 
