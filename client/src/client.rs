@@ -229,7 +229,7 @@ impl Client {
         let conversation = ConversationId::direct(&self.account.id, with);
         let mut scan = Scan::prefix(Table::Timeline, &conversation.0, limit).backwards();
         if let Some(entry) = before {
-            scan.to = timeline_key(conversation, entry.stamp, &entry.from, entry.id);
+            scan.to = timeline_key(entry);
         }
         let found = self.access.store.scan(&scan).await?;
         let read = |(_, value): &(Vec<u8>, crate::store::Value)| decode(Table::Timeline, value);

@@ -182,6 +182,9 @@ pub struct Entry {
     /// Its number among what its region took in the conversation.
     #[serde(default)]
     pub(crate) origin_number: Option<u64>,
+    /// Its number in the queue, while it has no place.
+    #[serde(default)]
+    pub(crate) queued: u64,
     /// Whether this account has read it, of messages of others.
     pub read: bool,
     /// Whether its sender has changed the text since.

@@ -37,6 +37,8 @@ mod presence;
 mod protection;
 #[path = "region/sdk.rs"]
 mod sdk;
+#[path = "region/sdk_crash.rs"]
+mod sdk_crash;
 #[path = "region/sync.rs"]
 mod sync;
 

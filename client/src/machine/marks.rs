@@ -47,7 +47,7 @@ impl Step<'_> {
                 apply(&mut entry, &by, &decode(Table::Marks, &mark)?);
             }
         }
-        let key = timeline_key(entry.conversation, entry.stamp, &entry.from, entry.id);
+        let key = timeline_key(&entry);
         self.tx.put(Table::Index, message_key(&entry.from, entry.id), key.clone().into());
         if let Some(number) = entry.origin_number {
             let open = open_key(entry.conversation, number);

@@ -133,11 +133,12 @@ impl Step<'_> {
             said,
             expires_after,
             origin_number: None,
+            queued: self.machine.lanes.next_number,
             read: true,
             edited: false,
             reactions: Vec::new(),
         };
-        let key = timeline_key(conversation, None, &own, id);
+        let key = timeline_key(&entry);
         self.tx.write(Table::Timeline, key.clone(), &entry);
         self.tx.put(Table::Index, message_key(&own, id), key.into());
         let mut record = self.conversation(to).await?;
