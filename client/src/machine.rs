@@ -7,6 +7,7 @@
 //! inbox position and timeline are durable together, before an acknowledgement or a ciphertext
 //! leaves. A step that is interrupted has not happened.
 
+mod expiry;
 mod incoming;
 mod keys;
 mod lanes;
@@ -60,6 +61,8 @@ pub(crate) struct Machine {
     /// Complaints that the application knows of.
     complaints: HashSet<(AccountId, Misbehaviour)>,
     next_update: u64,
+    /// When the next message disappears.
+    next_expiry: Option<Timestamp>,
     online: bool,
 }
 
@@ -150,6 +153,7 @@ impl Machine {
             asked: HashSet::new(),
             complaints: HashSet::new(),
             next_update,
+            next_expiry: expiry::next(&tx).await?,
             online: false,
         })
     }
@@ -182,7 +186,7 @@ impl Machine {
 
     /// When something that waits for a time is due.
     pub(crate) fn due(&self) -> Option<Timestamp> {
-        self.lanes.due()
+        self.lanes.due().into_iter().chain(self.next_expiry).min()
     }
 }
 
@@ -242,6 +246,7 @@ impl Step<'_> {
     /// Commits, and gives what follows.
     pub(crate) async fn finish(mut self) -> Result<Effects, StoreError> {
         self.pump().await?;
+        self.expire().await?;
         if self.prekeys_changed {
             let stored = self.machine.local.prekeys.to_bytes();
             self.tx.put(Table::Own, own::PREKEYS.to_vec(), stored);

@@ -58,6 +58,9 @@ impl Step<'_> {
         record.unread += u64::from(!entry.read);
         self.tx.write(Table::Conversations, entry.conversation.0.to_vec(), &record);
         self.tx.write(Table::Timeline, key, &entry);
+        if entry.read {
+            self.start_expiry(&entry);
+        }
         self.tell(&Update::Message(Box::new(entry)));
         Ok(())
     }
@@ -166,6 +169,7 @@ impl Step<'_> {
         for (key, entry) in found {
             if entry.from == *with && !entry.read {
                 read.push(entry.id);
+                self.start_expiry(&entry);
                 record.unread = record.unread.saturating_sub(1);
                 self.tx.write(Table::Timeline, key, &Entry { read: true, ..entry });
             }

@@ -61,6 +61,7 @@ impl Step<'_> {
         if let Some(number) = origin_number {
             self.tx.write(Table::Open, open_key(conversation, number), &id);
         }
+        self.start_expiry(&entry);
         self.advance(key, entry, Status::Sent, None);
         Ok(())
     }
