@@ -184,6 +184,24 @@ impl Client {
         self.wish(Wish::Typing(to.clone(), typing)).await
     }
 
+    /// Watches the presence of these people, at most 1,024, in the place of those before: as it is
+    /// and as it changes comes as [`Update::Presence`](crate::Update::Presence). Only those are
+    /// told of whom the account may see it.
+    ///
+    /// # Errors
+    /// [`ClientError::Stopped`].
+    pub async fn watch_presence(&self, users: &[AccountId]) -> Result<(), ClientError> {
+        self.wish(Wish::Watch(users.to_vec())).await
+    }
+
+    /// Tells whether the person is elsewhere while the device stays connected.
+    ///
+    /// # Errors
+    /// [`ClientError::Stopped`].
+    pub async fn set_away(&self, away: bool) -> Result<(), ClientError> {
+        self.wish(Wish::Away(away)).await
+    }
+
     /// Goes on with the key that [`Update::KeyChanged`](crate::Update::KeyChanged) told of. To be
     /// called once the person knows.
     ///

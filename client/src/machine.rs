@@ -17,7 +17,7 @@ mod people;
 mod sealing;
 mod statuses;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use posthouse_crypto::e2ee::{
     address::{Address, DeviceId},
@@ -63,6 +63,8 @@ pub(crate) struct Machine {
     next_update: u64,
     /// When the next message disappears.
     next_expiry: Option<Timestamp>,
+    /// Whose presence the application watches.
+    watched: BTreeSet<AccountId>,
     online: bool,
 }
 
@@ -154,6 +156,7 @@ impl Machine {
             complaints: HashSet::new(),
             next_update,
             next_expiry: expiry::next(&tx).await?,
+            watched: BTreeSet::new(),
             online: false,
         })
     }
@@ -220,6 +223,8 @@ impl Step<'_> {
         self.call(Call::PreKeys);
         self.call(Call::Devices(self.machine.account.id.clone()));
         self.forget_sent().await?;
+        let watched = self.machine.watched.iter().cloned().collect();
+        self.subscribe(watched);
         self.publish_list().await
     }
 
@@ -228,8 +233,8 @@ impl Step<'_> {
         self.machine.asked.remove(call);
         match (call, answer) {
             (Call::Devices(of), Answer::Devices(devices)) => self.on_devices(of, &devices).await,
-            (Call::Bundles { of, .. }, Answer::Bundles(bundles)) => {
-                self.on_bundles(of, &bundles).await
+            (Call::Bundles { of, devices, .. }, Answer::Bundles(bundles)) => {
+                self.on_bundles(of, devices, &bundles).await
             }
             (Call::PreKeys, Answer::PreKeys(status)) => {
                 self.on_prekey_status(&status);
