@@ -12,7 +12,7 @@ use uuid::Uuid;
 /// Something that the application should know.
 ///
 /// Most are *durable*: they are written down with what they tell of, and handed out until they are
-/// taken ([`Client::next`](crate::Client::next)). Typing, presence and the state of the connection
+/// taken ([`Updates::next`](crate::Updates::next)). Typing, presence and the state of the connection
 /// hold for the moment only and may be passed over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
