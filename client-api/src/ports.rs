@@ -2,6 +2,7 @@
 //! that caller's own data only, or says whose else.
 
 mod accounts;
+mod groups;
 mod health;
 mod keys;
 mod links;
@@ -11,6 +12,7 @@ mod presence;
 mod security;
 
 pub use accounts::{Accounts, Caller};
+pub use groups::Groups;
 pub use health::Health;
 pub use keys::{Devices, Keys};
 pub use links::Links;
@@ -32,6 +34,8 @@ pub struct Ports {
     pub messaging: Arc<dyn Messaging>,
     /// Contacts, blocks, message requests, privacy, profiles, reports.
     pub people: Arc<dyn People>,
+    /// Groups.
+    pub groups: Arc<dyn Groups>,
     /// Presence and typing.
     pub presence: Arc<dyn Presence>,
     /// The devices of accounts.

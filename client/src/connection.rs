@@ -274,5 +274,6 @@ pub(crate) fn from_status(status: StatusCode) -> Problem {
         detail: format!("the server answered with the status {}", status.as_u16()),
         retry_after: None,
         stale_devices: None,
+        head: None,
     }
 }

@@ -3,9 +3,13 @@
 use posthouse_protocol::{
     content::{Ciphertext, Content, Payload},
     cursor::Cursor,
-    frame::{Class, KeysFrame, MessageFrame, PresenceFrame, StatusFrame, WatermarkFrame},
+    frame::{
+        Class, GroupFrame, KeysFrame, MessageFrame, PresenceFrame, StatusFrame, TallyFrame,
+        WatermarkFrame,
+    },
     id::{AccountId, ConversationId, DeviceNumber, MessageId},
     problem::StaleDevices,
+    rest::groups::GroupHead,
     time::{Stamp, Timestamp},
 };
 use serde::{Deserialize, de::IgnoredAny};
@@ -31,6 +35,10 @@ pub enum Event {
         /// The end of the backlog.
         cursor: Cursor,
     },
+    /// A group has changed, or what the account is in it.
+    Group(Box<GroupFrame>),
+    /// How many members of a group have got what this account sent there.
+    GroupStatus(Box<TallyFrame>),
     /// Something that this client sent was refused.
     Refused(Box<Refusal>),
     /// The answer to a ping, with the ping's reference.
@@ -100,6 +108,9 @@ pub struct Refusal {
     /// How the ciphertexts differ from the recipient's devices, for `stale_devices`.
     #[serde(flatten)]
     pub stale_devices: Option<StaleDevices>,
+    /// What the group's newest epoch is, for `stale_epoch`.
+    #[serde(flatten)]
+    pub head: Option<GroupHead>,
 }
 
 /// What tells one frame from another.
@@ -154,6 +165,8 @@ impl Event {
                 Err(_) => Self::Unknown { kind: kind.into_owned() },
             },
             "caught_up" => Self::CaughtUp { cursor: read::<CaughtUp>(text)?.cursor },
+            "group_status" => Self::GroupStatus(Box::new(read(text)?)),
+            "group" => Self::Group(Box::new(read(text)?)),
             "error" => Self::Refused(Box::new(read(text)?)),
             "pong" => Self::Pong(read::<Pong>(text)?.reference),
             _ => Self::Unknown { kind: kind.into_owned() },

@@ -213,6 +213,15 @@ impl Step<'_> {
                 self.out.passing.push(Update::Connected);
                 Ok(())
             }
+            // Groups are not shown yet: their news only counts as seen.
+            Event::Group(frame) => {
+                self.seen(frame.cursor);
+                Ok(())
+            }
+            Event::GroupStatus(tally) => {
+                self.seen(tally.cursor);
+                Ok(())
+            }
             Event::Pong(_) | Event::Unknown { .. } => Ok(()),
         }
     }

@@ -15,6 +15,8 @@ mod window;
 
 mod feed;
 
+mod group;
+
 mod lists;
 
 mod progress;
@@ -31,6 +33,7 @@ mod sync;
 
 pub(crate) use commit::queued_frame;
 pub use commit::{CommitConfig, CommitCounters, Committer, Told};
+pub use group::{AdmittedToGroup, GroupGate};
 pub use local::{Attendance, Connections};
 pub use progress::Progress;
 pub(crate) use progress::announce;

@@ -45,6 +45,7 @@ pub mod demo;
 
 pub mod check;
 
+pub mod groups;
 pub mod health;
 
 pub mod doctor;

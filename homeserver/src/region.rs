@@ -6,7 +6,7 @@ mod parts;
 use std::sync::Arc;
 
 use posthouse_client_api::ports::{
-    Accounts, Devices, Keys, Links, Messaging, People, Presence, Security,
+    Accounts, Devices, Groups, Keys, Links, Messaging, People, Presence, Security,
 };
 use posthouse_crypto::sign::SigningKey;
 use posthouse_federation::ports::{EphemeralSink, InboundStore, Profiles, UserKeys};
@@ -18,6 +18,7 @@ use posthouse_storage::{
     conversations::Conversations,
     erasure::Erasure,
     factors::Factors,
+    groups::Groups as GroupsStore,
     invites::Invites,
     keys::Keys as KeysStore,
     links::Links as LinksStore,
@@ -32,12 +33,12 @@ use crate::{
     accounts::{AccountsService, Directory, Registration},
     delivery::{
         CommitConfig, CommitCounters, Committer, Connections, MessagingService, Progress, Recent,
-        Told,
         accept::{Gate, Policy},
         run_retention, run_session_retention,
     },
     devices::{KeysService, LinkService, SilentDevices},
     federation::{Ephemerals, LocalKeys, Reception},
+    groups::GroupsService,
     people::{LocalProfiles, PeopleService, PeopleStores},
     presence::{Acquaintance, PresenceService, Watchers},
     random::Random,
@@ -78,6 +79,8 @@ pub struct Stores {
     pub erasure: Arc<dyn Erasure>,
     /// Contacts, blocks, requests, settings, profiles, reports.
     pub people: PeopleStores,
+    /// Groups.
+    pub groups: Arc<dyn GroupsStore>,
     /// Lists of conversations.
     pub lists: Arc<dyn Conversations>,
     /// Messages.
@@ -108,6 +111,7 @@ pub struct Region {
     messaging: Arc<MessagingService>,
     presence: Arc<PresenceService>,
     people: Arc<PeopleService>,
+    groups: Arc<GroupsService>,
     keys: Arc<KeysService>,
     links: Arc<LinkService>,
     silent: Arc<SilentDevices>,
@@ -142,11 +146,7 @@ impl Region {
         let (committer, committing) = Committer::start(
             config.commit,
             stores.messages.clone(),
-            Told {
-                connections: Arc::clone(&connections),
-                regions: Arc::clone(&regions),
-                recent: Arc::clone(&recent),
-            },
+            parts::told(&connections, &regions, &recent),
             shutdown.clone(),
         );
         let notices = parts::notices(&stores, &directory, &connections, &random);
@@ -156,6 +156,7 @@ impl Region {
         let keys = parts::keys_service(&stores, &accounts, notices);
         let links = parts::link_service(&stores, &accounts);
         let silent = parts::silent_devices(&stores, &accounts);
+        let (book, gate) = parts::group_gate(&stores, &directory);
         let messaging = Arc::new(MessagingService {
             gate: Gate::new(
                 config.policy,
@@ -163,6 +164,7 @@ impl Region {
                 Arc::clone(&relations),
                 Arc::clone(&keys.abroad),
             ),
+            groups: gate,
             committer,
             store: stores.messages.clone(),
             connections: Arc::clone(&connections),
@@ -177,17 +179,21 @@ impl Region {
         });
         let presence = parts::presence(&messaging);
         let people = parts::people(&stores, &messaging, &presence);
+        let groups = parts::groups(&stores, &messaging, book);
         let reception = parts::reception(config, &stores, &messaging);
         let ephemerals = parts::ephemerals(config, &presence, recent, &keys);
         tasks.spawn(committing);
         let hinted = (Arc::clone(&accounts), Arc::clone(&people), Arc::clone(&regions));
-        let told = (connections, regions);
-        tasks.spawn(progress.run(stores.messages.clone(), told, shutdown.clone()));
+        tasks.spawn(progress.run(
+            stores.messages.clone(),
+            (connections, regions),
+            shutdown.clone(),
+        ));
         tasks.spawn(watchers.run(Arc::clone(&clock), shutdown.clone()));
         tasks.spawn(run_retention(stores.messages, Arc::clone(&clock), shutdown.clone()));
         tasks.spawn(eraser.run(shutdown.clone()));
         tasks.spawn(Arc::clone(&silent).run(shutdown.clone()));
-        let kept = (stores.sessions, stores.invites, stores.people);
+        let kept = (stores.sessions, stores.invites, stores.people, stores.groups);
         tasks.spawn(run_session_retention(kept, clock, shutdown.clone()));
         tasks.spawn(listen(stores.wakes, hinted, shutdown));
         tasks.close();
@@ -196,6 +202,7 @@ impl Region {
             messaging,
             presence,
             people,
+            groups,
             keys,
             links,
             silent,
@@ -234,6 +241,11 @@ impl Region {
     /// The people port.
     pub fn people(&self) -> Arc<dyn People> {
         Arc::<PeopleService>::clone(&self.people)
+    }
+
+    /// The groups port.
+    pub fn groups(&self) -> Arc<dyn Groups> {
+        Arc::<GroupsService>::clone(&self.groups)
     }
 
     /// Profiles, for other regions.

@@ -17,6 +17,10 @@ mod delivery;
 mod device;
 #[path = "region/devices.rs"]
 mod devices;
+#[path = "region/group_talk.rs"]
+mod group_talk;
+#[path = "region/groups.rs"]
+mod groups;
 #[path = "region/home.rs"]
 mod home;
 #[path = "region/http.rs"]

@@ -62,7 +62,8 @@ pub(crate) struct RawContent<'a> {
 }
 
 impl RawContent<'_> {
-    pub(crate) fn check(self) -> Result<Content, Rejection> {
+    /// Checks the form; at most `most` ciphertexts.
+    pub(crate) fn check(self, most: usize) -> Result<Content, Rejection> {
         let kind = self.kind.ok_or_else(|| missing("content.type"))?;
         if kind.is_empty() || kind.len() > limits::MAX_LABEL {
             return Err(Rejection::new(Code::BadRequest, "`content.type` has 1 to 64 bytes"));
@@ -77,7 +78,7 @@ impl RawContent<'_> {
                 return Err(Rejection::new(Code::TooLarge, detail));
             }
             (Some(body), None) => Payload::Body(body.into_owned()),
-            (None, Some(ciphertexts)) => Payload::Ciphertexts(bounded(ciphertexts)?),
+            (None, Some(ciphertexts)) => Payload::Ciphertexts(bounded(ciphertexts, most)?),
             (None, None) => return Err(missing("content.body or content.ciphertexts")),
             (Some(_), Some(_)) => {
                 let detail = "`content` has either `body` or `ciphertexts`, not both";
@@ -89,9 +90,9 @@ impl RawContent<'_> {
     }
 }
 
-fn bounded(ciphertexts: Vec<Ciphertext>) -> Result<Vec<Ciphertext>, Rejection> {
-    if ciphertexts.is_empty() || ciphertexts.len() > limits::MAX_CIPHERTEXTS {
-        let detail = format!("`ciphertexts` has 1 to {} entries", limits::MAX_CIPHERTEXTS);
+fn bounded(ciphertexts: Vec<Ciphertext>, most: usize) -> Result<Vec<Ciphertext>, Rejection> {
+    if ciphertexts.is_empty() || ciphertexts.len() > most {
+        let detail = format!("`ciphertexts` has 1 to {most} entries");
         return Err(Rejection::new(Code::BadRequest, detail));
     }
     if ciphertexts.iter().any(|one| one.data.len() > limits::MAX_BODY) {
@@ -194,7 +195,7 @@ mod tests {
     use super::*;
 
     fn parse(json: &str) -> Result<Content, Rejection> {
-        serde_json::from_str::<RawContent<'_>>(json).unwrap().check()
+        serde_json::from_str::<RawContent<'_>>(json).unwrap().check(limits::MAX_CIPHERTEXTS)
     }
 
     #[test]

@@ -6,6 +6,8 @@ pub const MAX_BODY: usize = 64 * 1024;
 pub const MAX_CIPHERTEXTS_TOTAL: usize = 256 * 1024;
 /// Most ciphertexts in one message: 8 devices of the recipient and 8 of the sender.
 pub const MAX_CIPHERTEXTS: usize = 16;
+/// Most ciphertexts in one piece of a group's key distribution.
+pub const MAX_KEY_CIPHERTEXTS: usize = 100;
 /// Largest socket frame from a client, in bytes: ciphertexts plus the frame's other fields.
 pub const MAX_FRAME: usize = 320 * 1024;
 /// Largest REST request body, in bytes, where the endpoint states no other.
@@ -62,6 +64,30 @@ pub const MAX_SYNC_PAGE: usize = 1_000;
 pub const DEFAULT_SYNC_PAGE: usize = 100;
 /// Most members of a group.
 pub const MAX_GROUP_MEMBERS: usize = 1_024;
+/// Most groups that an account is a member of.
+pub const MAX_GROUPS: usize = 1_000;
+/// Most invitations to groups that are shown, the latest ones.
+pub const MAX_GROUP_INVITATIONS: usize = 200;
+/// Largest signed epoch of a group, in bytes.
+pub const MAX_GROUP_EPOCH: usize = 8 * 1024;
+/// Largest encrypted name of a group, in bytes.
+pub const MAX_GROUP_TITLE: usize = 4 * 1024;
+/// Most epochs of a group.
+pub const MAX_GROUP_EPOCHS: u64 = 65_536;
+/// Epochs of a group from which on it only shrinks: leaving and removing are taken.
+pub const SHRINKING_GROUP_EPOCHS: u64 = 60_000;
+/// Most epochs of one page of a chain.
+pub const MAX_EPOCHS_PAGE: usize = 256;
+/// Most invite links of a group that hold at one time.
+pub const MAX_GROUP_LINKS: usize = 10;
+/// Longest life of an invite link, in seconds (30 days).
+pub const MAX_GROUP_LINK_SECONDS: u64 = 30 * 24 * 3600;
+/// Most people who ask to join a group.
+pub const MAX_JOIN_REQUESTS: usize = 256;
+/// How long a wish to join waits, in milliseconds (30 days).
+pub const JOIN_REQUEST_MS: u64 = 30 * 24 * 3_600_000;
+/// For how long who has left a group may read its chain up to there, in milliseconds (30 days).
+pub const LEFT_GROUP_MS: u64 = 30 * 24 * 3_600_000;
 /// Life of an access token, in seconds.
 pub const ACCESS_TOKEN_SECONDS: u64 = 15 * 60;
 /// Life of an unused refresh token, in seconds (60 days).

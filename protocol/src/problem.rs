@@ -5,6 +5,8 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use crate::rest::groups::GroupHead;
+
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $text:literal, $status:literal, $title:literal;)*) => {
         /// A stable error code.
@@ -49,6 +51,8 @@ codes! {
     CodeRequired = "code_required", 401, "A code is needed besides the password";
     /// What the request was made against has changed meanwhile.
     Conflict = "conflict", 409, "What the request was made against has changed";
+    /// Somebody cannot be added to a group without asking.
+    ConsentNeeded = "consent_needed", 403, "This person has to be invited";
     /// The cursor lies beyond the end of the inbox: synchronise again from the start.
     CursorReset = "cursor_reset", 409, "The cursor lies beyond the end of the inbox";
     /// The signed device list is not one that other people's clients would believe.
@@ -81,6 +85,8 @@ codes! {
     RegionUnreachable = "region_unreachable", 503, "The region cannot be reached";
     /// The ciphertexts do not match the devices of a recipient; nothing was delivered.
     StaleDevices = "stale_devices", 409, "The ciphertexts do not match the recipient's devices";
+    /// The group has moved on from the epoch that was named.
+    StaleEpoch = "stale_epoch", 409, "The group has another epoch";
     /// The request's body did not arrive in time.
     Timeout = "timeout", 408, "The request took too long to arrive";
     /// The body, frame or field is larger than the limit.
@@ -125,12 +131,20 @@ pub struct Rejection {
     pub retry_after: Option<u32>,
     /// What a client needs to mend a stale device list.
     pub stale_devices: Option<Box<StaleDevices>>,
+    /// The head of a group's chain, for who was behind it.
+    pub head: Option<Box<GroupHead>>,
 }
 
 impl Rejection {
     /// A refusal without further facts.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), retry_after: None, stale_devices: None }
+        Self { code, detail: detail.into(), retry_after: None, stale_devices: None, head: None }
+    }
+
+    /// The refusal of what was made against another epoch than a group's newest.
+    pub fn stale_epoch(head: GroupHead) -> Self {
+        let detail = format!("the group's newest epoch is {}; read the chain", head.epoch);
+        Self { head: Some(Box::new(head)), ..Self::new(Code::StaleEpoch, detail) }
     }
 
     /// The same refusal, with the time after which to try again.
@@ -180,6 +194,9 @@ pub struct Problem {
     /// For `stale_devices`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stale_devices: Option<StaleDevices>,
+    /// For `stale_epoch`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head: Option<GroupHead>,
 }
 
 impl From<Rejection> for Problem {
@@ -193,6 +210,7 @@ impl From<Rejection> for Problem {
             detail: rejection.detail.into_owned(),
             retry_after: rejection.retry_after,
             stale_devices: rejection.stale_devices.map(|boxed| *boxed),
+            head: rejection.head.map(|boxed| *boxed),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Bodies of the REST calls (docs/spec/rest.md). Requests ignore unknown fields.
 
+pub mod groups;
 pub mod keys;
 mod people;
 mod security;

@@ -62,6 +62,8 @@ pub mod people;
 
 pub mod profiles;
 
+pub mod groups;
+
 pub mod conversations;
 
 pub mod abroad;
@@ -72,9 +74,9 @@ use async_trait::async_trait;
 
 use crate::{
     accounts::Accounts, bodies::Bodies, conversations::Conversations, erasure::Erasure,
-    factors::Factors, invites::Invites, keys::Keys, leases::Leases, ledger::Ledger, links::Links,
-    outbox::Outbox, peers::Peers, people::People, profiles::Profiles, reception::Receptions,
-    reports::Reports, sessions::Sessions, wakes::Wakes,
+    factors::Factors, groups::Groups, invites::Invites, keys::Keys, leases::Leases, ledger::Ledger,
+    links::Links, outbox::Outbox, peers::Peers, people::People, profiles::Profiles,
+    reception::Receptions, reports::Reports, sessions::Sessions, wakes::Wakes,
 };
 
 /// Everything that an adapter of the ledger's database implements.
@@ -93,6 +95,7 @@ pub trait Store:
     + Receptions
     + Peers
     + People
+    + Groups
     + Profiles
     + Reports
     + Conversations
@@ -117,6 +120,8 @@ impl<T> Store for T where
         + Receptions
         + Peers
         + People
+        + Groups
+        + Groups
         + Profiles
         + Reports
         + Conversations
@@ -322,6 +327,14 @@ macro_rules! contract_tests {
             profiles {
                 a_profile_replaces_the_version_before
                 reports_wait_for_the_operator
+            }
+            groups {
+                a_chain_has_one_order
+                a_group_has_one_entry_in_an_inbox
+                a_chain_is_read_by_those_it_concerns
+                groups_are_listed_and_bounded
+                links_let_people_ask
+                a_deleted_account_gets_nothing_of_its_groups
             }
             conversations {
                 conversations_are_listed_by_last_activity

@@ -8,7 +8,12 @@ use posthouse_protocol::{
     time::{Stamp, Timestamp},
 };
 
-use crate::{bodies::BodyId, keys::KeyNotice, receipts::Watermark};
+use crate::{
+    bodies::BodyId,
+    groups::GroupNotice,
+    keys::KeyNotice,
+    receipts::{Tally, Watermark},
+};
 
 /// A piece of an inbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +46,8 @@ pub enum EntryKind {
     Message(Box<StoredMessage>),
     /// What became of messages that this account sent; newer ones replace older ones.
     Status(Box<Watermark>),
+    /// How many of a group have got what this account sent there; newer ones replace older ones.
+    Tally(Box<Tally>),
     /// A message that this account sent will not arrive.
     Failed(Failed),
     /// A message of somebody whom this account does not hear: shown to no device, and never counted
@@ -48,6 +55,8 @@ pub enum EntryKind {
     Discarded(Box<StoredMessage>),
     /// Keys of this account, or of people it knows.
     Keys(Box<KeyNotice>),
+    /// A group of this account; newer ones replace older ones.
+    Group(Box<GroupNotice>),
 }
 
 /// A message that will not arrive.

@@ -32,7 +32,8 @@ pub struct Accept {
     /// The conversation.
     pub conversation: ConversationId,
     /// In a direct conversation the bit (1 or 2) of the sender's side, the lower id's first; 0 in a
-    /// group. It tells who has spoken yet.
+    /// group. It tells who has spoken yet. In a group, recipients whose inbox is full or gone are
+    /// passed over: one of them must not keep the others from hearing.
     pub side: u8,
     /// The device's own last message in the conversation, if the client says.
     pub prev: Option<MessageId>,
@@ -140,7 +141,7 @@ pub trait Ledger: Send + Sync {
     /// the stamp is [`Stamp::next`], the origin number the conversation's next, and every
     /// recipient's inbox gains an entry. Arrival numbers rise and become visible in order, also
     /// with several committers on one database: a reader that has read up to n never finds a new
-    /// entry at or below n. An inbox that is full refuses the submission for all recipients. An entry with the same sender, conversation and collapse key that waits
+    /// entry at or below n. An inbox that is full refuses the submission for all recipients, except in a group. An entry with the same sender, conversation and collapse key that waits
     /// in an inbox is replaced.
     ///
     /// With the first message of a side of a direct conversation that is not discarded, the
@@ -164,7 +165,10 @@ pub trait Ledger: Send + Sync {
 
     /// Records positions and watermarks in one transaction. Both only ever rise; what is lower than
     /// what is known is left out of the answer. Each risen watermark puts one collapsed entry into
-    /// the inboxes named by it. Durable, but callers may delay it: a device whose position is lost
+    /// the inboxes named by it; in a group one for all its readers, which tells a [`Tally`].
+    ///
+    /// [`Tally`]: crate::receipts::Tally
+    /// Durable, but callers may delay it: a device whose position is lost
     /// acknowledges again.
     async fn record(
         &self,

@@ -7,7 +7,7 @@
 //! * the *ledger*, everything else, split by area: [`accounts::Accounts`], [`sessions::Sessions`],
 //!   [`invites::Invites`], [`factors::Factors`], [`erasure::Erasure`], [`keys::Keys`],
 //!   [`links::Links`], [`people::People`], [`profiles::Profiles`], [`reports::Reports`],
-//!   [`conversations::Conversations`],
+//!   [`conversations::Conversations`], [`groups::Groups`],
 //!   [`ledger::Ledger`] (acceptance, inboxes, positions, watermarks), [`outbox::Outbox`],
 //!   [`reception::Receptions`], [`peers::Peers`],
 //!   [`leases::Leases`], [`wakes::Wakes`].
@@ -45,6 +45,8 @@ pub mod inbox;
 pub mod conversations;
 
 pub mod people;
+
+pub mod groups;
 
 pub mod profiles;
 

@@ -2,7 +2,7 @@
 
 use posthouse_protocol::{
     cursor::Cursor,
-    id::{AccountId, ConversationId, DeviceId, ServerName},
+    id::{AccountId, ConversationId, DeviceId, GroupId, ServerName},
     status::Reached,
     time::Timestamp,
 };
@@ -70,6 +70,34 @@ pub struct Forward {
     pub recipients: Vec<Uuid>,
 }
 
+/// Most steps of each list of a [`Tally`].
+pub const MAX_STEPS: usize = 64;
+
+/// How many members of a group have got its messages. The number of those who have got the message
+/// `n` of `origin` is the sum of [`steps`](Self::steps) at `n` and above, less the sum of
+/// [`joined`](Self::joined) at `n` and above, less what [`except`](Self::except) says for `n`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tally {
+    /// The group.
+    pub group: GroupId,
+    /// Its conversation.
+    pub conversation: ConversationId,
+    /// Whose numbers.
+    pub origin: ServerName,
+    /// Accepted, delivered, or read.
+    pub reached: Reached,
+    /// Up to which number so many have got everything; the highest first, at most [`MAX_STEPS`].
+    pub steps: Vec<(u64, u64)>,
+    /// Up to which number so many of them were not there yet.
+    pub joined: Vec<(u64, u64)>,
+    /// Which number was passed over by so many of them.
+    pub except: Vec<(u64, u64)>,
+    /// The lowest number that can be counted by these lists.
+    pub from: u64,
+    /// When something last rose.
+    pub at: Timestamp,
+}
+
 /// A watermark that did rise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Risen {
@@ -77,4 +105,6 @@ pub struct Risen {
     pub watermark: Watermark,
     /// The entries that tell it.
     pub arrivals: Vec<crate::ledger::Arrival>,
+    /// In a group: what those entries tell instead.
+    pub tally: Option<Tally>,
 }

@@ -7,11 +7,15 @@ use posthouse_client_api::{mailbox::Close, rest::ROUTES};
 use posthouse_protocol::{
     cursor::Cursor,
     frame::{
-        Ack, Changed, ClientFrame, DevicesChangedFrame, KeysFrame, MessageFrame, PresenceFrame,
-        ServerFrame, StatusFrame, Submission, WatermarkFrame,
+        Ack, Changed, ClientFrame, DevicesChangedFrame, GroupFrame, KeysFrame, MessageFrame,
+        PresenceFrame, ServerFrame, StatusFrame, Submission, TallyFrame, WatermarkFrame,
     },
     id::{AccountId, ServerName},
     problem::{Code, Problem, Rejection, StaleDevices},
+    rest::groups::{
+        CreateGroupLink, DeclineJoin, EpochTaken, Epochs, GroupHead, GroupInfo, GroupLinkCreated,
+        GroupLinks, Groups, JoinGroup, JoinRequests, RevokeGroupLink, SubmitEpoch,
+    },
     rest::keys::{
         ApproveLink, ClaimBundles, Devices, FetchLink, KeyChanges, Link, LinkResult, LinkedDevice,
         PreKeyStatus, RenameDevice, SetIdentity, StartLink, UserDevices,
@@ -70,6 +74,10 @@ fn error_round_trips(example: &str) {
     let code = Code::ALL.iter().find(|code| Some(code.as_str()) == value["code"].as_str());
     let mut rejection = Rejection::new(*code.unwrap(), text("message").unwrap());
     rejection.retry_after = value["retry_after"].as_u64().map(|s| u32::try_from(s).unwrap());
+    if value["hash"].is_string() {
+        let head: GroupHead = serde_json::from_value(value.clone()).unwrap();
+        rejection.head = Some(Box::new(head));
+    }
     if value["missing"].is_array() {
         let stale: StaleDevices = serde_json::from_value(value.clone()).unwrap();
         rejection.stale_devices = Some(Box::new(stale));
@@ -97,6 +105,8 @@ fn the_sockets_examples_are_right() {
             "server watermark" => round_trips::<WatermarkFrame>(&example),
             "server presence" => round_trips::<PresenceFrame>(&example),
             "server caught_up" => written(&ServerFrame::CaughtUp { cursor: Cursor(17) }),
+            "server group" => round_trips::<GroupFrame>(&example),
+            "server group_status" => round_trips::<TallyFrame>(&example),
             "server keys" => round_trips::<KeysFrame>(&example),
             "server devices_changed" => round_trips::<DevicesChangedFrame>(&example),
             "server changed" => {
@@ -122,6 +132,8 @@ fn the_sockets_examples_are_right() {
         "server changed",
         "server devices_changed",
         "server error",
+        "server group",
+        "server group_status",
         "server keys",
         "server message",
         "server pong",
@@ -129,6 +141,25 @@ fn the_sockets_examples_are_right() {
         "server status",
     ];
     assert!(kinds.iter().map(String::as_str).eq(expected), "{kinds:?}");
+}
+
+/// The examples about groups.
+fn group_example(kind: &str, example: &str) {
+    match kind {
+        "request SubmitEpoch" => round_trips::<SubmitEpoch>(example),
+        "response EpochTaken" => round_trips::<EpochTaken>(example),
+        "response Groups" => round_trips::<Groups>(example),
+        "response GroupInfo" => round_trips::<GroupInfo>(example),
+        "response Epochs" => round_trips::<Epochs>(example),
+        "request CreateGroupLink" => round_trips::<CreateGroupLink>(example),
+        "response GroupLinkCreated" => round_trips::<GroupLinkCreated>(example),
+        "response GroupLinks" => round_trips::<GroupLinks>(example),
+        "request RevokeGroupLink" => round_trips::<RevokeGroupLink>(example),
+        "request JoinGroup" => round_trips::<JoinGroup>(example),
+        "response JoinRequests" => round_trips::<JoinRequests>(example),
+        "request DeclineJoin" => round_trips::<DeclineJoin>(example),
+        other => panic!("no example is a `{other}`"),
+    }
 }
 
 #[test]
@@ -200,7 +231,7 @@ fn the_calls_examples_are_right() {
                 assert_eq!(capabilities.limits, Limits::current());
             }
             "response health" => assert_eq!(example, r#"{"status":"ready"}"#),
-            other => panic!("no example is a `{other}`"),
+            other => group_example(other, &example),
         }
     }
     for (kind, example) in examples("errors.md") {

@@ -4,6 +4,8 @@
 
 #[path = "support/client.rs"]
 pub(crate) mod client;
+#[path = "support/groups.rs"]
+mod groups;
 #[path = "support/home.rs"]
 pub(crate) mod home;
 #[path = "support/keys.rs"]

@@ -183,8 +183,7 @@ impl Gate {
         submission: Submission,
         now: Timestamp,
     ) -> Result<Admitted, Rejection> {
-        self.take(&self.sending, sender)?;
-        self.check_form(&submission, now)?;
+        self.check(sender, &submission, now)?;
         let recipient = match self.directory.resolve(&submission.to).await {
             Ok(recipient) => recipient,
             Err(rejection) => {
@@ -208,6 +207,20 @@ impl Gate {
         };
         let reception = self.receive(sender, &recipient, submission.class, now).await?;
         Ok(Admitted { submission, sender: sender.clone(), recipient, own_copy, reception, at: now })
+    }
+
+    /// Counts a submission, and checks its form: what it has to pass wherever it goes.
+    ///
+    /// # Errors
+    /// [`Rejection`] for the client.
+    pub(super) fn check(
+        &self,
+        sender: &Caller,
+        submission: &Submission,
+        now: Timestamp,
+    ) -> Result<(), Rejection> {
+        self.take(&self.sending, sender)?;
+        self.check_form(submission, now)
     }
 
     /// Whether the two want to have to do with each other. A recipient of another region is asked
@@ -359,11 +372,13 @@ impl Gate {
 }
 
 /// Devices as a ciphertext names them.
-fn named<'a>(devices: impl Iterator<Item = &'a Device>) -> Vec<(DeviceNumber, RegistrationId)> {
+pub(super) fn named<'a>(
+    devices: impl Iterator<Item = &'a Device>,
+) -> Vec<(DeviceNumber, RegistrationId)> {
     devices.map(|device| (device.number, device.registration_id)).collect()
 }
 
-fn too_often(wait: TooOften) -> Rejection {
+pub(super) fn too_often(wait: TooOften) -> Rejection {
     Rejection::new(Code::RateLimited, "too often; wait").retry_after(wait.seconds())
 }
 
@@ -378,7 +393,7 @@ fn addressed_to<'a>(
 }
 
 /// Compares ciphertexts with devices.
-fn compare(
+pub(super) fn compare(
     user: &AccountId,
     devices: &[(DeviceNumber, RegistrationId)],
     ciphertexts: &[&Ciphertext],

@@ -6,13 +6,17 @@ use posthouse_client_api::ports::Caller;
 use posthouse_protocol::{
     content::Content,
     cursor::Cursor,
-    frame::{KeysEvent, KeysFrame, MessageFrame, StatusFrame, WatermarkFrame},
+    frame::{
+        GroupFrame, KeysEvent, KeysFrame, MessageFrame, StatusFrame, TallyFrame, WatermarkFrame,
+    },
+    rest::groups::{EpochHash, GroupHead},
     status::Status,
 };
 use posthouse_storage::{
+    groups::GroupNotice,
     inbox::{Failed, StoredMessage},
     keys::KeyNotice,
-    receipts::Watermark,
+    receipts::{Tally, Watermark},
 };
 use serde_json::value::RawValue;
 
@@ -94,6 +98,29 @@ pub(super) fn keys(notice: &KeyNotice, cursor: Cursor, viewer: &Caller) -> Optio
         },
     };
     Some(frame.to_json())
+}
+
+/// The `group` frame of a notice.
+pub(super) fn group(notice: &GroupNotice, cursor: Cursor) -> String {
+    let head = GroupHead { epoch: notice.head.epoch, hash: EpochHash(notice.head.hash) };
+    GroupFrame { event: notice.event, group: notice.group.clone(), head, cursor }.to_json()
+}
+
+/// The `group_status` frame of a tally.
+pub(super) fn tally(tally: &Tally, cursor: Cursor) -> String {
+    let frame = TallyFrame {
+        group: tally.group.clone(),
+        conversation_id: tally.conversation,
+        origin: tally.origin.clone(),
+        status: tally.reached.into(),
+        steps: tally.steps.clone(),
+        joined: tally.joined.clone(),
+        except: tally.except.clone(),
+        from: tally.from,
+        at: tally.at,
+        cursor,
+    };
+    frame.to_json()
 }
 
 /// The `status` frame of a watermark.

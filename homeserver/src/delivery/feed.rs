@@ -103,7 +103,11 @@ impl FeedPort for Feed {
         };
         let progressed = self.window.acknowledge(&ids, from.as_ref());
         self.receipts.progressed(&self.caller, &progressed, now);
-        let lookup = Lookup { store: &self.store, reader: &self.caller };
+        let lookup = Lookup {
+            store: &self.store,
+            reader: &self.caller,
+            wishes: self.receipts.wishes.as_ref(),
+        };
         if ack.seen == Seen::Read {
             // Reading what was delivered long ago is the usual case, so the ledger is asked.
             let read = lookup.messages(&ids, from.as_ref()).await?;
@@ -209,6 +213,14 @@ impl Feed {
             }
             EntryKind::Keys(notice) => {
                 out.extend(entry::keys(notice, cursor, &self.caller).map(Frame::from));
+                self.window.advance(cursor);
+            }
+            EntryKind::Group(notice) => {
+                out.push(entry::group(notice, cursor).into());
+                self.window.advance(cursor);
+            }
+            EntryKind::Tally(tally) => {
+                out.push(entry::tally(tally, cursor).into());
                 self.window.advance(cursor);
             }
             // Written by a newer version beside this one; that version's devices ask for it.

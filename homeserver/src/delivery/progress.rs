@@ -220,7 +220,10 @@ pub(crate) fn announce(risen: Vec<Risen>, connections: &Connections) {
     for one in risen {
         let entry = |cursor| {
             let arrived_at = one.watermark.at;
-            let kind = EntryKind::Status(Box::new(one.watermark.clone()));
+            let kind = match &one.tally {
+                Some(tally) => EntryKind::Tally(Box::new(tally.clone())),
+                None => EntryKind::Status(Box::new(one.watermark.clone())),
+            };
             Entry { cursor, arrived_at, kind }
         };
         connections.hand_over(&one.arrivals, entry, None);

@@ -14,7 +14,7 @@ use posthouse_protocol::{
         payload::Acknowledged,
     },
     frame::StatusFrame,
-    id::{AccountId, ConversationId, ServerName},
+    id::{AccountId, ConversationId, GroupId, ServerName},
     problem::Rejection,
     status::Seen,
     time::Timestamp,
@@ -26,7 +26,7 @@ use super::{
     Connections, Progress,
     window::{Flying, Progressed},
 };
-use crate::{people::Relations, random::Random, regions::Regions};
+use crate::{groups::GroupBook, people::Relations, random::Random, regions::Regions};
 
 /// Tells senders what became of their messages.
 #[derive(Clone)]
@@ -47,12 +47,40 @@ pub(crate) trait Wishes: Send + Sync {
     /// # Errors
     /// As the store.
     async fn tells_read(&self, reader: Uuid) -> Result<bool, Rejection>;
+
+    /// Whether the reader is a member of the group, and was one at this epoch.
+    ///
+    /// # Errors
+    /// As the store.
+    async fn belongs(
+        &self,
+        reader: &AccountId,
+        group: &GroupId,
+        epoch: u64,
+    ) -> Result<bool, Rejection>;
+}
+
+/// What the store says of readers.
+pub(super) struct Readers {
+    pub(super) relations: Arc<Relations>,
+    pub(super) book: Arc<GroupBook>,
 }
 
 #[async_trait]
-impl Wishes for Relations {
+impl Wishes for Readers {
     async fn tells_read(&self, reader: Uuid) -> Result<bool, Rejection> {
-        Ok(self.privacy(reader).await?.read_receipts)
+        Ok(self.relations.privacy(reader).await?.read_receipts)
+    }
+
+    async fn belongs(
+        &self,
+        reader: &AccountId,
+        group: &GroupId,
+        epoch: u64,
+    ) -> Result<bool, Rejection> {
+        let Some(known) = self.book.current(group).await? else { return Ok(false) };
+        let member = known.state.members().get(&reader.to_string());
+        Ok(member.is_some_and(|member| member.joined <= epoch))
     }
 }
 
@@ -97,7 +125,8 @@ impl Receipts {
     fn tell_now(&self, reader: &Caller, messages: &[Flying], seen: Seen, now: Timestamp) {
         self.tell_regions(reader, messages, seen, now);
         for message in messages {
-            if message.sender == reader.account
+            if message.is_group
+                || message.sender == reader.account
                 || message.sender.server != self.server
                 || !self.connections.is_connected(message.sender.uuid)
             {
@@ -121,7 +150,8 @@ impl Receipts {
     /// Tells the regions of senders elsewhere, sender by sender.
     fn tell_regions(&self, reader: &Caller, messages: &[Flying], seen: Seen, now: Timestamp) {
         let mut senders: Vec<(&Flying, Vec<Uuid>)> = Vec::new();
-        for message in messages.iter().filter(|message| message.sender.server != self.server) {
+        let abroad = |message: &&Flying| !message.is_group && message.sender.server != self.server;
+        for message in messages.iter().filter(abroad) {
             let same = |(first, ids): &&mut (&Flying, Vec<Uuid>)| {
                 first.sender == message.sender
                     && first.conversation == message.conversation

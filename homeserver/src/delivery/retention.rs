@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use posthouse_protocol::{limits, time::Clock};
 use posthouse_storage::{
-    invites::Invites, message_store::MessageStore, retention::Cutoffs, sessions::Sessions,
+    groups::Groups, invites::Invites, message_store::MessageStore, retention::Cutoffs,
+    sessions::Sessions,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -25,10 +26,13 @@ const EXPIRED_INVITES_MS: u64 = 30 * 24 * 3_600_000;
 /// How long a report that the operator is done with is kept, in milliseconds (90 days).
 const RESOLVED_REPORTS_MS: u64 = 90 * 24 * 3_600_000;
 
-/// Forgets ended sessions, tokens that were used long ago, expired invitations, declined requests and
-/// resolved reports until `shutdown`.
+/// What holds things that are to be forgotten.
+pub(crate) type Kept = (Arc<dyn Sessions>, Arc<dyn Invites>, PeopleStores, Arc<dyn Groups>);
+
+/// Forgets ended sessions, tokens that were used long ago, expired invitations, declined requests,
+/// resolved reports, and what is over in groups until `shutdown`.
 pub async fn run_sessions(
-    (store, invites, people): (Arc<dyn Sessions>, Arc<dyn Invites>, PeopleStores),
+    (store, invites, people, groups): Kept,
     clock: Arc<dyn Clock>,
     shutdown: CancellationToken,
 ) {
@@ -57,6 +61,15 @@ pub async fn run_sessions(
         let before = clock.now().minus_millis(RESOLVED_REPORTS_MS);
         if let Err(err) = people.reports.forget_reports(before, PIECE).await {
             tracing::warn!(error = %err, "resolved reports could not be forgotten");
+        }
+        let now = clock.now();
+        let before = (
+            now,
+            now.minus_millis(limits::JOIN_REQUEST_MS),
+            now.minus_millis(limits::LEFT_GROUP_MS),
+        );
+        if let Err(err) = groups.forget_in_groups(before, PIECE).await {
+            tracing::warn!(error = %err, "what is over in groups could not be forgotten");
         }
     }
 }

@@ -8,9 +8,10 @@ use posthouse_storage::{
     ledger::{Accept, Accepted, Destination},
 };
 
-use super::accept::Admitted;
+use super::{accept::Admitted, group::AdmittedToGroup};
 
-/// A message with its recipients worked out, ready to be committed. Only [`route`] makes one.
+/// A message with its recipients worked out, ready to be committed. Only [`route`] and
+/// [`route_to_group`] make one.
 #[derive(Debug)]
 pub struct Plan {
     accept: Accept,
@@ -82,6 +83,36 @@ pub fn route(admitted: &Admitted, own: &ServerName, body: BodyId) -> Plan {
         discard: admitted.reception().discard,
         destinations,
         to: recipient.to_string(),
+        class: submission.class,
+        collapse: submission.collapse.clone(),
+        expires: submission.expires,
+        epoch: submission.epoch,
+        device_list_version: submission.device_list_version,
+        client_timestamp: submission.timestamp.unwrap_or(at),
+        now: at,
+        body,
+        size: content.len() as u64,
+    };
+    Plan { accept, body: content }
+}
+
+/// The same in a group, whose members were worked out when the message was let pass.
+pub fn route_to_group(admitted: &AdmittedToGroup, body: BodyId) -> Plan {
+    let (submission, at) = (admitted.submission(), admitted.at());
+    let content: Bytes = submission.content.to_stored().into();
+    let accept = Accept {
+        sender: admitted.sender().account.clone(),
+        device: admitted.sender().device,
+        device_number: admitted.sender().number,
+        id: submission.id,
+        conversation: ConversationId::group(admitted.group()),
+        side: 0,
+        prev: submission.prev,
+        after: submission.after,
+        recipients: admitted.recipients().to_vec(),
+        discard: false,
+        destinations: Vec::new(),
+        to: admitted.group().to_string(),
         class: submission.class,
         collapse: submission.collapse.clone(),
         expires: submission.expires,

@@ -15,7 +15,7 @@ use posthouse_protocol::{
         message,
     },
     frame::{Ack, Class, Submission},
-    id::{AccountId, ConversationId, MessageId},
+    id::{AccountId, Address, ConversationId, MessageId},
     limits,
     problem::{Code, Rejection},
     rest::{Conversations as ConversationPage, SyncPage},
@@ -26,13 +26,13 @@ use posthouse_storage::{
 };
 
 use super::{
-    Committer, Connections, Progress,
+    Committer, Connections, GroupGate, Progress,
     accept::{Admitted, Gate, Reception},
     commit::refuse,
     feed::Feed,
     lists,
     local::Line,
-    receipts::Receipts,
+    receipts::{Readers, Receipts},
     route::route,
     sync,
     window::Window,
@@ -48,6 +48,8 @@ use crate::{
 pub struct MessagingService {
     /// Policy.
     pub gate: Gate,
+    /// Policy of groups.
+    pub groups: GroupGate,
     /// The commit queue.
     pub committer: Committer,
     /// What is kept.
@@ -80,6 +82,10 @@ impl Messaging for MessagingService {
         if submission.class == Class::Ephemeral && matches!(answer, Answer::Request(_)) {
             let detail = "ephemeral messages are for the socket";
             return refuse(answer, id, Rejection::new(Code::BadRequest, detail));
+        }
+        if let Address::Group(group) = &submission.to {
+            let group = group.clone();
+            return self.submit_to_group(caller, submission, group, answer).await;
         }
         let admitted = match self.gate.admit(caller, submission, now).await {
             Ok(admitted) => admitted,
@@ -188,7 +194,10 @@ impl MessagingService {
             progress: Arc::clone(&self.progress),
             random: Arc::clone(&self.random),
             regions: Arc::clone(self.directory.regions()),
-            wishes: Arc::<Relations>::clone(&self.relations),
+            wishes: Arc::new(Readers {
+                relations: Arc::clone(&self.relations),
+                book: self.groups.book(),
+            }),
         }
     }
 

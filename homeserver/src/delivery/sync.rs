@@ -7,7 +7,7 @@ use posthouse_client_api::ports::Caller;
 use posthouse_protocol::{
     cursor::{Cursor, Since},
     frame::{Ack, AckTarget},
-    id::{AccountId, ConversationId, MessageId},
+    id::{AccountId, ConversationId, GroupId, MessageId},
     problem::{Code, Rejection},
     rest::SyncPage,
     status::Seen,
@@ -21,7 +21,7 @@ use serde_json::value::RawValue;
 
 use super::{
     entry,
-    receipts::Receipts,
+    receipts::{Receipts, Wishes},
     window::{Flying, Progressed, Window},
 };
 use crate::accounts::store_failed;
@@ -99,6 +99,8 @@ pub(super) async fn page(
                 EntryKind::Failed(failed) => {
                     events.extend(raw(entry::failed(failed, Some(entry.cursor))));
                 }
+                EntryKind::Group(notice) => events.extend(raw(entry::group(notice, entry.cursor))),
+                EntryKind::Tally(tally) => events.extend(raw(entry::tally(tally, entry.cursor))),
                 EntryKind::Keys(notice) => {
                     events.extend(entry::keys(notice, entry.cursor, caller).and_then(raw));
                 }
@@ -172,7 +174,9 @@ pub(super) async fn acknowledge(
     };
     receipts.progressed(caller, &progressed, now);
     if ack.seen == Seen::Read {
-        let read = read_messages(store, caller, &ack.target, progressed).await?;
+        let read =
+            read_messages(store, (caller, receipts.wishes.as_ref()), &ack.target, progressed)
+                .await?;
         receipts.read(caller, &read, now).await?;
     }
     Ok(())
@@ -180,14 +184,14 @@ pub(super) async fn acknowledge(
 
 async fn read_messages(
     store: &MessageStore,
-    caller: &Caller,
+    (caller, wishes): (&Caller, &dyn Wishes),
     target: &AckTarget,
     progressed: Progressed,
 ) -> Result<Vec<Flying>, Rejection> {
     match target {
         AckTarget::Through(_) => Ok(progressed.newly),
         AckTarget::Messages { ids, from } => {
-            Lookup { store, reader: caller }.messages(ids, from.as_ref()).await
+            Lookup { store, reader: caller, wishes }.messages(ids, from.as_ref()).await
         }
     }
 }
@@ -196,25 +200,38 @@ async fn read_messages(
 pub(super) struct Lookup<'a> {
     pub(super) store: &'a MessageStore,
     pub(super) reader: &'a Caller,
+    pub(super) wishes: &'a dyn Wishes,
 }
 
 impl Lookup<'_> {
     /// Those of `ids` that someone else sent to the reader. Ids of other people's messages find
-    /// nothing: the conversation of a direct message follows from its two accounts.
+    /// nothing: the conversation of a direct message follows from its two accounts, and a group's
+    /// chain says who was a member.
     pub(super) async fn messages(
         &self,
         ids: &[MessageId],
         from: Option<&AccountId>,
     ) -> Result<Vec<Flying>, Rejection> {
         let found = self.store.ledger().messages(ids).await.map_err(|err| store_failed(&err))?;
-        let mine = found.iter().filter(|message| self.was_sent_to_reader(message));
         let wanted = |message: &&StoredMessage| from.is_none_or(|from| message.sender == *from);
-        Ok(mine.filter(wanted).map(Flying::from).collect())
+        let mut mine = Vec::new();
+        for message in found.iter().filter(wanted) {
+            if self.was_sent_to_reader(message).await? {
+                mine.push(Flying::from(message));
+            }
+        }
+        Ok(mine)
     }
 
-    fn was_sent_to_reader(&self, message: &StoredMessage) -> bool {
+    async fn was_sent_to_reader(&self, message: &StoredMessage) -> Result<bool, Rejection> {
         let reader = &self.reader.account;
-        message.sender != *reader
-            && message.conversation == ConversationId::direct(&message.sender, reader)
+        if message.sender == *reader {
+            return Ok(false);
+        }
+        if let Ok(group) = GroupId::parse(&message.to) {
+            let epoch = message.epoch.unwrap_or_default();
+            return self.wishes.belongs(reader, &group, epoch).await;
+        }
+        Ok(message.conversation == ConversationId::direct(&message.sender, reader))
     }
 }

@@ -20,6 +20,8 @@ pub(super) struct Flying {
     pub(super) sender: AccountId,
     pub(super) conversation: ConversationId,
     pub(super) origin_number: u64,
+    /// Whether it went to a group: its readers are counted, not told one by one.
+    pub(super) is_group: bool,
 }
 
 impl From<&StoredMessage> for Flying {
@@ -29,6 +31,7 @@ impl From<&StoredMessage> for Flying {
             sender: message.sender.clone(),
             conversation: message.conversation,
             origin_number: message.origin_number,
+            is_group: message.to.starts_with("g."),
         }
     }
 }

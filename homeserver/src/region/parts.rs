@@ -9,15 +9,17 @@ use tokio::sync::Notify;
 use super::{RegionConfig, Stores};
 use crate::{
     accounts::{AccountsService, Directory, Eraser, Guesses, Passwords, Tokens},
-    delivery::{Connections, MessagingService, Recent},
+    delivery::{Connections, GroupGate, MessagingService, Recent, Told},
     devices::{
         ForeignKeys, ForeignParts, KeyBook, KeyLimits, KeysService, LinkService, Notices,
         SilentDevices,
     },
     federation::{Ephemerals, Reception, ReceptionParts},
+    groups::{Consent, GroupBook, GroupLimits, GroupsService},
     people::{PeopleService, Relations},
     presence::PresenceService,
     random::Random,
+    regions::Regions,
 };
 
 /// What tells people of changed keys.
@@ -197,6 +199,52 @@ pub(super) fn people(
         relations: Arc::clone(&messaging.relations),
         directory: Arc::clone(&messaging.directory),
         presence: Arc::clone(presence),
+        clock: Arc::clone(&messaging.clock),
+        random: Arc::clone(&messaging.random),
+    })
+}
+
+/// Who is told of what was committed.
+pub(super) fn told(
+    connections: &Arc<Connections>,
+    regions: &Arc<dyn Regions>,
+    recent: &Arc<Recent>,
+) -> Told {
+    Told {
+        connections: Arc::clone(connections),
+        regions: Arc::clone(regions),
+        recent: Arc::clone(recent),
+    }
+}
+
+/// Groups as they are, and what messages to them have to pass.
+pub(super) fn group_gate(
+    stores: &Stores,
+    directory: &Arc<Directory>,
+) -> (Arc<GroupBook>, GroupGate) {
+    let book = Arc::new(GroupBook::new(Arc::clone(&stores.groups)));
+    let (directory, messages) = (Arc::clone(directory), stores.messages.clone());
+    (Arc::clone(&book), GroupGate::new(book, directory, messages))
+}
+
+/// Groups, beside `messaging`.
+pub(super) fn groups(
+    stores: &Stores,
+    messaging: &Arc<MessagingService>,
+    book: Arc<GroupBook>,
+) -> Arc<GroupsService> {
+    let consent = Consent {
+        directory: Arc::clone(&messaging.directory),
+        keys: Arc::clone(&stores.keys),
+        relations: Arc::clone(&messaging.relations),
+        book: Arc::clone(&book),
+    };
+    Arc::new(GroupsService {
+        own: messaging.directory.server().clone(),
+        book,
+        consent,
+        limits: GroupLimits::default(),
+        connections: Arc::clone(&messaging.connections),
         clock: Arc::clone(&messaging.clock),
         random: Arc::clone(&messaging.random),
     })

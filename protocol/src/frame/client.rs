@@ -233,20 +233,28 @@ impl Raw<'_> {
     fn submission(self, own: &ServerName) -> Result<Submission, Rejection> {
         let id = MessageId::parse(&self.id.ok_or_else(|| missing("id"))?)?;
         let to = Address::parse(&self.to.ok_or_else(|| missing("to"))?, own)?;
+        let class = self.class.unwrap_or_default();
+        let to_group = matches!(to, Address::Group(_));
+        // The key distribution of a group serves many devices with one submission.
+        let most = if to_group && class == Class::Key {
+            limits::MAX_KEY_CIPHERTEXTS
+        } else {
+            limits::MAX_CIPHERTEXTS
+        };
         let collapse = self.collapse.map(|key| label("collapse", &key)).transpose()?;
         Ok(Submission {
             id,
             to,
             after: self.after,
             prev: self.prev.as_deref().map(MessageId::parse).transpose()?,
-            class: self.class.unwrap_or_default(),
+            class,
             collapse,
             expires: self.expires,
             device_list_version: self.device_list_version,
             epoch: self.epoch,
             supplement: self.supplement.unwrap_or(false),
             timestamp: self.timestamp,
-            content: self.content.ok_or_else(|| missing("content"))?.check()?,
+            content: self.content.ok_or_else(|| missing("content"))?.check(most)?,
         })
     }
 

@@ -10,6 +10,7 @@ use crate::{
     cursor::Cursor,
     id::{AccountId, ConversationId, DeviceNumber, MessageId, ServerName},
     problem::{Rejection, StaleDevices},
+    rest::groups::GroupHead,
     status::Status,
     time::{Stamp, Timestamp},
 };
@@ -48,6 +49,9 @@ pub enum ServerFrame<'a> {
         /// For `stale_devices`.
         #[serde(flatten)]
         stale_devices: Option<&'a StaleDevices>,
+        /// For `stale_epoch`.
+        #[serde(flatten)]
+        head: Option<&'a GroupHead>,
     },
     /// The answer to `ping`.
     Pong {
@@ -71,6 +75,8 @@ pub enum Changed {
     Privacy,
     /// Its profile.
     Profile,
+    /// Who asks to join a group of which it is an admin.
+    GroupRequests,
 }
 
 impl<'a> ServerFrame<'a> {
@@ -82,6 +88,7 @@ impl<'a> ServerFrame<'a> {
             reference,
             retry_after: rejection.retry_after,
             stale_devices: rejection.stale_devices.as_deref(),
+            head: rejection.head.as_deref(),
         }
     }
 

@@ -7,7 +7,7 @@ use posthouse_crypto::e2ee::{
     primitives::{curve::PublicKey, kem::KemPublicKey},
     signed::device_list::SignedDeviceList,
 };
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use uuid::Uuid;
 
 use super::{Secret, SessionTokens};
@@ -30,21 +30,27 @@ pub(crate) trait Base64: Sized {
 
 macro_rules! base64_text {
     ($($name:ty),*) => {$(
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-                to.serialize_str(&STANDARD.encode(self.to_wire()))
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.serialize_str(&$crate::rest::keys::written(self))
             }
         }
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                read(from)
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                $crate::rest::keys::read(from)
             }
         }
     )*};
 }
+pub(crate) use base64_text;
 base64_text!(EcKey, KemKey, Signature, ListDocument, Provisioning);
 
-fn read<'de, T: Base64, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+/// The text of `value`.
+pub(crate) fn written(value: &impl Base64) -> String {
+    STANDARD.encode(value.to_wire())
+}
+
+pub(crate) fn read<'de, T: Base64, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
     let text = std::borrow::Cow::<'de, str>::deserialize(from)?;
     let fits = text.len() <= T::MAX.div_ceil(3) * 4;
     let bytes = if fits { STANDARD.decode(text.as_bytes()).ok() } else { None };

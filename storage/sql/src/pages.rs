@@ -4,10 +4,13 @@ use std::collections::HashSet;
 
 use posthouse_protocol::{
     cursor::Cursor,
-    id::{ConversationId, MessageId},
+    id::{ConversationId, GroupId, MessageId},
     time::Timestamp,
 };
-use posthouse_storage::inbox::{Entry, EntryKind, Page, StoredMessage};
+use posthouse_storage::{
+    groups::GroupNotice,
+    inbox::{Entry, EntryKind, Page, StoredMessage},
+};
 use uuid::Uuid;
 
 use crate::{
@@ -15,8 +18,9 @@ use crate::{
     commit::write::SLOT_DISCARDED,
     db::{Fields, Script},
     failure::Failure,
+    groups,
     keys::{self, StoredNotice},
-    receipts::{FailedSlot, Key},
+    receipts::{FailedSlot, Key, TallyKey},
     statement::{Statement, statements},
     store::SqlStore,
 };
@@ -61,6 +65,8 @@ enum Found {
     Watermark(Key),
     Failed(FailedSlot),
     Notice(StoredNotice),
+    Group(Box<GroupNotice>),
+    Tally(TallyKey, GroupId),
     /// Its message has been forgotten since.
     Nothing,
 }
@@ -70,6 +76,12 @@ impl Found {
     fn read(fields: &Fields<'_>, slot: &[u8], data: Option<&[u8]>) -> Result<Self, Failure> {
         if let Some(notice) = keys::parse_notice(fields, slot, data)? {
             return Ok(Self::Notice(notice));
+        }
+        if let Some(notice) = groups::parse_notice(fields, slot, data)? {
+            return Ok(Self::Group(Box::new(notice)));
+        }
+        if let Some((key, group)) = TallyKey::parse(fields, slot, data)? {
+            return Ok(Self::Tally(key, group));
         }
         Ok(match FailedSlot::parse(fields, slot)? {
             Some(failed) => Self::Failed(failed),
@@ -130,6 +142,10 @@ impl SqlStore {
                 }
                 Found::Failed(failed) => EntryKind::Failed(failed.resolve(self, arrived_at).await?),
                 Found::Notice(notice) => EntryKind::Keys(Box::new(notice.resolve(self).await?)),
+                Found::Group(notice) => EntryKind::Group(notice),
+                Found::Tally(key, group) => {
+                    EntryKind::Tally(Box::new(self.read_tally(&key, group, account).await?))
+                }
                 Found::Watermark(key) => match watermarks.get(&key) {
                     Some(watermark) => EntryKind::Status(Box::new(watermark.clone())),
                     // Its watermark has been forgotten since.

@@ -8,9 +8,9 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::{
-    SqlStore, accounts, bodies, commit, conversations, db, erasure, factors, invites, keys, leases,
-    links, outbox, pages, peers, people, profiles, receipts, reception, reports, retention,
-    servers, sessions,
+    SqlStore, accounts, bodies, commit, conversations, db, entries, erasure, factors, groups,
+    invites, keys, leases, links, outbox, pages, peers, people, profiles, receipts, reception,
+    reports, retention, servers, sessions,
     statement::{Dialect, MAX_ROWS, Statement},
     wakes,
 };
@@ -24,6 +24,7 @@ pub(crate) fn all() -> Vec<(String, &'static Statement)> {
         ("commit::read", commit::read::ALL),
         ("commit::write", commit::write::ALL),
         ("conversations", conversations::ALL),
+        ("entries", entries::ALL),
         ("erasure", erasure::ALL),
         ("erasure::people", erasure::people::ALL),
         ("factors", factors::ALL),
@@ -41,6 +42,7 @@ pub(crate) fn all() -> Vec<(String, &'static Statement)> {
         ("profiles", profiles::ALL),
         ("receipts::forward", receipts::FORWARD_ALL),
         ("receipts", receipts::ALL),
+        ("receipts::tally", receipts::TALLY_ALL),
         ("reception", reception::ALL),
         ("reception::read", reception::READ_ALL),
         ("reception::write", reception::WRITE_ALL),
@@ -56,6 +58,7 @@ pub(crate) fn all() -> Vec<(String, &'static Statement)> {
     lists
         .into_iter()
         .chain(keys::LISTS)
+        .chain(groups::LISTS)
         .flat_map(|(list, all)| all.iter().map(move |(item, text)| (name(list, item), *text)))
         .collect()
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use posthouse_protocol::{
     cursor::Cursor,
-    id::{AccountId, ConversationId},
+    id::{AccountId, ConversationId, GroupId},
     time::Timestamp,
 };
 use posthouse_storage::{
@@ -18,6 +18,7 @@ use crate::{
     columns,
     commit::{plan::Head, write},
     db::{Fields, Row, Script, Slot, Tx},
+    entries,
     failure::{Failure, Tries},
     statement::{Statement, statements},
     store::SqlStore,
@@ -28,12 +29,16 @@ mod coverage;
 mod failed;
 mod forward;
 mod key;
+mod tally;
 
 pub(crate) use coverage::Coverage;
 pub(crate) use failed::FailedSlot;
 #[cfg(test)]
 pub(crate) use forward::ALL as FORWARD_ALL;
 pub(crate) use key::{Key, slots_of};
+#[cfg(test)]
+pub(crate) use tally::ALL as TALLY_ALL;
+pub(crate) use tally::TallyKey;
 
 statements! {
     POSITIONS = Statement::rows(
@@ -137,6 +142,7 @@ impl SqlStore {
         let missing = self.inner.servers.missing(names);
         self.inner.servers.intern(self.db(), &missing).await?;
         let keys: Vec<Key> = rises.iter().map(|rise| Key::of(self, &rise.watermark)).collect();
+        let groups = self.groups_among(keys.iter().map(|key| key.conversation)).await?;
         let mut tx = self.db().begin().await?;
         let mut script = tx.script();
         script.rows(&POSITIONS, positions, |args, advance| {
@@ -147,6 +153,7 @@ impl SqlStore {
             return Ok(Vec::new());
         }
         let mut state = State::read(&mut tx, script, rises, &keys, &[]).await?;
+        state.groups = groups;
         let (mut answer, mut forwarding) = (Vec::new(), Vec::new());
         for (rise, key) in rises.iter().zip(&keys) {
             if let Some(risen) = state.raise(rise, *key) {
@@ -159,6 +166,7 @@ impl SqlStore {
         state.write(self, &mut script);
         forwarded.write(self, &mut script);
         tx.finish(script).await?;
+        self.count_tallies(&state, &mut answer).await?;
         Ok(answer)
     }
 
@@ -199,6 +207,10 @@ pub(crate) struct State {
     risen: HashSet<Key>,
     /// The newest entry of each inbox for each watermark.
     entries: HashMap<(Uuid, Key), (Cursor, Timestamp)>,
+    /// Which conversations are groups', by name.
+    groups: HashMap<[u8; 16], String>,
+    /// The newest entry of each inbox for each tally.
+    tallies: HashMap<(Uuid, TallyKey), Tallied>,
     /// Entries that tell failures.
     failed: Vec<(Uuid, Vec<u8>, Cursor, Timestamp)>,
 }
@@ -279,6 +291,10 @@ impl State {
         self.risen.insert(key);
         let mut arrivals = Vec::with_capacity(rise.tell.len());
         for &account in &rise.tell {
+            if self.groups.contains_key(&key.conversation) {
+                self.tell_tally(account, key, &watermark);
+                continue;
+            }
             let head = self.heads.entry(account).or_default();
             let previous = Cursor(head.last);
             head.last += 1;
@@ -286,7 +302,22 @@ impl State {
             self.entries.insert((account, key), (cursor, at));
             arrivals.push(Arrival { account, previous, cursor });
         }
-        Some(Risen { watermark, arrivals })
+        Some(Risen { watermark, arrivals, tally: None })
+    }
+
+    /// One entry tells an account of all readers of a group.
+    fn tell_tally(&mut self, account: Uuid, key: Key, watermark: &Watermark) {
+        let Key { conversation, origin, reached, .. } = key;
+        let place = (account, TallyKey { conversation, origin, reached });
+        if self.tallies.contains_key(&place) {
+            return;
+        }
+        let head = self.heads.entry(account).or_default();
+        let previous = Cursor(head.last);
+        head.last += 1;
+        let cursor = Cursor(head.last);
+        let arrival = Arrival { account, previous, cursor };
+        self.tallies.insert(place, Tallied { arrival, watermark: watermark.clone() });
     }
 
     pub(crate) fn write(&self, store: &SqlStore, script: &mut Script) {
@@ -323,7 +354,12 @@ impl State {
         script.rows(&ENTRIES, &entries, |args, (account, slot, cursor, at)| {
             args.uuid(*account).number(cursor.0).bytes(slot).number(at.0);
         });
-        let told: HashSet<Uuid> = entries.iter().map(|(account, ..)| *account).collect();
+        self.write_tallies(script);
+        let told: HashSet<Uuid> = entries
+            .iter()
+            .map(|(account, ..)| *account)
+            .chain(self.tallies.keys().map(|(account, _)| *account))
+            .collect();
         let mut heads: Vec<(Uuid, Head)> = self
             .heads
             .iter()
@@ -332,6 +368,57 @@ impl State {
             .collect();
         heads.sort_unstable_by_key(|(account, _)| *account);
         heads
+    }
+}
+
+/// An entry that tells a tally, and a watermark that rose for it.
+struct Tallied {
+    arrival: Arrival,
+    watermark: Watermark,
+}
+
+impl State {
+    fn write_tallies(&self, script: &mut Script) {
+        let mut rows: Vec<(&Tallied, Vec<u8>, &str)> = self
+            .tallies
+            .iter()
+            .filter_map(|((_, key), told)| {
+                let group = self.groups.get(&key.conversation)?;
+                Some((told, key.slot(), group.as_str()))
+            })
+            .collect();
+        rows.sort_unstable_by_key(|(told, ..)| (told.arrival.account, told.arrival.cursor));
+        let slots: Vec<(Uuid, &[u8])> =
+            rows.iter().map(|(told, slot, _)| (told.arrival.account, slot.as_slice())).collect();
+        write::clear_slots(script, &slots);
+        script.rows(&entries::ENTRIES, &rows, |args, (told, slot, group)| {
+            args.uuid(told.arrival.account)
+                .number(told.arrival.cursor.0)
+                .bytes(slot)
+                .number(told.watermark.at.0)
+                .bytes(group.as_bytes());
+        });
+    }
+}
+
+impl SqlStore {
+    /// Adds what the entries about groups tell. Readers are read once for each group.
+    async fn count_tallies(&self, state: &State, answer: &mut Vec<Risen>) -> Result<(), Failure> {
+        let mut told: Vec<(&TallyKey, &Tallied)> =
+            state.tallies.iter().map(|((_, key), told)| (key, told)).collect();
+        told.sort_unstable_by_key(|(key, told)| (**key, told.arrival.account));
+        for of_one in told.chunk_by(|(one, _), (other, _)| one == other) {
+            let Some((key, _)) = of_one.first() else { continue };
+            let (readers, origin) = self.read_readers(key).await?;
+            for (key, told) in of_one {
+                let name = state.groups.get(&key.conversation);
+                let Some(group) = name.and_then(|name| GroupId::parse(name).ok()) else { continue };
+                let tally = readers.tally(key, (group, origin.clone()), told.arrival.account);
+                let (watermark, arrivals) = (told.watermark.clone(), vec![told.arrival]);
+                answer.push(Risen { watermark, arrivals, tally: Some(tally) });
+            }
+        }
+        Ok(())
     }
 }
 

@@ -213,6 +213,8 @@ pub fn message(entry: &Entry) -> Option<&StoredMessage> {
         EntryKind::Status(_)
         | EntryKind::Failed(_)
         | EntryKind::Discarded(_)
-        | EntryKind::Keys(_) => None,
+        | EntryKind::Keys(_)
+        | EntryKind::Group(_)
+        | EntryKind::Tally(_) => None,
     }
 }

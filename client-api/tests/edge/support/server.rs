@@ -82,6 +82,7 @@ impl TestServer {
             security: home.clone(),
             messaging: home.clone(),
             people: home.clone(),
+            groups: home.clone(),
             presence: home.clone(),
             devices: home.clone(),
             keys: home.clone(),

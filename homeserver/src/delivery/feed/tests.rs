@@ -12,7 +12,10 @@ use posthouse_client_api::{mailbox::Mailbox, ports::Answer};
 use posthouse_protocol::{
     content::{Content, Payload},
     frame::{Class, Submission},
-    id::{AccountId, ConversationId, DeviceId, DeviceNumber, MessageId, ServerName, SessionId},
+    id::{
+        AccountId, ConversationId, DeviceId, DeviceNumber, GroupId, MessageId, ServerName,
+        SessionId,
+    },
     limits,
     problem::Rejection,
     time::Stamp,
@@ -216,6 +219,10 @@ struct Open;
 #[async_trait]
 impl Wishes for Open {
     async fn tells_read(&self, _reader: Uuid) -> Result<bool, Rejection> {
+        Ok(true)
+    }
+
+    async fn belongs(&self, _: &AccountId, _: &GroupId, _: u64) -> Result<bool, Rejection> {
         Ok(true)
     }
 }

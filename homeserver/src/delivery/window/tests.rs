@@ -13,6 +13,7 @@ fn message(n: u64) -> Flying {
         sender: AccountId { uuid: Uuid::from_u128(1), server },
         conversation: ConversationId([0; 16]),
         origin_number: n,
+        is_group: false,
     }
 }
 

@@ -206,7 +206,8 @@ impl Planner {
         if accept.prev.is_some() && self.known.marks.get(&mark) != accept.prev.as_ref() {
             return Outcome::Refused(Refusal::OutOfOrder);
         }
-        if !accept.recipients.iter().all(|to| self.has_room(*to, accept.size)) {
+        let is_group = accept.side == 0;
+        if !is_group && !accept.recipients.iter().all(|to| self.has_room(*to, accept.size)) {
             return Outcome::Refused(Refusal::QueueFull);
         }
         let state = self.known.conversations.entry(accept.conversation).or_default();
@@ -235,10 +236,16 @@ impl Planner {
             Slot::of(sender, accept.id, accept.conversation, collapse, discarded)
         };
         let (seen, unseen) = (slot(false), slot(true));
-        let arrivals = accept
-            .recipients
-            .iter()
-            .map(|&to| {
+        // Of a group, those who cannot be reached are passed over: the others shall hear.
+        let reached = |planner: &Self, to: &Uuid| {
+            let has_inbox = planner.known.inboxes.get(to).is_some_and(|head| head.stored);
+            !is_group || (has_inbox && planner.has_room(*to, accept.size))
+        };
+        let recipients: Vec<Uuid> =
+            accept.recipients.iter().copied().filter(|to| reached(self, to)).collect();
+        let arrivals = recipients
+            .into_iter()
+            .map(|to| {
                 let discarded = accept.discard && to != accept.sender.uuid;
                 let slot = if discarded { &unseen } else { &seen };
                 self.deliver((message, accept.size), slot.as_ref(), to)

@@ -71,6 +71,11 @@ impl<'r> Fields<'r> {
         self
     }
 
+    /// Passes over columns.
+    pub(crate) fn skip(&mut self, columns: usize) {
+        self.next += columns;
+    }
+
     fn read<T>(&mut self, column: &'static str) -> Result<T, StoreError>
     where
         T: Column<'r>,

@@ -1,5 +1,6 @@
 //! What a deleted account and others said of each other: blocks, contacts and requests, lists of
-//! conversations, reports.
+//! conversations, reports; and what only the account's own region knows of it in groups. What it did
+//! in groups stays in their chains: that is the other members'.
 
 use posthouse_protocol::id::AccountId;
 
@@ -22,6 +23,24 @@ statements! {
             SELECT account, conversation FROM conversation_lists
             WHERE account = ? OR other = ? LIMIT 0 + ?)",
     );
+    DELETE_LEFT_GROUPS = Statement::new(
+        "DELETE FROM group_people WHERE (group_id, account) IN (
+            SELECT group_id, account FROM group_people
+            WHERE local = ? AND standing = 4 LIMIT 0 + ?)",
+    );
+    /// The account stays in the group until somebody takes it out, and gets nothing any more.
+    LEAVE_GROUPS = Statement::new(
+        "UPDATE group_people SET local = NULL WHERE (group_id, account) IN (
+            SELECT group_id, account FROM group_people WHERE local = ? LIMIT 0 + ?)",
+    );
+    DELETE_GROUP_LINKS = Statement::new(
+        "DELETE FROM group_links WHERE id IN (
+            SELECT id FROM group_links WHERE made_by = ? LIMIT 0 + ?)",
+    );
+    DELETE_GROUP_ASKS = Statement::new(
+        "DELETE FROM group_asks WHERE (group_id, account) IN (
+            SELECT group_id, account FROM group_asks WHERE account = ? LIMIT 0 + ?)",
+    );
     DELETE_REPORTS = Statement::new(
         "DELETE FROM reports WHERE id IN (
             SELECT id FROM reports WHERE reporter = ? OR reported = ? LIMIT 0 + ?)",
@@ -29,11 +48,24 @@ statements! {
 }
 
 /// Adds what deletes at most `limit` rows of each kind. The slots tell how many there were.
-pub(super) fn erase(script: &mut Script, account: &AccountId, limit: usize) -> [Slot; 4] {
+pub(super) fn erase(script: &mut Script, account: &AccountId, limit: usize) -> Vec<Slot> {
     let text = account.to_string();
-    [&DELETE_BLOCKS, &DELETE_RELATIONS, &DELETE_LISTS, &DELETE_REPORTS].map(|statement| {
-        script.one(statement, |args| {
+    let both = [&DELETE_BLOCKS, &DELETE_RELATIONS, &DELETE_LISTS, &DELETE_REPORTS];
+    let mut slots: Vec<Slot> = Vec::new();
+    for statement in both {
+        slots.push(script.one(statement, |args| {
             args.uuid(account.uuid).text(&text).limit(limit);
-        })
-    })
+        }));
+    }
+    for statement in [&DELETE_LEFT_GROUPS, &LEAVE_GROUPS] {
+        slots.push(script.one(statement, |args| {
+            args.uuid(account.uuid).limit(limit);
+        }));
+    }
+    for statement in [&DELETE_GROUP_LINKS, &DELETE_GROUP_ASKS] {
+        slots.push(script.one(statement, |args| {
+            args.text(&text).limit(limit);
+        }));
+    }
+    slots
 }

@@ -8,7 +8,6 @@
 //! of 'l' (keys run low) a device of the inbox's own account, whose region is written as 0.
 
 use posthouse_protocol::{
-    cursor::Cursor,
     id::{AccountId, DeviceId, ServerName},
     time::Timestamp,
 };
@@ -16,30 +15,14 @@ use posthouse_storage::{error::StoreError, keys::KeyNotice, ledger::Arrival};
 use uuid::Uuid;
 
 use crate::{
-    commit::write::clear_slots,
     db::{Fields, Tx},
+    entries::Slotted,
     failure::Failure,
     statement::{Statement, statements},
     store::SqlStore,
-    wakes,
 };
 
 statements! {
-    LOCK_INBOXES = Statement::rows(
-        "b",
-        "WITH v(account) AS ({rows})
-        SELECT i.account, i.head FROM v CROSS JOIN inboxes i WHERE i.account = v.account
-        /*pg:ORDER BY i.account FOR UPDATE OF i*/",
-    );
-    RAISE_HEADS = Statement::rows(
-        "bi",
-        "WITH v(account, head) AS ({rows})
-        UPDATE inboxes SET head = v.head FROM v WHERE inboxes.account = v.account",
-    );
-    ENTRIES = Statement::rows(
-        "bibib",
-        "INSERT INTO inbox (account, arrival, slot, arrived_at, data) {new}",
-    );
     ACQUAINTANCES = Statement::new(
         "SELECT account FROM acquaintances
         WHERE other = ? AND server = ? AND account > ? ORDER BY account LIMIT 0 + ?",
@@ -55,14 +38,6 @@ pub(crate) const SLOT_KEYS: u8 = b'k';
 const LIST: u8 = b'd';
 const IDENTITY: u8 = b'i';
 const LOW: u8 = b'l';
-
-/// A row of an inbox.
-struct Row {
-    account: Uuid,
-    cursor: u64,
-    slot: Vec<u8>,
-    data: Vec<u8>,
-}
 
 impl SqlStore {
     pub(super) async fn try_tell(
@@ -105,51 +80,16 @@ impl SqlStore {
 
     async fn finish_entries(
         &self,
-        mut tx: Tx<'_>,
+        tx: Tx<'_>,
         notices: &[(Uuid, &KeyNotice)],
         now: Timestamp,
     ) -> Result<Vec<Arrival>, Failure> {
-        let mut accounts: Vec<Uuid> = notices.iter().map(|(account, _)| *account).collect();
-        accounts.sort_unstable();
-        accounts.dedup();
-        let mut script = tx.script();
-        let locked = script.rows(&LOCK_INBOXES, &accounts, |args, account| {
-            args.uuid(*account);
-        });
-        let mut heads: Vec<(Uuid, u64)> = Vec::with_capacity(accounts.len());
-        for row in tx.run(script).await?.take(locked) {
-            let mut fields = row.fields("inboxes");
-            heads.push((fields.uuid("account")?, fields.number("head")?));
-        }
-        let (mut rows, mut arrivals) = (Vec::new(), Vec::new());
-        for (account, notice) in notices {
-            // Every account has an inbox; one that is gone is told nothing.
-            let Some((_, head)) = heads.iter_mut().find(|(one, _)| one == account) else {
-                continue;
-            };
-            let previous = Cursor(*head);
-            *head += 1;
+        let entry = |(account, notice): &(Uuid, &KeyNotice)| {
             let (slot, data) = self.written(notice);
-            rows.push(Row { account: *account, cursor: *head, slot, data });
-            arrivals.push(Arrival { account: *account, previous, cursor: Cursor(*head) });
-        }
-        let mut script = tx.script();
-        let slots: Vec<(Uuid, &[u8])> =
-            rows.iter().map(|row| (row.account, row.slot.as_slice())).collect();
-        clear_slots(&mut script, &slots);
-        script.rows(&ENTRIES, &rows, |args, row| {
-            args.uuid(row.account)
-                .number(row.cursor)
-                .bytes(&row.slot)
-                .number(now.0)
-                .bytes(&row.data);
-        });
-        script.rows(&RAISE_HEADS, &heads, |args, (account, head)| {
-            args.uuid(*account).number(*head);
-        });
-        wakes::tell_inboxes(self, &mut script, accounts.into_iter());
-        tx.finish(script).await?;
-        Ok(arrivals)
+            Slotted { account: *account, slot, data }
+        };
+        let entries: Vec<Slotted> = notices.iter().map(entry).collect();
+        self.finish_slotted(tx, &entries, now).await
     }
 
     fn written(&self, notice: &KeyNotice) -> (Vec<u8>, Vec<u8>) {

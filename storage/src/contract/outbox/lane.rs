@@ -153,7 +153,9 @@ impl<S: Store> Abroad<S> {
             EntryKind::Message(_)
             | EntryKind::Failed(_)
             | EntryKind::Discarded(_)
-            | EntryKind::Keys(_) => None,
+            | EntryKind::Keys(_)
+            | EntryKind::Group(_)
+            | EntryKind::Tally(_) => None,
         };
         entries.into_iter().filter_map(|entry| status(entry.kind)).collect()
     }
@@ -166,7 +168,9 @@ impl<S: Store> Abroad<S> {
             EntryKind::Message(_)
             | EntryKind::Status(_)
             | EntryKind::Discarded(_)
-            | EntryKind::Keys(_) => None,
+            | EntryKind::Keys(_)
+            | EntryKind::Group(_)
+            | EntryKind::Tally(_) => None,
         };
         entries.into_iter().filter_map(|entry| failed(entry.kind)).collect()
     }

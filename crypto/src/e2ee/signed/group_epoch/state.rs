@@ -17,6 +17,27 @@ pub struct Member {
     pub joined: u64,
 }
 
+/// What a verifier keeps of a group, so that it need not read the whole chain again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupParts {
+    /// The group's full name.
+    pub group: String,
+    /// The newest verified epoch.
+    pub epoch: u64,
+    /// Its hash.
+    pub hash: DocumentHash,
+    /// The region that sequences the group.
+    pub region: String,
+    /// The encrypted name.
+    pub title: Vec<u8>,
+    /// The members by account.
+    pub members: BTreeMap<String, Member>,
+    /// Who is invited, with the identity keys by which the group knows them.
+    pub invited: BTreeMap<String, PublicKey>,
+    /// The regions that may take over.
+    pub deputies: Vec<String>,
+}
+
 /// A group after a verified epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupState {
@@ -31,6 +52,13 @@ pub struct GroupState {
 }
 
 impl GroupState {
+    /// The group as its verifier kept it. Only for what came out of a verified state: nothing is
+    /// checked here.
+    pub fn restore(parts: GroupParts) -> Self {
+        let GroupParts { group, epoch, hash, region, title, members, invited, deputies } = parts;
+        Self { group, epoch, hash, region, title, members, invited, deputies }
+    }
+
     /// The group that a first epoch creates. Whether its owner is who the reader thinks is for
     /// the known identities to say: the caller compares [`Member::identity`] with them.
     ///
@@ -142,6 +170,16 @@ impl GroupState {
         self.invited
             .iter()
             .map(|(account, identity)| Person { account: account.clone(), identity: *identity })
+    }
+
+    /// Who is invited, with the identity keys by which the group knows them.
+    pub fn invitations(&self) -> impl Iterator<Item = (&str, &PublicKey)> {
+        self.invited.iter().map(|(account, identity)| (account.as_str(), identity))
+    }
+
+    /// Whether an account is invited.
+    pub fn is_invited(&self, account: &str) -> bool {
+        self.invited.contains_key(account)
     }
 
     /// The regions that may take over.

@@ -1,0 +1,166 @@
+//! Invite links: whoever has one may ask to join, and an admin adds them or does not.
+
+use posthouse_client_api::ports::Caller;
+use posthouse_protocol::{
+    frame::{Changed, ServerFrame},
+    id::{AccountId, GroupId},
+    limits,
+    problem::{Code, Rejection},
+    rest::{
+        Secret,
+        groups::{
+            CreateGroupLink, GroupLinkCreated, GroupLinkInfo, GroupLinks, JoinRequest,
+            JoinRequests, Standing,
+        },
+    },
+};
+use posthouse_storage::groups::{GroupLink, Grown};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::{
+    GroupsService,
+    book::{Known, no_such_group},
+};
+use crate::accounts::store_failed;
+
+/// Random bytes of a code.
+const CODE_BYTES: usize = 16;
+
+impl GroupsService {
+    pub(super) async fn make_link(
+        &self,
+        caller: &Caller,
+        group: &GroupId,
+        link: CreateGroupLink,
+    ) -> Result<GroupLinkCreated, Rejection> {
+        self.admin_of(caller, group).await?;
+        let seconds = link.expires_in.unwrap_or(limits::MAX_GROUP_LINK_SECONDS);
+        if !(1..=limits::MAX_GROUP_LINK_SECONDS).contains(&seconds) {
+            let detail = format!("`expires_in` is 1 to {}", limits::MAX_GROUP_LINK_SECONDS);
+            return Err(Rejection::new(Code::BadRequest, detail));
+        }
+        let now = self.clock.now();
+        let code: [u8; CODE_BYTES] = self.random.bytes();
+        let code = code.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+        let link = GroupLink {
+            id: self.random.uuid(),
+            made_by: caller.account.clone(),
+            expires_at: now.plus_millis(seconds * 1000),
+        };
+        let most = limits::MAX_GROUP_LINKS;
+        let put = self.book.store().put_group_link(group, &link, (&hash(&code), most), now).await;
+        match put.map_err(|err| store_failed(&err))? {
+            Grown::New | Grown::Known => Ok(GroupLinkCreated {
+                link_id: link.id,
+                code: Secret(code),
+                expires_at: link.expires_at,
+            }),
+            Grown::Full => {
+                let detail = format!("a group has at most {most} links: revoke one first");
+                Err(Rejection::new(Code::TooMany, detail))
+            }
+            Grown::Nothing => Err(no_such_group()),
+        }
+    }
+
+    pub(super) async fn holding_links(
+        &self,
+        caller: &Caller,
+        group: &GroupId,
+    ) -> Result<GroupLinks, Rejection> {
+        self.admin_of(caller, group).await?;
+        let links = self.book.store().group_links(group, self.clock.now()).await;
+        let links = links.map_err(|err| store_failed(&err))?;
+        let shown = |link: GroupLink| GroupLinkInfo {
+            link_id: link.id,
+            made_by: link.made_by,
+            expires_at: link.expires_at,
+        };
+        Ok(GroupLinks { links: links.into_iter().map(shown).collect() })
+    }
+
+    pub(super) async fn end_link(
+        &self,
+        caller: &Caller,
+        group: &GroupId,
+        link: Uuid,
+    ) -> Result<(), Rejection> {
+        self.admin_of(caller, group).await?;
+        let revoked = self.book.store().revoke_group_link(group, link).await;
+        if revoked.map_err(|err| store_failed(&err))? {
+            return Ok(());
+        }
+        Err(Rejection::new(Code::NotFound, "the group has no such link"))
+    }
+
+    /// A wrong code, a link that has ended, and a group that does not exist are answered alike.
+    pub(super) async fn ask(
+        &self,
+        caller: &Caller,
+        group: &GroupId,
+        code: &Secret,
+    ) -> Result<(), Rejection> {
+        let known = self.book.current(group).await?.ok_or_else(no_such_group)?;
+        let (hash, most) = (hash(&code.0), limits::MAX_JOIN_REQUESTS);
+        let now = self.clock.now();
+        let account = &caller.account;
+        if known.state.members().contains_key(&account.to_string()) {
+            return Err(Rejection::new(Code::Conflict, "you are a member already"));
+        }
+        let asked = self.book.store().ask_to_join(group, account, (&hash, most), now).await;
+        match asked.map_err(|err| store_failed(&err))? {
+            Grown::New => {
+                self.hint_admins(&known);
+                Ok(())
+            }
+            Grown::Known => Ok(()),
+            Grown::Full => {
+                Err(Rejection::new(Code::TooMany, "too many people ask to join this group"))
+            }
+            Grown::Nothing => Err(no_such_group()),
+        }
+    }
+
+    pub(super) async fn waiting(
+        &self,
+        caller: &Caller,
+        group: &GroupId,
+    ) -> Result<JoinRequests, Rejection> {
+        self.admin_of(caller, group).await?;
+        let asks = self.book.store().join_requests(group, limits::MAX_JOIN_REQUESTS).await;
+        let asks = asks.map_err(|err| store_failed(&err))?;
+        let request = |(account_id, asked_at)| JoinRequest { account_id, asked_at };
+        Ok(JoinRequests { requests: asks.into_iter().map(request).collect() })
+    }
+
+    pub(super) async fn decline(
+        &self,
+        caller: &Caller,
+        group: &GroupId,
+        user: &AccountId,
+    ) -> Result<(), Rejection> {
+        let known = self.admin_of(caller, group).await?;
+        let dropped = self.book.store().drop_join_request(group, user).await;
+        if !dropped.map_err(|err| store_failed(&err))? {
+            return Err(Rejection::new(Code::NotFound, "this user does not ask to join"));
+        }
+        self.hint_admins(&known);
+        Ok(())
+    }
+
+    /// Tells connected devices of the admins here that the list of who asks to join has changed.
+    fn hint_admins(&self, known: &Known) {
+        let frame = ServerFrame::Changed { what: Changed::GroupRequests, user: None };
+        let frame = frame.to_json().into();
+        for (name, person) in &known.local {
+            if known.standing(name) >= Some(Standing::Admin) {
+                self.connections.push(person.account.uuid, &frame, None);
+            }
+        }
+    }
+}
+
+fn hash(code: &str) -> [u8; 32] {
+    Sha256::digest(code).into()
+}
