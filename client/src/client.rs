@@ -184,6 +184,24 @@ impl Client {
         self.wish(Wish::Typing(to.clone(), typing)).await
     }
 
+    /// Watches the presence of these people, at most 1,024, in the place of those before: as it is
+    /// and as it changes comes as [`Update::Presence`](crate::Update::Presence). Only those are
+    /// told of whom the account may see it.
+    ///
+    /// # Errors
+    /// [`ClientError::Stopped`].
+    pub async fn watch_presence(&self, users: &[AccountId]) -> Result<(), ClientError> {
+        self.wish(Wish::Watch(users.to_vec())).await
+    }
+
+    /// Tells whether the person is elsewhere while the device stays connected.
+    ///
+    /// # Errors
+    /// [`ClientError::Stopped`].
+    pub async fn set_away(&self, away: bool) -> Result<(), ClientError> {
+        self.wish(Wish::Away(away)).await
+    }
+
     /// Goes on with the key that [`Update::KeyChanged`](crate::Update::KeyChanged) told of. To be
     /// called once the person knows.
     ///
@@ -229,7 +247,7 @@ impl Client {
         let conversation = ConversationId::direct(&self.account.id, with);
         let mut scan = Scan::prefix(Table::Timeline, &conversation.0, limit).backwards();
         if let Some(entry) = before {
-            scan.to = timeline_key(conversation, entry.stamp, &entry.from, entry.id);
+            scan.to = timeline_key(entry);
         }
         let found = self.access.store.scan(&scan).await?;
         let read = |(_, value): &(Vec<u8>, crate::store::Value)| decode(Table::Timeline, value);

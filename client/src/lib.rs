@@ -1,9 +1,77 @@
-//! Rust SDK of Posthouse: how a device speaks with its homeserver.
+//! Rust SDK of Posthouse: end-to-end encrypted messages through a federation of homeservers.
 //!
-//! Two transports share one [`Connector`]: [`Api`] for what is not real time and [`Connection`], one
-//! WebSocket, for what is. Frames are the types of `posthouse-protocol`: a
+//! # Where to start
+//!
+//! A [`Home`] is a homeserver as a device meets it. It gives a [`Client`], which is what an
+//! application does things with, and its [`Updates`], which is what the application is told.
+//!
+//! ```no_run
+//! use posthouse_client::{Connector, Endpoint, Home, NewAccount, SqliteStore, Trust, Update};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let endpoint = Endpoint::parse("https://chat.eu.example")?;
+//! let home = Home::new(Connector::new(endpoint, Trust::System)?)?;
+//! let store = SqliteStore::open("alice.db").await?;
+//! let account = NewAccount::new("alice", "correct horse battery staple");
+//! let (client, mut updates) = home.open_or_register(store, &account).await?;
+//!
+//! let bob = client.find("bob@us.example").await?;
+//! client.send_text(&bob, "Hello!").await?;
+//! while let Some(update) = updates.next().await {
+//!     match update {
+//!         Update::Message(message) => println!("{:?}", message.said.text()),
+//!         Update::KeyChanged { user, .. } => {
+//!             // Show the person the new number; go on only if they agree.
+//!             println!("{}", client.safety_number(&user).await?.digits());
+//!         }
+//!         Update::Refused { user, reason } => println!("{user}: {reason}"),
+//!         _ => {}
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `examples/hello.rs` is a whole program.
+//!
+//! # What can be relied on
+//!
+//! * *Sent once it returns.* When [`Client::send_text`] returns, the message is in the store. It is
+//!   encrypted when its turn comes and sent until the homeserver has taken it, over any number of
+//!   connections and processes. The homeserver knows it by its id, so it is taken once.
+//! * *One transaction a step.* Sessions, queue, timeline and position in the inbox are committed
+//!   together, before a ciphertext leaves and before a message is acknowledged. A process that is
+//!   killed anywhere loses nothing and decrypts nothing twice.
+//! * *Told until taken.* [`Updates::next`] hands an update out again only if the process ended
+//!   while it was being dealt with. With [`Updates::next_numbered`] an application deals with each
+//!   exactly once.
+//! * *One order.* [`Client::timeline`] is sorted as on every other device (stamp, sender, id). A
+//!   late message stands at its place, not at the end.
+//! * *No ghosts.* Nothing is encrypted for a device that its owner did not sign. What a server
+//!   tells otherwise comes as [`Update::Refused`] and names the device. A changed identity key
+//!   stops everything with its person until [`Client::accept_key`].
+//!
+//! # Several devices
+//!
+//! A further device is linked: [`Home::link`] shows a code, [`Client::approve_link`] on an old
+//! device takes it. It gets what is sent from then on, also what the other own devices send, and
+//! knows what they have read. Earlier messages do not move to it.
+//!
+//! # What is kept, and how
+//!
+//! A [`Store`] keeps everything, keys and plaintext too. [`SqliteStore`] is a file that only its
+//! owner can read and that one process at a time can open; it is *not* encrypted. Secrets in
+//! memory are zeroized where this crate holds them, which does not reach what the database or the
+//! allocator copied, and none is shown by `Debug`.
+//!
+//! # The layers below
+//!
+//! Two transports share one [`Connector`]: [`Api`] for what is not real time and [`Connection`],
+//! one WebSocket, for what is. Frames are the types of `posthouse-protocol`: a
 //! [`ClientFrame`](posthouse_protocol::frame::ClientFrame) goes out, an [`Event`] comes in.
-//! Nothing here reads a clock or draws random numbers by itself: `now` and the rng are arguments.
+//! Programs that need no encryption, such as a load generator, use them alone.
+//! Nothing reads a clock or draws random numbers by itself but what [`Home::new`] puts in;
+//! [`Home::with`] takes others.
 
 mod endpoint;
 

@@ -7,6 +7,7 @@
 //! inbox position and timeline are durable together, before an acknowledgement or a ciphertext
 //! leaves. A step that is interrupted has not happened.
 
+mod expiry;
 mod incoming;
 mod keys;
 mod lanes;
@@ -16,7 +17,7 @@ mod people;
 mod sealing;
 mod statuses;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use posthouse_crypto::e2ee::{
     address::{Address, DeviceId},
@@ -60,6 +61,10 @@ pub(crate) struct Machine {
     /// Complaints that the application knows of.
     complaints: HashSet<(AccountId, Misbehaviour)>,
     next_update: u64,
+    /// When the next message disappears.
+    next_expiry: Option<Timestamp>,
+    /// Whose presence the application watches.
+    watched: BTreeSet<AccountId>,
     online: bool,
 }
 
@@ -150,6 +155,8 @@ impl Machine {
             asked: HashSet::new(),
             complaints: HashSet::new(),
             next_update,
+            next_expiry: expiry::next(&tx).await?,
+            watched: BTreeSet::new(),
             online: false,
         })
     }
@@ -182,7 +189,7 @@ impl Machine {
 
     /// When something that waits for a time is due.
     pub(crate) fn due(&self) -> Option<Timestamp> {
-        self.lanes.due()
+        self.lanes.due().into_iter().chain(self.next_expiry).min()
     }
 }
 
@@ -225,6 +232,8 @@ impl Step<'_> {
         self.call(Call::PreKeys);
         self.call(Call::Devices(self.machine.account.id.clone()));
         self.forget_sent().await?;
+        let watched = self.machine.watched.iter().cloned().collect();
+        self.subscribe(watched);
         self.publish_list().await
     }
 
@@ -233,8 +242,8 @@ impl Step<'_> {
         self.machine.asked.remove(call);
         match (call, answer) {
             (Call::Devices(of), Answer::Devices(devices)) => self.on_devices(of, &devices).await,
-            (Call::Bundles { of, .. }, Answer::Bundles(bundles)) => {
-                self.on_bundles(of, &bundles).await
+            (Call::Bundles { of, devices, .. }, Answer::Bundles(bundles)) => {
+                self.on_bundles(of, devices, &bundles).await
             }
             (Call::PreKeys, Answer::PreKeys(status)) => {
                 self.on_prekey_status(&status);
@@ -251,6 +260,7 @@ impl Step<'_> {
     /// Commits, and gives what follows.
     pub(crate) async fn finish(mut self) -> Result<Effects, StoreError> {
         self.pump().await?;
+        self.expire().await?;
         if self.prekeys_changed {
             let stored = self.machine.local.prekeys.to_bytes();
             self.tx.put(Table::Own, own::PREKEYS.to_vec(), stored);

@@ -1,5 +1,6 @@
 //! What is in the store's records, and their keys.
 
+use crate::update::Entry;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use posthouse_crypto::e2ee::signed::device_list::VerifiedDeviceList;
 use posthouse_protocol::{
@@ -165,16 +166,13 @@ pub(crate) fn message_key(from: &AccountId, id: MessageId) -> Vec<u8> {
 }
 
 /// `conversation ‖ stamp ‖ sender ‖ 0 ‖ id`: the order of docs/spec/ordering.md §3. What was not
-/// taken yet stands at the end.
-pub(crate) fn timeline_key(
-    conversation: ConversationId,
-    stamp: Option<Stamp>,
-    from: &AccountId,
-    id: MessageId,
-) -> Vec<u8> {
-    let mut key = conversation.0.to_vec();
-    key.extend_from_slice(&stamp.map_or(u64::MAX, |stamp| stamp.0).to_be_bytes());
-    key.extend_from_slice(&message_key(from, id));
+/// taken yet stands at the end, in the order of the queue.
+pub(crate) fn timeline_key(entry: &Entry) -> Vec<u8> {
+    let mut key = entry.conversation.0.to_vec();
+    // No stamp has the first bit for another four thousand years.
+    let place = entry.stamp.map_or(1 << 63 | entry.queued, |stamp| stamp.0);
+    key.extend_from_slice(&place.to_be_bytes());
+    key.extend_from_slice(&message_key(&entry.from, entry.id));
     key
 }
 

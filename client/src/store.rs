@@ -52,6 +52,8 @@ pub enum Table {
     Updates = 11,
     /// Messages that wait for keys.
     Held = 12,
+    /// Messages that disappear, by the time when.
+    Expiry = 13,
 }
 
 /// Changes that are made together or not at all: `None` deletes.

@@ -12,7 +12,7 @@ use uuid::Uuid;
 /// Something that the application should know.
 ///
 /// Most are *durable*: they are written down with what they tell of, and handed out until they are
-/// taken ([`Client::next`](crate::Client::next)). Typing, presence and the state of the connection
+/// taken ([`Updates::next`](crate::Updates::next)). Typing, presence and the state of the connection
 /// hold for the moment only and may be passed over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -182,6 +182,9 @@ pub struct Entry {
     /// Its number among what its region took in the conversation.
     #[serde(default)]
     pub(crate) origin_number: Option<u64>,
+    /// Its number in the queue, while it has no place.
+    #[serde(default)]
+    pub(crate) queued: u64,
     /// Whether this account has read it, of messages of others.
     pub read: bool,
     /// Whether its sender has changed the text since.

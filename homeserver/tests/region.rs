@@ -49,6 +49,8 @@ mod protection;
 mod published;
 #[path = "region/sdk.rs"]
 mod sdk;
+#[path = "region/sdk_crash.rs"]
+mod sdk_crash;
 #[path = "region/sync.rs"]
 mod sync;
 

@@ -224,6 +224,7 @@ impl Step<'_> {
                 said,
                 expires_after: content.expires_after,
                 origin_number: mine.then_some(place.origin_number),
+                queued: 0,
                 read: mine,
                 edited: false,
                 reactions: Vec::new(),

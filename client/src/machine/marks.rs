@@ -47,7 +47,7 @@ impl Step<'_> {
                 apply(&mut entry, &by, &decode(Table::Marks, &mark)?);
             }
         }
-        let key = timeline_key(entry.conversation, entry.stamp, &entry.from, entry.id);
+        let key = timeline_key(&entry);
         self.tx.put(Table::Index, message_key(&entry.from, entry.id), key.clone().into());
         if let Some(number) = entry.origin_number {
             let open = open_key(entry.conversation, number);
@@ -58,6 +58,9 @@ impl Step<'_> {
         record.unread += u64::from(!entry.read);
         self.tx.write(Table::Conversations, entry.conversation.0.to_vec(), &record);
         self.tx.write(Table::Timeline, key, &entry);
+        if entry.read {
+            self.start_expiry(&entry);
+        }
         self.tell(&Update::Message(Box::new(entry)));
         Ok(())
     }
@@ -166,6 +169,7 @@ impl Step<'_> {
         for (key, entry) in found {
             if entry.from == *with && !entry.read {
                 read.push(entry.id);
+                self.start_expiry(&entry);
                 record.unread = record.unread.saturating_sub(1);
                 self.tx.write(Table::Timeline, key, &Entry { read: true, ..entry });
             }

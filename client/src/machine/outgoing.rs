@@ -7,8 +7,9 @@ use posthouse_crypto::e2ee::{
 };
 use posthouse_protocol::{
     content::{Ciphertext, Content as Envelope, Payload},
-    frame::{Class, ClientFrame, Submission},
+    frame::{Class, ClientFrame, PresenceUpdate, Submission},
     id::{AccountId, Address, ConversationId, DeviceNumber, MessageId, RegistrationId},
+    limits::MAX_SUBSCRIPTIONS,
     time::Stamp,
 };
 
@@ -43,6 +44,10 @@ pub(crate) enum Wish {
     Verified(AccountId),
     /// Updates up to this number are taken.
     Taken(u64),
+    /// The presence of these people, and of nobody else, is of interest.
+    Watch(Vec<AccountId>),
+    /// Whether the person is elsewhere.
+    Away(bool),
     /// The own devices have changed, by this person's will.
     SignList(ListChange),
 }
@@ -110,6 +115,15 @@ impl Step<'_> {
             Wish::AcceptKey(user) => self.accept_key(&user).await,
             Wish::Verified(user) => self.verified(&user).await,
             Wish::Taken(through) => self.taken(through).await,
+            Wish::Watch(users) => {
+                self.watch(users);
+                Ok(())
+            }
+            Wish::Away(away) => {
+                let update = if away { PresenceUpdate::Away } else { PresenceUpdate::Online };
+                self.out.frames.push(encode(&ClientFrame::Presence(update)));
+                Ok(())
+            }
             Wish::SignList(change) => self.sign_list(change).await,
         }
     }
@@ -133,11 +147,12 @@ impl Step<'_> {
             said,
             expires_after,
             origin_number: None,
+            queued: self.machine.lanes.next_number,
             read: true,
             edited: false,
             reactions: Vec::new(),
         };
-        let key = timeline_key(conversation, None, &own, id);
+        let key = timeline_key(&entry);
         self.tx.write(Table::Timeline, key.clone(), &entry);
         self.tx.put(Table::Index, message_key(&own, id), key.into());
         let mut record = self.conversation(to).await?;
@@ -180,6 +195,26 @@ impl Step<'_> {
             self.out.frames.push(frame);
         }
         Ok(())
+    }
+
+    /// Watches these people from now on, and no others.
+    fn watch(&mut self, users: Vec<AccountId>) {
+        let before = std::mem::take(&mut self.machine.watched);
+        self.machine.watched = users.into_iter().take(MAX_SUBSCRIPTIONS).collect();
+        let now = &self.machine.watched;
+        let gone: Vec<Address> = before.difference(now).cloned().map(Address::Account).collect();
+        let new = now.difference(&before).cloned().collect();
+        if !gone.is_empty() {
+            self.out.frames.push(encode(&ClientFrame::Unsubscribe(gone)));
+        }
+        self.subscribe(new);
+    }
+
+    pub(super) fn subscribe(&mut self, users: Vec<AccountId>) {
+        let users: Vec<Address> = users.into_iter().map(Address::Account).collect();
+        if !users.is_empty() {
+            self.out.frames.push(encode(&ClientFrame::Subscribe(users)));
+        }
     }
 
     /// Sends what may be sent.

@@ -70,7 +70,11 @@ impl Step<'_> {
         let person = Person { present: present.collect(), fresh: true, ..person };
         self.put_person(user, &person);
         self.forget_sessions(user, &person).await?;
-        let pause = self.suspicion(user, &list, ghost);
+        let mut pause = self.suspicion(user, &list, ghost);
+        if person.present.is_empty() && *user != self.machine.account.id {
+            self.tell_waiting(user);
+            pause = pause.or(Some(NO_KEYS_PAUSE));
+        }
         self.release(user, pause);
         self.unhold(user).await
     }
@@ -79,6 +83,7 @@ impl Step<'_> {
     pub(super) async fn on_bundles(
         &mut self,
         user: &AccountId,
+        asked: &[DeviceNumber],
         answer: &Bundles,
     ) -> Result<(), StoreError> {
         let person = self.person(user).await?;
@@ -88,7 +93,10 @@ impl Step<'_> {
             return Ok(());
         };
         self.put_person(user, &person);
-        let mut pause = None;
+        // A device that is neither given keys nor said to have none is asked for after a pause.
+        let is_given =
+            |device: &DeviceNumber| answer.bundles.iter().any(|bundle| bundle.device == *device);
+        let mut pause = (!asked.iter().all(is_given)).then_some(NO_KEYS_PAUSE);
         for bundle in &answer.bundles {
             let listed = list
                 .as_list()

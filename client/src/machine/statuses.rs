@@ -55,12 +55,14 @@ impl Step<'_> {
         let Some((key, entry)) = self.entry(&own, id).await? else { return Ok(()) };
         self.tx.delete(Table::Timeline, key);
         let (stamp, origin_number) = (status.stamp, status.origin_number);
-        let key = timeline_key(conversation, stamp, &own, id);
+        let entry = Entry { stamp, origin_number, ..entry };
+        let key = timeline_key(&entry);
         self.tx.put(Table::Index, message_key(&own, id), key.clone().into());
         if let Some(number) = origin_number {
             self.tx.write(Table::Open, open_key(conversation, number), &id);
         }
-        self.advance(key, Entry { stamp, origin_number, ..entry }, Status::Sent, None);
+        self.start_expiry(&entry);
+        self.advance(key, entry, Status::Sent, None);
         Ok(())
     }
 

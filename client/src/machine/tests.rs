@@ -11,7 +11,7 @@ use posthouse_crypto::e2ee::{
 };
 use posthouse_protocol::{
     id::DeviceNumber,
-    rest::keys::{EcKey, ListDocument, UserDevice},
+    rest::keys::{EcKey, ListDocument, PreKeyStatus, UserDevice},
 };
 use rand::{SeedableRng, rngs::StdRng};
 
@@ -213,6 +213,28 @@ async fn waits_for_keys_and_says_so() {
     ben.connect(&mut ada).await;
     let frames = ada.idle(&mut ben).await;
     assert_eq!(texts(&ben.deliver(&ada, &frames).await), ["early"]);
+}
+
+#[tokio::test]
+async fn prekeys_that_run_low_or_grow_old_are_made_anew() {
+    let (mut ada, _) = acquainted().await;
+    let status = |one_time, signed, last_resort| {
+        Answer::PreKeys(PreKeyStatus {
+            one_time,
+            one_time_kem: one_time,
+            signed: Some(signed),
+            last_resort: Some(last_resort),
+        })
+    };
+    let upload = ada.upkeep(status(19, 1, 2)).await.unwrap();
+    assert_eq!((upload.one_time.len(), upload.one_time_kem.len()), (81, 81));
+    assert!(upload.signed.is_none(), "the signed one is young");
+    assert!(ada.upkeep(status(100, 1, 2)).await.is_none());
+    ada.wait(7 * 24 * 60 * 60 * 1000);
+    let upload = ada.upkeep(status(100, 1, 2)).await.unwrap();
+    let signed = u32::from(upload.signed.unwrap().id);
+    assert!(signed > 1 && upload.one_time.is_empty() && upload.last_resort.is_some());
+    assert!(ada.upkeep(status(100, signed, signed + 1)).await.is_none());
 }
 
 /// The own device list names what its person let in: a device that the server adds is not signed.

@@ -184,6 +184,11 @@ impl Home {
         running.store.close().await;
     }
 
+    /// Where all of the region's files are.
+    pub(crate) fn dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
     pub(crate) fn store(&self) -> &SqlStore {
         &self.running.as_ref().unwrap().store
     }

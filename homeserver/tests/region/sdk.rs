@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use posthouse_client::{
-    Client, ClientError, Entry, Home as Homeserver, MemoryStore, NewAccount, SqliteStore, Update,
-    Updates,
+    Change, Client, ClientError, Entry, Home as Homeserver, MemoryStore, NewAccount, Said,
+    SqliteStore, Update, Updates,
 };
-use posthouse_protocol::{id::AccountId, status::Status};
+use posthouse_protocol::{
+    id::{AccountId, MessageId},
+    status::Status,
+};
 use tokio::sync::mpsc;
 
 use super::{hello::hello, home::Home};
@@ -71,7 +74,7 @@ impl Sdk {
         .await
     }
 
-    pub(crate) async fn status(&mut self, id: posthouse_protocol::id::MessageId, wanted: Status) {
+    pub(crate) async fn status(&mut self, id: MessageId, wanted: Status) {
         self.wait(&format!("{wanted:?}"), |update| match update {
             Update::Status { id: of, status, .. } if *of == id => {
                 assert!(*status <= wanted, "{status:?}");
@@ -152,6 +155,91 @@ async fn every_device_gets_what_was_sent_and_what_the_own_other_one_sends() {
     let copy = ben.message().await;
     assert_eq!((copy.id, copy.from, copy.with), (id, ben.account().clone(), ada.account().clone()));
     assert_eq!(ada.message().await.id, id);
+}
+
+fn changed(id: MessageId, wanted: Change) -> impl Fn(&Update) -> Option<()> {
+    move |update| match update {
+        Update::Changed { id: of, change, .. } if *of == id && *change == wanted => Some(()),
+        _ => None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_are_edited_reacted_to_taken_back_and_disappear() {
+    let home = Home::start().await;
+    let (mut ada, mut ben) = (Sdk::register(&home, "ada").await, Sdk::register(&home, "ben").await);
+    let (to_ada, to_ben) = (ada.account().clone(), ben.account().clone());
+    let first = ada.client.send_text(&to_ben, "helo").await.unwrap();
+    let second = ada.client.send_text(&to_ben, "and this").await.unwrap();
+    ada.client.edit(&to_ben, first, "hello").await.unwrap();
+    ben.wait("the edit", changed(first, Change::Edited)).await;
+    ben.client.react(&to_ada, first, "👍").await.unwrap();
+    // Only who wrote a message changes it.
+    ben.client.edit(&to_ada, second, "not this").await.unwrap();
+    ben.client.delete(&to_ada, second).await.unwrap();
+    ada.wait("the reaction", changed(first, Change::Reacted)).await;
+    ada.wait("a vain deletion", changed(second, Change::Deleted)).await;
+    let now = |client: &Client, id| {
+        let (client, from) = (client.clone(), to_ada.clone());
+        async move { client.message(&from, id).await.unwrap().unwrap() }
+    };
+    for client in [&ada.client, &ben.client] {
+        let entry = now(client, first).await;
+        assert_eq!((entry.said.text(), entry.edited), (Some("hello"), true));
+        assert_eq!(entry.reactions, [(to_ben.clone(), "👍".to_owned())]);
+        assert_eq!(now(client, second).await.said.text(), Some("and this"));
+    }
+    ada.client.delete(&to_ben, second).await.unwrap();
+    ben.wait("the deletion", changed(second, Change::Deleted)).await;
+    assert_eq!(now(&ben.client, second).await.said, Said::Gone);
+    assert_eq!(now(&ada.client, second).await.said, Said::Gone);
+
+    let third = ada.client.send_disappearing(&to_ben, "burn this", 1).await.unwrap();
+    assert_eq!(ben.message().await.said.text(), Some("burn this"));
+    ben.client.mark_read(&to_ada).await.unwrap();
+    ben.wait("its end", changed(third, Change::Expired)).await;
+    ada.wait("its end", changed(third, Change::Expired)).await;
+    assert_eq!(now(&ben.client, third).await.said, Said::Gone);
+    assert_eq!(now(&ada.client, third).await.said, Said::Gone);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn own_devices_keep_step_and_people_see_each_other_type() {
+    let home = Home::start().await;
+    let (mut ada, mut ben) = (Sdk::register(&home, "ada").await, Sdk::register(&home, "ben").await);
+    let (to_ada, to_ben) = (ada.account().clone(), ben.account().clone());
+    let mut laptop = ben.link(&home).await;
+    let id = ada.client.send_text(&to_ben, "read me").await.unwrap();
+    ben.message().await;
+    laptop.message().await;
+    let unread = |client: Client| async move { client.conversations().await.unwrap()[0].unread };
+    assert_eq!(unread(laptop.client.clone()).await, 1);
+    ben.client.mark_read(&to_ada).await.unwrap();
+    laptop.wait("that it was read", changed(id, Change::ReadElsewhere)).await;
+    assert_eq!(unread(laptop.client.clone()).await, 0);
+    ada.status(id, Status::Read).await;
+
+    let answer = ben.client.send_text(&to_ada, "typed").await.unwrap();
+    assert_eq!(ada.message().await.id, answer);
+    ben.client.set_typing(&to_ada, true).await.unwrap();
+    ada.wait("typing", |update| match update {
+        Update::Typing { user, typing: true } if *user == to_ben => Some(()),
+        _ => None,
+    })
+    .await;
+    let (of_ada, of_ben) = (
+        ada.client.safety_number(&to_ben).await.unwrap(),
+        ben.client.safety_number(&to_ada).await.unwrap(),
+    );
+    assert_eq!(of_ada.digits(), of_ben.digits());
+    assert_eq!(of_ada.compare(&of_ben.scannable()), Ok(()));
+
+    // The phone removes the laptop; what comes then is for the phone alone.
+    let devices = ben.client.devices().await.unwrap();
+    ben.client.remove_device(&devices[1]).await.unwrap();
+    laptop.wait("the end", |update| matches!(update, Update::SessionEnded).then_some(())).await;
+    let id = ada.client.send_text(&to_ben, "just you").await.unwrap();
+    assert_eq!(ben.message().await.id, id);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,7 +14,9 @@ use posthouse_protocol::{
         AccountId, ConversationId, DeviceId as DeviceUuid, DeviceNumber, HandleName, MessageId,
         RegistrationId, ServerName,
     },
-    rest::keys::{Bundle, Bundles, EcKey, ListDocument, PreKeyStatus, UserDevice, UserDevices},
+    rest::keys::{
+        Bundle, Bundles, EcKey, ListDocument, PreKeyStatus, UploadPreKeys, UserDevice, UserDevices,
+    },
     time::Timestamp,
 };
 use rand::{SeedableRng, rngs::StdRng};
@@ -226,6 +228,14 @@ impl Device {
         step.answered(call, answer).await.unwrap();
         let effects = step.finish().await.unwrap();
         self.outcome(effects.frames, effects.calls).await
+    }
+
+    /// What is uploaded when the server says what is left of the prekeys.
+    pub(super) async fn upkeep(&mut self, status: Answer) -> Option<Box<UploadPreKeys>> {
+        let (machine, store) = (self.machine.as_mut().unwrap(), &self.store);
+        let mut step = machine.begin(store, Timestamp(self.now), &mut self.rng);
+        step.answered(&Call::PreKeys, status).await.unwrap();
+        step.finish().await.unwrap().upload
     }
 
     pub(super) async fn frame(&mut self, text: &str) -> Outcome {
