@@ -47,5 +47,12 @@ mod presence;
 mod protection;
 #[path = "region/published.rs"]
 mod published;
+#[path = "region/sdk.rs"]
+mod sdk;
 #[path = "region/sync.rs"]
 mod sync;
+
+/// The SDK's example, as it stands.
+#[path = "../../client/examples/hello.rs"]
+#[expect(dead_code, unreachable_pub, reason = "it is a program of its own")]
+mod hello;

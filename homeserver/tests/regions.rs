@@ -27,3 +27,13 @@ mod person;
 #[cfg(test)]
 #[path = "regions/keys.rs"]
 mod keys;
+
+#[cfg(test)]
+#[path = "regions/sdk.rs"]
+mod sdk;
+
+/// The SDK's example, as it stands.
+#[cfg(test)]
+#[path = "../../client/examples/hello.rs"]
+#[expect(dead_code, unreachable_pub, reason = "it is a program of its own")]
+mod hello;
