@@ -65,6 +65,8 @@ pub(crate) enum Scenario {
     Idle(IdleArgs),
     /// Messages to receivers that are away, who then come back and drain them.
     Offline(OfflineArgs),
+    /// Messages to one group whose members are all connected: the time until the last one has it.
+    Fanout(FanoutArgs),
     /// With --across: the receivers' region is killed under load and comes back a while later.
     Killed(KilledArgs),
 }
@@ -122,6 +124,24 @@ pub(crate) struct OfflineArgs {
     /// With --across: the receivers' whole region is away, and comes back to be drained into.
     #[arg(long)]
     pub(crate) peer_away: bool,
+}
+
+/// `fanout`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct FanoutArgs {
+    /// Members of the group, the sender included. With --across every other one is of the other
+    /// region.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(3..=1_024))]
+    pub(crate) members: u16,
+    /// Messages, one after the other.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) messages: u32,
+    /// Messages a second; the next one never leaves before the last one has arrived everywhere.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) rate: u32,
+    /// Bytes of a message's body.
+    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u32).range(16..=65_536))]
+    pub(crate) body: u32,
 }
 
 /// `killed`.

@@ -40,6 +40,8 @@ pub(crate) enum Failure {
     TooSlow { what: String, seconds: u64 },
     #[error("the server refused a message: {code}: {message}")]
     Refused { code: String, message: String },
+    #[error("the group could not be made: {0}")]
+    Group(String),
     #[error("no message was delivered while it was measured")]
     Nothing,
 }

@@ -87,6 +87,12 @@ impl Messages {
         Uuid::from_u128(u128::from(self.run) << 64 | u128::from(low))
     }
 
+    /// The frame of a message to a group that is sent now.
+    pub(crate) fn frame_of(&self, number: u64, epoch: u64) -> String {
+        let frame = self.frame(number);
+        frame.replacen('{', &format!("{{\"epoch\":{epoch},"), 1)
+    }
+
     /// The frame of a message that is sent now.
     pub(crate) fn frame(&self, number: u64) -> String {
         let mut text = String::with_capacity(256 + self.filler.len());

@@ -29,6 +29,13 @@ impl Latency {
         }
     }
 
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        if let Some(histogram) = &mut self.0 {
+            histogram.reset();
+        }
+    }
+
     /// Adds what another one noted.
     pub(crate) fn add(&mut self, other: &Self) {
         if let (Some(own), Some(other)) = (&mut self.0, &other.0) {

@@ -30,6 +30,8 @@ mod offline;
 
 mod killed;
 
+mod fanout;
+
 mod report;
 
 use std::process::ExitCode;
@@ -78,6 +80,7 @@ async fn run(args: &Args) -> Result<Report, Failure> {
         Scenario::Pairs(options) => pairs::run(&target, options).await?,
         Scenario::Idle(options) => idle::run(&mut target, options).await?,
         Scenario::Offline(options) => offline::run(&mut target, options).await?,
+        Scenario::Fanout(options) => fanout::run(&target, options).await?,
         Scenario::Killed(options) => killed::run(&mut target, options).await?,
     };
     Ok(Report { machine, server: target.describe(), figures })

@@ -9,7 +9,8 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    clock, failure::Failure, idle, killed, latency::Percentiles, machine::Machine, offline, pairs,
+    clock, failure::Failure, fanout, idle, killed, latency::Percentiles, machine::Machine, offline,
+    pairs,
 };
 
 /// Least time between two progress lines, in nanoseconds.
@@ -34,6 +35,7 @@ pub(crate) enum Figures {
     Idle(idle::Figures),
     Offline(Box<offline::Figures>),
     Killed(killed::Figures),
+    Fanout(Box<fanout::Figures>),
 }
 
 impl Report {
@@ -44,6 +46,7 @@ impl Report {
             Figures::Idle(_) => true,
             Figures::Offline(figures) => figures.sound.is_sound(),
             Figures::Killed(figures) => figures.sound.is_sound(),
+            Figures::Fanout(figures) => figures.sound.is_sound(),
         }
     }
 }
@@ -114,6 +117,7 @@ impl fmt::Display for Report {
             Figures::Idle(figures) => figures.fmt(f),
             Figures::Offline(figures) => figures.fmt(f),
             Figures::Killed(figures) => figures.fmt(f),
+            Figures::Fanout(figures) => figures.fmt(f),
         }
     }
 }

@@ -174,6 +174,11 @@ impl Target {
         region.from_source(source.into())
     }
 
+    /// Whether there are two regions.
+    pub(crate) fn is_across(&self) -> bool {
+        self.other.is_some()
+    }
+
     /// What is told of it in the report.
     pub(crate) fn describe(&self) -> String {
         let how = if self.spawned.is_some() { "started for this run" } else { "running" };

@@ -18,10 +18,16 @@ pub(crate) struct User {
     /// Its account id.
     pub(crate) address: String,
     connector: Connector,
-    access: Secret,
+    /// Its session.
+    pub(crate) access: Secret,
 }
 
 impl User {
+    /// The calls of its region.
+    pub(crate) fn api(&self) -> Api {
+        Api::new(self.connector.clone())
+    }
+
     /// Connects the device.
     pub(crate) async fn connect(&self) -> Result<Connection, Failure> {
         Ok(Connection::open(&self.connector, &self.access).await?)

@@ -1,5 +1,6 @@
 //! The REST calls of the client API (docs/spec/rest.md).
 
+mod groups;
 mod keys;
 mod people;
 mod security;

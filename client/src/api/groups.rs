@@ -1,0 +1,43 @@
+//! The calls about groups (docs/spec/rest.md §10).
+
+use posthouse_protocol::{
+    id::GroupId,
+    rest::{
+        Secret,
+        groups::{EpochTaken, Epochs, SubmitEpoch},
+    },
+};
+
+use super::{Api, json};
+use crate::Error;
+
+impl Api {
+    /// `POST /v1/groups`: creates a group with its first epoch.
+    pub async fn create_group(
+        &self,
+        access: &Secret,
+        request: &SubmitEpoch,
+    ) -> Result<EpochTaken, Error> {
+        self.post("/v1/groups", Some(access), json(request)).await
+    }
+
+    /// `POST /v1/groups/{id}/epochs`: a change of the group.
+    pub async fn submit_epoch(
+        &self,
+        access: &Secret,
+        group: &GroupId,
+        request: &SubmitEpoch,
+    ) -> Result<EpochTaken, Error> {
+        self.post(&format!("/v1/groups/{group}/epochs"), Some(access), json(request)).await
+    }
+
+    /// `GET /v1/groups/{id}/epochs`: a piece of the group's chain, from the epoch `from` on.
+    pub async fn group_epochs(
+        &self,
+        access: &Secret,
+        group: &GroupId,
+        from: u64,
+    ) -> Result<Epochs, Error> {
+        self.get(&format!("/v1/groups/{group}/epochs?from={from}"), Some(access)).await
+    }
+}
