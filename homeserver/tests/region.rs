@@ -43,6 +43,8 @@ mod protection;
 mod sdk;
 #[path = "region/sdk_crash.rs"]
 mod sdk_crash;
+#[path = "region/sdk_ghost.rs"]
+mod sdk_ghost;
 #[path = "region/sync.rs"]
 mod sync;
 
