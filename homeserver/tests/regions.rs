@@ -9,6 +9,10 @@ mod server;
 mod regions;
 
 #[cfg(test)]
+#[path = "region/contract.rs"]
+mod contract;
+
+#[cfg(test)]
 #[path = "region/http.rs"]
 mod http;
 
