@@ -12,7 +12,9 @@ pub use updates::{Numbered, Updates};
 use std::sync::Arc;
 
 use posthouse_crypto::e2ee::{
-    content::Body, primitives::curve::PublicKey, safety_number::SafetyNumber,
+    content::{Body, MAX_TEXT_LEN},
+    primitives::curve::PublicKey,
+    safety_number::SafetyNumber,
 };
 use posthouse_protocol::{
     id::{AccountId, Address, ConversationId, MessageId},
@@ -30,6 +32,9 @@ use crate::{
     store::{Scan, Table, Tx, decode},
     update::Entry,
 };
+
+/// The longest reaction, in bytes (docs/spec/e2ee-formats.md).
+const MAX_EMOJI: usize = 64;
 
 /// A device of an account. Cheap to clone. When the last clone and its [`Updates`] are dropped the
 /// connection is closed; everything is in the store.
@@ -338,6 +343,17 @@ impl Client {
     ) -> Result<MessageId, ClientError> {
         if *to == self.account.id {
             return Err(ClientError::Oneself);
+        }
+        // What is longer would be refused by whoever reads it.
+        let fits = match &body {
+            Body::Text { text } | Body::Reply { text, .. } | Body::Edit { text, .. } => {
+                text.len() <= MAX_TEXT_LEN
+            }
+            Body::Reaction { emoji, .. } => emoji.len() <= MAX_EMOJI,
+            _ => true,
+        };
+        if !fits {
+            return Err(ClientError::TooLong);
         }
         let (reply, said) = oneshot::channel();
         let outgoing = Outgoing { to: to.clone(), body, expires_after };

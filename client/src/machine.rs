@@ -63,6 +63,8 @@ pub(crate) struct Machine {
     next_update: u64,
     /// When the next message disappears.
     next_expiry: Option<Timestamp>,
+    /// Refusals of the own list in a row.
+    lists_refused: u32,
     /// Whose presence the application watches.
     watched: BTreeSet<AccountId>,
     online: bool,
@@ -156,6 +158,7 @@ impl Machine {
             complaints: HashSet::new(),
             next_update,
             next_expiry: expiry::next(&tx).await?,
+            lists_refused: 0,
             watched: BTreeSet::new(),
             online: false,
         })
@@ -249,7 +252,8 @@ impl Step<'_> {
                 self.on_prekey_status(&status);
                 Ok(())
             }
-            (Call::List(version), Answer::Done) => self.published(*version).await,
+            (Call::List(_), Answer::Done) => self.published().await,
+            (Call::List(_), Answer::Refused(_)) => self.list_refused().await,
             (Call::Devices(of) | Call::Bundles { of, .. }, Answer::Refused(code)) => {
                 self.on_call_refused(of, &code).await
             }

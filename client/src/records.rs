@@ -25,6 +25,10 @@ pub(crate) mod own {
     pub(crate) const PREKEYS: &[u8] = b"prekeys";
     /// The own device list that was signed last, if it is not known to be published.
     pub(crate) const LIST: &[u8] = b"list";
+    /// The list before that one, to go back to if another device was quicker.
+    pub(crate) const LIST_BEFORE: &[u8] = b"list-before";
+    /// Changes of the own devices that are not published yet.
+    pub(crate) const CHANGES: &[u8] = b"changes";
     /// The number of the last update that the application took.
     pub(crate) const TAKEN: &[u8] = b"taken";
 }

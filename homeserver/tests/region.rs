@@ -51,6 +51,8 @@ mod published;
 mod sdk;
 #[path = "region/sdk_crash.rs"]
 mod sdk_crash;
+#[path = "region/sdk_ghost.rs"]
+mod sdk_ghost;
 #[path = "region/sync.rs"]
 mod sync;
 

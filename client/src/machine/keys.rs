@@ -3,12 +3,11 @@
 use posthouse_crypto::e2ee::{
     address::DeviceId,
     prekey::bundle::{KemPreKeyPublic, OneTimePreKeyPublic, SignedPreKeyPublic},
-    signed::device_list::{ListedDevice, REUSE_AFTER},
+    signed::device_list::{DeviceList, ListedDevice, REUSE_AFTER},
     time::UnixMillis,
 };
 use posthouse_protocol::{
     frame::{KeysEvent, KeysFrame},
-    id::DeviceNumber,
     limits::{LOW_PREKEYS, MAX_PREKEY_BATCH},
     rest::keys::{
         EcKey, KemKey, KemPreKey, ListDocument, OneTimeKey, PreKeyId, PreKeyStatus, Signature,
@@ -21,6 +20,9 @@ use crate::{
     records::{Person, own},
     store::{StoreError, Table},
 };
+
+/// Refusals of the own list in a row after which its change is given up.
+const MAX_LISTS_REFUSED: u32 = 5;
 
 impl Step<'_> {
     /// A notice about keys: an entry of the inbox.
@@ -41,35 +43,47 @@ impl Step<'_> {
         Ok(())
     }
 
-    /// Signs the own devices anew, with a change that the person wants. Nothing else ever adds a
-    /// device: least of all what a server says.
-    pub(super) async fn sign_list(&mut self, change: ListChange) -> Result<(), StoreError> {
+    /// A change of the own devices that the person wants. Nothing else ever adds a device: least
+    /// of all what a server says.
+    pub(super) async fn change_list(&mut self, change: ListChange) -> Result<(), StoreError> {
+        let mut changes = self.changes().await?;
+        changes.push(change);
+        self.tx.write(Table::Own, own::CHANGES.to_vec(), &changes);
+        self.sign_next().await
+    }
+
+    async fn changes(&self) -> Result<Vec<ListChange>, StoreError> {
+        Ok(self.tx.read(Table::Own, own::CHANGES).await?.unwrap_or_default())
+    }
+
+    /// Signs the next change, unless a list is still on its way: versions go up one by one.
+    pub(super) async fn sign_next(&mut self) -> Result<(), StoreError> {
         let own = self.own();
-        let person = self.person(&own).await?;
-        let Some(list) = person.verified_list(&own) else { return Ok(()) };
-        let (mut list, now) = (list.as_list().clone(), UnixMillis(self.now.0));
-        let mut present = person.present.clone();
-        match change {
-            ListChange::Add { device, registration_id } => {
-                list.version += 1;
-                list.issued = now.max(list.issued);
-                list.removed.retain(|_, removed| now.since(*removed) < REUSE_AFTER);
-                let listed =
-                    ListedDevice { registration_id: registration_id.get(), added: list.issued };
-                list.devices.insert(number(device)?, listed);
-                present.push(device);
+        while self.tx.get(Table::Own, own::LIST).await?.is_none() {
+            let changes = self.changes().await?;
+            let Some((change, rest)) = changes.split_first() else { return Ok(()) };
+            let person = self.person(&own).await?;
+            let (Some(list), Some(before)) = (person.verified_list(&own), &person.list) else {
+                return Ok(());
+            };
+            let now = UnixMillis(self.now.0);
+            let Some(next) = changed(list.as_list(), *change, now) else {
+                // Another own device has done it.
+                self.tx.write(Table::Own, own::CHANGES.to_vec(), &rest);
+                continue;
+            };
+            self.tx.write(Table::Own, own::LIST_BEFORE.to_vec(), before);
+            let version = next.version;
+            let signed = ListDocument(next.sign(&self.machine.local.identity.private, self.rng));
+            self.tx.write(Table::Own, own::LIST.to_vec(), &signed);
+            let mut present = person.present.clone();
+            match change {
+                ListChange::Add { device, .. } => present.push(*device),
+                ListChange::Remove { device } => present.retain(|one| one != device),
             }
-            ListChange::Remove { device } => {
-                let Some(next) = list.without(number(device)?, now) else { return Ok(()) };
-                list = next;
-                present.retain(|one| *one != device);
-            }
+            self.put_person(&own, &Person { list: Some(signed), present, ..person });
+            self.call(Call::List(version));
         }
-        let version = list.version;
-        let signed = ListDocument(list.sign(&self.machine.local.identity.private, self.rng));
-        self.tx.write(Table::Own, own::LIST.to_vec(), &signed);
-        self.put_person(&own, &Person { list: Some(signed), present, ..person });
-        self.call(Call::List(version));
         Ok(())
     }
 
@@ -84,13 +98,38 @@ impl Step<'_> {
         Ok(())
     }
 
-    /// The homeserver has the own list of this version.
-    pub(super) async fn published(&mut self, version: u64) -> Result<(), StoreError> {
+    /// The homeserver has the own list.
+    pub(super) async fn published(&mut self) -> Result<(), StoreError> {
+        self.machine.lists_refused = 0;
+        self.drop_change().await?;
+        self.sign_next().await
+    }
+
+    /// The homeserver does not take the own list: another own device was quicker, or the devices
+    /// have changed. What holds is asked for; then the change is signed once more.
+    pub(super) async fn list_refused(&mut self) -> Result<(), StoreError> {
         let own = self.own();
-        let newest = self.person(&own).await?.verified_list(&own);
-        if newest.is_none_or(|newest| newest.as_list().version <= version) {
-            self.tx.delete(Table::Own, own::LIST.to_vec());
+        let before = self.tx.read(Table::Own, own::LIST_BEFORE).await?;
+        self.machine.lists_refused += 1;
+        if self.machine.lists_refused > MAX_LISTS_REFUSED {
+            self.drop_change().await?;
         }
+        self.tx.delete(Table::Own, own::LIST.to_vec());
+        self.tx.delete(Table::Own, own::LIST_BEFORE.to_vec());
+        if let Some(before) = before {
+            let person = self.person(&own).await?;
+            self.put_person(&own, &Person { list: Some(before), fresh: false, ..person });
+        }
+        self.call(Call::Devices(own));
+        Ok(())
+    }
+
+    async fn drop_change(&mut self) -> Result<(), StoreError> {
+        let changes = self.changes().await?;
+        let rest = changes.split_first().map_or_else(Vec::new, |(_, rest)| rest.to_vec());
+        self.tx.write(Table::Own, own::CHANGES.to_vec(), &rest);
+        self.tx.delete(Table::Own, own::LIST.to_vec());
+        self.tx.delete(Table::Own, own::LIST_BEFORE.to_vec());
         Ok(())
     }
 
@@ -133,8 +172,26 @@ impl Step<'_> {
     }
 }
 
-fn number(device: DeviceNumber) -> Result<DeviceId, StoreError> {
-    DeviceId::new(u64::from(device.get())).map_err(|_| StoreError::Corrupt(Table::Own))
+/// The next list with a change; `None` if it has the change already.
+fn changed(list: &DeviceList, change: ListChange, now: UnixMillis) -> Option<DeviceList> {
+    match change {
+        ListChange::Add { device, registration_id } => {
+            let number = DeviceId::new(u64::from(device.get())).ok()?;
+            if list.devices.contains_key(&number) {
+                return None;
+            }
+            let mut next = list.clone();
+            next.version = list.version.checked_add(1)?;
+            next.issued = now.max(list.issued);
+            next.removed.retain(|_, removed| now.since(*removed) < REUSE_AFTER);
+            let registration_id = registration_id.get();
+            next.devices.insert(number, ListedDevice { registration_id, added: next.issued });
+            Some(next)
+        }
+        ListChange::Remove { device } => {
+            list.without(DeviceId::new(u64::from(device.get())).ok()?, now)
+        }
+    }
 }
 
 pub(crate) fn one_time_key(key: &OneTimePreKeyPublic) -> Option<OneTimeKey> {

@@ -13,6 +13,8 @@ use posthouse_protocol::{
     time::Stamp,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{Step, lanes::Hold};
 use crate::{
     encode,
@@ -53,7 +55,7 @@ pub(crate) enum Wish {
 }
 
 /// What becomes of the own device list.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ListChange {
     /// A device was let in.
     Add { device: DeviceNumber, registration_id: RegistrationId },
@@ -124,7 +126,7 @@ impl Step<'_> {
                 self.out.frames.push(encode(&ClientFrame::Presence(update)));
                 Ok(())
             }
-            Wish::SignList(change) => self.sign_list(change).await,
+            Wish::SignList(change) => self.change_list(change).await,
         }
     }
 

@@ -76,6 +76,9 @@ impl Step<'_> {
             pause = pause.or(Some(NO_KEYS_PAUSE));
         }
         self.release(user, pause);
+        if *user == self.machine.account.id {
+            self.sign_next().await?;
+        }
         self.unhold(user).await
     }
 

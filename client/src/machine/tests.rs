@@ -16,7 +16,7 @@ use posthouse_protocol::{
 use rand::{SeedableRng, rngs::StdRng};
 
 use self::world::{Device, ciphertexts_for, number, registration};
-use super::{Answer, Call};
+use super::{Answer, Call, ListChange};
 use crate::{Misbehaviour, Update};
 
 fn refused(updates: &[Update]) -> Vec<&Misbehaviour> {
@@ -213,6 +213,41 @@ async fn waits_for_keys_and_says_so() {
     ben.connect(&mut ada).await;
     let frames = ada.idle(&mut ben).await;
     assert_eq!(texts(&ben.deliver(&ada, &frames).await), ["early"]);
+}
+
+/// Two own devices let another one in at the same time.
+#[tokio::test]
+async fn a_list_that_came_second_is_signed_again() {
+    let (mut ada, _) = acquainted().await;
+    let second = ListChange::Add { device: number(2), registration_id: registration(22) };
+    let [call] = ada.change_list(second).await.try_into().unwrap();
+    let third = ListChange::Add { device: number(3), registration_id: registration(33) };
+    assert!(ada.change_list(third).await.is_empty(), "one after the other");
+    // Another device has signed a second version with device 4.
+    let mut quicker = ada.published();
+    let mut rng = StdRng::seed_from_u64(1);
+    let now = UnixMillis(world::START + 1_000);
+    let one = |number, registration_id| {
+        (DeviceId::new(number).unwrap(), ListedDevice { registration_id, added: now })
+    };
+    let list = DeviceList {
+        account: ada.account().to_string(),
+        version: 2,
+        issued: now,
+        devices: [one(1, ada.registration_id()), one(4, 44)].into_iter().collect(),
+        removed: std::collections::BTreeMap::new(),
+    };
+    quicker.device_list = Some(ListDocument(list.sign(&ada.identity().private, &mut rng)));
+    let asks = ada.answer(&call, Answer::Refused("conflict".to_owned())).await.calls;
+    let [asks] = asks.try_into().unwrap();
+    let effects = ada.answer(&asks, Answer::Devices(Box::new(quicker))).await;
+    assert_eq!(effects.calls, [Call::List(3)]);
+    assert_eq!(ada.listed().await, [1, 2, 4]);
+    let effects = ada.answer(&Call::List(3), Answer::Done).await;
+    assert_eq!(effects.calls, [Call::List(4)]);
+    let effects = ada.answer(&Call::List(4), Answer::Done).await;
+    assert!(effects.calls.is_empty());
+    assert_eq!(ada.listed().await, [1, 2, 3, 4]);
 }
 
 #[tokio::test]

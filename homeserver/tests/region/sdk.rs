@@ -157,6 +157,21 @@ async fn every_device_gets_what_was_sent_and_what_the_own_other_one_sends() {
     assert_eq!(ada.message().await.id, id);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_reader_would_take_is_refused_at_once() {
+    let home = Home::start().await;
+    let (ada, mut ben) = (Sdk::register(&home, "ada").await, Sdk::register(&home, "ben").await);
+    let longest = "x".repeat(32 * 1024);
+    let id = ada.client.send_text(ben.account(), &longest).await.unwrap();
+    assert_eq!(ben.message().await.said.text(), Some(longest.as_str()));
+    let too_long = ada.client.send_text(ben.account(), &(longest + "x")).await;
+    assert!(matches!(too_long, Err(ClientError::TooLong)));
+    let too_long = ada.client.react(ben.account(), id, &"x".repeat(65)).await;
+    assert!(matches!(too_long, Err(ClientError::TooLong)));
+    let alone = ada.client.send_text(ada.account(), "note").await;
+    assert!(matches!(alone, Err(ClientError::Oneself)));
+}
+
 fn changed(id: MessageId, wanted: Change) -> impl Fn(&Update) -> Option<()> {
     move |update| match update {
         Update::Changed { id: of, change, .. } if *of == id && *change == wanted => Some(()),

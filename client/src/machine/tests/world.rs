@@ -25,9 +25,9 @@ use uuid::Uuid;
 
 use crate::{
     MemoryStore, Update,
-    machine::{Answer, Call, Machine, Outgoing, Wish, kem_key, signed_key},
+    machine::{Answer, Call, ListChange, Machine, Outgoing, Wish, kem_key, signed_key},
     records::{Account, Person, own},
-    store::{Batch, Scan, Store, Table, encode},
+    store::{Batch, Scan, Store, Table, Tx, encode},
 };
 use posthouse_crypto::e2ee::content::Body;
 
@@ -267,6 +267,22 @@ impl Device {
         let mut frames = effects.frames;
         frames.extend(self.serve(effects.calls, other).await);
         frames
+    }
+
+    pub(super) async fn change_list(&mut self, change: ListChange) -> Vec<Call> {
+        let (machine, store) = (self.machine.as_mut().unwrap(), &self.store);
+        let mut step = machine.begin(store, Timestamp(self.now), &mut self.rng);
+        step.wish(Wish::SignList(change)).await.unwrap();
+        step.finish().await.unwrap().calls
+    }
+
+    /// The devices that the own list names.
+    pub(super) async fn listed(&self) -> Vec<u8> {
+        let tx = Tx::new(&self.store);
+        let name = self.account.id.to_string();
+        let own: Person = tx.read(Table::People, name.as_bytes()).await.unwrap().unwrap();
+        let list = own.verified_list(&self.account.id).unwrap();
+        list.as_list().devices.keys().map(|number| number.get()).collect()
     }
 
     pub(super) async fn queue(&mut self, other: &Self, text: &str) -> Outcome {
