@@ -21,5 +21,9 @@ mod keyring;
 mod person;
 
 #[cfg(test)]
+#[path = "regions/groups.rs"]
+mod groups;
+
+#[cfg(test)]
 #[path = "regions/keys.rs"]
 mod keys;

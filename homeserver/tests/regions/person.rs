@@ -52,6 +52,18 @@ impl Pair {
     }
 }
 
+impl Pair {
+    /// Starts north again, where it was.
+    pub(crate) fn restart_north(&mut self) {
+        self.north = self.places[0].start(self.north.at);
+    }
+
+    /// Starts south again, where it was.
+    pub(crate) fn restart_south(&mut self) {
+        self.south = self.places[1].start(self.south.at);
+    }
+}
+
 impl Drop for Pair {
     fn drop(&mut self) {
         self.dns.abort();

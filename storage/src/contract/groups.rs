@@ -54,6 +54,7 @@ fn step(group: &GroupId, epoch: u64, changes: Vec<Change>, tell: &[(&Person, Gro
         changes,
         joins: None,
         tell: tell.iter().map(|(person, event)| (person.uuid(), *event)).collect(),
+        announce: Vec::new(),
         now: START.plus_millis(epoch),
     }
 }
