@@ -104,12 +104,11 @@ impl AdmittedToGroup {
 
 impl Audience {
     fn add(&mut self, user: &AccountId) {
-        match self.abroad.iter_mut().find(|to| to.server == user.server) {
-            Some(to) => to.recipients.push(user.uuid),
-            None => {
-                let (server, recipients) = (user.server.clone(), vec![user.uuid]);
-                self.abroad.push(Destination { server, recipients });
-            }
+        if let Some(to) = self.abroad.iter_mut().find(|to| to.server == user.server) {
+            to.recipients.push(user.uuid);
+        } else {
+            let (server, recipients) = (user.server.clone(), vec![user.uuid]);
+            self.abroad.push(Destination { server, recipients });
         }
     }
 }

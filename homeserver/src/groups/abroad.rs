@@ -50,7 +50,7 @@ impl PeerGroups for LocalGroups {
             GroupAct::Push(documents) => self.0.pushed(origin, &group, documents).await,
             GroupAct::Submit(document) => self.0.submitted(origin, &group, &document).await,
         };
-        answer.or_else(|rejection| self.0.refusal(rejection))
+        answer.or_else(|rejection| refusal(&rejection))
     }
 }
 
@@ -74,24 +74,6 @@ fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<ServerName> {
 }
 
 impl GroupsService {
-    /// A refusal as another region is told it.
-    fn refusal(&self, rejection: Rejection) -> Result<GroupAnswer, Unanswered> {
-        let outcome = match rejection.code {
-            Code::RateLimited => {
-                return Err(Unanswered::TooOften(rejection.retry_after.unwrap_or(1)));
-            }
-            Code::Internal | Code::Unavailable | Code::Overloaded => {
-                return Err(Unanswered::Failed(rejection.to_string()));
-            }
-            Code::StaleEpoch => GroupOutcome::Stale,
-            Code::NotFound => GroupOutcome::Nothing,
-            _ => GroupOutcome::Refused,
-        };
-        let head = rejection.head.as_deref().map(|head| (head.epoch, head.hash.0));
-        let reason = Some(rejection.code.as_str().to_owned());
-        Ok(GroupAnswer { reason, ..GroupAnswer::of(outcome, head) })
-    }
-
     /// Only regions with somebody in the group are told what its chain says.
     async fn pulled(
         &self,
@@ -134,6 +116,10 @@ impl GroupsService {
         for document in documents {
             let signed = parsed(&document)?;
             if !may_push(known.as_deref(), &signed, origin, group) {
+                // A deputy begins with its newest epoch: it is told from where on to push.
+                if known.as_deref().is_some_and(|known| is_deputy_ahead(known, &signed, origin)) {
+                    break;
+                }
                 return Err(Rejection::new(Code::Forbidden, "another region sequences the group"));
             }
             match self.take(group, known.as_deref(), signed).await {
@@ -377,6 +363,24 @@ impl GroupsService {
     }
 }
 
+/// A refusal as another region is told it.
+fn refusal(rejection: &Rejection) -> Result<GroupAnswer, Unanswered> {
+    let outcome = match rejection.code {
+        Code::RateLimited => {
+            return Err(Unanswered::TooOften(rejection.retry_after.unwrap_or(1)));
+        }
+        Code::Internal | Code::Unavailable | Code::Overloaded => {
+            return Err(Unanswered::Failed(rejection.to_string()));
+        }
+        Code::StaleEpoch => GroupOutcome::Stale,
+        Code::NotFound => GroupOutcome::Nothing,
+        _ => GroupOutcome::Refused,
+    };
+    let head = rejection.head.as_deref().map(|head| (head.epoch, head.hash.0));
+    let reason = Some(rejection.code.as_str().to_owned());
+    Ok(GroupAnswer { reason, ..GroupAnswer::of(outcome, head) })
+}
+
 /// Whether the region may tell of an epoch: it sequences the group, or takes it over by this one.
 fn may_push(
     known: Option<&Known>,
@@ -390,6 +394,12 @@ fn may_push(
     }
     let takes_over = |epoch: posthouse_crypto::e2ee::signed::group_epoch::GroupEpoch| matches!(epoch.change, Change::TakeOver(region) if region == origin.as_str());
     signed.unverified().is_ok_and(takes_over)
+}
+
+/// Whether an epoch of a region that may take over lies beyond the next one.
+fn is_deputy_ahead(known: &Known, signed: &SignedGroupEpoch, origin: &ServerName) -> bool {
+    known.state.deputies().iter().any(|deputy| deputy == origin.as_str())
+        && signed.unverified().is_ok_and(|epoch| epoch.epoch > known.state.epoch() + 1)
 }
 
 fn parsed(document: &[u8]) -> Result<SignedGroupEpoch, Rejection> {

@@ -284,3 +284,40 @@ async fn a_region_that_was_away_is_told_what_it_missed() {
     assert_eq!(about.len(), 1, "{about:?}");
     assert_eq!(about[0]["epoch"], group.epoch());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deputy_takes_over_from_a_region_that_is_gone() {
+    let mut pair = Pair::start();
+    let mut ada = signer(&pair.north, "ada", 1).await;
+    let mut ben = signer(&pair.south, "ben", 2).await;
+    let mut bob = signer(&pair.south, "bob", 3).await;
+    let mut group = created(&mut ada).await;
+    join(&mut ada, &mut ben, &mut group).await;
+    let promote = Change::SetRole { account: ben.account().to_string(), role: GroupRole::Owner };
+    act(&mut ada, &mut group, promote).await;
+    caught_up(&ben, &group).await;
+    pair.north.kill();
+    // Not without the owner's grant, which has to be in the chain before.
+    assert!(!pair.order_south(&["group", "take-over", group.group()]));
+    pair.restart_north();
+    act(&mut ada, &mut group, Change::SetDeputies(vec!["south.test".to_owned()])).await;
+    caught_up(&ben, &group).await;
+    pair.north.kill();
+    assert!(pair.order_south(&["group", "take-over", group.group()]));
+    assert!(!pair.order_south(&["group", "take-over", group.group()]), "it has it");
+    let path = format!("/v1/groups/{}", group.group());
+    let shown = ben.call("GET", &path, None).await.body;
+    assert_eq!(
+        (&shown["region"], &shown["epoch"]),
+        (&json!("south.test"), &json!(group.epoch() + 1))
+    );
+    let taken = ben.call("GET", &format!("{path}/epochs?from={}", group.epoch() + 1), None).await;
+    let page: Epochs = serde_json::from_value(taken.body).unwrap();
+    group = group.apply(&page.epochs[0].0).unwrap();
+    // Changes go on without north, which follows when it is back.
+    join(&mut ben, &mut bob, &mut group).await;
+    pair.restart_north();
+    caught_up(&ada, &group).await;
+    act(&mut ada, &mut group, Change::Rename(b"by south's order".to_vec())).await;
+    caught_up(&bob, &group).await;
+}

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::{
     http::{Answer, exchange},
     keyring::Keyring,
-    server::{At, Place, Server},
+    server::{At, Place, Server, posthouse},
 };
 
 /// How long anything may take that a test waits for.
@@ -56,6 +56,17 @@ impl Pair {
     /// Starts north again, where it was.
     pub(crate) fn restart_north(&mut self) {
         self.north = self.places[0].start(self.north.at);
+    }
+
+    /// Whether an order to south was carried out.
+    pub(crate) fn order_south(&self, order: &[&str]) -> bool {
+        let mut command = posthouse(order[0]);
+        command.args(&order[1..]).arg("--config");
+        command.arg(self.places[1].dir.path().join("posthouse.toml"));
+        command.args(["--set", &format!("operator.listen={}", self.south.at.operator)]);
+        let output = command.output().unwrap();
+        println!("{order:?}: {output:?}");
+        output.status.success()
     }
 
     /// Starts south again, where it was.
