@@ -287,9 +287,11 @@ pub trait Groups: Send + Sync {
         account: &AccountId,
     ) -> Result<bool, StoreError>;
 
-    /// Regions that have still to be told of epochs, and up to which: at most `limit`, in no order.
+    /// Regions that have still to be told of epochs, and up to which: at most `limit` after `after`,
+    /// in the order of regions and conversation ids.
     async fn untold_groups(
         &self,
+        after: Option<(&ServerName, &GroupId)>,
         limit: usize,
     ) -> Result<Vec<(ServerName, GroupId, u64)>, StoreError>;
 

@@ -1,8 +1,17 @@
 //! Tells other regions of epochs, and asks again for changes that wait, until `shutdown`.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
-use posthouse_protocol::{id::ServerName, limits, time::Timestamp};
+use posthouse_protocol::{
+    id::{GroupId, ServerName},
+    limits,
+    time::Timestamp,
+};
+use posthouse_storage::error::StoreError;
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +22,9 @@ const INTERVAL: Duration = Duration::from_secs(2);
 
 /// Most entries that are looked at in one round.
 const ROUND: usize = 256;
+
+/// Most pages of what is to be told that are read in one round.
+const PAGES: usize = 64;
 
 /// The first and the longest pause after a failure, by region.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -33,7 +45,7 @@ impl GroupsService {
             }
             let round = async {
                 self.tell_regions(&mut pauses).await;
-                self.ask_again().await;
+                self.ask_again(&pauses).await;
             };
             tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -43,7 +55,7 @@ impl GroupsService {
     }
 
     async fn tell_regions(self: &Arc<Self>, pauses: &mut Pauses) {
-        let untold = match self.book.store().untold_groups(ROUND).await {
+        let untold = match self.untold().await {
             Ok(untold) => untold,
             Err(err) => {
                 tracing::warn!(error = %err, "what is to be told of groups cannot be read");
@@ -84,7 +96,23 @@ impl GroupsService {
         }
     }
 
-    async fn ask_again(&self) {
+    /// Everything that is to be told, a bounded number of pages: what waits for a dead region must
+    /// not hide what waits for others.
+    async fn untold(&self) -> Result<Vec<(ServerName, GroupId, u64)>, StoreError> {
+        let mut all: Vec<(ServerName, GroupId, u64)> = Vec::new();
+        for _ in 0..PAGES {
+            let after = all.last().map(|(region, group, _)| (region, group));
+            let page = self.book.store().untold_groups(after, ROUND).await?;
+            let is_last = page.len() < ROUND;
+            all.extend(page);
+            if is_last {
+                break;
+            }
+        }
+        Ok(all)
+    }
+
+    async fn ask_again(&self, pauses: &Pauses) {
         let pending = match self.book.store().pending_epochs(ROUND).await {
             Ok(pending) => pending,
             Err(err) => {
@@ -93,11 +121,20 @@ impl GroupsService {
             }
         };
         let oldest: Timestamp = self.clock.now().minus_millis(limits::RETENTION_MS);
+        let (now, mut silent) = (Instant::now(), HashSet::new());
         for one in pending {
+            let known = self.book.current(&one.group).await.ok().flatten();
+            let owner = known.and_then(|known| ServerName::parse(known.state.region()).ok());
+            let Some(owner) = owner else { continue };
+            if silent.contains(&owner) || pauses.get(&owner).is_some_and(|(until, _)| *until > now)
+            {
+                continue;
+            }
             let settled = match self.retry(&one.group, &one.document).await {
                 Ok(settled) => settled,
                 Err(rejection) => {
                     tracing::debug!(group = %one.group, %rejection, "a change waits on");
+                    silent.insert(owner);
                     one.at < oldest
                 }
             };

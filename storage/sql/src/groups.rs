@@ -246,9 +246,10 @@ impl Groups for SqlStore {
 
     async fn untold_groups(
         &self,
+        after: Option<(&ServerName, &GroupId)>,
         limit: usize,
     ) -> Result<Vec<(ServerName, GroupId, u64)>, StoreError> {
-        Ok(self.read_untold(limit).await?)
+        Ok(self.read_untold(after, limit).await?)
     }
 
     async fn told_group(

@@ -21,7 +21,8 @@ use crate::{
 statements! {
     UNTOLD = Statement::new(
         "SELECT t.region, h.name, t.epoch FROM group_tells t CROSS JOIN group_heads h
-        WHERE h.id = t.group_id LIMIT 0 + ?",
+        WHERE (t.region, t.group_id) > (?, ?) AND h.id = t.group_id
+        ORDER BY t.region, t.group_id LIMIT 0 + ?",
     );
     TOLD = Statement::new(
         "DELETE FROM group_tells WHERE region = ? AND group_id = ? AND epoch <= ?",
@@ -43,10 +44,13 @@ statements! {
 impl SqlStore {
     pub(super) async fn read_untold(
         &self,
+        after: Option<(&ServerName, &GroupId)>,
         limit: usize,
     ) -> Result<Vec<(ServerName, GroupId, u64)>, Failure> {
+        let region = after.map(|(region, _)| region.as_str()).unwrap_or_default();
+        let group = after.map(|(_, group)| ConversationId::group(group).0).unwrap_or_default();
         let rows = self.db().rows(&UNTOLD, |args| {
-            args.limit(limit);
+            args.text(region).bytes(&group).limit(limit);
         });
         let mut untold = Vec::new();
         for row in rows.await? {
