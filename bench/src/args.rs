@@ -65,6 +65,8 @@ pub(crate) enum Scenario {
     Idle(IdleArgs),
     /// Messages to receivers that are away, who then come back and drain them.
     Offline(OfflineArgs),
+    /// With --across: the receivers' region is killed under load and comes back a while later.
+    Killed(KilledArgs),
 }
 
 /// `pairs`.
@@ -114,6 +116,32 @@ pub(crate) struct OfflineArgs {
     /// Messages of a sender that wait for `sent`.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=250))]
     pub(crate) window: u16,
+    /// Bytes of a message's body.
+    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u32).range(16..=65_536))]
+    pub(crate) body: u32,
+    /// With --across: the receivers' whole region is away, and comes back to be drained into.
+    #[arg(long)]
+    pub(crate) peer_away: bool,
+}
+
+/// `killed`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct KilledArgs {
+    /// Pairs of one sender and one receiver.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=2_000))]
+    pub(crate) pairs: u16,
+    /// Messages over all pairs.
+    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) messages: u32,
+    /// Messages a second over all pairs.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) rate: u32,
+    /// Milliseconds of traffic before the kill.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(0..=600_000))]
+    pub(crate) kill_after: u64,
+    /// Milliseconds until the region is started again.
+    #[arg(long, default_value_t = 3_000, value_parser = clap::value_parser!(u64).range(0..=600_000))]
+    pub(crate) back_after: u64,
     /// Bytes of a message's body.
     #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u32).range(16..=65_536))]
     pub(crate) body: u32,

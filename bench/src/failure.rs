@@ -10,6 +10,8 @@ pub(crate) enum Failure {
          --ca, --pid, --metrics)"
     )]
     NoTarget,
+    #[error("this needs two regions that were started for the run: --spawn BINARY --across")]
+    NotAcross,
     #[error("no port is free: {0}")]
     Port(io::Error),
     #[error("--pid says which process's memory is measured")]

@@ -28,6 +28,8 @@ mod idle;
 
 mod offline;
 
+mod killed;
+
 mod report;
 
 use std::process::ExitCode;
@@ -75,7 +77,8 @@ async fn run(args: &Args) -> Result<Report, Failure> {
     let figures = match &args.scenario {
         Scenario::Pairs(options) => pairs::run(&target, options).await?,
         Scenario::Idle(options) => idle::run(&mut target, options).await?,
-        Scenario::Offline(options) => offline::run(&target, options).await?,
+        Scenario::Offline(options) => offline::run(&mut target, options).await?,
+        Scenario::Killed(options) => killed::run(&mut target, options).await?,
     };
     Ok(Report { machine, server: target.describe(), figures })
 }

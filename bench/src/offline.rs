@@ -21,6 +21,8 @@ use crate::{
 #[derive(Debug, Serialize)]
 pub(crate) struct Figures {
     pairs: u16,
+    /// Whether their whole region was away.
+    peer_away: bool,
     messages: u64,
     body_bytes: u32,
     stored_per_second: f64,
@@ -33,7 +35,7 @@ pub(crate) struct Figures {
 }
 
 /// Runs the scenario.
-pub(crate) async fn run(target: &Target, args: &OfflineArgs) -> Result<Any, Failure> {
+pub(crate) async fn run(target: &mut Target, args: &OfflineArgs) -> Result<Any, Failure> {
     let run = rand::random_range(0..u64::MAX);
     let users = users::register(target, run, u32::from(args.pairs) * 2).await?;
     let each = u64::from(args.messages / u32::from(args.pairs)).max(1);
@@ -48,6 +50,9 @@ pub(crate) async fn run(target: &Target, args: &OfflineArgs) -> Result<Any, Fail
         let sender = Sender::new(sender.connect().await?, texts, Arc::clone(&shared));
         senders.spawn(sender.run(Pace::Window(args.window.into()), Done::Sent, Some(each)));
     }
+    if args.peer_away {
+        target.kill_other().await?;
+    }
     let start = Snapshot::take(target, 0).await?;
     let told = all(&mut senders, || {
         let done = shared.done.load(Ordering::Relaxed);
@@ -56,6 +61,10 @@ pub(crate) async fn run(target: &Target, args: &OfflineArgs) -> Result<Any, Fail
     .await?;
     let stored = Snapshot::take(target, messages).await?;
 
+    if args.peer_away {
+        Console::progress(format_args!("{messages} stored; the other region starts"));
+        target.start_other().await?;
+    }
     let begin = Snapshot::take(target, 0).await?;
     let mut receivers = JoinSet::new();
     for (_, receiver) in couples(&users) {
@@ -81,6 +90,7 @@ pub(crate) async fn run(target: &Target, args: &OfflineArgs) -> Result<Any, Fail
     }
     Ok(Any::Offline(Box::new(Figures {
         pairs: args.pairs,
+        peer_away: args.peer_away,
         messages,
         body_bytes: args.body,
         stored_per_second: per_second(stored.since(&start)),
@@ -98,7 +108,7 @@ fn per_second((seconds, messages): (f64, u64)) -> f64 {
 }
 
 /// Waits for tasks, as long as they get on.
-async fn all<T: 'static>(
+pub(crate) async fn all<T: 'static>(
     tasks: &mut JoinSet<Result<T, Failure>>,
     tell: impl Fn(),
 ) -> Result<Vec<T>, Failure> {
@@ -122,7 +132,8 @@ async fn all<T: 'static>(
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { pairs, messages, body_bytes, .. } = self;
-        let load = format!("{messages} messages of {body_bytes} bytes to {pairs} absent receivers");
+        let who = if self.peer_away { "receivers of an absent region" } else { "absent receivers" };
+        let load = format!("{messages} messages of {body_bytes} bytes to {pairs} {who}");
         line(f, "load", Some(load))?;
         line(f, "stored/s", Some(format!("{:.0}", self.stored_per_second)))?;
         line(f, "told sent", self.accepted_ms)?;

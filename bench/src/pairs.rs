@@ -57,11 +57,21 @@ pub(crate) struct Shared {
     pub(crate) done: AtomicU64,
     /// Messages that have arrived at all receivers.
     pub(crate) arrived: AtomicU64,
+    /// When a server that had been away was ready again, in nanoseconds; 0 before.
+    pub(crate) returned_at: AtomicU64,
+    /// When the last message arrived that was sent before that; 0 if none did.
+    pub(crate) caught_up_at: AtomicU64,
 }
 
 impl Shared {
     pub(crate) fn new(phase: watch::Receiver<Phase>) -> Arc<Self> {
-        Arc::new(Self { phase, done: AtomicU64::new(0), arrived: AtomicU64::new(0) })
+        Arc::new(Self {
+            phase,
+            done: AtomicU64::new(0),
+            arrived: AtomicU64::new(0),
+            returned_at: AtomicU64::new(0),
+            caught_up_at: AtomicU64::new(0),
+        })
     }
 }
 

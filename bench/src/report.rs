@@ -9,7 +9,7 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    clock, failure::Failure, idle, latency::Percentiles, machine::Machine, offline, pairs,
+    clock, failure::Failure, idle, killed, latency::Percentiles, machine::Machine, offline, pairs,
 };
 
 /// Least time between two progress lines, in nanoseconds.
@@ -33,6 +33,7 @@ pub(crate) enum Figures {
     Pairs(Box<pairs::Figures>),
     Idle(idle::Figures),
     Offline(Box<offline::Figures>),
+    Killed(killed::Figures),
 }
 
 impl Report {
@@ -42,6 +43,7 @@ impl Report {
             Figures::Pairs(figures) => figures.sound.is_sound(),
             Figures::Idle(_) => true,
             Figures::Offline(figures) => figures.sound.is_sound(),
+            Figures::Killed(figures) => figures.sound.is_sound(),
         }
     }
 }
@@ -111,6 +113,7 @@ impl fmt::Display for Report {
             Figures::Pairs(figures) => figures.fmt(f),
             Figures::Idle(figures) => figures.fmt(f),
             Figures::Offline(figures) => figures.fmt(f),
+            Figures::Killed(figures) => figures.fmt(f),
         }
     }
 }

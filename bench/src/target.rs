@@ -131,6 +131,29 @@ impl Target {
         Ok(true)
     }
 
+    /// kill -9 of the other region's server, with --across.
+    pub(crate) async fn kill_other(&mut self) -> Result<(), Failure> {
+        let spawned = self.across()?;
+        spawned.kill(1).await?;
+        self.pids = self.across()?.pids();
+        Ok(())
+    }
+
+    /// Starts the other region's server again, at the same address, and waits until it is ready.
+    pub(crate) async fn start_other(&mut self) -> Result<(), Failure> {
+        let other = self.other.as_ref().ok_or(Failure::NotAcross)?;
+        let address = SocketAddr::from(([127, 0, 0, 1], other.endpoint().port()));
+        let spawned = self.across()?;
+        let (child, _) = spawned.region(1).serve(address).await?;
+        spawned.children.push(child);
+        self.pids = self.across()?.pids();
+        Ok(())
+    }
+
+    fn across(&mut self) -> Result<&mut Spawned, Failure> {
+        self.spawned.as_mut().filter(|spawned| spawned.ports.is_some()).ok_or(Failure::NotAcross)
+    }
+
     /// A connector for one of many clients. On this machine each one comes from an address of its
     /// own (127.0.0.0/8), so that the server's limits by address hold as they are. With --across odd
     /// ones are of the other region.

@@ -87,6 +87,20 @@ pub struct RequestRates {
     pub lookup: Rate,
 }
 
+impl Default for RequestRates {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            register: Rate { burst: 20, interval: seconds(30) },
+            log_in: Rate { burst: 30, interval: seconds(2) },
+            refresh: Rate { burst: 100, interval: Duration::from_millis(500) },
+            account: Rate { burst: 500, interval: Duration::from_millis(20) },
+            messages: Rate { burst: 2_000, interval: Duration::from_millis(5) },
+            lookup: Rate { burst: 60, interval: seconds(1) },
+        }
+    }
+}
+
 /// Who may register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Registration {
@@ -141,14 +155,7 @@ impl Config {
             drain_timeout: seconds(10),
             frames: Rate { burst: 20_000, interval: Duration::from_micros(200) },
             typing: Rate { burst: 20, interval: Duration::from_millis(200) },
-            requests: RequestRates {
-                register: Rate { burst: 20, interval: seconds(30) },
-                log_in: Rate { burst: 30, interval: seconds(2) },
-                refresh: Rate { burst: 100, interval: Duration::from_millis(500) },
-                account: Rate { burst: 500, interval: Duration::from_millis(20) },
-                messages: Rate { burst: 2_000, interval: Duration::from_millis(5) },
-                lookup: Rate { burst: 60, interval: seconds(1) },
-            },
+            requests: RequestRates::default(),
         }
     }
 

@@ -11,6 +11,8 @@ mod edge;
 
 pub mod config;
 
+pub mod documents;
+
 pub mod ports;
 
 pub mod server;

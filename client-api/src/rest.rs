@@ -6,7 +6,9 @@ mod auth;
 mod body;
 mod connect;
 mod conversations;
+mod describe;
 mod devices;
+mod documents;
 mod groups;
 mod keys;
 mod links;
@@ -21,6 +23,7 @@ mod sessions;
 mod users;
 
 pub(crate) use auth::Peer;
+pub(crate) use describe::AREAS;
 
 use axum::{
     Router,
@@ -35,7 +38,7 @@ use hyper::{
 use posthouse_protocol::problem::{Code, Rejection};
 use tower::ServiceExt as _;
 
-use crate::Edge;
+use crate::{Edge, documents::Operation};
 use response::Failure;
 
 /// One REST call.
@@ -49,7 +52,22 @@ pub struct Route {
     pub access: Access,
     /// The largest body that it takes, in bytes; 0 if it takes none.
     pub max_body: usize,
+    /// Its name in the published documents: the area, and what is done.
+    pub name: &'static str,
     handler: fn(MethodFilter) -> MethodRouter<Edge>,
+    description: fn() -> Operation,
+}
+
+impl Route {
+    /// What the published documents say of it.
+    pub(crate) fn operation(&self) -> Operation {
+        (self.description)()
+    }
+
+    /// The area that it belongs to, one of [`AREAS`].
+    pub(crate) fn area(&self) -> &'static str {
+        self.name.split('_').next().unwrap_or_default()
+    }
 }
 
 /// Who may make a call.
@@ -63,16 +81,19 @@ pub enum Access {
     Ticket,
 }
 
-/// Declares [`ROUTES`]: method, path, access, largest body, handler.
+/// Declares [`ROUTES`]: method, path, access, largest body, handler. The handler's description for the
+/// published documents is the function of the same name in [`describe`].
 macro_rules! routes {
-    ($($method:ident $path:literal $access:ident $max_body:expr => $handler:path;)*) => {
+    ($($method:ident $path:literal $access:ident $max_body:expr => $area:ident::$call:ident;)*) => {
         /// Every REST call.
         pub const ROUTES: &[Route] = &[$(Route {
             method: Method::$method,
             path: $path,
             access: Access::$access,
             max_body: $max_body,
-            handler: |filter| on(filter, $handler),
+            name: concat!(stringify!($area), "_", stringify!($call)),
+            handler: |filter| on(filter, $area::$call),
+            description: describe::$area::$call,
         },)*];
     };
 }
@@ -144,6 +165,9 @@ routes! {
     GET    "/v1/messages/sync"    Session 0 => messages::sync;
     GET    "/v1/presence"         Session 0 => presence::query;
     GET    "/v1/capabilities"     Anyone  0 => service::capabilities;
+    GET    "/v1/openapi.json"     Anyone  0 => documents::openapi;
+    GET    "/v1/asyncapi.json"    Anyone  0 => documents::asyncapi;
+    GET    "/docs"                Anyone  0 => documents::page;
     GET    "/healthz"             Anyone  0 => service::alive;
     GET    "/readyz"              Anyone  0 => service::ready;
 }
@@ -181,8 +205,9 @@ pub(crate) async fn answer(edge: &Edge, router: &Router, request: Request<Body>)
         counters.error(*code);
     }
     let headers = response.headers_mut();
-    // Answers hold tokens and messages, and addresses hold tickets.
-    set(headers, header::CACHE_CONTROL, "no-store");
+    // Answers hold tokens and messages, and addresses hold tickets. Published documents do not, and
+    // say themselves how long they may be kept.
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     set(headers, header::REFERRER_POLICY, "no-referrer");
     set(headers, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     if is_api {

@@ -1,5 +1,7 @@
 //! The REST calls of the client API (docs/spec/rest.md).
 
+mod keys;
+mod people;
 mod security;
 
 use core::fmt;

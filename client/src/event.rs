@@ -4,7 +4,8 @@ use posthouse_protocol::{
     content::{Ciphertext, Content, Payload},
     cursor::Cursor,
     frame::{
-        Class, GroupFrame, MessageFrame, PresenceFrame, StatusFrame, TallyFrame, WatermarkFrame,
+        Class, GroupFrame, KeysFrame, MessageFrame, PresenceFrame, StatusFrame, TallyFrame,
+        WatermarkFrame,
     },
     id::{AccountId, ConversationId, DeviceNumber, MessageId},
     problem::StaleDevices,
@@ -25,6 +26,8 @@ pub enum Event {
     Status(Box<StatusFrame>),
     /// What became of many messages that this account sent.
     Watermark(Box<WatermarkFrame>),
+    /// Something about somebody's keys or devices.
+    Keys(Box<KeysFrame>),
     /// Somebody's presence, or typing.
     Presence(Box<PresenceFrame>),
     /// The backlog is drained; from here on traffic is live.
@@ -154,6 +157,11 @@ impl Event {
             "presence" => match serde_json::from_str(text) {
                 Ok(frame) => Self::Presence(Box::new(frame)),
                 // Presence is a courtesy: a kind of it that is not known costs nothing.
+                Err(_) => Self::Unknown { kind: kind.into_owned() },
+            },
+            "keys" => match serde_json::from_str(text) {
+                Ok(frame) => Self::Keys(Box::new(frame)),
+                // A notice of a later version.
                 Err(_) => Self::Unknown { kind: kind.into_owned() },
             },
             "caught_up" => Self::CaughtUp { cursor: read::<CaughtUp>(text)?.cursor },

@@ -25,12 +25,32 @@ mod message_id;
 
 mod backoff;
 
+mod store;
+
+mod records;
+
+mod update;
+
+mod machine;
+
+mod access;
+
+mod engine;
+
+mod failure;
+
+mod client;
+
 pub use api::Api;
 pub use backoff::Backoff;
+pub use client::{Client, ConversationSummary, Home, Linking, NewAccount, Numbered, Updates};
 pub use connection::{Closed, Connection, MAX_QUEUED};
 pub use connector::{Connector, Trust};
 pub use encode::encode;
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::Error;
 pub use event::{Event, Message, Place, Refusal};
+pub use failure::ClientError;
 pub use message_id::message_id;
+pub use store::{Batch, MemoryStore, Scan, SqliteStore, Store, StoreError, Table, Value};
+pub use update::{Change, Entry, Misbehaviour, Said, Update};

@@ -9,14 +9,20 @@
 
 #[path = "region/accounts.rs"]
 mod accounts;
+#[path = "region/authorisation.rs"]
+mod authorisation;
 #[path = "region/calls.rs"]
 mod calls;
+#[path = "region/contract.rs"]
+mod contract;
 #[path = "region/delivery.rs"]
 mod delivery;
 #[path = "region/device.rs"]
 mod device;
 #[path = "region/devices.rs"]
 mod devices;
+#[path = "region/frames.rs"]
+mod frames;
 #[path = "region/group_talk.rs"]
 mod group_talk;
 #[path = "region/groups.rs"]
@@ -39,5 +45,14 @@ mod people;
 mod presence;
 #[path = "region/protection.rs"]
 mod protection;
+#[path = "region/sdk.rs"]
+mod sdk;
+#[path = "region/published.rs"]
+mod published;
 #[path = "region/sync.rs"]
 mod sync;
+
+/// The SDK's example, as it stands.
+#[path = "../../client/examples/hello.rs"]
+#[expect(dead_code, unreachable_pub, reason = "it is a program of its own")]
+mod hello;

@@ -9,6 +9,10 @@ mod server;
 mod regions;
 
 #[cfg(test)]
+#[path = "region/contract.rs"]
+mod contract;
+
+#[cfg(test)]
 #[path = "region/http.rs"]
 mod http;
 
@@ -27,3 +31,13 @@ mod groups;
 #[cfg(test)]
 #[path = "regions/keys.rs"]
 mod keys;
+
+#[cfg(test)]
+#[path = "regions/sdk.rs"]
+mod sdk;
+
+/// The SDK's example, as it stands.
+#[cfg(test)]
+#[path = "../../client/examples/hello.rs"]
+#[expect(dead_code, unreachable_pub, reason = "it is a program of its own")]
+mod hello;

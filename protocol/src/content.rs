@@ -33,6 +33,7 @@ pub enum Payload {
 
 /// A ciphertext for one device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Ciphertext {
     /// Whose device: the recipient's if absent, else usually the sender's own.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -45,6 +46,7 @@ pub struct Ciphertext {
     #[serde(rename = "type")]
     pub kind: u8,
     /// The ciphertext in base64 (RFC 4648 §4); opaque to the server.
+    #[cfg_attr(feature = "schema", schemars(length(max = limits::MAX_BODY)))]
     pub data: String,
 }
 

@@ -20,6 +20,11 @@ pub mod problem;
 
 pub mod limits;
 
+pub mod json;
+
 pub mod rest;
 
 pub mod federation;
+
+#[cfg(feature = "schema")]
+pub mod schema;

@@ -163,6 +163,7 @@ impl From<crate::id::IdError> for Rejection {
 
 /// How ciphertexts differ from a recipient's devices.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StaleDevices {
     /// Whose devices.
     pub user: String,
@@ -176,6 +177,7 @@ pub struct StaleDevices {
 
 /// A problem document (RFC 9457), sent as `application/problem+json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Problem {
     /// `urn:posthouse:problem:` and the code.
     #[serde(rename = "type")]
@@ -185,6 +187,7 @@ pub struct Problem {
     /// The HTTP status again.
     pub status: u16,
     /// The code by itself.
+    #[cfg_attr(feature = "schema", schemars(with = "Code"))]
     pub code: String,
     /// What is wrong in this case.
     pub detail: String,

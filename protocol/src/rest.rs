@@ -43,10 +43,12 @@ impl fmt::Debug for Secret {
 
 /// `POST /v1/accounts`: register, with a first device.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Register {
     /// The wanted handle, without a domain.
     pub handle: HandleName,
     /// 10 to 128 bytes, and none of the commonest.
+    #[cfg_attr(feature = "schema", schemars(length(min = crate::limits::MIN_PASSWORD, max = crate::limits::MAX_PASSWORD)))]
     pub password: Secret,
     /// An invitation, where the region asks for one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -58,9 +60,11 @@ pub struct Register {
 
 /// A device at its first log-in.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NewDevice {
     /// What its person calls it, at most 64 bytes.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::DeviceName>"))]
     pub name: Option<String>,
     /// Drawn by the device at its installation; 0 to 16,383.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -69,8 +73,10 @@ pub struct NewDevice {
 
 /// `POST /v1/sessions`: log in.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LogIn {
     /// The handle or account id, with or without this region's domain.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::AddressText"))]
     pub user: String,
     /// The password.
     pub password: Secret,
@@ -90,6 +96,7 @@ pub struct LogIn {
 
 /// `POST /v1/sessions/refresh`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Refresh {
     /// The newest refresh token; it is used up by this call.
     pub refresh_token: Secret,
@@ -97,6 +104,7 @@ pub struct Refresh {
 
 /// The answer to registering, logging in and refreshing.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SessionTokens {
     /// The account.
     pub account_id: AccountId,
@@ -118,6 +126,7 @@ pub struct SessionTokens {
 
 /// An element of `GET /v1/sessions`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SessionInfo {
     /// The session.
     pub session_id: SessionId,
@@ -137,6 +146,7 @@ pub struct SessionInfo {
 
 /// `GET /v1/sessions`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Sessions {
     /// All sessions of the account, oldest first.
     pub sessions: Vec<SessionInfo>,
@@ -144,6 +154,7 @@ pub struct Sessions {
 
 /// `GET /v1/account`: who the caller is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Me {
     /// The account.
     pub account_id: AccountId,
@@ -157,6 +168,7 @@ pub struct Me {
 
 /// `GET /v1/users/{user}`: what anyone of the region may know of a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct User {
     /// The account.
     pub account_id: AccountId,
@@ -166,6 +178,7 @@ pub struct User {
 
 /// `POST /v1/connect/ticket`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Ticket {
     /// For one `GET /v1/connect?ticket=…`.
     pub ticket: Secret,
@@ -175,6 +188,7 @@ pub struct Ticket {
 
 /// `POST /v1/messages`: accepted and durable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Sent {
     /// The message.
     pub message_id: MessageId,
@@ -192,10 +206,13 @@ pub struct Sent {
 
 /// `GET /v1/messages/sync`.
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SyncPage {
     /// `message` frames, in the order of their cursors.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::frame::MessageFrame<'static>>"))]
     pub messages: Vec<Box<RawValue>>,
     /// Other entries of the inbox as frames, in the order of their cursors.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::InboxEvent>"))]
     pub events: Vec<Box<RawValue>>,
     /// Whether more is waiting.
     pub has_more: bool,
@@ -205,6 +222,7 @@ pub struct SyncPage {
 
 /// `GET /v1/capabilities`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Capabilities {
     /// The region.
     pub server_name: String,
@@ -224,6 +242,7 @@ pub struct Capabilities {
 
 /// Advertised limits; see [`crate::limits`] for their meaning.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "each field is the constant of the same name in `limits`")]
 pub struct Limits {
     pub max_body: usize,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// A message's status (docs/spec/statuses.md). Clients ignore values that they do not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Status {

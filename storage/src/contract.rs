@@ -219,6 +219,8 @@ macro_rules! contract_tests {
                 own_devices_get_a_copy
                 an_unknown_inbox_is_empty
                 a_full_inbox_refuses_until_there_is_room
+                what_is_acknowledged_makes_room
+                what_is_discarded_takes_no_room
             }
             collapse {
                 a_newer_entry_replaces_the_one_that_waits

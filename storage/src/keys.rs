@@ -148,6 +148,9 @@ pub struct Claim {
     pub devices: Option<Vec<DeviceNumber>>,
     /// Not for this one, which asks.
     pub except: Option<DeviceId>,
+    /// Whether one-time keys are given too. Without them a claim uses nothing up, and is not
+    /// remembered.
+    pub one_time: bool,
     /// When.
     pub now: Timestamp,
 }

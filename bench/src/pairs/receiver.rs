@@ -7,6 +7,7 @@ use posthouse_protocol::cursor::Cursor;
 
 use super::{Phase, Shared};
 use crate::{
+    clock,
     failure::Failure,
     frame::{Incoming, ack_one, ack_through},
     latency::Latency,
@@ -21,6 +22,9 @@ pub(crate) struct Receiver {
     ack_each: bool,
     /// The number of the next message.
     next: u64,
+    /// Whether this connection may begin with messages that came on the one before: their
+    /// acknowledgement may not have arrived.
+    repeats: bool,
     got: Received,
 }
 
@@ -30,17 +34,41 @@ pub(crate) struct Received {
     /// From sending to arriving, while it was measured.
     pub(crate) one_way: Latency,
     pub(crate) sound: Soundness,
+    /// Messages that came again at the start of a later connection.
+    pub(crate) repeated: u64,
 }
 
 impl Receiver {
     /// A receiver that acknowledges each message by its id, or all that came together.
     pub(crate) fn new(connection: Connection, shared: Arc<Shared>, ack_each: bool) -> Self {
-        let got = Received { one_way: Latency::new(), sound: Soundness::default() };
-        Self { connection, shared, ack_each, next: 0, got }
+        let got = Received { one_way: Latency::new(), sound: Soundness::default(), repeated: 0 };
+        Self { connection, shared, ack_each, next: 0, repeats: false, got }
     }
 
     /// Receives until the run is over, or until `quota` messages have arrived.
     pub(crate) async fn run(mut self, quota: Option<u64>) -> Result<Received, Failure> {
+        self.receive(quota).await?;
+        Ok(self.got)
+    }
+
+    /// Receives until `quota` messages have arrived, and connects anew with `connect` whenever a
+    /// connection ends.
+    pub(crate) async fn run_through<C>(
+        mut self,
+        quota: u64,
+        connect: impl Fn() -> C,
+    ) -> Result<Received, Failure>
+    where
+        C: Future<Output = Result<Connection, Failure>>,
+    {
+        while self.receive(Some(quota)).await.is_err() {
+            self.connection = connect().await?;
+            self.repeats = true;
+        }
+        Ok(self.got)
+    }
+
+    async fn receive(&mut self, quota: Option<u64>) -> Result<(), Failure> {
         let mut phase = self.shared.phase.clone();
         while quota.is_none_or(|quota| self.next < quota) {
             let text = tokio::select! {
@@ -60,7 +88,7 @@ impl Receiver {
             }
         }
         self.connection.flush().await?;
-        Ok(self.got)
+        Ok(())
     }
 
     /// Takes one frame; a message's cursor is to be acknowledged.
@@ -73,8 +101,12 @@ impl Receiver {
         }
         if let Some(number) = frame.number() {
             if number < self.next {
-                self.got.sound.doubled += 1;
+                let count =
+                    if self.repeats { &mut self.got.repeated } else { &mut self.got.sound.doubled };
+                *count += 1;
             } else {
+                self.repeats = false;
+                self.note_return(&frame);
                 self.got.sound.out_of_order += number - self.next;
                 self.next = number + 1;
                 self.shared.arrived.fetch_add(1, Ordering::Relaxed);
@@ -86,5 +118,14 @@ impl Receiver {
             self.connection.queue_text(ack_one(id))?;
         }
         Ok(frame.cursor)
+    }
+
+    /// Notes when what was sent before the server's return has arrived.
+    fn note_return(&self, frame: &Incoming<'_>) {
+        let returned_at = self.shared.returned_at.load(Ordering::Relaxed);
+        let now = clock::nanos();
+        if returned_at > 0 && frame.age().is_some_and(|age| now - age < returned_at) {
+            self.shared.caught_up_at.fetch_max(now, Ordering::Relaxed);
+        }
     }
 }

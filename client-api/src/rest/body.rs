@@ -6,7 +6,10 @@ use axum::{
 };
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::{HeaderMap, header, http::request::Parts};
-use posthouse_protocol::problem::{Code, Rejection};
+use posthouse_protocol::{
+    json,
+    problem::{Code, Rejection},
+};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
@@ -25,7 +28,7 @@ impl<T: DeserializeOwned, const MAX: usize> FromRequest<Edge> for JsonBody<T, MA
         if !text.trim_start().starts_with('{') {
             return Err(Rejection::new(Code::BadJson, "a JSON object is expected").into());
         }
-        serde_json::from_str(&text).map(Self).map_err(|err| explain(&err).into())
+        json::from_str(&text).map(Self).map_err(|err| explain(&err).into())
     }
 }
 

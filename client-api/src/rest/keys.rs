@@ -91,6 +91,7 @@ pub(super) async fn claim(
     JsonBody(request): JsonBody<ClaimBundles, MAX_BODY>,
 ) -> Outcome {
     request.check()?;
+    edge.limit_account(Personal::Lookup, &caller)?;
     let bundles = edge.ports().keys.claim(&caller, address(&edge, &user)?, request).await?;
     Ok(json(StatusCode::OK, &bundles))
 }

@@ -7,6 +7,7 @@ use posthouse_protocol::{
     id::Address,
     problem::{Code, Rejection},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -21,8 +22,11 @@ pub(super) struct PresenceQuery {
     users: String,
 }
 
-#[derive(Serialize)]
-struct Answer {
+/// The answer.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "PresenceAnswer")]
+pub(super) struct Answer {
+    /// Those whose presence the caller may see, in the order of the question.
     presence: Vec<PresenceFrame>,
 }
 

@@ -1,21 +1,25 @@
 //! `/v1/capabilities`, `/healthz`, `/readyz`: about the server itself.
 
+use std::borrow::Cow;
+
 use axum::extract::State;
 use hyper::StatusCode;
 use posthouse_protocol::{
     problem::{Code, Rejection},
     rest::{Capabilities, Limits},
 };
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use super::response::{Outcome, json};
 use crate::{Edge, config::READY_TIMEOUT, ws::SUBPROTOCOL};
 
 /// What `/healthz` and `/readyz` say when all is well.
-#[derive(Serialize)]
-struct Well {
-    status: &'static str,
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub(super) struct Well {
+    /// `ok` or `ready`.
+    status: Cow<'static, str>,
 }
 
 /// `GET /v1/capabilities`
@@ -35,7 +39,7 @@ pub(super) async fn capabilities(State(edge): State<Edge>) -> Outcome {
 
 /// `GET /healthz`: the process is alive.
 pub(super) async fn alive() -> Outcome {
-    Ok(json(StatusCode::OK, &Well { status: "ok" }))
+    Ok(json(StatusCode::OK, &Well { status: "ok".into() }))
 }
 
 /// `GET /readyz`: the server takes requests and can serve them.
@@ -44,7 +48,7 @@ pub(super) async fn ready(State(edge): State<Edge>) -> Outcome {
         return Err(Rejection::new(Code::Unavailable, "the server is stopping").into());
     }
     match timeout(READY_TIMEOUT, edge.ports().health.ready()).await {
-        Ok(Ok(())) => Ok(json(StatusCode::OK, &Well { status: "ready" })),
+        Ok(Ok(())) => Ok(json(StatusCode::OK, &Well { status: "ready".into() })),
         Ok(Err(rejection)) => Err(rejection.into()),
         Err(_) => Err(Rejection::new(Code::Unavailable, "the store does not answer").into()),
     }

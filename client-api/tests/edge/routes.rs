@@ -119,6 +119,7 @@ fn bad_bodies() -> Vec<Vec<u8>> {
         r#"{"handle":7,"password":"correct horse"}"#,
         r#"{"handle":"alice","password":null}"#,
         r#"{"handle":"Alice","password":"correct horse"}"#,
+        r#"{"handle":"alice","password":"correct horse","device":["phone",7]}"#,
         r#"{"handle":"alice","password":"correct horse","device":{"registration_id":1e99}}"#,
         r#"{"handle":"alice","password":"correct horse","device":{"registration_id":-1}}"#,
         r#"{"handle":"alice","password":"correct horse","device":{"registration_id":16384}}"#,

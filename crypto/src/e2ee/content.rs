@@ -4,6 +4,7 @@
 //! 0  version, 1            1  kind              2  sent at (ms)
 //! 3  conversation, where the device that gets it could not tell (own devices, groups)
 //! 4  how long the message is shown after it was read (seconds)
+//! 5  the message that this one is again, after a resend request
 //! 16.. fields of the kind
 //! ```
 //! Entries that this version does not know are kept and written again. A map with a higher
@@ -42,6 +43,8 @@ pub struct Content {
     pub conversation: Option<String>,
     /// For how many seconds after reading it is shown; absent for good.
     pub expires_after: Option<u32>,
+    /// Which message of the same sender this one is again; absent the first time.
+    pub again: Option<MessageId>,
     /// What it says.
     pub body: Body,
     unknown: Fields,
@@ -50,7 +53,8 @@ pub struct Content {
 impl Content {
     /// A content of ours.
     pub fn new(sent_at: UnixMillis, conversation: Option<String>, body: Body) -> Self {
-        Self { sent_at, conversation, expires_after: None, body, unknown: Fields::default() }
+        let unknown = Fields::default();
+        Self { sent_at, conversation, expires_after: None, again: None, body, unknown }
     }
 
     /// The padded bytes to encrypt.
@@ -67,6 +71,9 @@ impl Content {
         }
         if let Some(seconds) = self.expires_after {
             fields.put(4, |w| w.uint(u64::from(seconds)));
+        }
+        if let Some(again) = &self.again {
+            fields.put(5, |w| w.bytes(again));
         }
         self.body.put(&mut fields);
         let mut writer = Writer::new();
@@ -98,8 +105,12 @@ impl Content {
         let sent_at = UnixMillis(fields.uint(2)?);
         let conversation = fields.take_optional(3, |r| bounded(r, MAX_CONVERSATION_LEN))?;
         let expires_after = fields.optional_u32(4)?;
+        let again = fields.take_optional(5, |r| {
+            let id: MessageId = r.exact()?;
+            Ok(id)
+        })?;
         let body = Body::take(kind, &mut fields)?;
-        Ok(Self { sent_at, conversation, expires_after, body, unknown: fields })
+        Ok(Self { sent_at, conversation, expires_after, again, body, unknown: fields })
     }
 }
 

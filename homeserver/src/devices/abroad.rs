@@ -77,6 +77,8 @@ struct Known {
     until: Timestamp,
     /// Whether it will be asked shortly, because of a hint.
     is_followed: bool,
+    /// Whether its region said last that there is no such account.
+    is_denied: bool,
 }
 
 /// Devices to encrypt for.
@@ -101,11 +103,12 @@ impl ForeignKeys {
     ) -> Result<Arc<UserDevices>, Rejection> {
         let now = self.parts.clock.now();
         let known = self.remembered(account);
+        let is_denied = known.as_ref().is_some_and(|known| known.is_denied);
         let known = known.and_then(|known| Some((known.devices?, known.asked_at)));
         if let Some((devices, asked_at)) = &known
             && is_within(*asked_at, READ_FRESH_MS, now)
         {
-            return Ok(Arc::clone(devices));
+            return if is_denied { Err(no_user()) } else { Ok(Arc::clone(devices)) };
         }
         self.parts.limits.look_up(by.uuid)?;
         match (self.ask(account).await, known) {
@@ -171,7 +174,7 @@ impl ForeignKeys {
                 drop(place);
             });
         }
-        known?.devices.as_deref().map(addressable)
+        known.filter(|known| !known.is_denied)?.devices.as_deref().map(addressable)
     }
 
     /// The same, but as the other region says it now. `None` if it says nothing in time, or was
@@ -224,7 +227,12 @@ impl ForeignKeys {
         let before = self.remembered(account).and_then(|known| known.devices);
         let answer = answer.inspect_err(|_| self.put(account, before.clone(), (now, AGAIN_MS)))?;
         let Some(devices) = answer.devices else {
-            self.put(account, None, (now, AGAIN_MS));
+            // What was known stays the measure of what is said later: a region that denies an account
+            // for a moment could otherwise bring an older list.
+            self.put(account, before.clone(), (now, AGAIN_MS));
+            if let Some(known) = self.known().get_mut(account) {
+                known.is_denied = true;
+            }
             return Err(no_user());
         };
         let last = before.clone();
@@ -268,7 +276,8 @@ impl ForeignKeys {
         }
         let until = asked_at.plus_millis(good_for);
         let is_followed = known.get(account).is_some_and(|known| known.is_followed);
-        known.insert(account.clone(), Known { devices, asked_at, until, is_followed });
+        let new = Known { devices, asked_at, until, is_followed, is_denied: false };
+        known.insert(account.clone(), new);
     }
 
     fn remembered(&self, account: &AccountId) -> Option<Known> {
@@ -280,10 +289,11 @@ impl ForeignKeys {
     }
 }
 
-/// Those that the signed list names; all, before there is one.
+/// Those that the signed list names; all, before there is one. A list that names none of the devices
+/// makes none addressable: a region cannot get around the list by hiding its devices.
 fn addressable(devices: &UserDevices) -> Addressable {
-    let any_listed = devices.devices.iter().any(|device| device.listed);
-    let all = devices.devices.iter().filter(|device| device.listed || !any_listed);
+    let is_signed = devices.device_list.is_some();
+    let all = devices.devices.iter().filter(|device| device.listed || !is_signed);
     all.map(|device| (device.device, device.registration_id)).collect()
 }
 

@@ -86,13 +86,14 @@ impl KeyBook {
         now: Timestamp,
     ) -> Result<Bundles, Rejection> {
         let account_id = self.existing(account).await?;
-        self.limits.claim(&request.requester, account, self.directory.server())?;
+        let one_time = self.limits.claim(&request.requester, account, self.directory.server())?;
         let claim = Claim {
             requester: request.requester,
             request: request.request,
             account,
             devices: request.devices,
             except: request.except,
+            one_time,
             now,
         };
         match self.store.claim(&claim).await.map_err(|err| store_failed(&err))? {

@@ -13,13 +13,14 @@ use uuid::Uuid;
 /// Claims of one requester: enough for a person who writes to many, not for a collector of keys.
 const REQUESTER: Rate = Rate { burst: 200, interval: Duration::from_secs(2) };
 
-/// Claims on one account: its devices bring 100 keys at a time, as often as they are told.
+/// Claims on one account with one-time keys: its devices bring 100 keys at a time, as often as they
+/// are told.
 const TARGET: Rate = Rate { burst: 200, interval: Duration::from_secs(10) };
 
 /// Claims of one requester on one account: a session is begun once, and again after a mishap.
 const PAIR: Rate = Rate { burst: 10, interval: Duration::from_mins(5) };
 
-/// Claims of one region's accounts on one account: a region that makes up accounts does not use up
+/// Claims of one region's accounts on one account with one-time keys: a region that makes up accounts does not use up
 /// the keys, nor what others may ask for.
 const REGION_TARGET: Rate = Rate { burst: 100, interval: Duration::from_secs(20) };
 
@@ -70,23 +71,27 @@ impl Default for KeyLimits {
 }
 
 impl KeyLimits {
-    /// Counts a claim. The narrowest limit first: who asks for one account's keys over and over
-    /// does not use up what others may ask of it.
+    /// Counts a claim, and says whether one-time keys may be given for it. The narrowest limit
+    /// first: who asks for one account's keys over and over does not use up what others may ask of
+    /// it. Claims on one account are never refused for what strangers ask: beyond its limit they get
+    /// the lasting keys alone, so that nobody can make an account unreachable.
     pub(super) fn claim(
         &self,
         requester: &AccountId,
         target: Uuid,
         own: &ServerName,
-    ) -> Result<(), Rejection> {
+    ) -> Result<bool, Rejection> {
         let now = self.start.elapsed();
         self.pair.take((requester.clone(), target), now).map_err(too_often)?;
         self.requester.take(requester.clone(), now).map_err(too_often)?;
         if requester.server != *own {
             let region = &requester.server;
-            self.region_target.take((region.clone(), target), now).map_err(too_often)?;
             self.region.take(region.clone(), now).map_err(too_often)?;
+            if self.region_target.take((region.clone(), target), now).is_err() {
+                return Ok(false);
+            }
         }
-        self.target.take(target, now).map_err(too_often)
+        Ok(self.target.take(target, now).is_ok())
     }
 
     /// Counts a claim on an account of another region, which counts for itself too.
@@ -121,4 +126,32 @@ impl KeyLimits {
 fn too_often(err: TooOften) -> Rejection {
     Rejection::new(Code::RateLimited, "keys were asked for or changed too often; wait")
         .retry_after(err.seconds())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(number: u128, server: &ServerName) -> AccountId {
+        AccountId { uuid: Uuid::from_u128(number), server: server.clone() }
+    }
+
+    /// Regions that make up accounts use up the one-time keys' budget, and not the account.
+    #[test]
+    fn strangers_cannot_make_an_account_unreachable() {
+        let limits = KeyLimits::default();
+        let own = ServerName::parse("north.test").unwrap();
+        let target = Uuid::from_u128(1);
+        let mut given = 0;
+        for region in ["east.test", "south.test", "west.test"] {
+            let region = ServerName::parse(region).unwrap();
+            for number in 0..200 {
+                given += u32::from(limits.claim(&account(number, &region), target, &own).unwrap());
+            }
+        }
+        assert_eq!(given, TARGET.burst);
+        let friend = account(7, &own);
+        assert!(!limits.claim(&friend, target, &own).unwrap(), "the lasting keys alone");
+        assert!(limits.claim(&friend, Uuid::from_u128(2), &own).unwrap());
+    }
 }

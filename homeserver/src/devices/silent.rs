@@ -15,6 +15,9 @@ const INTERVAL: Duration = Duration::from_mins(5);
 /// Devices unlinked, and keys forgotten, at a time.
 const PIECE: u32 = 500;
 
+/// Links forgotten at a time: all that there can be.
+const MAX_LINKS: u32 = 10_000;
+
 /// Looks for silent devices.
 pub struct SilentDevices {
     /// Accounts and devices.
@@ -64,7 +67,7 @@ impl SilentDevices {
                 }
             }
         }
-        for (account, device) in self.links.forget_links(now, PIECE).await? {
+        for (account, device) in self.links.forget_links(now, MAX_LINKS).await? {
             // Nobody holds its session.
             if let Err(rejection) = self.service.unlink(account, device).await
                 && rejection.code != Code::NotFound
@@ -72,7 +75,8 @@ impl SilentDevices {
                 tracing::warn!(%rejection, "a device that nobody fetched could not be unlinked");
             }
         }
-        self.keys.forget_claims(now.minus_millis(limits::CLAIM_MEMORY_MS), PIECE).await?;
+        let before = now.minus_millis(limits::CLAIM_MEMORY_MS);
+        while self.keys.forget_claims(before, PIECE).await? >= u64::from(PIECE) {}
         Ok(unlinked)
     }
 }

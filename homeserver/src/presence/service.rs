@@ -198,9 +198,11 @@ impl PresenceService {
     async fn accounts(&self, users: &[Address]) -> Result<Vec<Uuid>, Rejection> {
         let mut accounts = Vec::new();
         for user in users {
+            // Presence of other regions' users is not told here, and their regions are not asked.
+            if user.server() != self.directory.server() {
+                continue;
+            }
             match self.directory.resolve(user).await {
-                // Presence of other regions' users is not told here.
-                Ok(account) if account.server != *self.directory.server() => {}
                 Ok(account) => accounts.push(account.uuid),
                 Err(rejection)
                     if matches!(

@@ -4,6 +4,7 @@
 pub(crate) mod setup;
 
 mod contacts;
+mod greeting;
 
 use std::{sync::Arc, time::Duration};
 
@@ -55,6 +56,7 @@ pub(crate) struct Outward {
     directory: Arc<PeerKeyDirectory>,
     contacts: Arc<Relay>,
     client: Arc<PeerClient>,
+    peers: Arc<dyn Peers>,
     supervisor: Arc<Supervisor>,
     observer: Arc<Observer>,
     gateway: Arc<Gateway>,
@@ -142,7 +144,7 @@ impl Outward {
             policy: Arc::clone(&policy),
             supervisor: Arc::clone(&supervisor),
             client: Arc::clone(&client),
-            peers,
+            peers: Arc::clone(&peers),
             observer: Arc::clone(&observer),
             clock: Arc::clone(clock),
         }));
@@ -158,6 +160,7 @@ impl Outward {
             directory,
             contacts,
             client,
+            peers,
             supervisor,
             observer,
             gateway,
@@ -221,6 +224,9 @@ impl Outward {
         };
         let server = server::Server::new(config, parts).map_err(|err| defect(&err.to_string()))?;
         let counters = server.counters();
+        let rng = StdRng::from_seed(system_random()?);
+        let client = Arc::clone(&self.client);
+        tasks.spawn(greeting::greet(client, self.peers, rng, draining.clone()));
         tasks.spawn(server.serve(self.listener, async move { draining.cancelled().await }));
         Ok(Running {
             supervisor: self.supervisor,

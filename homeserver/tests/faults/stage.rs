@@ -86,6 +86,13 @@ impl Region {
         let found = peers.iter().find(|peer| peer["region"] == with);
         found.cloned().unwrap_or_default()
     }
+
+    /// How many echoes other regions have asked this one for.
+    pub(crate) async fn echoes(&self) -> u64 {
+        let page = timeout(ANSWER, get_text(self.server.at.operator, "/metrics")).await.unwrap();
+        let name = "posthouse_federation_requests_total{route=\"echo\"} ";
+        page.lines().find_map(|line| line.strip_prefix(name)?.parse().ok()).unwrap_or_default()
+    }
 }
 
 impl Drop for Stage {
@@ -197,13 +204,19 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// `GET path` in the clear.
+/// `GET path` in the clear, of which the answer is JSON.
 async fn get(address: SocketAddr, path: &str) -> Value {
+    let body = get_text(address, path).await;
+    serde_json::from_str(&body).unwrap_or_else(|err| panic!("{err}: {body}"))
+}
+
+/// `GET path` in the clear.
+async fn get_text(address: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: region\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-    serde_json::from_str(body).unwrap_or_else(|err| panic!("{err}: {answer}"))
+    body.to_owned()
 }

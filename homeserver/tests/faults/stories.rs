@@ -3,6 +3,8 @@
 #[cfg(feature = "long-tests")]
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use posthouse_protocol::{
     id::{Address, Handle, HandleName, MessageId, ServerName},
     status::Status,
@@ -38,7 +40,16 @@ fn a_closed_port_holds_the_queue_up_until_it_opens() {
         let mut cleo = stage.person("cleo", 0).await;
         local(&mut ada, &mut cleo).await;
 
+        let echoes = stage.regions[0].echoes().await;
         stage.regions[1].start();
+        // It shows itself, so that nobody waits for the next attempt.
+        timeout(PATIENCE, async {
+            while stage.regions[0].echoes().await == echoes {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .expect("a region that starts greets those it knows");
         arrive(&mut ada, &mut ben, before, &waiting).await;
         deliver(&mut ben, &mut ada, 3).await;
         stage.equal_hashes(0, 1).await;

@@ -7,6 +7,7 @@ use posthouse_crypto::e2ee::{
 };
 use posthouse_protocol::{
     content::{Ciphertext, Payload},
+    frame::KeysEvent,
     rest::keys::{Bundles, UserDevices},
 };
 use serde_json::{Value, json};
@@ -245,11 +246,11 @@ async fn an_identity_is_changed_with_the_password_only_and_logged() {
     let status = call(&home, "GET", PREKEYS, Some(ada.token()), None).await;
     assert_eq!(status.body["signed"], Value::Null, "what the old key signed is gone");
     // Those who know her are told at once, a stranger is not.
-    let kind = ben.wait(|event| match event {
-        Event::Unknown { kind } => Some(kind),
+    let told = ben.wait(|event| match event {
+        Event::Keys(frame) if frame.event == KeysEvent::Identity => frame.user,
         _ => None,
     });
-    assert_eq!(kind.await, "keys");
+    assert_eq!(&told.await, ada.account());
     let about = |notices: Vec<Value>| {
         let identity = notices.into_iter().filter(|one| one["event"] == "identity");
         identity.map(|one| one["user"].clone()).collect::<Vec<_>>()

@@ -9,7 +9,7 @@ use crate::tree::{none, read, root};
 
 /// A library that few packages may see, and which.
 const CONFINED: &[(&str, &[&str])] = &[
-    ("sqlx", &["storage-sql"]),
+    ("sqlx", &["storage-sql", "client"]),
     ("axum", &["client-api", "federation"]),
     ("hickory-resolver", &["federation"]),
 ];

@@ -8,7 +8,7 @@ use crate::{
     content::{Content, RawContent},
     cursor::Cursor,
     id::{AccountId, Address, MessageId, ServerName},
-    limits,
+    json, limits,
     problem::{Code, Rejection},
     status::Seen,
     time::{Stamp, Timestamp},
@@ -62,6 +62,7 @@ pub struct Submission {
 
 /// What kind of traffic a message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Class {
     /// Shown to a person.
@@ -325,7 +326,7 @@ fn read(text: &str) -> Result<Raw<'_>, Malformed> {
         let rejection = Rejection::new(Code::BadJson, "a JSON object is expected");
         return Err(Malformed { rejection, reference: None });
     }
-    serde_json::from_str(text).map_err(|err| Malformed {
+    json::from_str(text).map_err(|err| Malformed {
         rejection: Rejection::new(Code::BadJson, explain(&err)),
         reference: None,
     })

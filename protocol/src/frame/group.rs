@@ -13,6 +13,11 @@ use crate::{
 /// A group has changed, or what the account is in it: an entry of the inbox. A newer one about the
 /// same group replaces an older one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "GroupFrame", transform = crate::schema::tagged("group"))
+)]
 #[serde(tag = "type", rename = "group")]
 pub struct GroupFrame {
     /// What.
@@ -28,6 +33,7 @@ pub struct GroupFrame {
 
 /// What has changed for the account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum GroupEvent {
     /// The account is a member, and there is a new epoch.
@@ -44,6 +50,11 @@ pub enum GroupEvent {
 /// The message with the number `n` has been got by so many: the sum of `steps` at `n` and above, less
 /// the sum of `joined` at `n` and above, less what `except` says for `n`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "TallyFrame", transform = crate::schema::tagged("group_status"))
+)]
 #[serde(tag = "type", rename = "group_status")]
 pub struct TallyFrame {
     /// The group.

@@ -9,6 +9,11 @@ use crate::{
 
 /// Something about keys has changed: an entry of the inbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "KeysFrame", transform = crate::schema::tagged("keys"))
+)]
 #[serde(tag = "type", rename = "keys")]
 pub struct KeysFrame {
     /// What.
@@ -31,6 +36,7 @@ pub struct KeysFrame {
 
 /// What has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum KeysEvent {
     /// The devices of an account, or its signed list of them.
@@ -44,6 +50,11 @@ pub enum KeysEvent {
 /// A message that was sent to another region did not reach all of the recipient's devices: the
 /// sender may supplement it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "DevicesChangedFrame", transform = crate::schema::tagged("devices_changed"))
+)]
 #[serde(tag = "type", rename = "devices_changed")]
 pub struct DevicesChangedFrame {
     /// The message.

@@ -17,6 +17,7 @@ use crate::{
 
 /// A frame to a client.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ServerFrame<'a> {
@@ -37,6 +38,7 @@ pub enum ServerFrame<'a> {
     /// Something that the client sent was refused.
     Error {
         /// A stable code.
+        #[cfg_attr(feature = "schema", schemars(with = "crate::problem::Code"))]
         code: &'a str,
         /// What is wrong.
         message: &'a str,
@@ -63,6 +65,7 @@ pub enum ServerFrame<'a> {
 
 /// What of an account has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Changed {
     /// Its contacts.
@@ -100,6 +103,11 @@ impl<'a> ServerFrame<'a> {
 
 /// A message for a device: on the socket, and as an element of a sync page.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "MessageFrame", transform = crate::schema::tagged("message"))
+)]
 #[serde(tag = "type", rename = "message")]
 pub struct MessageFrame<'a> {
     /// The sender's id for it.
@@ -116,6 +124,7 @@ pub struct MessageFrame<'a> {
     pub conversation_id: ConversationId,
     /// The content.
     #[serde(borrow)]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::DeliveredContent"))]
     pub content: &'a RawValue,
     /// The sender's clock; the server's if the sender gave none.
     pub timestamp: Timestamp,
@@ -158,6 +167,11 @@ impl MessageFrame<'_> {
 
 /// The status of a single message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "StatusFrame", transform = crate::schema::tagged("status"))
+)]
 #[serde(tag = "type", rename = "status")]
 pub struct StatusFrame {
     /// The message.
@@ -180,6 +194,7 @@ pub struct StatusFrame {
     pub origin_number: Option<u64>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::status::FailReason>"))]
     pub reason: Option<String>,
     /// Its place in the inbox, if it is an entry of it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -196,6 +211,11 @@ impl StatusFrame {
 /// The status of many messages: all numbers of `origin` in the conversation up to `through`, except
 /// those listed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "WatermarkFrame", transform = crate::schema::tagged("status"))
+)]
 #[serde(tag = "type", rename = "status")]
 pub struct WatermarkFrame {
     /// The conversation.
@@ -226,6 +246,7 @@ impl WatermarkFrame {
 
 /// What is told of a person's presence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Presence {
     /// A device is connected and in use.
@@ -242,6 +263,11 @@ pub enum Presence {
 
 /// A person's presence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "PresenceFrame", transform = crate::schema::tagged("presence"))
+)]
 #[serde(tag = "type", rename = "presence")]
 pub struct PresenceFrame {
     /// Who.

@@ -94,6 +94,15 @@ impl Address {
     /// What a link to a user starts with: `posthouse:` and the full form of an address.
     pub const LINK: &str = "posthouse:";
 
+    /// The region that owns it.
+    pub fn server(&self) -> &ServerName {
+        match self {
+            Self::Account(account) => &account.server,
+            Self::Handle(handle) => &handle.server,
+            Self::Group(group) => &group.server,
+        }
+    }
+
     /// Parses a full or a bare form, or a link. A bare UUID or handle means the region `own`.
     ///
     /// # Errors

@@ -63,6 +63,7 @@ base64_text!(EpochDocument, EpochHash, Title);
 
 /// `POST /v1/groups` and `POST /v1/groups/{id}/epochs`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SubmitEpoch {
     /// The signed epoch. It names its group.
     pub epoch: EpochDocument,
@@ -70,6 +71,7 @@ pub struct SubmitEpoch {
 
 /// The head of a group's chain: the answer to a submitted epoch, and what a refused one is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct GroupHead {
     /// The newest epoch.
     pub epoch: u64,
@@ -79,6 +81,7 @@ pub struct GroupHead {
 
 /// The answer to a submitted epoch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EpochTaken {
     /// The group.
     pub group_id: GroupId,
@@ -91,6 +94,7 @@ pub struct EpochTaken {
 
 /// What became of a submitted epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum EpochStatus {
     /// It is in the chain.
@@ -101,6 +105,7 @@ pub enum EpochStatus {
 
 /// What an account is in a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
     /// Asked to join.
@@ -115,6 +120,7 @@ pub enum Standing {
 
 /// A group of the caller.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct GroupSummary {
     /// The group.
     pub group_id: GroupId,
@@ -129,6 +135,7 @@ pub struct GroupSummary {
 
 /// `GET /v1/groups`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Groups {
     /// Groups and invitations, in the order of their conversation ids.
     pub groups: Vec<GroupSummary>,
@@ -139,6 +146,7 @@ pub struct Groups {
 
 /// Somebody in a group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct GroupPerson {
     /// Who.
     pub account_id: AccountId,
@@ -153,6 +161,7 @@ pub struct GroupPerson {
 
 /// `GET /v1/groups/{id}`: the group as the server reads its chain. Clients believe the chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct GroupInfo {
     /// The group.
     pub group_id: GroupId,
@@ -173,6 +182,7 @@ pub struct GroupInfo {
 
 /// `GET /v1/groups/{id}/epochs`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Epochs {
     /// Epochs, without a gap.
     pub epochs: Vec<EpochDocument>,
@@ -183,14 +193,17 @@ pub struct Epochs {
 
 /// `POST /v1/groups/{id}/links`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CreateGroupLink {
     /// For how many seconds it holds, at most [`limits::MAX_GROUP_LINK_SECONDS`]; that, if absent.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = limits::MAX_GROUP_LINK_SECONDS)))]
     pub expires_in: Option<u64>,
 }
 
 /// A new invite link. Its code is told this once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct GroupLinkCreated {
     /// By which it is revoked.
     pub link_id: Uuid,
@@ -202,6 +215,7 @@ pub struct GroupLinkCreated {
 
 /// An invite link.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct GroupLinkInfo {
     /// By which it is revoked.
     pub link_id: Uuid,
@@ -213,6 +227,7 @@ pub struct GroupLinkInfo {
 
 /// `GET /v1/groups/{id}/links`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct GroupLinks {
     /// Those that hold.
     pub links: Vec<GroupLinkInfo>,
@@ -220,6 +235,7 @@ pub struct GroupLinks {
 
 /// `POST /v1/groups/{id}/links/revoke`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RevokeGroupLink {
     /// Which.
     pub link_id: Uuid,
@@ -227,6 +243,7 @@ pub struct RevokeGroupLink {
 
 /// `POST /v1/groups/{id}/join`: asks to join.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct JoinGroup {
     /// The code of an invite link.
     pub code: Secret,
@@ -234,6 +251,7 @@ pub struct JoinGroup {
 
 /// Somebody who asks to join.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct JoinRequest {
     /// Who.
     pub account_id: AccountId,
@@ -243,6 +261,7 @@ pub struct JoinRequest {
 
 /// `GET /v1/groups/{id}/requests`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct JoinRequests {
     /// The earliest first.
     pub requests: Vec<JoinRequest>,
@@ -250,6 +269,7 @@ pub struct JoinRequests {
 
 /// `POST /v1/groups/{id}/requests/decline`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DeclineJoin {
     /// Whose.
     pub user: AccountId,

@@ -160,6 +160,7 @@ impl From<PreKeyId> for u32 {
 
 /// A one-time X25519 prekey.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OneTimeKey {
     /// Its number.
     pub id: PreKeyId,
@@ -169,6 +170,7 @@ pub struct OneTimeKey {
 
 /// A signed X25519 prekey.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SignedKey {
     /// Its number.
     pub id: PreKeyId,
@@ -180,6 +182,7 @@ pub struct SignedKey {
 
 /// A KEM prekey.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct KemPreKey {
     /// Its number.
     pub id: PreKeyId,
@@ -191,6 +194,7 @@ pub struct KemPreKey {
 
 /// `PUT /v1/keys/identity`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SetIdentity {
     /// The account's identity key.
     pub identity_key: EcKey,
@@ -201,6 +205,7 @@ pub struct SetIdentity {
 
 /// `PUT /v1/keys/device-list`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PutDeviceList {
     /// The document.
     pub list: ListDocument,
@@ -208,6 +213,7 @@ pub struct PutDeviceList {
 
 /// `POST /v1/keys/prekeys`: what is there replaces or adds.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct UploadPreKeys {
     /// Replaces the signed prekey.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -217,9 +223,11 @@ pub struct UploadPreKeys {
     pub last_resort: Option<KemPreKey>,
     /// More one-time keys, at most [`limits::MAX_PREKEY_BATCH`].
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    #[cfg_attr(feature = "schema", schemars(length(max = limits::MAX_PREKEY_BATCH)))]
     pub one_time: Vec<OneTimeKey>,
     /// More one-time KEM keys, at most [`limits::MAX_PREKEY_BATCH`].
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    #[cfg_attr(feature = "schema", schemars(length(max = limits::MAX_PREKEY_BATCH)))]
     pub one_time_kem: Vec<KemPreKey>,
 }
 
@@ -244,6 +252,7 @@ impl UploadPreKeys {
 
 /// The answer to an upload, and of `GET /v1/keys/prekeys`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PreKeyStatus {
     /// One-time keys that are left.
     pub one_time: u32,
@@ -257,11 +266,13 @@ pub struct PreKeyStatus {
 
 /// `POST /v1/users/{user}/bundles`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ClaimBundles {
     /// A UUID that the client makes: sending it again is given the same answer for 24 hours.
     pub request_id: Uuid,
     /// For these devices; for all, if absent.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = limits::MAX_DEVICES)))]
     pub devices: Option<Vec<DeviceNumber>>,
 }
 
@@ -282,6 +293,7 @@ impl ClaimBundles {
 
 /// The answer to [`ClaimBundles`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Bundles {
     /// Whose.
     pub account_id: AccountId,
@@ -298,6 +310,7 @@ pub struct Bundles {
 
 /// What a session with a device begins with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Bundle {
     /// The device.
     pub device: DeviceNumber,
@@ -316,6 +329,7 @@ pub struct Bundle {
 
 /// `GET /v1/users/{user}/devices`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct UserDevices {
     /// Whose.
     pub account_id: AccountId,
@@ -333,6 +347,7 @@ pub struct UserDevices {
 
 /// A device of a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct UserDevice {
     /// Its number.
     pub device: DeviceNumber,
@@ -344,6 +359,7 @@ pub struct UserDevice {
 
 /// `GET /v1/users/{user}/key-changes`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct KeyChanges {
     /// Whose.
     pub account_id: AccountId,
@@ -353,6 +369,7 @@ pub struct KeyChanges {
 
 /// An identity key that an account has, or had.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct KeyChange {
     /// 1 is the account's first key.
     pub number: u64,
@@ -364,6 +381,7 @@ pub struct KeyChange {
 
 /// `GET /v1/devices`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Devices {
     /// The account's devices, by number.
     pub devices: Vec<DeviceInfo>,
@@ -371,6 +389,7 @@ pub struct Devices {
 
 /// A device of the own account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DeviceInfo {
     /// Its id.
     pub device_id: DeviceId,
@@ -392,23 +411,28 @@ pub struct DeviceInfo {
 
 /// `PUT /v1/devices/{id}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RenameDevice {
     /// The new name, 1 to 64 bytes.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::DeviceName"))]
     pub name: String,
 }
 
 /// `POST /v1/links`: a new device wants to join an account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StartLink {
     /// Drawn by the device at its installation.
     pub registration_id: RegistrationId,
     /// What its person will call it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::DeviceName>"))]
     pub name: Option<String>,
 }
 
 /// The answer to [`StartLink`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Link {
     /// Goes into the code that the new device shows.
     pub link_id: Uuid,
@@ -420,6 +444,7 @@ pub struct Link {
 
 /// `POST /v1/links/{id}`: a device of the account lets the new one in.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ApproveLink {
     /// The registration id that the code showed.
     pub registration_id: RegistrationId,
@@ -432,6 +457,7 @@ pub struct ApproveLink {
 
 /// The answer to [`ApproveLink`]: what the next device list has to name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LinkedDevice {
     /// The new device.
     pub device_id: DeviceId,
@@ -441,6 +467,7 @@ pub struct LinkedDevice {
 
 /// `POST /v1/links/{id}/result`: the new device asks for the outcome.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FetchLink {
     /// What [`Link`] gave.
     pub secret: Secret,
@@ -448,6 +475,7 @@ pub struct FetchLink {
 
 /// The answer to [`FetchLink`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LinkResult {
     /// `waiting`: ask again. `linked`: the rest is there.
     pub status: LinkStatus,
@@ -461,6 +489,7 @@ pub struct LinkResult {
 
 /// Whether a link was approved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum LinkStatus {
     /// Not yet.

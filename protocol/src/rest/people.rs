@@ -40,15 +40,19 @@ pub type Label = Opaque<{ limits::MAX_CONTACT_LABEL }>;
 
 /// A call that names a user: `POST /v1/blocks`, `/v1/requests/accept`, `/v1/requests/decline`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Named {
     /// A handle or an account id.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::AddressText"))]
     pub user: String,
 }
 
 /// `POST /v1/contacts`: adds a contact, or changes its label.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PutContact {
     /// A handle or an account id.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::AddressText"))]
     pub user: String,
     /// What the account calls it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -57,6 +61,7 @@ pub struct PutContact {
 
 /// A contact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ContactInfo {
     /// Who.
     pub account_id: AccountId,
@@ -69,6 +74,7 @@ pub struct ContactInfo {
 
 /// `GET /v1/contacts`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Contacts {
     /// In the order of their ids.
     pub contacts: Vec<ContactInfo>,
@@ -79,6 +85,7 @@ pub struct Contacts {
 
 /// Somebody who was blocked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct BlockInfo {
     /// Who.
     pub account_id: AccountId,
@@ -88,6 +95,7 @@ pub struct BlockInfo {
 
 /// `GET /v1/blocks`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Blocks {
     /// In the order of their ids.
     pub blocks: Vec<BlockInfo>,
@@ -98,6 +106,7 @@ pub struct Blocks {
 
 /// A stranger who has written, and was not answered yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RequestInfo {
     /// Who.
     pub account_id: AccountId,
@@ -109,6 +118,7 @@ pub struct RequestInfo {
 
 /// `GET /v1/requests`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Requests {
     /// In the order of their ids.
     pub requests: Vec<RequestInfo>,
@@ -119,6 +129,7 @@ pub struct Requests {
 
 /// Whom a setting lets in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Audience {
     /// Anyone.
@@ -131,6 +142,7 @@ pub enum Audience {
 
 /// Who may write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Writers {
     /// Anyone; a stranger's first message makes a request.
@@ -141,6 +153,7 @@ pub enum Writers {
 
 /// How exactly others are told when somebody was last there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum LastSeen {
     /// To the millisecond.
@@ -153,6 +166,7 @@ pub enum LastSeen {
 
 /// Privacy settings: `GET` and `PUT /v1/account/privacy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Privacy {
     /// Presence. Who shows none sees none.
     pub last_seen: LastSeen,
@@ -180,6 +194,7 @@ impl Default for Privacy {
 
 /// `PUT /v1/users/me/profile`: the whole profile. Absent members are removed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PutProfile {
     /// The version that this one replaces; 0 for the first. Another one is refused.
     pub replaces: u64,
@@ -196,6 +211,7 @@ pub struct PutProfile {
 
 /// A profile: `GET /v1/users/{user}/profile`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Profile {
     /// Whose.
     pub account_id: AccountId,
@@ -217,6 +233,7 @@ pub struct Profile {
 
 /// What a report is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ReportReason {
     /// Unwanted advertising.
@@ -233,6 +250,7 @@ pub enum ReportReason {
 
 /// A message that a reporter chooses to show to the operator.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Evidence {
     /// The message.
     pub id: MessageId,
@@ -247,8 +265,10 @@ pub struct Evidence {
 
 /// `POST /v1/reports`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FileReport {
     /// A handle or an account id.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::AddressText"))]
     pub user: String,
     /// What it is about.
     pub reason: ReportReason,
@@ -257,11 +277,13 @@ pub struct FileReport {
     pub comment: Option<Opaque<{ limits::MAX_REPORT_COMMENT }>>,
     /// Messages that show it, at most [`limits::MAX_REPORT_MESSAGES`].
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(length(max = limits::MAX_REPORT_MESSAGES)))]
     pub messages: Vec<Evidence>,
 }
 
 /// The answer to `POST /v1/reports`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ReportFiled {
     /// By which the operator knows it.
     pub report_id: String,
@@ -269,6 +291,7 @@ pub struct ReportFiled {
 
 /// A conversation of the account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ConversationInfo {
     /// The conversation.
     pub conversation_id: ConversationId,
@@ -282,6 +305,7 @@ pub struct ConversationInfo {
 
 /// `GET /v1/conversations`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Conversations {
     /// The latest activity first.
     pub conversations: Vec<ConversationInfo>,
@@ -292,13 +316,16 @@ pub struct Conversations {
 
 /// `POST /v1/messages/delete`: deletes messages for the account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DeleteMessages {
     /// Which, at most [`limits::MAX_DELETED`].
+    #[cfg_attr(feature = "schema", schemars(length(max = limits::MAX_DELETED)))]
     pub messages: Vec<NamedMessage>,
 }
 
 /// A message by its sender and id, which together name it everywhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NamedMessage {
     /// The sender.
     pub from: AccountId,
@@ -308,6 +335,7 @@ pub struct NamedMessage {
 
 /// The answer to `POST /v1/messages/delete`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Deleted {
     /// How many were there.
     pub deleted: u64,

@@ -10,6 +10,7 @@ use crate::limits;
 
 /// The caller shows that it is the account's person, not only somebody with an unlocked device.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Confirmation {
     /// The account's password.
     pub current_password: Secret,
@@ -23,15 +24,18 @@ pub struct Confirmation {
 
 /// `POST /v1/account/password`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ChangePassword {
     /// The password until now.
     pub current_password: Secret,
     /// The password from now on.
+    #[cfg_attr(feature = "schema", schemars(length(min = limits::MIN_PASSWORD, max = limits::MAX_PASSWORD)))]
     pub new_password: Secret,
 }
 
 /// `GET /v1/account/security`: what protects the account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AccountSecurity {
     /// Whether log-in asks for a code of an authenticator.
     pub totp: bool,
@@ -43,6 +47,7 @@ pub struct AccountSecurity {
 
 /// The answer to `POST /v1/account/totp`: what an authenticator needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TotpSecret {
     /// The secret in base 32 (RFC 4648 §6), without padding.
     pub secret: Secret,
@@ -52,6 +57,7 @@ pub struct TotpSecret {
 
 /// `POST /v1/account/totp/confirm`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ConfirmTotp {
     /// A code of the authenticator.
     pub code: Secret,
@@ -59,6 +65,7 @@ pub struct ConfirmTotp {
 
 /// Recovery codes, shown this once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RecoveryCodes {
     /// Each is good for one log-in.
     pub recovery_codes: Vec<Secret>,
@@ -66,6 +73,7 @@ pub struct RecoveryCodes {
 
 /// `POST /v1/account/pin`: sets or changes the PIN.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SetPin {
     /// The account's password.
     pub current_password: Secret,

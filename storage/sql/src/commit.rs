@@ -24,6 +24,7 @@ use crate::{
     store::SqlStore,
 };
 
+pub(crate) mod load;
 pub(crate) mod plan;
 pub(crate) mod read;
 pub(crate) mod write;

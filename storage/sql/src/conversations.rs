@@ -40,8 +40,9 @@ statements! {
         WHERE account = ? AND conversation = ?",
     );
     IN_CONVERSATION = Statement::new(
-        "SELECT i.arrival, i.message, i.size FROM inbox i CROSS JOIN messages m
-        WHERE i.account = ? AND m.ref = i.message AND m.conversation = ?
+        "SELECT i.arrival, i.message, CASE WHEN i.arrival > x.counted THEN i.size ELSE -1 END
+        FROM inboxes x CROSS JOIN inbox i CROSS JOIN messages m
+        WHERE x.account = ? AND i.account = x.account AND m.ref = i.message AND m.conversation = ?
         ORDER BY i.arrival LIMIT 0 + ?",
     );
     REFS = Statement::rows(
@@ -54,8 +55,9 @@ statements! {
     BY_REF = Statement::rows(
         "i",
         "WITH v(ref) AS ({rows})
-        SELECT i.arrival, i.message, i.size FROM inbox i
-        WHERE i.message IN (SELECT ref FROM v) AND i.account = ?",
+        SELECT i.arrival, i.message, CASE WHEN i.arrival > x.counted THEN i.size ELSE -1 END
+        FROM inboxes x CROSS JOIN inbox i
+        WHERE i.message IN (SELECT ref FROM v) AND x.account = ? AND i.account = x.account",
     );
     DELETE = Statement::rows(
         "bi",
@@ -212,19 +214,22 @@ async fn remove(mut tx: Tx<'_>, account: Uuid, found: &[Row]) -> Result<usize, F
         return Ok(0);
     }
     let (mut arrivals, mut released) = (Vec::new(), Vec::new());
-    let mut bytes = 0_u64;
+    let (mut entries, mut bytes) = (0_u64, 0_u64);
     for row in found {
         let mut fields = row.fields("inbox");
         arrivals.push((account, fields.number("arrival")?));
         // An inbox points to a message at most once.
         released.push((fields.integer("message")?, 1));
-        bytes = bytes.saturating_add(fields.number("size")?);
+        // Those below 0 are not in the count.
+        if let Ok(size) = u64::try_from(fields.integer("size")?) {
+            (entries, bytes) = (entries + 1, bytes.saturating_add(size));
+        }
     }
     let mut script = tx.script();
     script.rows(&DELETE, &arrivals, |args, (account, arrival)| {
         args.uuid(*account).number(*arrival);
     });
-    let unloaded = [(account, found.len() as u64, bytes)];
+    let unloaded = [(account, entries, bytes)];
     script.rows(&retention::UNLOAD, &unloaded, |args, (account, n, bytes)| {
         args.uuid(*account).number(*n).number(*bytes);
     });

@@ -30,6 +30,13 @@ impl From<sqlx::Error> for Failure {
     }
 }
 
+/// SQLite has one writer: nothing is in its way.
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Store(unavailable(error))
+    }
+}
+
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         Self::Store(error)

@@ -21,8 +21,8 @@ use crate::{
 };
 
 statements! {
-    /// Expired links count until they are forgotten, which is within minutes.
-    OPEN = Statement::new("SELECT COUNT(*) FROM links");
+    /// Expired links do not count.
+    OPEN = Statement::new("SELECT COUNT(*) FROM links WHERE expires_at > ?");
     PUT = Statement::new(
         "INSERT INTO links (id, secret, registration_id, name, expires_at, state)
         VALUES (?, ?, ?, ?, ?, 0)",
@@ -50,8 +50,11 @@ statements! {
 
 #[async_trait]
 impl Links for SqlStore {
-    async fn open_link(&self, link: &NewLink, _now: Timestamp) -> Result<bool, StoreError> {
-        let open = self.db().rows(&OPEN, |_| {}).await?;
+    async fn open_link(&self, link: &NewLink, now: Timestamp) -> Result<bool, StoreError> {
+        let open = self.db().rows(&OPEN, |args| {
+            args.number(now.0);
+        });
+        let open = open.await?;
         let open = open.first().map(|row| row.fields("links").number("id")).transpose()?;
         if open.unwrap_or_default() >= MAX_OPEN as u64 {
             return Ok(false);

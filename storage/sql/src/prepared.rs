@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use sqlx::{Executor, SqlSafeStr};
+#[cfg(feature = "postgres-tests")]
+use sqlx::Executor;
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -19,6 +20,7 @@ pub(crate) fn all() -> Vec<(String, &'static Statement)> {
     let lists = [
         ("accounts", accounts::ALL),
         ("bodies", bodies::ALL),
+        ("commit::load", commit::load::ALL),
         ("commit::read", commit::read::ALL),
         ("commit::write", commit::write::ALL),
         ("conversations", conversations::ALL),
@@ -66,21 +68,20 @@ fn sizes(statement: &Statement) -> &'static [usize] {
     if statement.row().is_empty() { &[1] } else { &[1, 2, MAX_ROWS] }
 }
 
-async fn sqlite() -> (TempDir, SqlStore) {
+async fn sqlite() -> (TempDir, rusqlite::Connection) {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("posthouse.db").display().to_string();
-    let store = SqlStore::open(&path, Uuid::nil()).await.unwrap();
-    (directory, store)
+    SqlStore::open(&path, Uuid::nil()).await.unwrap().close().await;
+    (directory, rusqlite::Connection::open(path).unwrap())
 }
 
 #[tokio::test]
 async fn on_sqlite() {
-    let (_directory, store) = sqlite().await;
-    let mut connection = store.db().reader().await;
+    let (_directory, connection) = sqlite().await;
     for (name, statement) in all() {
         for rows in sizes(statement) {
             let text = statement.text(Dialect::Sqlite, *rows);
-            let prepared = connection.prepare(text).await;
+            let prepared = connection.prepare(text.as_str());
             assert!(prepared.is_ok(), "{name} with {rows} rows: {:?}", prepared.err());
         }
     }
@@ -125,18 +126,18 @@ async fn with_indices_on_sqlite() {
     ];
     /// What a statement itself makes: VALUES lists and subqueries.
     const OWN: [&str; 6] = ["v", "CONSTANT ROW", "(subquery", "chosen", "gone", "found"];
-    let (_directory, store) = sqlite().await;
-    let mut connection = store.db().reader().await;
+    let (_directory, connection) = sqlite().await;
     let mut found = Vec::new();
     for (name, statement) in all() {
         if MAY_SCAN.iter().any(|prefix| name.starts_with(prefix)) {
             continue;
         }
         let text = statement.text(Dialect::Sqlite, 1);
-        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", text.as_str()));
-        let rows = sqlx::query(explain.into_sql_str()).fetch_all(&mut *connection).await.unwrap();
-        for row in rows {
-            let detail: String = sqlx::Row::get(&row, "detail");
+        let explain = format!("EXPLAIN QUERY PLAN {}", text.as_str());
+        let mut explained = connection.prepare(&explain).unwrap();
+        let mut rows = explained.raw_query();
+        while let Some(row) = rows.next().unwrap() {
+            let detail: String = row.get("detail").unwrap();
             let scans = detail.starts_with("SCAN ")
                 && !OWN.iter().any(|own| detail.starts_with(&format!("SCAN {own}")));
             if scans || detail.contains("AUTOMATIC") {

@@ -158,7 +158,7 @@ impl SqlStore {
         });
         let mut raised: Vec<_> = raised.collect();
 
-        let mut script = tx.script().sized(receipt.plan.messages.len());
+        let mut script = tx.script();
         write::put_stream(&mut script, origin, reception.next, found.is_stored);
         let effects = Effects {
             origin,

@@ -53,11 +53,14 @@ statements! {
         SELECT x.account FROM v CROSS JOIN inboxes x WHERE x.account = v.account
         /*pg:ORDER BY x.account FOR UPDATE OF x*/",
     );
+    /// Their sizes, -1 if they are not in the inbox's count.
     ENTRIES = Statement::rows(
         "bi",
         "WITH v(account, through) AS ({rows})
-        SELECT i.account, i.arrival, i.message, i.size FROM v CROSS JOIN inbox i
-        WHERE i.account = v.account AND i.arrival <= v.through
+        SELECT i.account, i.arrival, i.message,
+            CASE WHEN i.arrival > x.counted THEN i.size ELSE -1 END
+        FROM v CROSS JOIN inboxes x CROSS JOIN inbox i
+        WHERE x.account = v.account AND i.account = v.account AND i.arrival <= v.through
         ORDER BY i.account, i.arrival LIMIT 0 + ?",
     );
     DELETE_ENTRIES = Statement::rows(
@@ -237,8 +240,11 @@ impl SqlStore {
             ranges.insert(last, fields.number("arrival")?);
             if let Some(message) = fields.maybe_integer("message")? {
                 *released.entry(message).or_default() += 1;
-                let load = unloaded.entry(last).or_default();
-                *load = (load.0 + 1, load.1 + fields.number("size")?);
+                // Those below 0 are not in the count.
+                if let Ok(size) = u64::try_from(fields.integer("size")?) {
+                    let load = unloaded.entry(last).or_default();
+                    *load = (load.0 + 1, load.1 + size);
+                }
             }
         }
         let (ranges, released): (Vec<_>, Vec<_>) =

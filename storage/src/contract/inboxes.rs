@@ -3,12 +3,12 @@
 use posthouse_protocol::{cursor::Cursor, limits};
 
 use super::{
-    Subject,
-    world::{START, World, message},
+    Store, Subject,
+    world::{Person, START, World, message},
 };
 use crate::ledger::Ledger;
 use crate::ledger::{Accept, Outcome, Refusal};
-use crate::retention::Cutoffs;
+use crate::{receipts::PositionAdvance, retention::Cutoffs};
 
 /// Pages of any size read the same.
 pub async fn pages_follow_each_other_without_a_gap<S: Subject>(subject: &S) {
@@ -145,5 +145,65 @@ pub async fn a_full_inbox_refuses_until_there_is_room<S: Subject>(subject: &S) {
     while world.store.trim(&Cutoffs::at(later), 100).await.unwrap().more {}
     assert!(world.inbox(&bob).await.is_empty());
     world.accept(&large(None)).await;
+    subject.close(world.store).await;
+}
+
+async fn acknowledge<S: Store>(world: &World<S>, person: &Person, position: u64) {
+    let device = person.device.id;
+    let advance = PositionAdvance { device, position: Cursor(position), active_at: START };
+    world.store.record(&[advance], &[]).await.unwrap();
+}
+
+/// What all devices have acknowledged takes no room any more, also while it is kept for the grace.
+pub async fn what_is_acknowledged_makes_room<S: Subject>(subject: &S) {
+    let world = World::new(subject).await;
+    let (alice, bob) = (world.person("alice").await, world.person("bob").await);
+    let large = |collapse: Option<&str>| Accept {
+        size: limits::MAX_INBOX_BYTES - 100,
+        collapse: collapse.map(str::to_owned),
+        ..world.message(&alice, &bob, START)
+    };
+    let full = Outcome::Refused(Refusal::QueueFull);
+    world.accept(&large(Some("key"))).await;
+    world.accept(&world.message(&alice, &bob, START)).await;
+    assert_eq!(world.commit(&large(None)).await, full);
+    acknowledge(&world, &bob, 1).await;
+    world.accept(&large(None)).await;
+    assert_eq!(world.commit(&large(None)).await, full, "only the first is acknowledged");
+    // What was taken out of the count is not taken out again: not when it is replaced, deleted for
+    // oneself, or trimmed.
+    world.accept(&Accept { size: 0, ..large(Some("key")) }).await;
+    assert_eq!(world.commit(&large(None)).await, full);
+    acknowledge(&world, &bob, 2).await;
+    assert_eq!(world.commit(&large(None)).await, full, "the second was small");
+    let trimmed = Cutoffs::at(START.plus_millis(limits::GRACE_MS + 1));
+    while world.store.trim(&trimmed, 100).await.unwrap().more {}
+    assert_eq!(world.inbox(&bob).await.len(), 2);
+    assert_eq!(world.commit(&large(None)).await, full);
+    acknowledge(&world, &bob, 4).await;
+    world.accept(&large(None)).await;
+    assert_eq!(world.commit(&large(None)).await, full);
+    subject.close(world.store).await;
+}
+
+/// Who is blocked cannot fill the inbox, nor the disk.
+pub async fn what_is_discarded_takes_no_room<S: Subject>(subject: &S) {
+    let world = World::new(subject).await;
+    let (alice, bob) = (world.person("alice").await, world.person("bob").await);
+    let pest = |n: u64| {
+        let one = world.message(&bob, &alice, START.plus_millis(n));
+        Accept { discard: true, size: limits::MAX_INBOX_BYTES / 2, ..one }
+    };
+    for _ in 0..6 {
+        let batch: Vec<Accept> = (0..1_000).map(pest).collect();
+        for outcome in world.store.commit(&batch, &[]).await.unwrap() {
+            assert!(matches!(outcome, Outcome::Accepted(_)));
+        }
+    }
+    let heard = Accept { size: limits::MAX_INBOX_BYTES, ..world.message(&bob, &alice, START) };
+    world.accept(&heard).await;
+    let entries = world.store.page(alice.uuid(), Cursor::START, 10_000).await.unwrap().entries;
+    assert_eq!(entries.iter().filter_map(message).count(), 1);
+    assert!((2_000..=4_097).contains(&entries.len()), "{} are kept", entries.len());
     subject.close(world.store).await;
 }

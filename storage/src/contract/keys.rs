@@ -54,6 +54,7 @@ fn claim(requester: &AccountId, request: Uuid, of: &Person) -> Claim {
         account: of.uuid(),
         devices: None,
         except: None,
+        one_time: true,
         now: START,
     }
 }
@@ -200,6 +201,14 @@ pub async fn a_one_time_key_is_handed_out_once<S: Subject>(subject: &S) {
     assert_eq!(told.iter().map(|(notice, _)| notice).collect::<Vec<_>>(), [&low]);
     let quiet = world.store.claim(&claim(&bob.account, world.id(), &alice)).await.unwrap();
     assert!(matches!(quiet, Claimed::Done(_, told) if told.is_empty()));
+    let lasting = Claim { one_time: false, ..claim(&bob.account, world.id(), &alice) };
+    for _ in 0..2 {
+        let found = claimed(&world, &lasting).await;
+        assert_eq!((&found.bundles[0].one_time, found.bundles[0].last_resort), (&None, true));
+    }
+    let left = world.store.claim(&claim(&bob.account, world.id(), &alice)).await.unwrap();
+    let Claimed::Done(left, _) = left else { panic!("{left:?}") };
+    assert_eq!(left.bundles[0].one_time, Some(prekey(12, false)), "nothing was used up");
     subject.close(world.store).await;
 }
 

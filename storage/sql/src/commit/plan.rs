@@ -7,7 +7,6 @@ use posthouse_protocol::{
     cursor::Cursor,
     federation::stream::Lane,
     id::{ConversationId, DeviceId, MessageId, ServerName},
-    limits,
     time::Stamp,
 };
 use posthouse_storage::{
@@ -15,6 +14,8 @@ use posthouse_storage::{
     outbox::lane_of,
 };
 use uuid::Uuid;
+
+use super::load::Load;
 
 mod receive;
 
@@ -45,23 +46,6 @@ pub(crate) struct Head {
     pub(crate) last: u64,
     /// Whether the database has it: a row that does not exist yet could not be locked.
     pub(crate) stored: bool,
-}
-
-/// How much an inbox holds: messages, and their bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Load {
-    pub(crate) entries: u64,
-    pub(crate) bytes: u64,
-}
-
-impl Load {
-    /// With one more message, if there is room for it.
-    fn with(self, size: u64) -> Option<Self> {
-        let more = Self { entries: self.entries + 1, bytes: self.bytes.saturating_add(size) };
-        let fits =
-            more.entries <= limits::MAX_INBOX_ENTRIES && more.bytes <= limits::MAX_INBOX_BYTES;
-        fits.then_some(more)
-    }
 }
 
 /// What is known of a conversation.
@@ -125,12 +109,17 @@ pub(crate) struct NewEntry {
     pub(crate) cursor: Cursor,
     /// Its message, as an index into [`Plan::messages`].
     pub(crate) message: usize,
-    /// Whether it replaces the entry with the same sender, conversation and collapse key.
-    pub(crate) collapses: bool,
-    /// Whether it is kept from all devices.
-    pub(crate) discarded: bool,
+    /// It replaces the entry with the same.
+    pub(crate) slot: Option<Slot>,
     /// Bytes of its body.
     pub(crate) size: u64,
+}
+
+impl NewEntry {
+    /// Whether it is kept from all devices.
+    pub(crate) fn is_discarded(&self) -> bool {
+        matches!(self.slot, Some(Slot::Discarded(_)))
+    }
 }
 
 /// An outbox intent to be written.
@@ -173,8 +162,39 @@ struct Touched {
     collapsible: HashMap<(Uuid, Slot), usize>,
 }
 
-/// What entries must share to replace each other.
-type Slot = (Uuid, ConversationId, String);
+/// What entries of one inbox must share to replace each other.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Slot {
+    /// Messages of one sender in one conversation with one collapse key.
+    Collapse(Uuid, ConversationId, String),
+    /// What is kept from all devices: an inbox holds a bounded number of these, so that who is
+    /// blocked does not fill it.
+    Discarded(u16),
+}
+
+/// How many entries of an inbox are kept from all devices at most.
+const DISCARDED_SLOTS: u16 = 4_096;
+
+impl Slot {
+    /// The slot of a message, if it has one. Two that are kept from all devices share theirs now and
+    /// then, long before an inbox has as many.
+    fn of(
+        sender: Uuid,
+        id: MessageId,
+        conversation: ConversationId,
+        collapse: Option<&String>,
+        discarded: bool,
+    ) -> Option<Self> {
+        if !discarded {
+            return Some(Self::Collapse(sender, conversation, collapse?.clone()));
+        }
+        let bytes = (sender.as_u128() ^ id.0.as_u128()).to_be_bytes();
+        let folded = bytes.chunks_exact(2).fold(0_u16, |all, two| {
+            all.rotate_left(5) ^ two.iter().fold(0, |word, byte| word << 8 | u16::from(*byte))
+        });
+        Some(Self::Discarded(folded % DISCARDED_SLOTS))
+    }
+}
 
 impl Planner {
     fn submit(&mut self, submission: usize, accept: &Accept) -> Outcome {
@@ -211,10 +231,11 @@ impl Planner {
         }
         let message = self.plan.messages.len();
         self.plan.messages.push(NewMessage { submission, stamp, origin_number, pointers: 0 });
-        let collapse = accept
-            .collapse
-            .as_ref()
-            .map(|collapse| (accept.sender.uuid, accept.conversation, collapse.clone()));
+        let slot = |discarded| {
+            let (sender, collapse) = (accept.sender.uuid, accept.collapse.as_ref());
+            Slot::of(sender, accept.id, accept.conversation, collapse, discarded)
+        };
+        let (seen, unseen) = (slot(false), slot(true));
         // Of a group, those who cannot be reached are passed over: the others shall hear.
         let reached = |planner: &Self, to: &Uuid| {
             let has_inbox = planner.known.inboxes.get(to).is_some_and(|head| head.stored);
@@ -226,8 +247,8 @@ impl Planner {
             .into_iter()
             .map(|to| {
                 let discarded = accept.discard && to != accept.sender.uuid;
-                let slot = collapse.as_ref().filter(|_| !discarded);
-                self.deliver((message, accept.size), slot, (to, discarded))
+                let slot = if discarded { &unseen } else { &seen };
+                self.deliver((message, accept.size), slot.as_ref(), to)
             })
             .collect();
         for destination in 0..accept.destinations.len() {
@@ -263,32 +284,26 @@ impl Planner {
     }
 
     /// A new entry for a message of `size` bytes; there is room for it. What is kept from all devices
-    /// counts as an entry without bytes.
+    /// takes no room.
     fn deliver(
         &mut self,
         (message, size): (usize, u64),
-        collapse: Option<&Slot>,
-        (account, discarded): (Uuid, bool),
+        slot: Option<&Slot>,
+        account: Uuid,
     ) -> Arrival {
         let head = self.known.inboxes.entry(account).or_default();
         let previous = Cursor(head.last);
         head.last += 1;
         let cursor = Cursor(head.last);
         self.touched.inboxes.push(account);
-        let size = if discarded { 0 } else { size };
-        let load = self.known.loads.entry(account).or_default();
-        *load = load.with(size).unwrap_or(*load);
+        if !matches!(slot, Some(Slot::Discarded(_))) {
+            let load = self.known.loads.entry(account).or_default();
+            *load = load.with(size).unwrap_or(*load);
+        }
         let entry = self.plan.entries.len();
-        self.plan.entries.push(NewEntry {
-            account,
-            cursor,
-            message,
-            collapses: collapse.is_some(),
-            discarded,
-            size,
-        });
+        self.plan.entries.push(NewEntry { account, cursor, message, slot: slot.cloned(), size });
         self.point(message, 1);
-        if let Some(slot) = collapse {
+        if let Some(slot) = slot {
             let earlier = self.touched.collapsible.insert((account, slot.clone()), entry);
             if let Some(earlier) = earlier {
                 self.withdraw(earlier);
@@ -301,9 +316,10 @@ impl Planner {
     fn withdraw(&mut self, entry: usize) {
         if let Some(entry) = self.plan.entries.get_mut(entry) {
             let message = entry.message;
-            let load = self.known.loads.entry(entry.account).or_default();
-            load.entries = load.entries.saturating_sub(1);
-            load.bytes = load.bytes.saturating_sub(entry.size);
+            if !entry.is_discarded() {
+                let load = self.known.loads.entry(entry.account).or_default();
+                *load = load.without(1, entry.size);
+            }
             // Cursors start at 1: 0 marks the entry as withdrawn until `finish` drops it.
             entry.cursor = Cursor::START;
             self.point(message, -1);

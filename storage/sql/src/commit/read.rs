@@ -13,7 +13,10 @@ use posthouse_storage::{
 
 use uuid::Uuid;
 
-use super::plan::{Conversation, Head, Known, Load, Queue};
+use super::{
+    load::{self, Load},
+    plan::{Conversation, Head, Known, Queue},
+};
 use crate::{
     columns,
     db::{Answers, Row, Script, Slot, Tx},
@@ -155,7 +158,7 @@ pub(crate) async fn known(
     batch: &[Accept],
 ) -> Result<(Known, Refs), Failure> {
     let outboxes = outboxes(store, batch);
-    let mut script = tx.script().sized(batch.len());
+    let mut script = tx.script();
     let server =
         |accept: &Accept| store.inner.servers.id(&accept.sender.server).unwrap_or_default();
     let asked = ask(
@@ -180,6 +183,7 @@ pub(crate) async fn known(
 
     let mut answers = tx.run(script).await?;
     let (mut known, refs) = asked.read(&mut answers)?;
+    load::relieve(tx, &mut known).await?;
     read_marks(&mut known, &answers.take(marks))?;
     for row in answers.take(heads) {
         let mut fields = row.fields("outbox_heads");

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use posthouse_protocol::{
     federation::version,
-    id::{AccountId, ConversationId, MessageId, ServerName},
+    id::{AccountId, ConversationId, ServerName},
     limits,
 };
 use posthouse_storage::{
@@ -16,7 +16,8 @@ use posthouse_storage::{
 use uuid::Uuid;
 
 use super::{
-    plan::{Conversation, Head, Load, NewEntry, NewIntent, NewMessage, Plan},
+    load::Load,
+    plan::{Conversation, Head, NewEntry, NewIntent, NewMessage, Plan, Slot},
     read::Refs,
 };
 use crate::{
@@ -69,9 +70,10 @@ statements! {
             bytes = CASE WHEN bytes > gone.b THEN bytes - gone.b ELSE 0 END
         FROM (
             SELECT i.account AS account, COUNT(*) AS n, CAST(SUM(i.size) AS BIGINT) AS b
-            FROM v CROSS JOIN inbox i
-            WHERE i.account = v.account AND i.slot = v.slot AND i.slot IS NOT NULL
-                AND i.message IS NOT NULL
+            FROM v CROSS JOIN inboxes x CROSS JOIN inbox i
+            WHERE x.account = v.account AND i.account = v.account
+                AND i.slot = v.slot AND i.slot IS NOT NULL
+                AND i.message IS NOT NULL AND i.arrival > x.counted AND i.size >= 0
             GROUP BY i.account
         ) AS gone
         WHERE inboxes.account = gone.account",
@@ -132,7 +134,7 @@ pub(super) async fn write(
     bodies: &HashMap<BodyId, &Bytes>,
     refs: &Refs,
 ) -> Result<(), Failure> {
-    let mut script = tx.script().sized(batch.len());
+    let mut script = tx.script();
     put_bodies(&mut script, plan, batch, bodies);
     put_messages(store, &mut script, plan, batch, refs);
     put_entries(&mut script, plan, batch, refs);
@@ -202,14 +204,7 @@ fn put_entries(script: &mut Script, plan: &Plan, batch: &[Accept], refs: &Refs) 
         .iter()
         .filter_map(|entry| {
             let accept = accept(entry)?;
-            let slot = if entry.discarded {
-                Some(discarded_slot(Origin::Own, accept.sender.uuid, accept.id))
-            } else {
-                accept.collapse.as_deref().map(|collapse| {
-                    slot(Origin::Own, accept.sender.uuid, accept.conversation, collapse)
-                })
-            };
-            Some((entry, accept.now.0, slot))
+            Some((entry, accept.now.0, entry.slot.as_ref().map(|one| slot(Origin::Own, one))))
         })
         .collect();
     put_rows(script, &rows, refs);
@@ -230,12 +225,13 @@ pub(crate) fn put_rows(
     });
     clear_slots(script, &slots);
     script.rows(&ENTRIES, rows, |args, (entry, now, slot)| {
+        let size = if entry.is_discarded() { DISCARDED_SIZE } else { entry.size.cast_signed() };
         args.uuid(entry.account)
             .number(entry.cursor.0)
             .integer(refs.get(entry.message))
             .maybe_bytes(slot.as_deref())
             .number(*now)
-            .number(entry.size);
+            .integer(size);
     });
 }
 
@@ -257,15 +253,13 @@ pub(crate) enum Origin {
     Region(i64),
 }
 
-/// What entries share that replace each other: sender, conversation, collapse key. Senders of other
-/// regions have their region's number before them. The slots of watermarks and failures begin with
-/// other bytes.
-pub(crate) fn slot(
-    origin: Origin,
-    sender: Uuid,
-    conversation: ConversationId,
-    collapse: &str,
-) -> Vec<u8> {
+/// A slot's bytes. Those of senders of other regions have their region's number before the sender.
+/// The slots of watermarks and failures begin with other bytes.
+pub(crate) fn slot(origin: Origin, slot: &Slot) -> Vec<u8> {
+    let (sender, conversation, collapse) = match slot {
+        Slot::Discarded(place) => return [&[SLOT_DISCARDED][..], &place.to_be_bytes()].concat(),
+        Slot::Collapse(sender, conversation, collapse) => (sender, conversation, collapse),
+    };
     let start = match origin {
         Origin::Own => vec![SLOT_MESSAGE],
         Origin::Region(server) => [&[SLOT_REMOTE][..], &server.to_be_bytes()].concat(),
@@ -273,16 +267,8 @@ pub(crate) fn slot(
     [&start[..], sender.as_bytes(), &conversation.0, collapse.as_bytes()].concat()
 }
 
-/// The slot of an entry that is kept from all devices: the entry's own.
-pub(crate) fn discarded_slot(origin: Origin, sender: Uuid, message: MessageId) -> Vec<u8> {
-    let server = match origin {
-        Origin::Own => 0,
-        Origin::Region(server) => server,
-    };
-    let start = [&[SLOT_DISCARDED][..], &server.to_be_bytes()].concat();
-    [&start[..], sender.as_bytes(), message.0.as_bytes()].concat()
-}
-
+/// The size of an entry that is kept from all devices: it is not counted.
+const DISCARDED_SIZE: i64 = -1;
 /// First byte of the slots of entries that are kept from all devices.
 pub(crate) const SLOT_DISCARDED: u8 = b'd';
 /// First byte of the slots of messages of this region's users.
@@ -342,7 +328,7 @@ pub(crate) fn put_conversations(
 /// What entries add to each inbox.
 pub(crate) fn loads(entries: &[NewEntry]) -> HashMap<Uuid, Load> {
     let mut loads: HashMap<Uuid, Load> = HashMap::new();
-    for entry in entries {
+    for entry in entries.iter().filter(|entry| !entry.is_discarded()) {
         let load = loads.entry(entry.account).or_default();
         load.entries += 1;
         load.bytes += entry.size;

@@ -1,9 +1,7 @@
 //! Parameters of a statement, encoded for the dialect at once.
 
-use sqlx::{
-    Arguments as _, Encode, Postgres, Sqlite, Type, error::BoxDynError, postgres::PgArguments,
-    sqlite::SqliteArguments,
-};
+use rusqlite::types::Value;
+use sqlx::{Arguments as _, Encode, Postgres, Type, error::BoxDynError, postgres::PgArguments};
 use uuid::Uuid;
 
 use crate::statement::Dialect;
@@ -16,14 +14,14 @@ pub(crate) struct Args {
 }
 
 pub(super) enum ArgsKind {
-    Sqlite(SqliteArguments),
+    Sqlite(Vec<Value>),
     Postgres(Box<PgArguments>),
 }
 
 impl Args {
     pub(super) fn new(dialect: Dialect) -> Self {
         let kind = match dialect {
-            Dialect::Sqlite => ArgsKind::Sqlite(SqliteArguments::default()),
+            Dialect::Sqlite => ArgsKind::Sqlite(Vec::new()),
             Dialect::Postgres => ArgsKind::Postgres(Box::default()),
         };
         Self { kind, error: None }
@@ -31,21 +29,22 @@ impl Args {
 
     pub(super) fn reserve(&mut self, more: usize) {
         match &mut self.kind {
-            ArgsKind::Sqlite(args) => args.reserve(more, 0),
+            ArgsKind::Sqlite(args) => args.reserve(more),
             ArgsKind::Postgres(args) => args.reserve(more, more * 16),
         }
     }
 
-    fn add<'t, T>(&mut self, value: T)
+    fn add<'t, T>(&mut self, value: Option<T>)
     where
-        T: Encode<'t, Sqlite> + Type<Sqlite> + Encode<'t, Postgres> + Type<Postgres>,
+        T: Into<Value> + Encode<'t, Postgres> + Type<Postgres> + 't,
     {
-        let added = match &mut self.kind {
-            ArgsKind::Sqlite(args) => args.add(value),
-            ArgsKind::Postgres(args) => args.add(value),
-        };
-        if let Err(error) = added {
-            self.error.get_or_insert(error);
+        match &mut self.kind {
+            ArgsKind::Sqlite(args) => args.push(value.map_or(Value::Null, Into::into)),
+            ArgsKind::Postgres(args) => {
+                if let Err(error) = args.add(value) {
+                    self.error.get_or_insert(error);
+                }
+            }
         }
     }
 
@@ -63,7 +62,7 @@ impl Args {
 
     /// An integer.
     pub(crate) fn integer(&mut self, value: i64) -> &mut Self {
-        self.add(value);
+        self.add(Some(value));
         self
     }
 
@@ -82,22 +81,21 @@ impl Args {
     pub(super) fn nulls(&mut self, row: &str) {
         for kind in row.chars() {
             match kind {
-                'b' => self.add(None::<&[u8]>),
+                'b' => self.add(None::<Vec<u8>>),
                 'i' => self.add(None::<i64>),
-                _ => self.add(None::<&str>),
+                _ => self.add(None::<String>),
             }
         }
     }
 
     /// Bytes.
     pub(crate) fn bytes(&mut self, value: &[u8]) -> &mut Self {
-        self.add(value);
-        self
+        self.maybe_bytes(Some(value))
     }
 
     /// Bytes or NULL.
     pub(crate) fn maybe_bytes(&mut self, value: Option<&[u8]>) -> &mut Self {
-        self.add(value);
+        self.add(value.map(<[u8]>::to_vec));
         self
     }
 
@@ -108,13 +106,12 @@ impl Args {
 
     /// Text.
     pub(crate) fn text(&mut self, value: &str) -> &mut Self {
-        self.add(value);
-        self
+        self.maybe_text(Some(value))
     }
 
     /// Text or NULL.
     pub(crate) fn maybe_text(&mut self, value: Option<&str>) -> &mut Self {
-        self.add(value);
+        self.add(value.map(str::to_owned));
         self
     }
 }

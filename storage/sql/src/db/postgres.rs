@@ -79,7 +79,7 @@ pub(super) async fn run(connection: &mut PgConnection, script: Script) -> Result
         let ArgsKind::Postgres(args) = segment.args.kind else {
             return Err(sqlx::Error::Protocol("a script of the other dialect".into()).into());
         };
-        let mut steps = connection.fetch_many(sqlx::query_with(segment.text.finish(), *args));
+        let mut steps = connection.fetch_many(sqlx::query_with(segment.text, *args));
         let mut answer = Answer::default();
         while let Some(step) = steps.try_next().await? {
             match step {

@@ -4,12 +4,13 @@ use std::fmt::Display;
 
 use posthouse_protocol::{cursor::Cursor, time::Timestamp};
 use posthouse_storage::error::StoreError;
-use sqlx::{Decode, Postgres, Row as _, Sqlite, Type, postgres::PgRow, sqlite::SqliteRow};
+use rusqlite::types::Value;
+use sqlx::{Decode, Postgres, Row as _, Type, postgres::PgRow};
 use uuid::Uuid;
 
 /// A row of either database.
 pub(crate) enum Row {
-    Sqlite(SqliteRow),
+    Sqlite(Box<[Value]>),
     Postgres(PgRow),
 }
 
@@ -17,6 +18,41 @@ impl Row {
     /// Reads the row's columns from the first on; `table` is where they come from.
     pub(crate) fn fields(&self, table: &'static str) -> Fields<'_> {
         Fields { row: self, table, next: 0 }
+    }
+}
+
+/// What a column is read as.
+trait Column<'r>: Decode<'r, Postgres> + Type<Postgres> {
+    /// The value, if SQLite has it as that type.
+    fn of(value: &'r Value) -> Option<Self>
+    where
+        Self: Sized;
+}
+
+impl Column<'_> for i64 {
+    fn of(value: &Value) -> Option<Self> {
+        if let Value::Integer(value) = value { Some(*value) } else { None }
+    }
+}
+
+impl<'r> Column<'r> for &'r [u8] {
+    fn of(value: &'r Value) -> Option<Self> {
+        if let Value::Blob(value) = value { Some(value) } else { None }
+    }
+}
+
+impl<'r> Column<'r> for &'r str {
+    fn of(value: &'r Value) -> Option<Self> {
+        if let Value::Text(value) = value { Some(value) } else { None }
+    }
+}
+
+impl<'r, T: Column<'r>> Column<'r> for Option<T>
+where
+    Self: Decode<'r, Postgres> + Type<Postgres>,
+{
+    fn of(value: &'r Value) -> Option<Self> {
+        if matches!(value, Value::Null) { Some(None) } else { T::of(value).map(Some) }
     }
 }
 
@@ -42,15 +78,19 @@ impl<'r> Fields<'r> {
 
     fn read<T>(&mut self, column: &'static str) -> Result<T, StoreError>
     where
-        T: Decode<'r, Sqlite> + Type<Sqlite> + Decode<'r, Postgres> + Type<Postgres>,
+        T: Column<'r>,
     {
         let index = self.next;
         self.next += 1;
-        let value = match self.row {
-            Row::Sqlite(row) => row.try_get(index),
-            Row::Postgres(row) => row.try_get(index),
-        };
-        value.map_err(|error| self.corrupt(column, error))
+        match self.row {
+            Row::Sqlite(row) => {
+                let value = row.get(index).unwrap_or(&Value::Null);
+                let wrong =
+                    || self.corrupt(column, format_args!("a value of type {}", value.data_type()));
+                T::of(value).ok_or_else(wrong)
+            }
+            Row::Postgres(row) => row.try_get(index).map_err(|error| self.corrupt(column, error)),
+        }
     }
 
     /// The error that this table's column holds something wrong.

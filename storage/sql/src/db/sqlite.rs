@@ -3,25 +3,29 @@
 //! Write-ahead log with `synchronous = FULL`: a transaction is one fsync of the log, and readers
 //! never wait for the writer.
 
-use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt, path::Path, time::Duration};
+use std::{
+    fs::OpenOptions,
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    sync::{Mutex as SyncMutex, PoisonError},
+    time::Duration,
+};
 
-use futures_util::TryStreamExt;
 use posthouse_storage::error::StoreError;
 use sqlx::{
-    ConnectOptions, Connection, Either, Executor, SqliteConnection, SqlitePool,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    ConnectOptions, Connection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, Semaphore, SemaphorePermit};
 
 use super::{
-    Row, Script,
-    args::ArgsKind,
-    migrate,
-    script::{Answer, Answers},
+    Script, migrate,
+    script::Answers,
+    worker::{Options, Part, Worker, closed},
 };
 use crate::{
     failure::{Failure, unavailable},
-    statement::statements,
+    statement::{Dialect, statements},
 };
 
 statements! {
@@ -29,178 +33,158 @@ statements! {
     /// write would have to begin again.
     BEGIN = crate::statement::Statement::new("BEGIN IMMEDIATE");
     COMMIT = crate::statement::Statement::new("COMMIT");
-    ROLLBACK = crate::statement::Statement::new("ROLLBACK");
     EMPTY_LOG = crate::statement::Statement::new("PRAGMA wal_checkpoint(TRUNCATE)");
 }
 
-/// Connections that read at the same time, at most.
+/// Connections that read at the same time.
 const READERS: u32 = 4;
 
-/// Prepared statements that a connection keeps. About 60 statements exist; those with a VALUES list
-/// have 8 sizes.
-const STATEMENT_CACHE: usize = 512;
-
-/// Rows that a connection's thread may be ahead of who reads them.
-const ROW_BUFFER: usize = 1_024;
-
-/// Pages of the log (4 KiB each) after which a commit copies them into the database file. The
-/// measurement behind it is in docs/spec/durability.md.
-const CHECKPOINT_PAGES: &str = "1000";
+/// The settings of a connection. The log's pages (4 KiB each) after which a commit copies them into
+/// the database file were measured: docs/spec/durability.md. What is deleted is overwritten: the
+/// same page, "Deleting".
+const PRAGMAS: &[(&str, &str)] = &[
+    ("synchronous", "FULL"),
+    ("foreign_keys", "ON"),
+    ("wal_autocheckpoint", "1000"),
+    ("secure_delete", "ON"),
+    ("temp_store", "memory"),
+    ("cache_size", "-32768"),
+];
 
 /// How long a statement waits for a lock of another process, such as a backup.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An open SQLite database.
 pub(super) struct Sqlite {
-    writer: Mutex<Writer>,
-    readers: SqlitePool,
+    /// `None` once closed.
+    writer: Mutex<Option<Worker>>,
+    readers: Readers,
 }
 
-struct Writer {
-    /// `None` once closed.
-    connection: Option<SqliteConnection>,
-    /// Whether a transaction was begun and its end is not known: its caller was dropped.
-    begun: bool,
+/// Connections that read, and as many permits as there are.
+struct Readers {
+    idle: SyncMutex<Vec<Worker>>,
+    permits: Semaphore,
 }
 
 impl Sqlite {
     pub(super) async fn open(path: &Path) -> Result<Self, StoreError> {
         create(path)?;
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT)
-            .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
-            // What is deleted is overwritten: docs/spec/durability.md, "Deleting".
-            .pragma("secure_delete", "ON")
-            .pragma("temp_store", "memory")
-            .pragma("cache_size", "-32768")
-            .statement_cache_capacity(STATEMENT_CACHE)
-            .row_buffer_size(ROW_BUFFER)
-            .disable_statement_logging();
-        let mut connection = options.connect().await.map_err(unavailable)?;
-        migrate::run(&migrate::SQLITE, &mut connection).await?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .test_before_acquire(false)
-            .connect_with(options.read_only(true))
-            .await
-            .map_err(unavailable)?;
-        let writer = Mutex::new(Writer { connection: Some(connection), begun: false });
+        bring_up_to_date(path).await?;
+        let options = |read_only| Options {
+            path: path.to_owned(),
+            read_only,
+            pragmas: PRAGMAS,
+            busy_timeout: BUSY_TIMEOUT,
+        };
+        let writer = Mutex::new(Some(Worker::start("db-writer", &options(false))?));
+        let start = |_| Worker::start("db-reader", &options(true));
+        let idle = (0..READERS).map(start).collect::<Result<Vec<_>, _>>()?;
+        let readers =
+            Readers { idle: SyncMutex::new(idle), permits: Semaphore::new(READERS as usize) };
         Ok(Self { writer, readers })
     }
 
     pub(super) async fn close(&self) {
-        self.readers.close().await;
-        if let Some(connection) = self.writer.lock().await.connection.take()
-            && let Err(error) = connection.close().await
-        {
-            tracing::warn!(%error, "closing the database failed");
+        // Whoever reads is done once all permits are here; nobody gets one afterwards.
+        if let Ok(all) = self.readers.permits.acquire_many(READERS).await {
+            all.forget();
+            self.readers.permits.close();
+        }
+        let readers = core::mem::take(&mut *self.readers.idle());
+        for worker in readers {
+            worker.close().await;
+        }
+        if let Some(worker) = self.writer.lock().await.take() {
+            worker.close().await;
         }
     }
 
     pub(super) async fn read(&self, script: Script) -> Result<Answers, Failure> {
-        let mut connection = self.readers.acquire().await?;
-        run(&mut connection, script).await
+        let permit = self.readers.permits.acquire().await.map_err(|_| closed())?;
+        let worker = self.readers.idle().pop();
+        let reader = Reader { readers: &self.readers, worker, _permit: permit };
+        reader.worker.as_ref().ok_or_else(closed)?.run(script, Part::First).await
     }
 
     pub(super) async fn empty_log(&self) -> Result<(), Failure> {
-        let mut writer = self.writer.lock().await;
-        if writer.begun {
-            writer.rollback().await?;
-        }
-        let sql = EMPTY_LOG.text(crate::statement::Dialect::Sqlite, 1);
-        writer.connection()?.execute(sqlx::query(sql)).await?;
+        let mut script = Script::new(Dialect::Sqlite);
+        script.one(&EMPTY_LOG, |_| {});
+        let writer = self.writer.lock().await;
+        writer.as_ref().ok_or_else(closed)?.run(script, Part::First).await?;
         Ok(())
-    }
-
-    #[cfg(test)]
-    pub(super) async fn reader(&self) -> sqlx::pool::PoolConnection<sqlx::Sqlite> {
-        self.readers.acquire().await.unwrap()
     }
 
     pub(super) async fn begin(&self) -> Result<Transaction<'_>, Failure> {
-        let mut writer = self.writer.lock().await;
-        if writer.begun {
-            writer.rollback().await?;
-        }
-        Ok(Transaction { writer })
+        Ok(Transaction { writer: self.writer.lock().await, next: Part::First })
     }
 }
 
-impl Writer {
-    fn connection(&mut self) -> Result<&mut SqliteConnection, Failure> {
-        self.connection.as_mut().ok_or_else(|| sqlx::Error::PoolClosed.into())
+impl Readers {
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Worker>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// Ends the transaction. SQLite may have ended it already, after an error that leaves no choice
-    /// (disk full); then there is nothing to roll back and the message says so.
-    async fn rollback(&mut self) -> Result<(), Failure> {
-        let sql = ROLLBACK.text(crate::statement::Dialect::Sqlite, 1);
-        if let Err(error) = self.connection()?.execute(sqlx::query(sql)).await {
-            let ended =
-                error.as_database_error().is_some_and(|e| e.message().contains("no transaction"));
-            if !ended {
-                return Err(error.into());
-            }
-        }
-        self.begun = false;
-        Ok(())
+/// A connection that reads, given back when this is dropped, also by a caller that does not wait.
+struct Reader<'a> {
+    readers: &'a Readers,
+    worker: Option<Worker>,
+    /// Dropped after the worker is back.
+    _permit: SemaphorePermit<'a>,
+}
+
+impl Drop for Reader<'_> {
+    fn drop(&mut self) {
+        self.readers.idle().extend(self.worker.take());
     }
 }
 
 /// The writer, held until the transaction ends. Scripts carry BEGIN and COMMIT themselves.
 pub(super) struct Transaction<'a> {
-    writer: MutexGuard<'a, Writer>,
+    writer: MutexGuard<'a, Option<Worker>>,
+    /// What the next script is; [`Part::Later`] while a transaction may be open.
+    next: Part,
 }
 
 impl Transaction<'_> {
     pub(super) async fn run(&mut self, script: Script) -> Result<Answers, Failure> {
-        self.writer.begun = true;
-        match run(self.writer.connection()?, script).await {
-            Ok(answers) => Ok(answers),
-            Err(failure) => {
-                self.writer.rollback().await?;
-                Err(failure)
-            }
+        let part = core::mem::replace(&mut self.next, Part::Later);
+        let answers = self.writer.as_ref().ok_or_else(closed)?.run(script, part).await;
+        if answers.is_err() {
+            self.next = Part::First;
         }
+        answers
     }
 
     pub(super) async fn finish(mut self, script: Script) -> Result<Answers, Failure> {
         let answers = self.run(script).await?;
-        self.writer.begun = false;
+        self.next = Part::First;
         Ok(answers)
-    }
-
-    pub(super) async fn cancel(mut self) -> Result<(), Failure> {
-        if self.writer.begun { self.writer.rollback().await } else { Ok(()) }
     }
 }
 
-async fn run(connection: &mut SqliteConnection, script: Script) -> Result<Answers, Failure> {
-    let mut answers = Vec::new();
-    for segment in script.segments() {
-        if let Some(error) = segment.args.error {
-            return Err(sqlx::Error::Encode(error).into());
-        }
-        let ArgsKind::Sqlite(args) = segment.args.kind else {
-            return Err(sqlx::Error::Protocol("a script of the other dialect".into()).into());
-        };
-        let mut steps = connection.fetch_many(sqlx::query_with(segment.text.finish(), args));
-        let mut answer = Answer::default();
-        while let Some(step) = steps.try_next().await? {
-            match step {
-                Either::Right(row) => answer.rows.push(Row::Sqlite(row)),
-                Either::Left(done) => {
-                    answer.changed = done.rows_affected();
-                    answers.push(core::mem::take(&mut answer));
-                }
-            }
+/// A transaction that did not finish is rolled back: what comes next waits behind that.
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if let (Part::Later, Some(worker)) = (self.next, self.writer.as_ref()) {
+            worker.give_up();
         }
     }
-    Ok(Answers(answers))
+}
+
+/// Sets the journal and applies migrations.
+async fn bring_up_to_date(path: &Path) -> Result<(), StoreError> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .disable_statement_logging();
+    let mut connection = options.connect().await.map_err(unavailable)?;
+    migrate::run(&migrate::SQLITE, &mut connection).await?;
+    connection.close().await.map_err(unavailable)
 }
 
 /// Creates the file where only its owner can read it; SQLite gives its log the same permissions.

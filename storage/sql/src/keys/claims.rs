@@ -90,7 +90,11 @@ impl SqlStore {
             args.uuid(device.id.0);
         });
         let found = read_found(&tx.run(script).await?.take(next))?;
-        let handed = hand_out(&wanted, found);
+        let handed = hand_out(&wanted, found, claim.one_time);
+        if !claim.one_time {
+            tx.cancel().await?;
+            return Ok(Claimed::Done(Box::new(bundles(identity, &wanted, handed)), Vec::new()));
+        }
         let left = hand_over(&mut tx, claim, &requester, &handed).await?;
         let notices: Vec<KeyNotice> =
             handed.iter().filter_map(|one| low(one, left.get(&one.device))).collect();
@@ -136,17 +140,17 @@ fn read_found(rows: &[Row]) -> Result<Found, StoreError> {
 }
 
 /// A bundle for each device that has a signed and a last-resort key.
-fn hand_out(wanted: &[Device], mut found: Found) -> Vec<Handed> {
+fn hand_out(wanted: &[Device], mut found: Found, one_time: bool) -> Vec<Handed> {
     let hand = |device: &Device| {
         let mut keys = found.remove(&device.id)?;
         let signed = keys.remove(&PreKeyKind::Signed)?;
         let last = keys.remove(&PreKeyKind::LastResort)?;
-        let one_time_kem = keys.remove(&PreKeyKind::OneTimeKem);
+        let one_time_kem = keys.remove(&PreKeyKind::OneTimeKem).filter(|_| one_time);
         let bundle = DeviceBundle {
             device: device.number,
             registration_id: device.registration_id,
             signed,
-            one_time: keys.remove(&PreKeyKind::OneTime),
+            one_time: keys.remove(&PreKeyKind::OneTime).filter(|_| one_time),
             last_resort: one_time_kem.is_none(),
             kem: one_time_kem.unwrap_or(last),
         };

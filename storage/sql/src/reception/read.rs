@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::standing;
 use crate::{
     commit::{
+        load,
         plan::{Earlier, Known},
         read::{self, Refs},
     },
@@ -71,7 +72,7 @@ pub(super) async fn find(
     keys: &[Key],
 ) -> Result<Option<Found>, Failure> {
     let Reception { messages, rejected, watermarks, .. } = *reception;
-    let mut script = tx.script().sized(messages.len().max(watermarks.len()));
+    let mut script = tx.script();
     let stream = script.one(&LOCK_INBOUND, |args| {
         args.integer(origin);
     });
@@ -116,7 +117,8 @@ pub(super) async fn find(
         rejected.insert(event, reason);
     }
     let watermarks = answers.take(asked.watermarks.clone());
-    let (known, refs) = asked.read(&mut answers)?;
+    let (mut known, refs) = asked.read(&mut answers)?;
+    load::relieve(tx, &mut known).await?;
     Ok(Some(Found { known, rejected, refs, watermarks, last_numbers, is_stored }))
 }
 

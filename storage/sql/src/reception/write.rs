@@ -150,22 +150,12 @@ impl Effects<'_> {
 
     fn put_entries(&self, script: &mut Script) {
         let plan = &self.receipt.plan;
-        let row = |entry| -> Option<(&NewEntry, u64, Option<Vec<u8>>)> {
-            let entry: &NewEntry = entry;
-            let message = plan.messages.get(entry.message)?;
-            let message = &self.received(message.submission)?.message;
-            let (origin, sender) = (write::Origin::Region(self.origin), message.sender.uuid);
-            let slot = if entry.discarded {
-                Some(write::discarded_slot(origin, sender, message.id))
-            } else {
-                message
-                    .collapse
-                    .as_deref()
-                    .map(|collapse| write::slot(origin, sender, message.conversation, collapse))
-            };
-            Some((entry, self.reception.now.0, slot))
+        let slot = |entry: &NewEntry| {
+            let slot = entry.slot.as_ref();
+            slot.map(|slot| write::slot(write::Origin::Region(self.origin), slot))
         };
-        let rows: Vec<_> = plan.entries.iter().filter_map(row).collect();
+        let now = self.reception.now.0;
+        let rows: Vec<_> = plan.entries.iter().map(|entry| (entry, now, slot(entry))).collect();
         write::put_rows(script, &rows, self.refs);
     }
 

@@ -10,7 +10,7 @@ use posthouse_storage::{
 };
 use uuid::Uuid;
 
-use super::{Known, NewMessage, Plan, Planner, Touched};
+use super::{Known, NewMessage, Plan, Planner, Slot, Touched};
 
 /// What a reception comes to.
 #[derive(Debug, Default)]
@@ -118,10 +118,14 @@ impl Planner {
             origin_number,
             pointers: 0,
         });
-        let slot = message.collapse.as_ref().filter(|_| !received.discard);
-        let slot = slot.map(|key| (message.sender.uuid, message.conversation, key.clone()));
-        let (message, discard) = ((new, received.size), received.discard);
-        let deliver = |to| self.deliver(message, slot.as_ref(), (to, discard));
+        let slot = Slot::of(
+            message.sender.uuid,
+            message.id,
+            message.conversation,
+            message.collapse.as_ref(),
+            received.discard,
+        );
+        let deliver = |to| self.deliver((new, received.size), slot.as_ref(), to);
         Some(recipients.into_iter().map(deliver).collect())
     }
 }

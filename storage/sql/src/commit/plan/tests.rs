@@ -235,7 +235,7 @@ proptest! {
             };
             for (account, cursor) in &accepted {
                 let later = || plan.entries.iter().any(|entry| {
-                    entry.account == *account && entry.cursor > *cursor && entry.collapses
+                    entry.account == *account && entry.cursor > *cursor && entry.slot.is_some()
                 });
                 prop_assert!(written(account, cursor).is_some() || later());
             }
@@ -276,7 +276,7 @@ fn an_inbox_has_so_many_entries_and_no_more() {
     let one = accept(&step, &[]);
     let two = Accept { id: message_id(2), ..one.clone() };
     let mut known = Known::default();
-    let load = Load { entries: limits::MAX_INBOX_ENTRIES - 1, bytes: 0 };
+    let load = Load { entries: posthouse_protocol::limits::MAX_INBOX_ENTRIES - 1, bytes: 0 };
     known.loads.insert(uuid(4, 1), load);
     let plan = plan(known, &[one, two]);
     assert!(matches!(plan.outcomes[0], Outcome::Accepted(_)));

@@ -83,7 +83,7 @@ fn rejected(step: &Step) -> Rejected {
 }
 
 /// A message by id and sender, the slot that it fills, and its size.
-type Held = ((Uuid, Uuid), Option<super::super::Slot>, u64);
+type Held = ((Uuid, Uuid), Option<Slot>, u64);
 
 /// What the database holds.
 #[derive(Debug, Default)]
@@ -116,7 +116,7 @@ impl Model {
         }
         let slot = |message: &StoredMessage| {
             let key = message.collapse.clone()?;
-            Some((message.sender.uuid, message.conversation, key))
+            Some(Slot::Collapse(message.sender.uuid, message.conversation, key))
         };
         // Replaced entries go first, as the writes do.
         for entry in &plan.entries {

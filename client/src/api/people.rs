@@ -1,0 +1,79 @@
+//! The calls about contacts, blocks and message requests (docs/spec/rest.md §8).
+
+use hyper::Method;
+use posthouse_protocol::{
+    id::{AccountId, Address},
+    rest::{Blocks, Contacts, Named, PutContact, Requests, Secret},
+};
+
+use super::{Api, json};
+use crate::{Error, encode::address};
+
+impl Api {
+    /// `GET /v1/contacts`: a page of the contacts, after this account.
+    pub async fn contacts(
+        &self,
+        access: &Secret,
+        after: Option<&AccountId>,
+    ) -> Result<Contacts, Error> {
+        self.get(&page("/v1/contacts", after), Some(access)).await
+    }
+
+    /// `POST /v1/contacts`: adds a contact, or changes its label.
+    pub async fn put_contact(&self, access: &Secret, request: &PutContact) -> Result<(), Error> {
+        self.act_on("/v1/contacts", access, json(request)).await
+    }
+
+    /// `DELETE /v1/contacts/{user}`: removes a contact.
+    pub async fn remove_contact(&self, access: &Secret, user: &Address) -> Result<(), Error> {
+        let path = format!("/v1/contacts/{}", address(user));
+        self.call(Method::DELETE, &path, Some(access), None).await.map(drop)
+    }
+
+    /// `GET /v1/blocks`: a page of those who are blocked, after this account.
+    pub async fn blocks(
+        &self,
+        access: &Secret,
+        after: Option<&AccountId>,
+    ) -> Result<Blocks, Error> {
+        self.get(&page("/v1/blocks", after), Some(access)).await
+    }
+
+    /// `POST /v1/blocks`: blocks a user.
+    pub async fn block(&self, access: &Secret, request: &Named) -> Result<(), Error> {
+        self.act_on("/v1/blocks", access, json(request)).await
+    }
+
+    /// `DELETE /v1/blocks/{user}`: hears a user again.
+    pub async fn unblock(&self, access: &Secret, user: &Address) -> Result<(), Error> {
+        let path = format!("/v1/blocks/{}", address(user));
+        self.call(Method::DELETE, &path, Some(access), None).await.map(drop)
+    }
+
+    /// `GET /v1/requests`: a page of the message requests that wait, after this account.
+    pub async fn requests(
+        &self,
+        access: &Secret,
+        after: Option<&AccountId>,
+    ) -> Result<Requests, Error> {
+        self.get(&page("/v1/requests", after), Some(access)).await
+    }
+
+    /// `POST /v1/requests/accept`: hears who asked.
+    pub async fn accept_request(&self, access: &Secret, request: &Named) -> Result<(), Error> {
+        self.act_on("/v1/requests/accept", access, json(request)).await
+    }
+
+    /// `POST /v1/requests/decline`: does not hear who asked, for 30 days.
+    pub async fn decline_request(&self, access: &Secret, request: &Named) -> Result<(), Error> {
+        self.act_on("/v1/requests/decline", access, json(request)).await
+    }
+
+    async fn act_on(&self, path: &str, access: &Secret, body: String) -> Result<(), Error> {
+        self.call(Method::POST, path, Some(access), Some(body)).await.map(drop)
+    }
+}
+
+fn page(path: &str, after: Option<&AccountId>) -> String {
+    after.map_or_else(|| path.to_owned(), |after| format!("{path}?after={after}"))
+}

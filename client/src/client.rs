@@ -1,0 +1,349 @@
+//! The SDK's handle: what an application holds.
+
+mod device;
+mod linking;
+mod setup;
+mod updates;
+
+pub use linking::Linking;
+pub use setup::{Home, NewAccount};
+pub use updates::{Numbered, Updates};
+
+use std::sync::Arc;
+
+use posthouse_crypto::e2ee::{
+    content::Body, primitives::curve::PublicKey, safety_number::SafetyNumber,
+};
+use posthouse_protocol::{
+    id::{AccountId, Address, ConversationId, MessageId},
+    rest::{Contacts, Named, PutContact},
+    time::Timestamp,
+};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    Api, ClientError,
+    access::Access,
+    engine::Command,
+    machine::{Outgoing, Wish},
+    records::{Account, Conversation, Person, message_key, timeline_key},
+    store::{Scan, Table, Tx, decode},
+    update::Entry,
+};
+
+/// A device of an account. Cheap to clone. When the last clone and its [`Updates`] are dropped the
+/// connection is closed; everything is in the store.
+#[derive(Clone)]
+pub struct Client {
+    home: Home,
+    access: Arc<Access>,
+    account: Arc<Account>,
+    identity: PublicKey,
+    commands: mpsc::Sender<Command>,
+}
+
+/// A conversation, for a list of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConversationSummary {
+    /// With whom.
+    pub with: AccountId,
+    /// Its id.
+    pub id: ConversationId,
+    /// When something was last said in it.
+    pub active: Timestamp,
+    /// Messages of the other person that were not read.
+    pub unread: u64,
+}
+
+impl Client {
+    /// The account.
+    pub fn account(&self) -> &AccountId {
+        &self.account.id
+    }
+
+    /// The number of this device within the account.
+    pub fn device(&self) -> u8 {
+        self.account.device.get()
+    }
+
+    /// The account of a handle or account id, with its region or of the own one: `bob`,
+    /// `bob@eu.example`.
+    ///
+    /// # Errors
+    /// [`ClientError::Name`]; [`ClientError::Transport`], with the code `unknown_user` if there is
+    /// nobody of that name.
+    pub async fn find(&self, name: &str) -> Result<AccountId, ClientError> {
+        let address = &Address::parse(name, &self.account.id.server)?;
+        let is_abroad = match address {
+            Address::Account(account) => return Ok(account.clone()),
+            Address::Handle(handle) => handle.server != self.account.id.server,
+            Address::Group(_) => false,
+        };
+        if is_abroad {
+            // The look-up of users answers for the own region; that of devices, for all.
+            let ask = |api: Api, token| async move { api.user_devices(&token, address).await };
+            return Ok(self.access.call(ask).await?.account_id);
+        }
+        let user = self.access.call(|api, token| async move { api.user(&token, address).await });
+        Ok(user.await?.account_id)
+    }
+
+    /// Sends a text. When this returns it is durable here: it will be encrypted and sent, whatever
+    /// happens to this process. How it fares comes as [`Update::Status`](crate::Update::Status).
+    ///
+    /// # Errors
+    /// [`ClientError::TooLong`] beyond 32 KiB, [`ClientError::Oneself`], [`ClientError::Stopped`].
+    pub async fn send_text(&self, to: &AccountId, text: &str) -> Result<MessageId, ClientError> {
+        self.say(to, Body::Text { text: text.to_owned() }, None).await
+    }
+
+    /// Sends a text that disappears so many seconds after it was read.
+    ///
+    /// # Errors
+    /// As [`Client::send_text`].
+    pub async fn send_disappearing(
+        &self,
+        to: &AccountId,
+        text: &str,
+        seconds: u32,
+    ) -> Result<MessageId, ClientError> {
+        self.say(to, Body::Text { text: text.to_owned() }, Some(seconds)).await
+    }
+
+    /// Answers a message of the conversation.
+    ///
+    /// # Errors
+    /// As [`Client::send_text`].
+    pub async fn reply(
+        &self,
+        to: &AccountId,
+        target: MessageId,
+        text: &str,
+    ) -> Result<MessageId, ClientError> {
+        let target = *target.0.as_bytes();
+        self.say(to, Body::Reply { text: text.to_owned(), target }, None).await
+    }
+
+    /// Gives an own message another text.
+    ///
+    /// # Errors
+    /// As [`Client::send_text`].
+    pub async fn edit(
+        &self,
+        with: &AccountId,
+        target: MessageId,
+        text: &str,
+    ) -> Result<MessageId, ClientError> {
+        let target = *target.0.as_bytes();
+        self.say(with, Body::Edit { text: text.to_owned(), target }, None).await
+    }
+
+    /// Takes an own message back, for everyone.
+    ///
+    /// # Errors
+    /// As [`Client::send_text`].
+    pub async fn delete(
+        &self,
+        with: &AccountId,
+        target: MessageId,
+    ) -> Result<MessageId, ClientError> {
+        self.say(with, Body::Delete { target: *target.0.as_bytes() }, None).await
+    }
+
+    /// Reacts to a message with an emoji, in the place of an earlier reaction; an empty one takes
+    /// it back.
+    ///
+    /// # Errors
+    /// As [`Client::send_text`].
+    pub async fn react(
+        &self,
+        with: &AccountId,
+        target: MessageId,
+        emoji: &str,
+    ) -> Result<MessageId, ClientError> {
+        let target = *target.0.as_bytes();
+        self.say(with, Body::Reaction { emoji: emoji.to_owned(), target }, None).await
+    }
+
+    /// Everything of this person up to now was read: they are told, encrypted, and so are the own
+    /// other devices.
+    ///
+    /// # Errors
+    /// [`ClientError::Stopped`].
+    pub async fn mark_read(&self, with: &AccountId) -> Result<(), ClientError> {
+        self.wish(Wish::Read(with.clone())).await
+    }
+
+    /// Tells this person that the own one types, or stopped. Said while connected only, and lost
+    /// if they are not.
+    ///
+    /// # Errors
+    /// [`ClientError::Stopped`].
+    pub async fn set_typing(&self, to: &AccountId, typing: bool) -> Result<(), ClientError> {
+        self.wish(Wish::Typing(to.clone(), typing)).await
+    }
+
+    /// Goes on with the key that [`Update::KeyChanged`](crate::Update::KeyChanged) told of. To be
+    /// called once the person knows.
+    ///
+    /// # Errors
+    /// [`ClientError::Stopped`].
+    pub async fn accept_key(&self, user: &AccountId) -> Result<(), ClientError> {
+        self.wish(Wish::AcceptKey(user.clone())).await
+    }
+
+    /// Remembers that the safety number was compared and is right.
+    ///
+    /// # Errors
+    /// [`ClientError::Stopped`].
+    pub async fn mark_verified(&self, user: &AccountId) -> Result<(), ClientError> {
+        self.wish(Wish::Verified(user.clone())).await
+    }
+
+    /// The safety number of this account and a person, which both can compare; a changed key shows
+    /// in it before it is accepted.
+    ///
+    /// # Errors
+    /// [`ClientError::UnknownKeys`] before anything was exchanged, [`ClientError::Store`].
+    pub async fn safety_number(&self, user: &AccountId) -> Result<SafetyNumber, ClientError> {
+        let tx = Tx::new(&*self.access.store);
+        let known = tx.read::<Person>(Table::People, user.to_string().as_bytes()).await?;
+        let known = known.ok_or(ClientError::UnknownKeys)?;
+        let key = known.announced.or(known.identity).ok_or(ClientError::UnknownKeys)?;
+        let (own, theirs) = (self.account.id.to_string(), user.to_string());
+        Ok(SafetyNumber::new(own.as_bytes(), &self.identity, theirs.as_bytes(), &key.0))
+    }
+
+    /// The newest messages of a conversation before `before`, at most `limit`, the oldest of them
+    /// first: in the order that everybody sees (docs/spec/ordering.md).
+    ///
+    /// # Errors
+    /// [`ClientError::Store`].
+    pub async fn timeline(
+        &self,
+        with: &AccountId,
+        before: Option<&Entry>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, ClientError> {
+        let conversation = ConversationId::direct(&self.account.id, with);
+        let mut scan = Scan::prefix(Table::Timeline, &conversation.0, limit).backwards();
+        if let Some(entry) = before {
+            scan.to = timeline_key(conversation, entry.stamp, &entry.from, entry.id);
+        }
+        let found = self.access.store.scan(&scan).await?;
+        let read = |(_, value): &(Vec<u8>, crate::store::Value)| decode(Table::Timeline, value);
+        Ok(found.iter().rev().map(read).collect::<Result<_, _>>()?)
+    }
+
+    /// One message, as it is now.
+    ///
+    /// # Errors
+    /// [`ClientError::Store`].
+    pub async fn message(
+        &self,
+        from: &AccountId,
+        id: MessageId,
+    ) -> Result<Option<Entry>, ClientError> {
+        let tx = Tx::new(&*self.access.store);
+        let Some(key) = tx.get(Table::Index, &message_key(from, id)).await? else {
+            return Ok(None);
+        };
+        Ok(tx.read(Table::Timeline, &key).await?)
+    }
+
+    /// All conversations, those with the latest activity first.
+    ///
+    /// # Errors
+    /// [`ClientError::Store`].
+    pub async fn conversations(&self) -> Result<Vec<ConversationSummary>, ClientError> {
+        let scan = Scan::prefix(Table::Conversations, &[], usize::MAX);
+        let mut all = Vec::new();
+        for (_, value) in self.access.store.scan(&scan).await? {
+            let Conversation { with, active, unread, .. } = decode(Table::Conversations, &value)?;
+            let id = ConversationId::direct(&self.account.id, &with);
+            all.push(ConversationSummary { with, id, active, unread });
+        }
+        all.sort_by_key(|one| core::cmp::Reverse(one.active));
+        Ok(all)
+    }
+
+    /// A page of the contacts, after this account.
+    ///
+    /// # Errors
+    /// [`ClientError::Transport`].
+    pub async fn contacts(&self, after: Option<&AccountId>) -> Result<Contacts, ClientError> {
+        self.access.call(|api, token| async move { api.contacts(&token, after).await }).await
+    }
+
+    /// Adds a contact. Two who have each other as contacts see each other's presence.
+    ///
+    /// # Errors
+    /// [`ClientError::Transport`].
+    pub async fn add_contact(&self, user: &AccountId) -> Result<(), ClientError> {
+        let request = &PutContact { user: user.to_string(), label: None };
+        self.access.call(|api, token| async move { api.put_contact(&token, request).await }).await
+    }
+
+    /// Removes a contact.
+    ///
+    /// # Errors
+    /// [`ClientError::Transport`], with the code `not_found` if it is none.
+    pub async fn remove_contact(&self, user: &AccountId) -> Result<(), ClientError> {
+        let user = &Address::Account(user.clone());
+        self.access.call(|api, token| async move { api.remove_contact(&token, user).await }).await
+    }
+
+    /// Blocks somebody, who cannot tell.
+    ///
+    /// # Errors
+    /// [`ClientError::Transport`].
+    pub async fn block(&self, user: &AccountId) -> Result<(), ClientError> {
+        let request = &Named { user: user.to_string() };
+        self.access.call(|api, token| async move { api.block(&token, request).await }).await
+    }
+
+    /// Hears somebody again.
+    ///
+    /// # Errors
+    /// [`ClientError::Transport`], with the code `not_found` if they were not blocked.
+    pub async fn unblock(&self, user: &AccountId) -> Result<(), ClientError> {
+        let user = &Address::Account(user.clone());
+        self.access.call(|api, token| async move { api.unblock(&token, user).await }).await
+    }
+
+    async fn say(
+        &self,
+        to: &AccountId,
+        body: Body,
+        expires_after: Option<u32>,
+    ) -> Result<MessageId, ClientError> {
+        if *to == self.account.id {
+            return Err(ClientError::Oneself);
+        }
+        let (reply, said) = oneshot::channel();
+        let outgoing = Outgoing { to: to.clone(), body, expires_after };
+        let sent = self.commands.send(Command::Say(outgoing, reply)).await;
+        sent.map_err(|_| ClientError::Stopped)?;
+        said.await.map_err(|_| ClientError::Stopped)?
+    }
+
+    async fn wish(&self, wish: Wish) -> Result<(), ClientError> {
+        wish_for(&self.commands, wish).await
+    }
+}
+
+async fn wish_for(commands: &mpsc::Sender<Command>, wish: Wish) -> Result<(), ClientError> {
+    let (reply, done) = oneshot::channel();
+    commands.send(Command::Wish(wish, reply)).await.map_err(|_| ClientError::Stopped)?;
+    done.await.map_err(|_| ClientError::Stopped)?
+}
+
+impl core::fmt::Debug for Client {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Client")
+            .field("account", &self.account.id)
+            .field("device", &self.account.device)
+            .finish_non_exhaustive()
+    }
+}

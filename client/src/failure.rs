@@ -1,0 +1,69 @@
+//! Why the SDK could not do what it was asked for.
+
+use posthouse_protocol::id::IdError;
+
+use crate::{Error, store::StoreError};
+
+/// A wish of the application that was not fulfilled.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The store has a device already; open it.
+    #[error("the store has a device already")]
+    AlreadyThere,
+    /// The account has an identity key that this device does not know: another device of it must
+    /// link this one.
+    #[error("another device of the account must link this one")]
+    LinkNeeded,
+    /// The link's code, or what came through it, is none of ours.
+    #[error("the link is not valid: {0}")]
+    Link(&'static str),
+    /// The client was stopped, its device was replaced, or its store failed.
+    #[error("the client has stopped")]
+    Stopped,
+    /// The store has no device yet: register, log in or link first.
+    #[error("the store has no device")]
+    NoDevice,
+    /// Notes to oneself need another device to go to.
+    #[error("a message needs somebody else to go to")]
+    Oneself,
+    /// A name that is none.
+    #[error(transparent)]
+    Name(#[from] IdError),
+    /// The account has devices that nobody has signed in.
+    #[error("the account has {0} other devices that are in no signed list: remove them first")]
+    OtherDevices(usize),
+    /// The system gives no random numbers.
+    #[error("the system gives no random numbers")]
+    Random,
+    /// The homeserver ended the session: log in again.
+    #[error("the session was ended")]
+    SessionEnded,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The text is too long for a message.
+    #[error("the message is too long")]
+    TooLong,
+    /// The homeserver was not reached, or refused the call.
+    #[error(transparent)]
+    Transport(#[from] Error),
+    /// Nothing is known of this user's keys yet.
+    #[error("nothing is known of the user's keys yet")]
+    UnknownKeys,
+}
+
+impl ClientError {
+    /// Whether the same may succeed later.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Transport(err) if err.is_transient())
+    }
+
+    /// The stable code of a refusal (docs/spec/errors.md).
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Transport(err) => err.code(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! The functional core: what a device does with what happens to it.
+//!
+//! Something happens (a wish of the application, a frame, an answer, time passes), and a [`Step`]
+//! works out what follows. It reads and writes the store through one transaction, and time and
+//! random numbers are arguments; it knows no sockets. What is to be sent and told is an
+//! [`Effects`], which comes out only once the transaction is committed: session state, queue,
+//! inbox position and timeline are durable together, before an acknowledgement or a ciphertext
+//! leaves. A step that is interrupted has not happened.
+
+mod incoming;
+mod keys;
+mod lanes;
+mod marks;
+mod outgoing;
+mod people;
+mod sealing;
+mod statuses;
+
+use std::collections::HashSet;
+
+use posthouse_crypto::e2ee::{
+    address::{Address, DeviceId},
+    device::LocalDevice,
+    identity::StateError,
+    prekey::store::PreKeys,
+    primitives::curve::{KeyPair, PrivateKey, PublicKey},
+    profile::AcceptedProfiles,
+};
+use posthouse_protocol::{
+    cursor::Cursor,
+    frame::{Ack, AckTarget, ClientFrame},
+    id::{AccountId, ConversationId, DeviceNumber},
+    rest::keys::{Bundles, PreKeyStatus, UploadPreKeys, UserDevices},
+    status::Seen,
+    time::Timestamp,
+};
+use rand::rngs::StdRng;
+use uuid::Uuid;
+
+use self::lanes::Lanes;
+use crate::{
+    Event, Update, encode,
+    records::{Account, Queued, key_number, number_key, own},
+    store::{Scan, Store, StoreError, Table, Tx},
+    update::Misbehaviour,
+};
+
+pub(crate) use self::{
+    keys::{kem_key, one_time_key, signed_key},
+    outgoing::{ListChange, Outgoing, Wish},
+};
+
+/// What a device knows while it runs. All of it is in the store too.
+pub(crate) struct Machine {
+    pub(crate) account: Account,
+    local: LocalDevice,
+    lanes: Lanes,
+    /// Calls that were asked for and are not answered yet.
+    asked: HashSet<Call>,
+    /// Complaints that the application knows of.
+    complaints: HashSet<(AccountId, Misbehaviour)>,
+    next_update: u64,
+    online: bool,
+}
+
+/// A REST call that the core needs made. The shell repeats it until there is an answer that
+/// counts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Call {
+    /// Whose devices there are.
+    Devices(AccountId),
+    /// Bundles for these devices; sent again with the same number until it is answered.
+    Bundles { of: AccountId, devices: Vec<DeviceNumber>, request: Uuid },
+    /// How many prekeys the homeserver has left.
+    PreKeys,
+    /// New prekeys.
+    Upload,
+    /// The own device list that was signed last; its version.
+    List(u64),
+}
+
+/// The answer to a [`Call`], or the code of its refusal.
+pub(crate) enum Answer {
+    Devices(Box<UserDevices>),
+    Bundles(Box<Bundles>),
+    PreKeys(PreKeyStatus),
+    Done,
+    Refused(String),
+}
+
+/// What is to be done once a step is committed.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    /// Frames for the socket, in order.
+    pub(crate) frames: Vec<String>,
+    /// Calls to make.
+    pub(crate) calls: Vec<Call>,
+    /// What holds for the moment.
+    pub(crate) passing: Vec<Update>,
+    /// Prekeys to upload with [`Call::Upload`].
+    pub(crate) upload: Option<Box<UploadPreKeys>>,
+}
+
+/// One thing that happens, and all that follows from it.
+pub(crate) struct Step<'a> {
+    machine: &'a mut Machine,
+    tx: Tx<'a>,
+    now: Timestamp,
+    rng: &'a mut StdRng,
+    out: Effects,
+    /// How far the inbox is durable with this step.
+    seen: Option<Cursor>,
+    prekeys_changed: bool,
+}
+
+impl Machine {
+    /// The machine of a device that has an account.
+    pub(crate) async fn load(store: &dyn Store, account: Account) -> Result<Self, StoreError> {
+        let corrupt = || StoreError::Corrupt(Table::Own);
+        let tx = Tx::new(store);
+        let secret = tx.get(Table::Own, own::IDENTITY).await?.ok_or_else(corrupt)?;
+        let secret: &[u8; 32] = secret.as_slice().try_into().map_err(|_| corrupt())?;
+        let prekeys = tx.get(Table::Own, own::PREKEYS).await?.ok_or_else(corrupt)?;
+        let local = LocalDevice {
+            address: address(&account.id, account.device),
+            identity: KeyPair::from_private(PrivateKey::from_bytes(secret)),
+            registration_id: account.registration_id.get(),
+            prekeys: PreKeys::from_bytes(&prekeys).map_err(|err| match err {
+                StateError::Version(version) => {
+                    StoreError::Version(i64::try_from(version).unwrap_or(-1))
+                }
+                _ => corrupt(),
+            })?,
+            accepts: AcceptedProfiles::default(),
+        };
+        let mut lanes = Lanes::default();
+        for (key, value) in tx.scan(&Scan::prefix(Table::Queue, &[], usize::MAX)).await? {
+            let queued: Queued = crate::store::decode(Table::Queue, &value)?;
+            lanes.push(ConversationId::direct(&account.id, &queued.to), key_number(&key), &queued);
+        }
+        let last = Scan::prefix(Table::Updates, &[], 1).backwards();
+        let last = tx.scan(&last).await?.first().map_or(0, |(key, _)| key_number(key));
+        // Taken updates are gone, so their numbers are remembered apart.
+        let taken = tx.read(Table::Own, own::TAKEN).await?.unwrap_or(0);
+        let next_update = last.max(taken) + 1;
+        Ok(Self {
+            account,
+            local,
+            lanes,
+            asked: HashSet::new(),
+            complaints: HashSet::new(),
+            next_update,
+            online: false,
+        })
+    }
+
+    pub(crate) fn begin<'a>(
+        &'a mut self,
+        store: &'a dyn Store,
+        now: Timestamp,
+        rng: &'a mut StdRng,
+    ) -> Step<'a> {
+        let (tx, out) = (Tx::new(store), Effects::default());
+        Step { machine: self, tx, now, rng, out, seen: None, prekeys_changed: false }
+    }
+
+    /// The connection was lost: what is in flight is sent again on the next one.
+    pub(crate) fn offline(&mut self) {
+        self.online = false;
+        self.lanes.ground();
+    }
+
+    /// The account's identity key.
+    pub(crate) fn identity(&self) -> PublicKey {
+        self.local.identity.public
+    }
+
+    /// The number of the newest durable update.
+    pub(crate) fn newest_update(&self) -> u64 {
+        self.next_update - 1
+    }
+
+    /// When something that waits for a time is due.
+    pub(crate) fn due(&self) -> Option<Timestamp> {
+        self.lanes.due()
+    }
+}
+
+impl Step<'_> {
+    /// A frame came. Several may be handed to one step.
+    pub(crate) async fn frame(&mut self, text: &str) -> Result<(), StoreError> {
+        // What cannot be read is a server's defect, or of a later version: it is passed over.
+        let Ok(event) = Event::parse(text) else { return Ok(()) };
+        match event {
+            Event::Message(message) => self.on_message(&message, text).await,
+            Event::Status(status) => self.on_status(&status).await,
+            Event::Watermark(watermark) => self.on_watermark(&watermark).await,
+            Event::Refused(refusal) => self.on_refusal(&refusal).await,
+            Event::Keys(keys) => self.on_keys(&keys).await,
+            Event::Presence(presence) => {
+                self.on_presence(&presence);
+                Ok(())
+            }
+            Event::CaughtUp { cursor } => {
+                self.seen(cursor);
+                self.out.passing.push(Update::Connected);
+                Ok(())
+            }
+            // Groups are not shown yet: their news only counts as seen.
+            Event::Group(frame) => {
+                self.seen(frame.cursor);
+                Ok(())
+            }
+            Event::GroupStatus(tally) => {
+                self.seen(tally.cursor);
+                Ok(())
+            }
+            Event::Pong(_) | Event::Unknown { .. } => Ok(()),
+        }
+    }
+
+    /// The homeserver was reached.
+    pub(crate) async fn connected(&mut self) -> Result<(), StoreError> {
+        self.machine.online = true;
+        self.call(Call::PreKeys);
+        self.call(Call::Devices(self.machine.account.id.clone()));
+        self.forget_sent().await?;
+        self.publish_list().await
+    }
+
+    /// A call was answered.
+    pub(crate) async fn answered(&mut self, call: &Call, answer: Answer) -> Result<(), StoreError> {
+        self.machine.asked.remove(call);
+        match (call, answer) {
+            (Call::Devices(of), Answer::Devices(devices)) => self.on_devices(of, &devices).await,
+            (Call::Bundles { of, .. }, Answer::Bundles(bundles)) => {
+                self.on_bundles(of, &bundles).await
+            }
+            (Call::PreKeys, Answer::PreKeys(status)) => {
+                self.on_prekey_status(&status);
+                Ok(())
+            }
+            (Call::List(version), Answer::Done) => self.published(*version).await,
+            (Call::Devices(of) | Call::Bundles { of, .. }, Answer::Refused(code)) => {
+                self.on_call_refused(of, &code).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Commits, and gives what follows.
+    pub(crate) async fn finish(mut self) -> Result<Effects, StoreError> {
+        self.pump().await?;
+        if self.prekeys_changed {
+            let stored = self.machine.local.prekeys.to_bytes();
+            self.tx.put(Table::Own, own::PREKEYS.to_vec(), stored);
+        }
+        self.tx.commit().await?;
+        if let Some(cursor) = self.seen {
+            let target = AckTarget::Through(cursor);
+            self.out.frames.push(encode(&ClientFrame::Ack(Ack { target, seen: Seen::Delivered })));
+        }
+        Ok(self.out)
+    }
+
+    fn seen(&mut self, cursor: Cursor) {
+        self.seen = self.seen.max(Some(cursor));
+    }
+
+    /// Asks for a call, unless it was asked for.
+    fn call(&mut self, call: Call) {
+        let known = |asked: &Call| match (asked, &call) {
+            (Call::Bundles { of, .. }, Call::Bundles { of: other, .. }) => of == other,
+            (asked, call) => asked == call,
+        };
+        if !self.machine.asked.iter().any(known) {
+            self.machine.asked.insert(call.clone());
+            self.out.calls.push(call);
+        }
+    }
+
+    /// Tells the application, durably.
+    fn tell(&mut self, update: &Update) {
+        let number = self.machine.next_update;
+        self.machine.next_update += 1;
+        self.tx.write(Table::Updates, number_key(number), update);
+    }
+
+    /// The application has taken everything up to this number.
+    pub(crate) async fn taken(&mut self, through: u64) -> Result<(), StoreError> {
+        let scan = Scan {
+            to: number_key(through.saturating_add(1)),
+            ..Scan::prefix(Table::Updates, &[], usize::MAX)
+        };
+        for (key, _) in self.tx.scan(&scan).await? {
+            self.tx.delete(Table::Updates, key);
+        }
+        self.tx.write(Table::Own, own::TAKEN.to_vec(), &through);
+        Ok(())
+    }
+
+    fn own(&self) -> AccountId {
+        self.machine.account.id.clone()
+    }
+
+    fn conversation_with(&self, with: &AccountId) -> ConversationId {
+        ConversationId::direct(&self.machine.account.id, with)
+    }
+}
+
+/// The name that sessions know a device by.
+pub(crate) fn address(account: &AccountId, device: DeviceNumber) -> Address {
+    let number = DeviceId::new(u64::from(device.get()));
+    // A parsed account has at most 290 bytes, a parsed number is 1 to 127.
+    #[expect(clippy::expect_used, reason = "the bounds of the parsed types are narrower")]
+    number.and_then(|number| Address::new(&account.to_string(), number)).expect("within bounds")
+}
+
+#[cfg(test)]
+mod tests;

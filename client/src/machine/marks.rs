@@ -1,0 +1,387 @@
+//! Messages in the timeline, and what is said about them: edits, deletions, reactions, receipts.
+//!
+//! What is said about a message is kept beside it, so that it does not matter which of the two
+//! comes first.
+
+use posthouse_crypto::e2ee::{
+    content::{Body, Content, MessageId as RawId, ReceiptStatus, ResendRequest},
+    primitives::curve::PublicKey,
+};
+use posthouse_protocol::{
+    frame::{Class, Presence, PresenceFrame},
+    id::{AccountId, MessageId},
+    status::Status,
+    time::{Stamp, Timestamp},
+};
+use uuid::Uuid;
+
+use super::{Outgoing, Step};
+use crate::{
+    Message,
+    records::{
+        Bytes, Mark, Queued, SentContent, mark_key, marks_prefix, message_key, open_key,
+        timeline_key,
+    },
+    store::{Scan, StoreError, Table, decode},
+    update::{Change, Entry, Said, Update},
+};
+
+/// Marks of one message that are looked at.
+const MAX_MARKS: usize = 1_000;
+/// Unread messages that are marked at once.
+const MAX_READ: usize = 1_000;
+/// How long a sent content can be asked for again, in milliseconds.
+const RESEND_WITHIN: u64 = 24 * 60 * 60 * 1000;
+/// Contents that are forgotten at once.
+const MAX_FORGOTTEN: usize = 10_000;
+/// How often a message is sent again to one device.
+const MAX_ANSWERS: u8 = 3;
+
+impl Step<'_> {
+    /// Puts a message of others, or of another own device, into the timeline.
+    pub(super) async fn show(&mut self, mut entry: Entry) -> Result<(), StoreError> {
+        let prefix = marks_prefix(entry.conversation, entry.id);
+        for (key, mark) in self.tx.scan(&Scan::prefix(Table::Marks, &prefix, MAX_MARKS)).await? {
+            let by = marker(&key, prefix.len());
+            if let Some(by) = by {
+                apply(&mut entry, &by, &decode(Table::Marks, &mark)?);
+            }
+        }
+        let key = timeline_key(entry.conversation, entry.stamp, &entry.from, entry.id);
+        self.tx.put(Table::Index, message_key(&entry.from, entry.id), key.clone().into());
+        if let Some(number) = entry.origin_number {
+            let open = open_key(entry.conversation, number);
+            self.tx.write(Table::Open, open, &entry.id);
+        }
+        let mut record = self.conversation(&entry.with).await?;
+        record.active = record.active.max(entry.sent_at.min(self.now));
+        record.unread += u64::from(!entry.read);
+        self.tx.write(Table::Conversations, entry.conversation.0.to_vec(), &record);
+        self.tx.write(Table::Timeline, key, &entry);
+        self.tell(&Update::Message(Box::new(entry)));
+        Ok(())
+    }
+
+    /// Something was said about a message: by this device (`told` is false) or another.
+    pub(super) async fn mark(
+        &mut self,
+        with: &AccountId,
+        by: &AccountId,
+        body: &Body,
+        stamp: Stamp,
+        told: bool,
+    ) -> Result<(), StoreError> {
+        let (target, mark, kind, change) = match body {
+            Body::Edit { text, target } => {
+                (target, Mark::Edit { text: text.clone(), stamp }, 1, Change::Edited)
+            }
+            Body::Delete { target } => (target, Mark::Delete, 2, Change::Deleted),
+            Body::Reaction { emoji, target } => {
+                (target, Mark::Reaction { emoji: emoji.clone(), stamp }, 3, Change::Reacted)
+            }
+            _ => return Ok(()),
+        };
+        let (conversation, target) = (self.conversation_with(with), message(target));
+        let key = mark_key(conversation, target, by, kind);
+        let before = self.tx.read::<Mark>(Table::Marks, &key).await?;
+        if before.is_some_and(|before| newer(&before, &mark)) {
+            return Ok(());
+        }
+        self.tx.write(Table::Marks, key, &mark);
+        let mut from = None;
+        // Only the sender edits and takes back; anybody may react.
+        let authors = [Some(by.clone()), Some(with.clone()), Some(self.own())];
+        let authors = if kind == 3 { &authors[1..] } else { &authors[..1] };
+        for author in authors.iter().flatten() {
+            if let Some((key, mut entry)) = self.entry(author, target).await? {
+                if entry.conversation == conversation {
+                    apply(&mut entry, by, &mark);
+                    self.tx.write(Table::Timeline, key, &entry);
+                    from = Some(entry.from);
+                }
+                break;
+            }
+        }
+        if told {
+            let (with, by) = (with.clone(), by.clone());
+            self.tell(&Update::Changed { id: target, from, with, by, change });
+        }
+        Ok(())
+    }
+
+    /// A receipt: of the other person about messages of this account, or of another own device
+    /// about theirs.
+    pub(super) async fn on_receipt(
+        &mut self,
+        with: &AccountId,
+        by: &AccountId,
+        status: ReceiptStatus,
+        targets: &[RawId],
+    ) -> Result<(), StoreError> {
+        let own = self.own();
+        let targets: Vec<MessageId> = targets.iter().map(message).collect();
+        if *by == own {
+            let read = self.mark_read(with, Some(&targets)).await?;
+            for id in read {
+                let (from, with, by) = (Some(with.clone()), with.clone(), own.clone());
+                self.tell(&Update::Changed { id, from, with, by, change: Change::ReadElsewhere });
+            }
+            return Ok(());
+        }
+        let status = match status {
+            ReceiptStatus::Delivered => Status::Delivered,
+            ReceiptStatus::Read => Status::Read,
+        };
+        for id in targets {
+            if let Some((key, entry)) = self.entry(&own, id).await?
+                && entry.with == *by
+            {
+                self.advance(key, entry, status, None);
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks messages of a person as read: those named, or all. The ids of those that were not.
+    pub(super) async fn mark_read(
+        &mut self,
+        with: &AccountId,
+        named: Option<&[MessageId]>,
+    ) -> Result<Vec<MessageId>, StoreError> {
+        let mut record = self.conversation(with).await?;
+        let mut found = Vec::new();
+        if let Some(named) = named {
+            for id in named {
+                found.extend(self.entry(with, *id).await?);
+            }
+        } else if record.unread > 0 {
+            let conversation = self.conversation_with(with);
+            let limit = MAX_READ.max(usize::try_from(record.unread).unwrap_or(MAX_READ) * 2);
+            let scan = Scan::prefix(Table::Timeline, &conversation.0, limit).backwards();
+            for (key, entry) in self.tx.scan(&scan).await? {
+                found.push((key, decode::<Entry>(Table::Timeline, &entry)?));
+            }
+        }
+        let mut read = Vec::new();
+        for (key, entry) in found {
+            if entry.from == *with && !entry.read {
+                read.push(entry.id);
+                record.unread = record.unread.saturating_sub(1);
+                self.tx.write(Table::Timeline, key, &Entry { read: true, ..entry });
+            }
+        }
+        let conversation = self.conversation_with(with);
+        self.tx.write(Table::Conversations, conversation.0.to_vec(), &record);
+        Ok(read)
+    }
+
+    /// A message of the timeline and its key.
+    pub(super) async fn entry(
+        &self,
+        from: &AccountId,
+        id: MessageId,
+    ) -> Result<Option<(Vec<u8>, Entry)>, StoreError> {
+        let Some(key) = self.tx.get(Table::Index, &message_key(from, id)).await? else {
+            return Ok(None);
+        };
+        let entry = self.tx.read(Table::Timeline, &key).await?;
+        Ok(entry.map(|entry| (key.to_vec(), entry)))
+    }
+
+    pub(super) fn on_presence(&mut self, frame: &PresenceFrame) {
+        let user = frame.user_id.clone();
+        self.out.passing.push(match frame.status {
+            Presence::Typing => Update::Typing { user, typing: true },
+            Presence::StoppedTyping => Update::Typing { user, typing: false },
+            status => Update::Presence {
+                user,
+                online: status != Presence::Offline,
+                last_seen: frame.last_seen,
+            },
+        });
+    }
+
+    /// Which message a content is, and its place: itself, or one that could not be read and is
+    /// sent again. `None` if that one was read after all.
+    pub(super) async fn meant(
+        &self,
+        message: &Message,
+        content: &Content,
+        stamp: Stamp,
+    ) -> Result<Option<(MessageId, Stamp)>, StoreError> {
+        let Some(again) = content.again else { return Ok(Some((message.id, stamp))) };
+        let again = self::message(&again);
+        let key = message_key(&message.from, again);
+        Ok(match self.tx.get(Table::Index, &key).await? {
+            None => Some((again, stamp)),
+            // It is unreadable so far: its marker holds its place.
+            Some(marker) => {
+                let place: Option<[u8; 8]> = marker.as_slice().try_into().ok();
+                place.map(|place| (again, Stamp(u64::from_be_bytes(place))))
+            }
+        })
+    }
+
+    /// Asks the sender of a message that cannot be read to send it again, through a new session.
+    pub(super) async fn ask_again(
+        &mut self,
+        unreadable: &Message,
+        ratchet_key: Option<PublicKey>,
+    ) -> Result<(), StoreError> {
+        let (Some(ratchet_key), Some(place)) = (ratchet_key, &unreadable.place) else {
+            return Ok(());
+        };
+        let Some(device) = unreadable.from_device else { return Ok(()) };
+        // What is not for people is not worth a new session.
+        if unreadable.from == self.own() || unreadable.class != Class::Message {
+            return Ok(());
+        }
+        let marker = place.stamp.0.to_be_bytes().to_vec();
+        self.tx.put(Table::Index, message_key(&unreadable.from, unreadable.id), marker.into());
+        let mut session = self.session(&unreadable.from, device).await?;
+        session.archive();
+        self.put_session(&unreadable.from, device, &session);
+        let request = ResendRequest {
+            message_id: *unreadable.id.0.as_bytes(),
+            ratchet_key: Some(ratchet_key),
+            sender_key: None,
+        };
+        let body = Body::Resend(request);
+        let wish = Outgoing { to: unreadable.from.clone(), body, expires_after: None };
+        let _ = self.say(wish).await?;
+        Ok(())
+    }
+
+    /// Contents that nobody can ask for any more are deleted, unless they still wait.
+    pub(super) async fn forget_sent(&mut self) -> Result<(), StoreError> {
+        let to = too_old(self.now);
+        let scan = Scan { to, ..Scan::prefix(Table::Sent, &[], MAX_FORGOTTEN) };
+        for (key, _) in self.tx.scan(&scan).await? {
+            let id: Option<RawId> = key.as_slice().try_into().ok();
+            if id.is_none_or(|id| self.machine.lanes.lane_of(message(&id)).is_none()) {
+                self.tx.delete(Table::Sent, key);
+            }
+        }
+        Ok(())
+    }
+
+    /// Somebody could not read a message of this account: it is sent again, through a new
+    /// session if it is the running one that does not fit.
+    pub(super) async fn on_resend_request(
+        &mut self,
+        asking: &Message,
+        request: &ResendRequest,
+    ) -> Result<(), StoreError> {
+        let (Some(device), key) = (asking.from_device, request.message_id.to_vec()) else {
+            return Ok(());
+        };
+        let Some(mut sent) = self.tx.read::<SentContent>(Table::Sent, &key).await? else {
+            return Ok(());
+        };
+        let is_late = self.now.0.saturating_sub(sent.at.0) > RESEND_WITHIN;
+        if sent.to != asking.from || is_late || !may_answer(&mut sent, &asking.from, device.get()) {
+            return Ok(());
+        }
+        self.tx.write(Table::Sent, key, &sent);
+        if let Some(ratchet_key) = &request.ratchet_key {
+            let mut session = self.session(&asking.from, device).await?;
+            if session.archive_if_sending_with(ratchet_key) {
+                self.put_session(&asking.from, device, &session);
+            }
+        }
+        let Some(padded) = said_again(&sent, request.message_id) else { return Ok(()) };
+        let again = crate::message_id(self.now, self.rng);
+        let copy = SentContent {
+            to: sent.to.clone(),
+            at: self.now,
+            padded: Bytes(padded),
+            // What is sent again is not sent again by its new name.
+            answered: vec![(asking.from.clone(), device.get(), MAX_ANSWERS)],
+        };
+        self.tx.write(Table::Sent, again.0.as_bytes().to_vec(), &copy);
+        self.enqueue(&Queued {
+            id: again,
+            to: sent.to,
+            class: Class::Message,
+            timestamp: self.now,
+            collapse: None,
+            sealed: None,
+        });
+        Ok(())
+    }
+}
+
+/// The same content, which names the message that it was first.
+fn said_again(sent: &SentContent, first: RawId) -> Option<zeroize::Zeroizing<Vec<u8>>> {
+    let mut content = Content::from_padded_bytes(&sent.padded.0).ok()?;
+    content.again = content.again.or(Some(first));
+    content.to_padded_bytes().ok()
+}
+
+/// The keys of contents that are too old to be sent again: they begin with the time.
+fn too_old(now: Timestamp) -> Vec<u8> {
+    let before = now.minus_millis(RESEND_WITHIN).0.to_be_bytes();
+    before.iter().skip(2).copied().collect()
+}
+
+/// Counts an answer to a device, unless it had enough.
+fn may_answer(sent: &mut SentContent, user: &AccountId, device: u8) -> bool {
+    let known = sent.answered.iter_mut().find(|(who, which, _)| who == user && *which == device);
+    match known {
+        Some((_, _, times)) if *times >= MAX_ANSWERS => false,
+        Some((_, _, times)) => {
+            *times += 1;
+            true
+        }
+        None => {
+            sent.answered.push((user.clone(), device, 1));
+            true
+        }
+    }
+}
+
+/// Changes an entry as a mark says.
+fn apply(entry: &mut Entry, by: &AccountId, mark: &Mark) {
+    match mark {
+        Mark::Edit { text, .. } if *by == entry.from => {
+            match &mut entry.said {
+                Said::Text(said) | Said::Reply { text: said, .. } => said.clone_from(text),
+                Said::Gone | Said::Unknown(_) => return,
+            }
+            entry.edited = true;
+        }
+        Mark::Delete if *by == entry.from => {
+            entry.said = Said::Gone;
+            entry.reactions.clear();
+        }
+        Mark::Reaction { emoji, .. } => {
+            entry.reactions.retain(|(who, _)| who != by);
+            if !emoji.is_empty() && entry.said != Said::Gone {
+                entry.reactions.push((by.clone(), emoji.clone()));
+            }
+        }
+        Mark::Edit { .. } | Mark::Delete => {}
+    }
+}
+
+/// Whether the mark that is known came after the other one.
+fn newer(known: &Mark, other: &Mark) -> bool {
+    match (known, other) {
+        (Mark::Edit { stamp: known, .. }, Mark::Edit { stamp: other, .. })
+        | (Mark::Reaction { stamp: known, .. }, Mark::Reaction { stamp: other, .. }) => {
+            known > other
+        }
+        _ => false,
+    }
+}
+
+/// Who made a mark, by its key.
+fn marker(key: &[u8], prefix: usize) -> Option<AccountId> {
+    let rest = key.get(prefix..)?;
+    let name = rest.get(..rest.len().checked_sub(2)?)?;
+    AccountId::parse(core::str::from_utf8(name).ok()?).ok()
+}
+
+fn message(id: &RawId) -> MessageId {
+    MessageId(Uuid::from_bytes(*id))
+}

@@ -1,0 +1,287 @@
+//! What the application sends: queued durably, encrypted when its turn comes, sent until it is
+//! taken.
+
+use posthouse_crypto::e2ee::{
+    content::{Body, Content, ContentError, ReceiptStatus},
+    time::UnixMillis,
+};
+use posthouse_protocol::{
+    content::{Ciphertext, Content as Envelope, Payload},
+    frame::{Class, ClientFrame, Submission},
+    id::{AccountId, Address, ConversationId, DeviceNumber, MessageId, RegistrationId},
+    time::Stamp,
+};
+
+use super::{Step, lanes::Hold};
+use crate::{
+    encode,
+    message_id::message_id,
+    records::{Bytes, Conversation, Queued, SentContent, message_key, number_key, timeline_key},
+    store::{StoreError, Table},
+    update::{Entry, Said},
+};
+
+/// Something that the application wants said.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) to: AccountId,
+    pub(crate) body: Body,
+    /// Seconds that it is shown after it was read.
+    pub(crate) expires_after: Option<u32>,
+}
+
+/// Other wishes of the application.
+#[derive(Debug)]
+pub(crate) enum Wish {
+    /// Everything in the conversation with this person up to now was read.
+    Read(AccountId),
+    /// Typing began or stopped.
+    Typing(AccountId, bool),
+    /// The person knows of the changed key and goes on with it.
+    AcceptKey(AccountId),
+    /// The person has compared the safety number.
+    Verified(AccountId),
+    /// Updates up to this number are taken.
+    Taken(u64),
+    /// The own devices have changed, by this person's will.
+    SignList(ListChange),
+}
+
+/// What becomes of the own device list.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ListChange {
+    /// A device was let in.
+    Add { device: DeviceNumber, registration_id: RegistrationId },
+    /// A device was removed.
+    Remove { device: DeviceNumber },
+}
+
+impl Step<'_> {
+    /// Queues a message. Its id.
+    pub(crate) async fn say(
+        &mut self,
+        outgoing: Outgoing,
+    ) -> Result<Result<MessageId, ContentError>, StoreError> {
+        let Outgoing { to, body, expires_after } = outgoing;
+        let class = match &body {
+            Body::Receipt { .. } => Class::Receipt,
+            Body::Resend(_) => Class::Control,
+            _ => Class::Message,
+        };
+        let mut content = Content::new(UnixMillis(self.now.0), None, body);
+        content.expires_after = expires_after;
+        let padded = match content.to_padded_bytes() {
+            Ok(padded) => padded,
+            Err(err) => return Ok(Err(err)),
+        };
+        let id = message_id(self.now, self.rng);
+        let own = self.own();
+        if let Some(said) = Said::of(&content) {
+            self.show_own(id, &to, said, expires_after).await?;
+        } else if class == Class::Message {
+            // An edit and the like shows at once on the device that makes it.
+            let highest = self.conversation(&to).await?.highest.unwrap_or_default();
+            let after = Stamp(highest.0.saturating_add(1)).max(Stamp::at(self.now));
+            self.mark(&to, &own, &content.body, after, false).await?;
+        }
+        let sent = SentContent {
+            to: to.clone(),
+            at: self.now,
+            padded: Bytes(padded),
+            answered: Vec::new(),
+        };
+        self.tx.write(Table::Sent, id.0.as_bytes().to_vec(), &sent);
+        self.enqueue(&Queued { id, to, class, timestamp: self.now, collapse: None, sealed: None });
+        Ok(Ok(id))
+    }
+
+    pub(super) fn enqueue(&mut self, queued: &Queued) {
+        let conversation = self.conversation_with(&queued.to);
+        let number = self.machine.lanes.next_number;
+        self.machine.lanes.push(conversation, number, queued);
+        self.tx.write(Table::Queue, number_key(number), queued);
+    }
+
+    /// Another wish.
+    pub(crate) async fn wish(&mut self, wish: Wish) -> Result<(), StoreError> {
+        match wish {
+            Wish::Read(user) => self.read_through(&user).await,
+            Wish::Typing(to, started) => self.type_to(&to, started).await,
+            Wish::AcceptKey(user) => self.accept_key(&user).await,
+            Wish::Verified(user) => self.verified(&user).await,
+            Wish::Taken(through) => self.taken(through).await,
+            Wish::SignList(change) => self.sign_list(change).await,
+        }
+    }
+
+    async fn show_own(
+        &mut self,
+        id: MessageId,
+        to: &AccountId,
+        said: Said,
+        expires_after: Option<u32>,
+    ) -> Result<(), StoreError> {
+        let (own, conversation) = (self.own(), self.conversation_with(to));
+        let entry = Entry {
+            id,
+            from: own.clone(),
+            with: to.clone(),
+            conversation,
+            stamp: None,
+            sent_at: self.now,
+            status: None,
+            said,
+            expires_after,
+            origin_number: None,
+            read: true,
+            edited: false,
+            reactions: Vec::new(),
+        };
+        let key = timeline_key(conversation, None, &own, id);
+        self.tx.write(Table::Timeline, key.clone(), &entry);
+        self.tx.put(Table::Index, message_key(&own, id), key.into());
+        let mut record = self.conversation(to).await?;
+        record.active = record.active.max(self.now);
+        self.tx.write(Table::Conversations, conversation.0.to_vec(), &record);
+        Ok(())
+    }
+
+    /// Tells a person that everything of theirs was read, and the own other devices too.
+    async fn read_through(&mut self, with: &AccountId) -> Result<(), StoreError> {
+        let targets = self.mark_read(with, None).await?;
+        for targets in targets.chunks(posthouse_crypto::e2ee::content::MAX_RECEIPT_MESSAGES) {
+            let targets = targets.iter().map(|id| *id.0.as_bytes()).collect();
+            let body = Body::Receipt { status: ReceiptStatus::Read, targets };
+            let receipt = Outgoing { to: with.clone(), body, expires_after: None };
+            // A receipt of at most 1,000 ids fits.
+            let _ = self.say(receipt).await?;
+        }
+        Ok(())
+    }
+
+    async fn type_to(&mut self, to: &AccountId, started: bool) -> Result<(), StoreError> {
+        if !self.machine.online {
+            return Ok(());
+        }
+        let content = Content::new(UnixMillis(self.now.0), None, Body::Typing { started });
+        let Ok(padded) = content.to_padded_bytes() else { return Ok(()) };
+        // Who has no session yet is told later, or not at all.
+        if let Ok(sealed) = self.seal(to, &padded).await? {
+            let id = message_id(self.now, self.rng);
+            let queued = Queued {
+                id,
+                to: to.clone(),
+                class: Class::Ephemeral,
+                timestamp: self.now,
+                collapse: None,
+                sealed: None,
+            };
+            let frame = submission(&queued, sealed, None, None);
+            self.out.frames.push(frame);
+        }
+        Ok(())
+    }
+
+    /// Sends what may be sent.
+    pub(super) async fn pump(&mut self) -> Result<(), StoreError> {
+        self.machine.lanes.release(self.now);
+        if !self.machine.online {
+            return Ok(());
+        }
+        for conversation in self.machine.lanes.ready() {
+            while self.send_next(conversation).await? {}
+        }
+        Ok(())
+    }
+
+    /// Encrypts and sends the next message of a lane; `false` if none moves now.
+    async fn send_next(&mut self, conversation: ConversationId) -> Result<bool, StoreError> {
+        let may_fly = self.machine.lanes.may_fly();
+        let Some(lane) = self.machine.lanes.get(conversation) else { return Ok(false) };
+        let Some(at) = lane.items.iter().position(|item| !item.flying) else { return Ok(false) };
+        let Some(item) = lane.items.get(at).copied() else { return Ok(false) };
+        if !may_fly || lane.hold.is_some() {
+            return Ok(false);
+        }
+        let before = at.checked_sub(1).and_then(|at| lane.items.get(at)).map(|item| item.id);
+        let (without_prev, without_after) = (lane.without_prev, lane.without_after);
+        let key = number_key(item.number);
+        let queued = self.tx.read::<Queued>(Table::Queue, &key).await?;
+        let Some(mut queued) = queued else { return Err(StoreError::Corrupt(Table::Queue)) };
+        let sealed = match queued.sealed.take() {
+            Some(sealed) => sealed,
+            None => match self.seal_queued(&queued).await? {
+                Some(sealed) => sealed,
+                None => return Ok(false),
+            },
+        };
+        let record = self.conversation(&queued.to).await?;
+        let prev = before.or(record.last_taken).filter(|_| !without_prev || before.is_some());
+        let after = record.highest.filter(|_| !without_after && queued.class == Class::Message);
+        let frame = submission(&queued, sealed.clone(), prev, after);
+        queued.sealed = Some(sealed);
+        self.tx.write(Table::Queue, key, &queued);
+        self.out.frames.push(frame);
+        self.machine.lanes.take_off(conversation, at);
+        Ok(true)
+    }
+
+    /// Encrypts what is queued; `None` if that must wait, which is seen to.
+    async fn seal_queued(
+        &mut self,
+        queued: &Queued,
+    ) -> Result<Option<Vec<Ciphertext>>, StoreError> {
+        let content = self.tx.read::<SentContent>(Table::Sent, queued.id.0.as_bytes()).await?;
+        let content = content.ok_or(StoreError::Corrupt(Table::Sent))?;
+        match self.seal(&queued.to, &content.padded.0).await? {
+            Ok(sealed) => Ok(Some(sealed)),
+            Err(lack) => {
+                let conversation = self.conversation_with(&queued.to);
+                self.provide(conversation, lack);
+                Ok(None)
+            }
+        }
+    }
+
+    pub(super) async fn conversation(&self, with: &AccountId) -> Result<Conversation, StoreError> {
+        let key = self.conversation_with(with).0;
+        let known = self.tx.read(Table::Conversations, &key).await?;
+        Ok(known.unwrap_or_else(|| Conversation::new(with.clone())))
+    }
+
+    /// Stops a lane for some seconds.
+    pub(super) fn pause(&mut self, conversation: ConversationId, seconds: u64) {
+        let until = self.now.plus_millis(seconds.saturating_mul(1000));
+        if let Some(lane) = self.machine.lanes.get(conversation) {
+            lane.hold = Some(Hold::Until(until));
+        }
+    }
+}
+
+/// The frame of a message.
+fn submission(
+    queued: &Queued,
+    sealed: Vec<Ciphertext>,
+    prev: Option<MessageId>,
+    after: Option<Stamp>,
+) -> String {
+    let submission = Submission {
+        id: queued.id,
+        to: Address::Account(queued.to.clone()),
+        after,
+        prev: prev.filter(|_| queued.class != Class::Ephemeral),
+        class: queued.class,
+        collapse: queued.collapse.clone(),
+        expires: None,
+        device_list_version: None,
+        epoch: None,
+        supplement: false,
+        timestamp: Some(queued.timestamp),
+        content: Envelope {
+            kind: "encrypted".into(),
+            encrypted: true,
+            payload: Payload::Ciphertexts(sealed),
+        },
+    };
+    encode(&ClientFrame::Message(Box::new(submission)))
+}

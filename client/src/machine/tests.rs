@@ -1,0 +1,233 @@
+//! The core against servers that lie. Devices with real keys; what a server would say is made up
+//! here.
+
+mod world;
+
+use posthouse_crypto::e2ee::{
+    address::DeviceId,
+    primitives::curve::KeyPair,
+    signed::device_list::{DeviceList, ListedDevice},
+    time::UnixMillis,
+};
+use posthouse_protocol::{
+    id::DeviceNumber,
+    rest::keys::{EcKey, ListDocument, UserDevice},
+};
+use rand::{SeedableRng, rngs::StdRng};
+
+use self::world::{Device, ciphertexts_for, number, registration};
+use super::{Answer, Call};
+use crate::{Misbehaviour, Update};
+
+fn refused(updates: &[Update]) -> Vec<&Misbehaviour> {
+    let mut reasons = Vec::new();
+    for update in updates {
+        if let Update::Refused { reason, .. } = update {
+            reasons.push(reason);
+        }
+    }
+    reasons
+}
+
+fn texts(updates: &[Update]) -> Vec<&str> {
+    let mut texts = Vec::new();
+    for update in updates {
+        if let Update::Message(entry) = update {
+            texts.extend(entry.said.text());
+        }
+    }
+    texts
+}
+
+/// Ada has written to Ben, who has answered.
+async fn acquainted() -> (Device, Device) {
+    let (mut ada, mut ben) = (Device::new("ada", 1), Device::new("ben", 2));
+    ada.connect(&mut ben).await;
+    ben.connect(&mut ada).await;
+    let frames = ada.say(&mut ben, "hello").await;
+    let got = ben.deliver(&ada, &frames).await;
+    assert_eq!(texts(&got), ["hello"]);
+    ada.taken(&frames).await;
+    let frames = ben.say(&mut ada, "hello to you").await;
+    let got = ada.deliver(&ben, &frames).await;
+    assert_eq!(texts(&got), ["hello to you"]);
+    ben.taken(&frames).await;
+    (ada, ben)
+}
+
+#[tokio::test]
+async fn a_ghost_among_the_devices_gets_nothing_and_is_named() {
+    let (mut ada, mut ben) = acquainted().await;
+    let mut answer = ben.published();
+    answer.devices.push(UserDevice {
+        device: number(9),
+        registration_id: registration(666),
+        listed: true,
+    });
+    let call = Call::Devices(ben.account().clone());
+    let effects = ada.answer(&call, Answer::Devices(Box::new(answer))).await;
+    assert_eq!(refused(&effects.updates), [&Misbehaviour::Ghost { device: 9 }]);
+    let frames = ada.say(&mut ben, "for ben alone").await;
+    assert_eq!(ciphertexts_for(&frames[0]), [1]);
+}
+
+#[tokio::test]
+async fn a_ghost_that_the_server_misses_is_named_and_the_message_stays() {
+    let (mut ada, mut ben) = acquainted().await;
+    let frames = ada.say(&mut ben, "secret").await;
+    let id = world::id_of(&frames[0]);
+    let mut complaints = Vec::new();
+    // The server insists; time passes between the attempts.
+    for _ in 0..4 {
+        let mut all = ada.frame(&world::stale(id, ben.account(), &[9])).await;
+        while let Some(call) = all.calls.pop() {
+            let answer = ada.ask(&call, &ben);
+            let effects = ada.answer(&call, answer).await;
+            complaints.extend(refused(&effects.updates).into_iter().cloned());
+            all.frames.extend(effects.frames);
+        }
+        ada.wait(100_000);
+        all.frames.extend(ada.idle(&mut ben).await);
+        for frame in all.frames.iter().filter(|frame| frame.contains("ciphertexts")) {
+            assert_eq!(ciphertexts_for(frame), [1], "nothing for the ghost");
+        }
+    }
+    assert_eq!(complaints, [Misbehaviour::Ghost { device: 9 }]);
+    assert_eq!(ada.waiting().await, 1, "it is neither lost nor sent to a ghost");
+}
+
+#[tokio::test]
+async fn a_list_that_was_rolled_back_or_forged_is_refused() {
+    let (mut ada, ben) = acquainted().await;
+    let call = Call::Devices(ben.account().clone());
+    let mut rng = StdRng::seed_from_u64(99);
+    let with_ghost = |version, by: &KeyPair, rng: &mut StdRng| {
+        let now = UnixMillis(world::START + 1_000);
+        let one = |number, registration_id| {
+            (DeviceId::new(number).unwrap(), ListedDevice { registration_id, added: now })
+        };
+        let list = DeviceList {
+            account: ben.account().to_string(),
+            version,
+            issued: now,
+            devices: [one(1, ben.registration_id()), one(9, 666)].into_iter().collect(),
+            removed: std::collections::BTreeMap::new(),
+        };
+        ListDocument(list.sign(&by.private, rng))
+    };
+    let stranger = KeyPair::generate(&mut rng);
+    let mut forged = ben.published();
+    forged.device_list = Some(with_ghost(2, &stranger, &mut rng));
+    let effects = ada.answer(&call, Answer::Devices(Box::new(forged))).await;
+    assert_eq!(refused(&effects.updates), [&Misbehaviour::Signature]);
+    // Ben signs a second version, and the server shows the first one again.
+    let first = ben.published();
+    let mut second = ben.published();
+    second.device_list = Some(with_ghost(2, ben.identity(), &mut rng));
+    let effects = ada.answer(&call, Answer::Devices(Box::new(second))).await;
+    let told = |update: &Update| matches!(update, Update::DevicesChanged { devices, .. } if *devices == [1, 9]);
+    assert!(effects.updates.iter().any(told), "what ben signs is believed");
+    let effects = ada.answer(&call, Answer::Devices(Box::new(first))).await;
+    assert_eq!(refused(&effects.updates), [&Misbehaviour::Rollback { known: 2 }]);
+    let mut fork = ben.published();
+    fork.device_list = Some(with_ghost(2, ben.identity(), &mut rng));
+    let mut none = fork.clone();
+    let effects = ada.answer(&call, Answer::Devices(Box::new(fork))).await;
+    assert!(refused(&effects.updates).is_empty(), "the same list signed again is the same list");
+    none.device_list = None;
+    let effects = ada.answer(&call, Answer::Devices(Box::new(none))).await;
+    assert!(refused(&effects.updates).is_empty(), "told once: {:?}", effects.updates);
+}
+
+#[tokio::test]
+async fn a_changed_key_stops_everything_until_it_is_accepted() {
+    let (mut ada, ben) = acquainted().await;
+    // Ben sets his account up anew, with other keys.
+    let mut anew = Device::with("ben", ben.account().clone(), 77);
+    anew.connect(&mut ada).await;
+    let frames = anew.say(&mut ada, "it is me").await;
+    let got = ada.deliver(&anew, &frames).await;
+    assert!(texts(&got).is_empty(), "it is not believed");
+    let changed = |update: &Update| matches!(update, Update::KeyChanged { user, .. } if user == ben.account());
+    assert!(got.iter().any(changed), "{got:?}");
+    let frames = ada.say(&mut anew, "who are you").await;
+    assert!(frames.is_empty(), "nothing is sent to an unknown key");
+    let (frames, told) = ada.accept_key(&mut anew).await;
+    assert_eq!(texts(&told), ["it is me"], "what was put aside is read now");
+    let got = anew.deliver(&ada, &frames).await;
+    assert_eq!(texts(&got), ["who are you"]);
+}
+
+#[tokio::test]
+async fn a_frame_that_comes_again_is_shown_once_and_acknowledged_again() {
+    let (mut ada, mut ben) = acquainted().await;
+    let frames = ada.say(&mut ben, "once").await;
+    let frame = ben.as_delivered(&ada, &frames[0]);
+    let first = ben.frame(&frame).await;
+    assert_eq!(texts(&first.updates), ["once"]);
+    let again = ben.frame(&frame).await;
+    assert!(again.updates.is_empty(), "{:?}", again.updates);
+    assert_eq!(first.frames, again.frames, "the acknowledgement");
+    assert!(first.frames[0].contains(r#""type":"ack""#), "{:?}", first.frames);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_asked_for_and_shown_at_its_place() {
+    let (mut ada, mut ben) = acquainted().await;
+    ben.forget_sessions().await;
+    let frames = ada.say(&mut ben, "lost").await;
+    let lost = ben.as_delivered(&ada, &frames[0]);
+    let effects = ben.frame(&lost).await;
+    assert!(matches!(effects.updates[..], [Update::Undecryptable { .. }]), "{:?}", effects.updates);
+    let mut asked = effects.frames;
+    asked.extend(ben.serve(effects.calls, &mut ada).await);
+    let requests: Vec<_> =
+        asked.into_iter().filter(|frame| frame.contains("ciphertexts")).collect();
+    let effects = ada.deliver_all(&ben, &requests).await;
+    let mut resent: Vec<_> =
+        effects.frames.into_iter().filter(|frame| frame.contains("ciphertexts")).collect();
+    resent.extend(ada.serve(effects.calls, &mut ben).await);
+    let got = ben.deliver(&ada, &resent).await;
+    assert_eq!(texts(&got), ["lost"]);
+    let Update::Message(entry) = &got[0] else { panic!("{got:?}") };
+    assert_eq!(entry.id, world::id_of(&frames[0]), "under its first name");
+    assert!(ben.deliver(&ada, &resent).await.is_empty(), "and once");
+}
+
+#[tokio::test]
+async fn waits_for_keys_and_says_so() {
+    let (mut ada, mut ben) = (Device::new("ada", 1), Device::new("ben", 2));
+    ada.connect(&mut ben).await;
+    let mut bare = ben.published();
+    (bare.identity_key, bare.device_list, bare.version) = (None::<EcKey>, None, 0);
+    let effects = ada.queue(&ben, "early").await;
+    let [call] = effects.calls.as_slice() else { panic!("{:?}", effects.calls) };
+    let effects = ada.answer(call, Answer::Devices(Box::new(bare))).await;
+    assert!(
+        matches!(effects.updates[..], [Update::WaitingForKeys { .. }]),
+        "{:?}",
+        effects.updates
+    );
+    assert!(effects.frames.is_empty());
+    ada.wait(60_000);
+    ben.connect(&mut ada).await;
+    let frames = ada.idle(&mut ben).await;
+    assert_eq!(texts(&ben.deliver(&ada, &frames).await), ["early"]);
+}
+
+/// The own device list names what its person let in: a device that the server adds is not signed.
+#[tokio::test]
+async fn no_server_adds_an_own_device() {
+    let (mut ada, mut ben) = acquainted().await;
+    let mut answer = ada.published();
+    answer.devices.push(UserDevice {
+        device: DeviceNumber::try_from(2).unwrap(),
+        registration_id: registration(5),
+        listed: false,
+    });
+    let call = Call::Devices(ada.account().clone());
+    let effects = ada.answer(&call, Answer::Devices(Box::new(answer))).await;
+    assert!(effects.calls.is_empty(), "nothing is signed: {:?}", effects.calls);
+    let frames = ada.say(&mut ben, "for ben").await;
+    assert_eq!(ciphertexts_for(&frames[0]), [1]);
+}

@@ -1,0 +1,223 @@
+//! What is in the store's records, and their keys.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use posthouse_crypto::e2ee::signed::device_list::VerifiedDeviceList;
+use posthouse_protocol::{
+    content::Ciphertext,
+    frame::Class,
+    id::{
+        AccountId, ConversationId, DeviceId, DeviceNumber, HandleName, MessageId, RegistrationId,
+    },
+    rest::{
+        Secret, SessionTokens,
+        keys::{EcKey, ListDocument},
+    },
+    time::{Stamp, Timestamp},
+};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// Keys of [`Table::Own`](crate::store::Table::Own).
+pub(crate) mod own {
+    pub(crate) const ACCOUNT: &[u8] = b"account";
+    pub(crate) const TOKENS: &[u8] = b"tokens";
+    pub(crate) const IDENTITY: &[u8] = b"identity";
+    pub(crate) const PREKEYS: &[u8] = b"prekeys";
+    /// The own device list that was signed last, if it is not known to be published.
+    pub(crate) const LIST: &[u8] = b"list";
+    /// The number of the last update that the application took.
+    pub(crate) const TAKEN: &[u8] = b"taken";
+}
+
+/// Who the device is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Account {
+    pub(crate) id: AccountId,
+    pub(crate) handle: HandleName,
+    pub(crate) device_id: DeviceId,
+    pub(crate) device: DeviceNumber,
+    pub(crate) registration_id: RegistrationId,
+    /// Whether identity, device list and prekeys have been uploaded.
+    pub(crate) ready: bool,
+}
+
+/// The session with the homeserver.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Tokens {
+    pub(crate) access: Secret,
+    pub(crate) refresh: Secret,
+    pub(crate) until: Timestamp,
+}
+
+impl Tokens {
+    pub(crate) fn new(tokens: &SessionTokens, now: Timestamp) -> Self {
+        Self {
+            access: tokens.access_token.clone(),
+            refresh: tokens.refresh_token.clone(),
+            until: now.plus_millis(tokens.expires_in * 1000),
+        }
+    }
+}
+
+/// What is known of a person's keys.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Person {
+    /// The identity key that is believed.
+    pub(crate) identity: Option<EcKey>,
+    /// Whether the safety number was compared.
+    pub(crate) verified: bool,
+    /// Another key that was seen and is not believed yet.
+    pub(crate) announced: Option<EcKey>,
+    /// The newest device list that was believed.
+    pub(crate) list: Option<ListDocument>,
+    /// The devices of the list that their server has.
+    pub(crate) present: Vec<DeviceNumber>,
+    /// Whether their server was asked since anything was heard of a change.
+    pub(crate) fresh: bool,
+}
+
+impl Person {
+    /// The believed list, read again.
+    pub(crate) fn verified_list(&self, account: &AccountId) -> Option<VerifiedDeviceList> {
+        let (list, identity) = (self.list.as_ref()?, self.identity.as_ref()?);
+        list.0.verify(&account.to_string(), &identity.0, None).ok()
+    }
+}
+
+/// Something that waits to be taken by the homeserver.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Queued {
+    pub(crate) id: MessageId,
+    pub(crate) to: AccountId,
+    pub(crate) class: Class,
+    pub(crate) timestamp: Timestamp,
+    /// Only for this device: something is sent again.
+    #[serde(default)]
+    pub(crate) collapse: Option<String>,
+    /// Once it is encrypted. The sessions have moved on with it, so it is sent as it is, or not.
+    #[serde(default)]
+    pub(crate) sealed: Option<Vec<Ciphertext>>,
+}
+
+/// What was sent, for those who cannot read it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct SentContent {
+    pub(crate) to: AccountId,
+    pub(crate) at: Timestamp,
+    pub(crate) padded: Bytes,
+    /// How often it was sent again, by account and device.
+    #[serde(default)]
+    pub(crate) answered: Vec<(AccountId, u8, u8)>,
+}
+
+/// A conversation.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Conversation {
+    pub(crate) with: AccountId,
+    /// The highest stamp that was seen.
+    pub(crate) highest: Option<Stamp>,
+    /// The last message of this device that the homeserver took.
+    pub(crate) last_taken: Option<MessageId>,
+    /// When something was last shown in it.
+    pub(crate) active: Timestamp,
+    /// Messages of others that were not read.
+    #[serde(default)]
+    pub(crate) unread: u64,
+}
+
+impl Conversation {
+    pub(crate) fn new(with: AccountId) -> Self {
+        Self { with, highest: None, last_taken: None, active: Timestamp(0), unread: 0 }
+    }
+}
+
+/// What somebody said about a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Mark {
+    Edit { text: String, stamp: Stamp },
+    Delete,
+    Reaction { emoji: String, stamp: Stamp },
+}
+
+/// Bytes, in base64 inside of JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Bytes(pub(crate) zeroize::Zeroizing<Vec<u8>>);
+
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&STANDARD.encode(self.0.as_slice()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(from)?;
+        let bytes = STANDARD.decode(text.as_bytes()).map_err(de::Error::custom)?;
+        Ok(Self(zeroize::Zeroizing::new(bytes)))
+    }
+}
+
+/// `sender ‖ 0 ‖ id`: names a message everywhere.
+pub(crate) fn message_key(from: &AccountId, id: MessageId) -> Vec<u8> {
+    let mut key = from.to_string().into_bytes();
+    key.push(0);
+    key.extend_from_slice(id.0.as_bytes());
+    key
+}
+
+/// `conversation ‖ stamp ‖ sender ‖ 0 ‖ id`: the order of docs/spec/ordering.md §3. What was not
+/// taken yet stands at the end.
+pub(crate) fn timeline_key(
+    conversation: ConversationId,
+    stamp: Option<Stamp>,
+    from: &AccountId,
+    id: MessageId,
+) -> Vec<u8> {
+    let mut key = conversation.0.to_vec();
+    key.extend_from_slice(&stamp.map_or(u64::MAX, |stamp| stamp.0).to_be_bytes());
+    key.extend_from_slice(&message_key(from, id));
+    key
+}
+
+/// `conversation ‖ target ‖ who ‖ 0 ‖ kind`: one mark of a kind by one person.
+pub(crate) fn mark_key(
+    conversation: ConversationId,
+    target: MessageId,
+    by: &AccountId,
+    kind: u8,
+) -> Vec<u8> {
+    let mut key = marks_prefix(conversation, target);
+    key.extend_from_slice(by.to_string().as_bytes());
+    key.extend_from_slice(&[0, kind]);
+    key
+}
+
+/// What the keys of all marks of a message start with.
+pub(crate) fn marks_prefix(conversation: ConversationId, target: MessageId) -> Vec<u8> {
+    let mut key = conversation.0.to_vec();
+    key.extend_from_slice(target.0.as_bytes());
+    key
+}
+
+/// `account ‖ 0 ‖ device`.
+pub(crate) fn session_key(account: &AccountId, device: DeviceNumber) -> Vec<u8> {
+    let mut key = account.to_string().into_bytes();
+    key.extend_from_slice(&[0, device.get()]);
+    key
+}
+
+/// `conversation ‖ origin number`.
+pub(crate) fn open_key(conversation: ConversationId, number: u64) -> Vec<u8> {
+    let mut key = conversation.0.to_vec();
+    key.extend_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// A number, so that keys sort as numbers do.
+pub(crate) fn number_key(number: u64) -> Vec<u8> {
+    number.to_be_bytes().to_vec()
+}
+
+/// The number of such a key.
+pub(crate) fn key_number(key: &[u8]) -> u64 {
+    key.last_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}

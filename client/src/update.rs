@@ -1,0 +1,247 @@
+//! What an application is told.
+
+use posthouse_crypto::e2ee::content::{Body, Content};
+use posthouse_protocol::{
+    id::{AccountId, ConversationId, MessageId},
+    status::Status,
+    time::{Stamp, Timestamp},
+};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Something that the application should know.
+///
+/// Most are *durable*: they are written down with what they tell of, and handed out until they are
+/// taken ([`Client::next`](crate::Client::next)). Typing, presence and the state of the connection
+/// hold for the moment only and may be passed over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Update {
+    /// A message to show, at its place in the conversation: also one that another device of the
+    /// own account has sent.
+    Message(Box<Entry>),
+    /// What became of a message that this account sent.
+    Status {
+        /// The message.
+        id: MessageId,
+        /// Whom it is for.
+        with: AccountId,
+        /// How far it has come. It only ever advances.
+        status: Status,
+        /// Why it failed.
+        reason: Option<String>,
+    },
+    /// Something was said about a message: it was edited, deleted, reacted to or read. The
+    /// timeline has the message as it is now.
+    Changed {
+        /// The message.
+        id: MessageId,
+        /// Who wrote it, as far as it is known here.
+        from: Option<AccountId>,
+        /// In the conversation with this person.
+        with: AccountId,
+        /// What was said, and by whom.
+        by: AccountId,
+        /// How.
+        change: Change,
+    },
+    /// A message waits: its recipient has not uploaded keys yet.
+    WaitingForKeys {
+        /// The message.
+        id: MessageId,
+        /// Whom it is for.
+        with: AccountId,
+    },
+    /// Somebody has another identity key than before: they set their account up anew, or somebody
+    /// reads along. Nothing is sent to them or believed from them until
+    /// [`Client::accept_key`](crate::Client::accept_key).
+    KeyChanged {
+        /// Whose.
+        user: AccountId,
+        /// Whether the safety number had been compared.
+        was_verified: bool,
+    },
+    /// Somebody's devices have changed, as they say themselves.
+    DevicesChanged {
+        /// Whose.
+        user: AccountId,
+        /// The numbers of all their devices now.
+        devices: Vec<u8>,
+    },
+    /// A server told something about somebody's devices that they did not sign. It was not
+    /// believed, and nothing was encrypted for it.
+    Refused {
+        /// Whose devices.
+        user: AccountId,
+        /// What is wrong.
+        reason: Misbehaviour,
+    },
+    /// A message came that cannot be read; its sender is asked to send it again.
+    Undecryptable {
+        /// The message.
+        id: MessageId,
+        /// Its sender.
+        from: AccountId,
+        /// Why.
+        reason: String,
+    },
+    /// Somebody types, or stopped. Not durable.
+    Typing {
+        /// Who.
+        user: AccountId,
+        /// Began or stopped.
+        typing: bool,
+    },
+    /// Somebody's presence. Not durable.
+    Presence {
+        /// Who.
+        user: AccountId,
+        /// Whether a device is connected; away counts.
+        online: bool,
+        /// When they were last there.
+        last_seen: Option<Timestamp>,
+    },
+    /// The homeserver was reached, and what waited is there. Not durable.
+    Connected,
+    /// The connection was lost; it is tried again. Not durable.
+    Disconnected,
+    /// Another process runs this device: this one stops. Not durable.
+    Replaced,
+    /// The session was ended: log in again. Not durable.
+    SessionEnded,
+}
+
+/// What was said about a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Change {
+    /// Its sender has another text for it.
+    Edited,
+    /// Its sender took it back.
+    Deleted,
+    /// Somebody reacted to it, or took a reaction back.
+    Reacted,
+    /// Its time was over.
+    Expired,
+    /// This account has read it, on another device.
+    ReadElsewhere,
+}
+
+/// What a server said of devices, and their owner did not.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
+pub enum Misbehaviour {
+    /// Two lists of one version.
+    #[error("there are two signed device lists of one version")]
+    Fork,
+    /// A device that the signed list does not name: a ghost.
+    #[error("device {device} is not in the signed device list: it was not encrypted for")]
+    Ghost {
+        /// Its number.
+        device: u8,
+    },
+    /// The document is none, or of somebody else.
+    #[error("the device list is not one of this account")]
+    Malformed,
+    /// A number was given to another device too early.
+    #[error("a device number was given to another device")]
+    Reused,
+    /// An older list than one that is known.
+    #[error("the device list is older than version {known}, which is known")]
+    Rollback {
+        /// The newest known version.
+        known: u64,
+    },
+    /// Not signed by the identity key.
+    #[error("the device list, or a key of a device, is not signed by the account's identity key")]
+    Signature,
+}
+
+/// A message in a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Entry {
+    /// The sender's id for it.
+    pub id: MessageId,
+    /// Its sender.
+    pub from: AccountId,
+    /// The other person of the conversation.
+    pub with: AccountId,
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// Its place; absent until the homeserver has taken it.
+    pub stamp: Option<Stamp>,
+    /// When it was written, by its sender's clock.
+    pub sent_at: Timestamp,
+    /// How far it has come, of messages of this account.
+    pub status: Option<Status>,
+    /// What it says.
+    pub said: Said,
+    /// For how many seconds it is shown after it was read; absent for good.
+    pub expires_after: Option<u32>,
+    /// Its number among what its region took in the conversation.
+    #[serde(default)]
+    pub(crate) origin_number: Option<u64>,
+    /// Whether this account has read it, of messages of others.
+    pub read: bool,
+    /// Whether its sender has changed the text since.
+    #[serde(default)]
+    pub edited: bool,
+    /// Reactions: who, and what.
+    #[serde(default)]
+    pub reactions: Vec<(AccountId, String)>,
+}
+
+/// What a message says.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Said {
+    /// A text.
+    Text(String),
+    /// An answer to a message of the conversation.
+    Reply {
+        /// The answer.
+        text: String,
+        /// What it answers.
+        to: MessageId,
+    },
+    /// Its sender took it back, or its time is over.
+    Gone,
+    /// Something that this version cannot show; the number of its kind.
+    Unknown(u64),
+}
+
+impl core::fmt::Debug for Said {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        // Nobody's words belong in a log.
+        f.write_str(match self {
+            Self::Text(_) => "Text(..)",
+            Self::Reply { .. } => "Reply(..)",
+            Self::Gone => "Gone",
+            Self::Unknown(_) => "Unknown",
+        })
+    }
+}
+
+impl Said {
+    /// What a content shows by itself; `None` if it is about another message, or not for people.
+    pub(crate) fn of(content: &Content) -> Option<Self> {
+        Some(match &content.body {
+            Body::Text { text } => Self::Text(text.clone()),
+            Body::Reply { text, target } => {
+                Self::Reply { text: text.clone(), to: MessageId(Uuid::from_bytes(*target)) }
+            }
+            Body::Media { .. } => Self::Unknown(2),
+            Body::Unknown { kind } => Self::Unknown(*kind),
+            _ => return None,
+        })
+    }
+
+    /// The text, if it has one.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) | Self::Reply { text, .. } => Some(text),
+            Self::Gone | Self::Unknown(_) => None,
+        }
+    }
+}
