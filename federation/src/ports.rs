@@ -7,7 +7,9 @@ pub mod memory;
 
 mod serving;
 
-pub use serving::{Contacts, Handles, NoContacts, Profiles, Published, Unanswered, UserKeys};
+pub use serving::{
+    Contacts, Handles, NoContacts, PeerGroups, Profiles, Published, Unanswered, UserKeys,
+};
 
 use std::sync::Arc;
 

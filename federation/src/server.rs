@@ -38,7 +38,7 @@ use self::{
 use crate::{
     inbound::Inbound,
     policy::PolicyStore,
-    ports::{Contacts, Handles, KeyDirectory, Profiles, Published, UserKeys},
+    ports::{Contacts, Handles, KeyDirectory, PeerGroups, Profiles, Published, UserKeys},
     tls::{self, IdentityStore, TlsClock, TrustStore},
 };
 
@@ -119,6 +119,8 @@ pub struct Parts {
     pub published: Arc<dyn Published>,
     /// Who has which handle here.
     pub handles: Arc<dyn Handles>,
+    /// Groups.
+    pub groups: Arc<dyn PeerGroups>,
     /// What profiles say here.
     pub profiles: Arc<dyn Profiles>,
     /// Keys of users here.

@@ -22,6 +22,7 @@ use posthouse_protocol::{
         key_log::{KeyLogEntry, SignedEntry, TrustedHead, encode_log, follow},
         query::{
             ProfileAnswer,
+            groups::{GroupAnswer, GroupOutcome, GroupQuestion},
             keys::{BundlesAnswer, BundlesOf, DevicesAnswer, DevicesOf},
         },
         receipt::RejectionReason,
@@ -47,8 +48,8 @@ use crate::{
     peer::{PeerClient, PeerParts},
     policy::PolicyStore,
     ports::{
-        Contacts, EphemeralSink, Handles, KeyDirectory, KeysError, PeerFacts, Profiles, Published,
-        Unanswered, UserKeys, memory::MemoryInboundStore,
+        Contacts, EphemeralSink, Handles, KeyDirectory, KeysError, PeerFacts, PeerGroups, Profiles,
+        Published, Unanswered, UserKeys, memory::MemoryInboundStore,
     },
     server::{self, Counters, Server},
     tls::{
@@ -160,6 +161,13 @@ impl Profiles for Phonebook {
             remember_for: 60,
             ..ProfileAnswer::default()
         }))
+    }
+}
+
+#[async_trait]
+impl PeerGroups for Phonebook {
+    async fn group(&self, _: &ServerName, _: GroupQuestion) -> Result<GroupAnswer, Unanswered> {
+        Ok(GroupAnswer::of(GroupOutcome::Nothing, None))
     }
 }
 
@@ -338,6 +346,7 @@ impl Region {
                 key_log: encode_log(&self.log).into(),
             }),
             handles: Arc::clone(&self.phonebook) as _,
+            groups: Arc::clone(&self.phonebook) as _,
             profiles: Arc::clone(&self.phonebook) as _,
             user_keys: Arc::clone(&self.phonebook) as _,
             keys: Arc::clone(&self.keys) as _,

@@ -102,6 +102,9 @@ enum Command {
     /// List, show and resolve reports about users.
     #[command(subcommand)]
     Report(people::ReportCommand),
+    /// Take over a group whose region is gone for good.
+    #[command(subcommand)]
+    Group(people::GroupCommand),
     /// Care for the certificate.
     #[command(subcommand)]
     Certificate(CertificateCommand),
@@ -265,6 +268,7 @@ fn run(command: Command, console: Console) -> Result<(), Failure> {
         Command::Invite(command) => people::invite(command, console),
         Command::Account(command) => people::account(command, console),
         Command::Report(command) => people::report(command, console),
+        Command::Group(command) => people::group(command, console),
         Command::Certificate(CertificateCommand::Renew { authority, settings }) => {
             let (config, _) = settings.load()?;
             certificate::renew(&config, authority.as_deref(), console)

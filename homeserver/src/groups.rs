@@ -5,16 +5,22 @@
 //! clients cannot see (consent, blocks, limits), and appends it: of two that race, the store takes
 //! one.
 
+mod abroad;
 mod book;
 mod change;
 mod consent;
+mod deputy;
 mod limits;
 mod links;
 mod service;
+mod worker;
 
+pub use abroad::LocalGroups;
+pub(crate) use abroad::member_regions;
 pub(crate) use book::no_such_group;
 pub use book::{GroupBook, Known, LocalPerson};
 pub(crate) use change::stale_epoch;
 pub use consent::Consent;
+pub(crate) use deputy::take_over;
 pub use limits::GroupLimits;
 pub use service::GroupsService;

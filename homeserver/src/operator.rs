@@ -1,4 +1,5 @@
-//! What the operator may order: invitations, the state of accounts, and reports about users. The command line carries an
+//! What the operator may order: invitations, the state of accounts, reports about users, and taking
+//! over groups. The command line carries an
 //! order out on the database itself, or hands it to the server that has it open
 //! ([`crate::operator::seal`] shows that it comes from the operator).
 
@@ -16,6 +17,7 @@ use posthouse_storage::{
     accounts::{Account, AccountState, Accounts},
     erasure::Erasure,
     error::StoreError,
+    groups::Groups,
     invites::{Invites, NewInvite},
     reports::{Report, Reports},
     wakes::Wakes,
@@ -24,6 +26,7 @@ use uuid::Uuid;
 
 use crate::{
     accounts::{AccountsService, codes, store_failed},
+    groups,
     random::Random,
 };
 use order::{
@@ -43,6 +46,8 @@ pub struct Operator {
     erasure: Arc<dyn Erasure>,
     /// Reports about users.
     reports: Arc<dyn Reports>,
+    /// Groups.
+    groups: Arc<dyn Groups>,
     /// To tell running servers.
     wakes: Arc<dyn Wakes>,
     /// In a running server: what it remembers, and its connections.
@@ -65,7 +70,7 @@ impl Operator {
         (clock, random): (Arc<dyn Clock>, Arc<Random>),
     ) -> Self
     where
-        S: Accounts + Invites + Erasure + Reports + Wakes + 'static,
+        S: Accounts + Invites + Erasure + Reports + Groups + Wakes + 'static,
     {
         Self {
             server,
@@ -73,6 +78,7 @@ impl Operator {
             invites: Arc::<S>::clone(store),
             erasure: Arc::<S>::clone(store),
             reports: Arc::<S>::clone(store),
+            groups: Arc::<S>::clone(store),
             wakes: Arc::<S>::clone(store),
             running,
             clock,
@@ -111,6 +117,16 @@ impl Operator {
             }
             Order::ReportShow { id } => self.show_report(id).await,
             Order::ReportResolve { id, note } => self.resolve_report(id, note).await,
+            Order::GroupTakeOver { group } => {
+                let (store, now) = (Arc::clone(&self.groups), self.clock.now());
+                let arrivals = groups::take_over(store, &self.server, &group, now).await?;
+                if let Some(running) = &self.running {
+                    for arrival in arrivals {
+                        running.connections.inbox_grew(arrival.account);
+                    }
+                }
+                Ok(Answer::Done)
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use posthouse_client_api::ports::{
     Accounts, Devices, Groups, Keys, Links, Messaging, People, Presence, Security,
 };
 use posthouse_crypto::sign::SigningKey;
-use posthouse_federation::ports::{EphemeralSink, InboundStore, Profiles, UserKeys};
+use posthouse_federation::ports::{EphemeralSink, InboundStore, PeerGroups, Profiles, UserKeys};
 use posthouse_protocol::{
     federation::stream::Lane, id::ServerName, problem::Rejection, time::Clock,
 };
@@ -38,7 +38,7 @@ use crate::{
     },
     devices::{KeysService, LinkService, SilentDevices},
     federation::{Ephemerals, LocalKeys, Reception},
-    groups::GroupsService,
+    groups::{GroupsService, LocalGroups},
     people::{LocalProfiles, PeopleService, PeopleStores},
     presence::{Acquaintance, PresenceService, Watchers},
     random::Random,
@@ -180,7 +180,7 @@ impl Region {
         let presence = parts::presence(&messaging);
         let people = parts::people(&stores, &messaging, &presence);
         let groups = parts::groups(&stores, &messaging, book);
-        let reception = parts::reception(config, &stores, &messaging);
+        let reception = parts::reception(config, &stores, (&messaging, &groups));
         let ephemerals = parts::ephemerals(config, &presence, recent, &keys);
         tasks.spawn(committing);
         let hinted = (Arc::clone(&accounts), Arc::clone(&people), Arc::clone(&regions));
@@ -191,6 +191,7 @@ impl Region {
         ));
         tasks.spawn(watchers.run(Arc::clone(&clock), shutdown.clone()));
         tasks.spawn(run_retention(stores.messages, Arc::clone(&clock), shutdown.clone()));
+        tasks.spawn(Arc::clone(&groups).run(shutdown.clone()));
         tasks.spawn(eraser.run(shutdown.clone()));
         tasks.spawn(Arc::clone(&silent).run(shutdown.clone()));
         let kept = (stores.sessions, stores.invites, stores.people, stores.groups);
@@ -246,6 +247,11 @@ impl Region {
     /// The groups port.
     pub fn groups(&self) -> Arc<dyn Groups> {
         Arc::<GroupsService>::clone(&self.groups)
+    }
+
+    /// Groups, for other regions.
+    pub fn peer_groups(&self) -> Arc<dyn PeerGroups> {
+        Arc::new(LocalGroups(Arc::clone(&self.groups)))
     }
 
     /// Profiles, for other regions.

@@ -6,7 +6,10 @@ use async_trait::async_trait;
 use posthouse_federation::engine::ephemeral::Ephemeral;
 use posthouse_protocol::{
     federation::{
-        query::keys::{BundlesAnswer, BundlesOf, DevicesAnswer},
+        query::{
+            groups::{GroupAnswer, GroupOutcome, GroupQuestion},
+            keys::{BundlesAnswer, BundlesOf, DevicesAnswer},
+        },
         stream::Lane,
     },
     id::{AccountId, Handle, ServerName},
@@ -58,6 +61,17 @@ pub trait Regions: Send + Sync {
         question: BundlesOf,
     ) -> Result<BundlesAnswer, Rejection>;
 
+    /// What `server` says about a group; not checked.
+    ///
+    /// # Errors
+    /// [`Code::RegionUnreachable`] if it cannot be asked, [`Code::RateLimited`] if it does not want
+    /// to be asked so often.
+    async fn group(
+        &self,
+        server: &ServerName,
+        question: GroupQuestion,
+    ) -> Result<GroupAnswer, Rejection>;
+
     /// Something waits for `destination`: a hint, cheap.
     fn wake(&self, destination: &ServerName, lane: Lane);
 
@@ -105,6 +119,15 @@ impl Regions for Alone {
     ) -> Result<BundlesAnswer, Rejection> {
         self.admits(server)?;
         Ok(BundlesAnswer::NoAccount)
+    }
+
+    async fn group(
+        &self,
+        server: &ServerName,
+        _question: GroupQuestion,
+    ) -> Result<GroupAnswer, Rejection> {
+        self.admits(server)?;
+        Ok(GroupAnswer::of(GroupOutcome::Nothing, None))
     }
 
     fn wake(&self, _destination: &ServerName, _lane: Lane) {}

@@ -25,6 +25,10 @@ mod keyring;
 mod person;
 
 #[cfg(test)]
+#[path = "regions/groups.rs"]
+mod groups;
+
+#[cfg(test)]
 #[path = "regions/keys.rs"]
 mod keys;
 

@@ -335,6 +335,7 @@ macro_rules! contract_tests {
                 groups_are_listed_and_bounded
                 links_let_people_ask
                 a_deleted_account_gets_nothing_of_its_groups
+                what_goes_between_regions_waits
             }
             conversations {
                 conversations_are_listed_by_last_activity

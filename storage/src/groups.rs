@@ -124,6 +124,8 @@ pub struct Step {
     pub joins: Option<(Uuid, usize)>,
     /// Accounts of this region that are told, each at most once, and of what.
     pub tell: Vec<(Uuid, GroupEvent)>,
+    /// Regions that are to be told of it by this one, which sequences the group.
+    pub announce: Vec<ServerName>,
     /// When.
     pub now: Timestamp,
 }
@@ -170,6 +172,19 @@ pub struct GroupLink {
     pub made_by: AccountId,
     /// Until when it holds.
     pub expires_at: Timestamp,
+}
+
+/// An epoch that waits for the region that sequences its group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// Which group.
+    pub group: GroupId,
+    /// Its hash.
+    pub hash: [u8; 32],
+    /// The signed epoch.
+    pub document: Bytes,
+    /// Since when.
+    pub at: Timestamp,
 }
 
 /// How a bounded list grew.
@@ -271,6 +286,41 @@ pub trait Groups: Send + Sync {
         group: &GroupId,
         account: &AccountId,
     ) -> Result<bool, StoreError>;
+
+    /// Regions that have still to be told of epochs, and up to which: at most `limit` after `after`,
+    /// in the order of regions and conversation ids.
+    async fn untold_groups(
+        &self,
+        after: Option<(&ServerName, &GroupId)>,
+        limit: usize,
+    ) -> Result<Vec<(ServerName, GroupId, u64)>, StoreError>;
+
+    /// `region` knows the group's epochs up to `epoch`.
+    async fn told_group(
+        &self,
+        region: &ServerName,
+        group: &GroupId,
+        epoch: u64,
+    ) -> Result<(), StoreError>;
+
+    /// Keeps an epoch of an account of this region for the region that sequences the group, unless
+    /// `most` of the account's wait.
+    async fn put_pending_epoch(
+        &self,
+        group: &GroupId,
+        account: Uuid,
+        (hash, document): (&[u8; 32], &[u8]),
+        (most, now): (usize, Timestamp),
+    ) -> Result<Grown, StoreError>;
+
+    /// Epochs that wait, the oldest first, at most `limit`: group, hash, document, since when.
+    async fn pending_epochs(&self, limit: usize) -> Result<Vec<Pending>, StoreError>;
+
+    /// An epoch does not wait any more.
+    async fn drop_pending_epoch(&self, hash: &[u8; 32]) -> Result<(), StoreError>;
+
+    /// The group whose conversation this is.
+    async fn group_of(&self, conversation: ConversationId) -> Result<Option<GroupId>, StoreError>;
 
     /// Forgets links that ended before `now`, wishes to join from before `asked`, and who ceased to
     /// belong to a group before `left`: at most `limit` of each. Whether there may be more.

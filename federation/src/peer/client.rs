@@ -18,6 +18,7 @@ use posthouse_protocol::{
         limits,
         query::{
             EchoAnswer, Nonce, ProfileAnswer, ProfileOf, Query, Question, ResolveAnswer,
+            groups::{GroupAnswer, GroupQuestion},
             keys::{BundlesAnswer, BundlesOf, DevicesAnswer, DevicesOf},
         },
         signed::Signed,
@@ -167,6 +168,19 @@ impl PeerClient {
         let account = AccountId { uuid: question.account, server: peer.clone() };
         let body = self.ask(peer, "/federation/v1/query/bundle", question).await?;
         BundlesAnswer::decode(&body, &account).map_err(nonsense)
+    }
+
+    /// What the peer says about a group: not checked.
+    ///
+    /// # Errors
+    /// [`PostError`].
+    pub async fn group(
+        &self,
+        peer: &ServerName,
+        question: GroupQuestion,
+    ) -> Result<GroupAnswer, PostError> {
+        let body = self.ask(peer, "/federation/v1/query/group", question).await?;
+        GroupAnswer::decode(&body).map_err(nonsense)
     }
 
     /// The peer's signed answer to an echo with `nonce`: its signature and nonce are the caller's

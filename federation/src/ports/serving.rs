@@ -5,6 +5,7 @@ use bytes::Bytes;
 use posthouse_protocol::{
     federation::query::{
         ProfileAnswer,
+        groups::{GroupAnswer, GroupQuestion},
         keys::{BundlesAnswer, BundlesOf, DevicesAnswer, DevicesOf},
     },
     id::{HandleName, ServerName},
@@ -61,6 +62,20 @@ pub trait UserKeys: Send + Sync {
         origin: &ServerName,
         question: BundlesOf,
     ) -> Result<BundlesAnswer, Unanswered>;
+}
+
+/// Groups, for other servers.
+#[async_trait]
+pub trait PeerGroups: Send + Sync {
+    /// What `origin` is told about a group, or what becomes of what it tells.
+    ///
+    /// # Errors
+    /// [`Unanswered`].
+    async fn group(
+        &self,
+        origin: &ServerName,
+        question: GroupQuestion,
+    ) -> Result<GroupAnswer, Unanswered>;
 }
 
 /// Why a question about keys is not answered now.

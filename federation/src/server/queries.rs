@@ -8,6 +8,7 @@ use posthouse_protocol::{
         query::{
             EchoAnswer, EchoQuery, ProfileAnswer, ProfileQuery, Query, Question, ResolveAnswer,
             ResolveQuery,
+            groups::GroupQuestion,
             keys::{BundlesOf, DevicesOf},
         },
         refusal::{Refusal, RefusalCode},
@@ -74,6 +75,18 @@ pub(super) async fn bundles(
 ) -> Result<Vec<u8>, Refusal> {
     let query: Query<BundlesOf> = check(body, peer, parts, now).await?;
     let answer = parts.user_keys.bundles(&query.origin, query.question).await;
+    Ok(answer.map_err(|err| refusal(&err))?.encode())
+}
+
+/// What a group's chain says, or is to say.
+pub(super) async fn group(
+    body: &[u8],
+    peer: &PeerNames,
+    parts: &Parts,
+    now: Timestamp,
+) -> Result<Vec<u8>, Refusal> {
+    let query: Query<GroupQuestion> = check(body, peer, parts, now).await?;
+    let answer = parts.groups.group(&query.origin, query.question).await;
     Ok(answer.map_err(|err| refusal(&err))?.encode())
 }
 

@@ -35,6 +35,7 @@ pub(super) enum Route {
     Devices,
     Echo,
     Envelopes,
+    Group,
     KeyLog,
     Profile,
     Resolve,
@@ -42,11 +43,12 @@ pub(super) enum Route {
 }
 
 impl Route {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Bundle,
         Self::Devices,
         Self::Echo,
         Self::Envelopes,
+        Self::Group,
         Self::KeyLog,
         Self::Profile,
         Self::Resolve,
@@ -60,6 +62,7 @@ impl Route {
             Self::Devices => "devices",
             Self::Echo => "echo",
             Self::Envelopes => "envelopes",
+            Self::Group => "group",
             Self::KeyLog => "keylog",
             Self::Profile => "profile",
             Self::Resolve => "resolve",
@@ -74,6 +77,7 @@ impl Route {
             "/federation/v1/keylog" => (Method::GET, Self::KeyLog),
             "/federation/v1/query/bundle" => (Method::POST, Self::Bundle),
             "/federation/v1/query/devices" => (Method::POST, Self::Devices),
+            "/federation/v1/query/group" => (Method::POST, Self::Group),
             "/federation/v1/query/profile" => (Method::POST, Self::Profile),
             "/federation/v1/query/resolve" => (Method::POST, Self::Resolve),
             "/federation/v1/server" => (Method::GET, Self::Server),
@@ -86,9 +90,12 @@ impl Route {
     fn most(self) -> Option<usize> {
         match self {
             Self::Envelopes => Some(limits::MAX_ENVELOPE),
-            Self::Bundle | Self::Devices | Self::Echo | Self::Profile | Self::Resolve => {
-                Some(limits::MAX_QUERY)
-            }
+            Self::Bundle
+            | Self::Devices
+            | Self::Echo
+            | Self::Group
+            | Self::Profile
+            | Self::Resolve => Some(limits::MAX_QUERY),
             Self::KeyLog | Self::Server => None,
         }
     }
@@ -180,6 +187,7 @@ async fn answer(
         Route::Bundle => queries::bundles(&held.bytes, &names, parts, now).await?.into(),
         Route::Devices => queries::devices(&held.bytes, &names, parts, now).await?.into(),
         Route::Echo => queries::echo(&held.bytes, &names, parts, now).await?.into(),
+        Route::Group => queries::group(&held.bytes, &names, parts, now).await?.into(),
         Route::Profile => queries::profile(&held.bytes, &names, parts, now).await?.into(),
         Route::Resolve => queries::resolve(&held.bytes, &names, parts, now).await?.into(),
         _ => {

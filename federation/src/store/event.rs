@@ -8,7 +8,7 @@ use posthouse_protocol::{
         message, payload,
     },
     frame::Class,
-    id::ServerName,
+    id::{GroupId, ServerName},
     limits,
     status::{Reached, Seen},
 };
@@ -42,6 +42,7 @@ pub(super) fn message(
         client_timestamp: Some(message.client_timestamp),
         accepted_at: Some(message.accepted_at),
         epoch: message.epoch,
+        group: GroupId::parse(&message.to).ok(),
         device_list_version: message.device_list_version,
         collapse: message.collapse.clone(),
         expires: Some(message.expires.unwrap_or(latest)),

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{Method, Request, body::Bytes, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
 use posthouse_protocol::{
-    id::HandleName,
+    id::{GroupId, HandleName},
     problem::{Code, Problem, Rejection},
     rest::ReportReason,
     time::{Clock, Timestamp},
@@ -134,6 +134,27 @@ pub(super) enum ReportCommand {
         #[command(flatten)]
         settings: ConfigArgs,
     },
+}
+
+/// `posthouse group …`
+#[derive(Debug, Subcommand)]
+pub(super) enum GroupCommand {
+    /// Sequence a group from here on: its owner has named this region as deputy, and the region that
+    /// has the group is gone for good.
+    #[command(after_help = "Example:\n  posthouse group take-over g.UUID@eu.example")]
+    TakeOver {
+        /// The group's id.
+        group: String,
+        #[command(flatten)]
+        settings: ConfigArgs,
+    },
+}
+
+/// Runs `posthouse group …`.
+pub(super) fn group(command: GroupCommand, console: Console) -> Result<(), Failure> {
+    let GroupCommand::TakeOver { group, settings } = command;
+    let group = GroupId::parse(&group).map_err(|err| wrong(&err.to_string()))?;
+    carry_out(settings, Order::GroupTakeOver { group }, console)
 }
 
 /// Runs `posthouse report …`.

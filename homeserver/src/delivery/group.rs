@@ -19,6 +19,7 @@ use posthouse_storage::{
     accounts::{Device, addressable},
     bodies::BodyId,
     inbox::StoredMessage,
+    ledger::Destination,
     message_store::MessageStore,
 };
 use tokio::time::Instant;
@@ -32,7 +33,7 @@ use super::{
 };
 use crate::{
     accounts::{Directory, store_failed},
-    groups::{GroupBook, Known, no_such_group, stale_epoch},
+    groups::{GroupBook, Known, member_regions, no_such_group, stale_epoch},
 };
 
 /// Members here from which on a message is one of a large group.
@@ -56,8 +57,17 @@ pub struct AdmittedToGroup {
     submission: Submission,
     sender: Caller,
     group: GroupId,
-    recipients: Vec<Uuid>,
+    audience: Audience,
     at: Timestamp,
+}
+
+/// Who gets a message to a group.
+#[derive(Debug, Default)]
+struct Audience {
+    /// Accounts of this region.
+    local: Vec<Uuid>,
+    /// Other regions; without recipients, since each knows its own members, but for pieces of keys.
+    abroad: Vec<Destination>,
 }
 
 impl AdmittedToGroup {
@@ -78,12 +88,28 @@ impl AdmittedToGroup {
 
     /// Accounts of this region that get it, the sender's own among them if other devices of it do.
     pub fn recipients(&self) -> &[Uuid] {
-        &self.recipients
+        &self.audience.local
+    }
+
+    /// Other regions that get it.
+    pub fn destinations(&self) -> &[Destination] {
+        &self.audience.abroad
     }
 
     /// When it was let pass.
     pub fn at(&self) -> Timestamp {
         self.at
+    }
+}
+
+impl Audience {
+    fn add(&mut self, user: &AccountId) {
+        if let Some(to) = self.abroad.iter_mut().find(|to| to.server == user.server) {
+            to.recipients.push(user.uuid);
+        } else {
+            let (server, recipients) = (user.server.clone(), vec![user.uuid]);
+            self.abroad.push(Destination { server, recipients });
+        }
     }
 }
 
@@ -119,7 +145,7 @@ impl GroupGate {
         if submission.class != Class::Ephemeral {
             self.check_epoch(sender, &submission, &known).await?;
         }
-        let recipients = match &submission.content.payload {
+        let audience = match &submission.content.payload {
             Payload::Body(_) => self.everyone(sender, &known, at).await?,
             Payload::Ciphertexts(_) if submission.class != Class::Key => {
                 let detail =
@@ -128,7 +154,7 @@ impl GroupGate {
             }
             Payload::Ciphertexts(all) => self.check_chunk(sender, &known, all, at).await?,
         };
-        Ok(AdmittedToGroup { submission, sender: sender.clone(), group, recipients, at })
+        Ok(AdmittedToGroup { submission, sender: sender.clone(), group, audience, at })
     }
 
     /// Who is behind encrypts for people who have left, or not for those who came. What was accepted
@@ -158,14 +184,18 @@ impl GroupGate {
         sender: &Caller,
         known: &Known,
         at: Timestamp,
-    ) -> Result<Vec<Uuid>, Rejection> {
+    ) -> Result<Audience, Rejection> {
         let own = self.directory.devices(sender.account.uuid, at).await?;
         let has_others = own.iter().any(|device| device.id != sender.device);
         let members = known.local.iter().filter(|(name, one)| {
             known.state.members().contains_key(*name)
                 && (has_others || one.account != sender.account)
         });
-        Ok(members.map(|(_, one)| one.account.uuid).collect())
+        let local = members.map(|(_, one)| one.account.uuid).collect();
+        let abroad = member_regions(&known.state).into_iter();
+        let abroad = abroad.filter(|server| *server != sender.account.server);
+        let abroad = abroad.map(|server| Destination { server, recipients: Vec::new() }).collect();
+        Ok(Audience { local, abroad })
     }
 
     /// A piece of a key distribution: of everybody whom it names, it serves all devices and no
@@ -176,26 +206,31 @@ impl GroupGate {
         known: &Known,
         ciphertexts: &[Ciphertext],
         at: Timestamp,
-    ) -> Result<Vec<Uuid>, Rejection> {
+    ) -> Result<Audience, Rejection> {
         let mut served: BTreeMap<&AccountId, Vec<&Ciphertext>> = BTreeMap::new();
         for one in ciphertexts {
             let detail = "each of `ciphertexts` to a group names its `user`";
             let user = one.user.as_ref().ok_or_else(|| Rejection::new(Code::BadRequest, detail))?;
             served.entry(user).or_default().push(one);
         }
-        let mut recipients = Vec::with_capacity(served.len());
+        let mut audience = Audience::default();
         for (user, ciphertexts) in served {
             if !known.state.members().contains_key(&user.to_string()) {
                 let detail = "a ciphertext is for somebody who is not a member";
                 return Err(Rejection::new(Code::BadRequest, detail));
             }
+            if user.server != sender.account.server {
+                // Which devices there are is for that region to know.
+                audience.add(user);
+                continue;
+            }
             let devices = self.directory.current_devices(user.uuid, at).await?;
             let others: Vec<&Device> =
                 addressable(&devices).filter(|device| device.id != sender.device).collect();
             compare(user, &named(others.into_iter()), &ciphertexts)?;
-            recipients.push(user.uuid);
+            audience.local.push(user.uuid);
         }
-        Ok(recipients)
+        Ok(audience)
     }
 }
 
@@ -250,7 +285,8 @@ impl MessagingService {
             body: BodyId::floor(at),
         };
         let body = submission.content.to_stored();
-        let others = admitted.recipients.iter().filter(|to| **to != admitted.sender.account.uuid);
+        let others =
+            admitted.audience.local.iter().filter(|to| **to != admitted.sender.account.uuid);
         for account in others {
             self.connections.pass_on(*account, &message, &body);
         }

@@ -111,7 +111,7 @@ pub fn route_to_group(admitted: &AdmittedToGroup, body: BodyId) -> Plan {
         after: submission.after,
         recipients: admitted.recipients().to_vec(),
         discard: false,
-        destinations: Vec::new(),
+        destinations: admitted.destinations().to_vec(),
         to: admitted.group().to_string(),
         class: submission.class,
         collapse: submission.collapse.clone(),

@@ -13,7 +13,10 @@ use posthouse_federation::{
 };
 use posthouse_protocol::{
     federation::{
-        query::keys::{BundlesAnswer, BundlesOf, DevicesAnswer},
+        query::{
+            groups::{GroupAnswer, GroupQuestion},
+            keys::{BundlesAnswer, BundlesOf, DevicesAnswer},
+        },
         refusal::RefusalCode,
         stream::Lane,
     },
@@ -200,6 +203,16 @@ impl Regions for Gateway {
         answer.map_err(|err| not_asked(server, err))
     }
 
+    async fn group(
+        &self,
+        server: &ServerName,
+        question: GroupQuestion,
+    ) -> Result<GroupAnswer, Rejection> {
+        self.admits(server)?;
+        let answer = self.parts.client.group(server, question).await;
+        answer.map_err(|err| not_asked(server, err))
+    }
+
     fn wake(&self, destination: &ServerName, lane: Lane) {
         self.parts.supervisor.wake(destination, lane);
     }
@@ -213,17 +226,17 @@ impl Regions for Gateway {
     }
 }
 
-/// Why there is no answer about keys.
+/// Why there is no answer about keys or groups.
 fn not_asked(server: &ServerName, err: PostError) -> Rejection {
     tracing::debug!(%server, error = %err, "keys could not be asked for");
     match err {
         PostError::Refused(refusal) if refusal.code == RefusalCode::RateLimited => {
-            let detail = format!("{server} is asked for keys too often; wait");
+            let detail = format!("{server} is asked too often; wait");
             let wait = refusal.retry_after.unwrap_or(1);
             Rejection::new(Code::RateLimited, detail).retry_after(wait)
         }
         _ => {
-            let detail = format!("{server} cannot be asked for keys now");
+            let detail = format!("{server} cannot be asked now");
             Rejection::new(Code::RegionUnreachable, detail).retry_after(30)
         }
     }

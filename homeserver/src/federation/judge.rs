@@ -1,6 +1,9 @@
 //! What this region makes of an event of another one. Pure.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use posthouse_protocol::{
@@ -27,7 +30,9 @@ use posthouse_storage::{
 };
 use uuid::Uuid;
 
-use crate::people::Judgement;
+use crate::{groups::Known, people::Judgement};
+
+mod groups;
 
 /// Stamps further ahead of our clock are refused, in milliseconds (24 h): they would push the
 /// conversation into the future for good.
@@ -74,6 +79,8 @@ pub(super) struct Recipients {
     pub(super) existing: HashSet<Uuid>,
     /// What they think of the senders of messages.
     pub(super) relations: HashMap<(Uuid, AccountId), Relation>,
+    /// Groups that they are about.
+    pub(super) groups: HashMap<ConversationId, Arc<Known>>,
 }
 
 impl Recipients {
@@ -117,6 +124,9 @@ impl Judge<'_> {
         recipients: &Recipients,
         body: BodyId,
     ) -> Result<Verdict, RejectionReason> {
+        if let Some(group) = &event.group {
+            return self.group_message(record, (event, group), recipients, body);
+        }
         let (sender, recipient, conversation) = self.ends(record, event)?;
         if event.expires.is_some_and(|expires| expires <= self.now) {
             return Err(RejectionReason::Expired);
@@ -196,6 +206,10 @@ impl Judge<'_> {
         event: &Event,
         recipients: &Recipients,
     ) -> Result<Verdict, RejectionReason> {
+        let group = event.conversation.and_then(|one| recipients.groups.get(&one));
+        if let Some(known) = group {
+            return self.group_watermark(record, (event, known), recipients);
+        }
         let (reader, told, conversation) = self.ends(record, event)?;
         if !recipients.exists(told.uuid) {
             return Err(RejectionReason::UnknownRecipient);

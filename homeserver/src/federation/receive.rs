@@ -14,11 +14,11 @@ use posthouse_federation::{
 };
 use posthouse_protocol::{
     federation::{
-        event::EventKind,
+        event::{Event, EventKind},
         receipt::{Rejection, RejectionReason},
         record::{EventRecord, Record},
     },
-    id::{AccountId, ServerName},
+    id::{AccountId, ConversationId, GroupId, ServerName},
     time::Timestamp,
 };
 use posthouse_storage::{
@@ -35,9 +35,13 @@ use super::judge::{Judge, Recipients, Verdict};
 use crate::{
     accounts::Directory,
     delivery::{Connections, announce},
+    groups::{GroupsService, Known},
     people::Relations,
     random::Random,
 };
+
+/// Most groups whose chains are caught up with for one envelope.
+const MAX_CAUGHT_UP: usize = 32;
 
 /// What receiving needs.
 pub struct ReceptionParts {
@@ -53,6 +57,8 @@ pub struct ReceptionParts {
     pub connections: Arc<Connections>,
     /// Random numbers.
     pub random: Arc<Random>,
+    /// Groups.
+    pub groups: Arc<GroupsService>,
     /// Whether contents are taken that are not end-to-end encrypted.
     pub allow_unencrypted: bool,
 }
@@ -153,7 +159,64 @@ impl Reception {
             ((account.uuid, sender), relation)
         };
         let relations = pairs.into_iter().zip(relations).map(named).collect();
-        Ok(Recipients { existing, relations })
+        let groups = self.groups(origin, records).await?;
+        Ok(Recipients { existing, relations, groups })
+    }
+
+    /// The groups that the records are about, caught up with the epochs that messages name.
+    async fn groups(
+        &self,
+        origin: &ServerName,
+        records: &[Record],
+    ) -> Result<HashMap<ConversationId, Arc<Known>>, StoreError> {
+        let mut wanted: HashMap<GroupId, u64> = HashMap::new();
+        for record in records {
+            let Record::Event(EventRecord { sender, event: Ok(event), .. }) = record else {
+                continue;
+            };
+            match (event.kind, &event.group) {
+                (EventKind::Message, Some(group)) => {
+                    let epoch = wanted.entry(group.clone()).or_default();
+                    *epoch = event.epoch.unwrap_or_default().max(*epoch);
+                }
+                (EventKind::Watermark, _) => {
+                    let group = self.group_of(origin, *sender, event).await?;
+                    wanted.extend(group.map(|group| (group, 0)));
+                }
+                _ => {}
+            }
+        }
+        let mut groups = HashMap::new();
+        for (at, (group, epoch)) in wanted.into_iter().enumerate() {
+            if epoch > 0 && at < MAX_CAUGHT_UP {
+                // The events wait at their origin until the chain can be read.
+                let caught_up = self.0.groups.catch_up(&group, epoch, origin).await;
+                caught_up.map_err(|rejection| StoreError::Unavailable(Box::new(rejection)))?;
+            }
+            let known = self.0.groups.book.current(&group).await;
+            let known = known.map_err(|rejection| StoreError::Unavailable(Box::new(rejection)))?;
+            groups.extend(known.map(|known| (ConversationId::group(&group), known)));
+        }
+        Ok(groups)
+    }
+
+    /// The group of a watermark that is not between two people.
+    async fn group_of(
+        &self,
+        origin: &ServerName,
+        sender: Option<Uuid>,
+        event: &Event,
+    ) -> Result<Option<GroupId>, StoreError> {
+        let Some(conversation) = event.conversation else { return Ok(None) };
+        if let (Some(uuid), [recipient]) = (sender, event.recipients.as_slice()) {
+            let reader = AccountId { uuid, server: origin.clone() };
+            let own = self.0.directory.server().clone();
+            let told = AccountId { uuid: *recipient, server: own };
+            if conversation == ConversationId::direct(&reader, &told) {
+                return Ok(None);
+            }
+        }
+        self.0.groups.book.store().group_of(conversation).await
     }
 
     fn tell(

@@ -94,7 +94,7 @@ impl GroupBook {
     }
 
     /// The store.
-    pub(super) fn store(&self) -> &dyn Groups {
+    pub(crate) fn store(&self) -> &dyn Groups {
         self.store.as_ref()
     }
 

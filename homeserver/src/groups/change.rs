@@ -167,6 +167,7 @@ pub(super) fn step(verified: Verified<'_>, group: &GroupId) -> Result<(Step, Kno
         joins: joins(&verified, &changes),
         changes,
         tell,
+        announce: Vec::new(),
         now: verified.now,
     };
     Ok((step, Known { id: group.clone(), state: verified.after, local }))

@@ -65,6 +65,19 @@ impl Consent {
         }
     }
 
+    /// Whether an invitation that an epoch makes is kept from its subject.
+    ///
+    /// # Errors
+    /// As the store, dressed for a client.
+    pub(super) async fn keeps_from(&self, read: &Read, now: Timestamp) -> Result<bool, Rejection> {
+        match (&read.epoch.change, &read.actor, &read.subject) {
+            (Change::Invite(_), Some(actor), Some(subject)) => {
+                self.is_unheard(subject, actor, now).await
+            }
+            _ => Ok(false),
+        }
+    }
+
     /// Whether the identity key of an account of this region is this one.
     pub(super) async fn check_identity(
         &self,

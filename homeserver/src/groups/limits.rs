@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use posthouse_client_api::rate::{Limiter, Rate};
 use posthouse_protocol::{
-    id::GroupId,
+    id::{GroupId, ServerName},
     problem::{Code, Rejection},
 };
 use tokio::time::Instant;
@@ -19,11 +19,15 @@ const ACTOR: Rate = Rate { burst: 2_200, interval: Duration::from_secs(3) };
 /// New groups of one account.
 const CREATED: Rate = Rate { burst: 50, interval: Duration::from_mins(10) };
 
+/// Epochs that one region tells of.
+const PUSHED: Rate = Rate { burst: 70_000, interval: Duration::from_millis(20) };
+
 /// The limits of one process.
 pub struct GroupLimits {
     group: Limiter<GroupId>,
     actor: Limiter<Uuid>,
     created: Limiter<Uuid>,
+    pushed: Limiter<ServerName>,
     start: Instant,
 }
 
@@ -33,6 +37,7 @@ impl Default for GroupLimits {
             group: Limiter::new(GROUP),
             actor: Limiter::new(ACTOR),
             created: Limiter::new(CREATED),
+            pushed: Limiter::new(PUSHED),
             start: Instant::now(),
         }
     }
@@ -44,6 +49,16 @@ impl GroupLimits {
         let now = self.start.elapsed();
         let taken = self.actor.take(actor, now).and_then(|()| self.group.take(group.clone(), now));
         taken.map_err(|err| too_often(err.seconds()))
+    }
+
+    /// Counts epochs that another region tells of.
+    pub(super) fn pushed(&self, origin: &ServerName, epochs: usize) -> Result<(), Rejection> {
+        let now = self.start.elapsed();
+        for _ in 0..epochs.max(1) {
+            let taken = self.pushed.take(origin.clone(), now);
+            taken.map_err(|err| too_often(err.seconds()))?;
+        }
+        Ok(())
     }
 
     /// Counts a new group.

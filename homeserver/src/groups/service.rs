@@ -1,6 +1,6 @@
 //! The groups port of the client API.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use posthouse_client_api::ports::{Caller, Groups as GroupsPort};
@@ -21,18 +21,21 @@ use posthouse_protocol::{
     time::Clock,
 };
 use posthouse_storage::{
-    groups::{Appended, GroupNotice, Head, Membership, Reader},
+    groups::{Appended, GroupNotice, Head, Membership, Reader, Step},
     inbox::{Entry, EntryKind},
+    ledger::Arrival,
 };
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::{
     GroupBook, GroupLimits,
+    abroad::regions,
     book::{Known, no_such_group},
     change::{self, Read, Verified, shown},
     consent::Consent,
 };
-use crate::{accounts::store_failed, delivery::Connections, random::Random};
+use crate::{accounts::store_failed, delivery::Connections, random::Random, regions::Regions};
 
 /// Groups of one region.
 pub struct GroupsService {
@@ -46,6 +49,10 @@ pub struct GroupsService {
     pub limits: GroupLimits,
     /// Connected devices.
     pub connections: Arc<Connections>,
+    /// Other regions.
+    pub regions: Arc<dyn Regions>,
+    /// Other regions are to be told of something.
+    pub untold: Notify,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Random numbers.
@@ -88,27 +95,7 @@ impl GroupsPort for GroupsService {
     ) -> Result<EpochTaken, Rejection> {
         let read = change::read(epoch.epoch.0, group)?;
         self.check_actor(caller, &read)?;
-        let reader = self.reader(caller, group).await?;
-        let hash = read.signed.hash();
-        if let Some(taken) = self.repeated(group, &read, hash).await? {
-            return Ok(taken);
-        }
-        if matches!(reader, Reader::Former(_)) {
-            let detail = "you do not belong to the group any more";
-            return Err(Rejection::new(Code::Forbidden, detail));
-        }
-        self.limits.epoch(caller.account.uuid, group)?;
-        let before = self.book.current(group).await?.ok_or_else(no_such_group)?;
-        let head = before.head();
-        // An epoch that does not follow the newest is not looked at: of two admins who race, the
-        // later one is told what to follow.
-        if read.epoch.epoch != head.epoch + 1 || read.epoch.previous != Some(head.hash) {
-            return Err(Rejection::stale_epoch(shown(head)));
-        }
-        let after = before.state.apply(&read.signed);
-        let after = after.map_err(|err| change::refused(err, head))?;
-        let is_hidden = self.check_people(&before, &read, group).await?;
-        self.append(group, Some(&before), (after, &read, is_hidden)).await
+        self.sequence(&caller.account, group, &read).await
     }
 
     async fn list(
@@ -219,6 +206,46 @@ impl GroupsService {
         reader.map_err(|err| store_failed(&err))?.ok_or_else(no_such_group)
     }
 
+    /// Puts an act of `actor` into its place, here or in the region that sequences the group.
+    pub(super) async fn sequence(
+        &self,
+        actor: &AccountId,
+        group: &GroupId,
+        read: &Read,
+    ) -> Result<EpochTaken, Rejection> {
+        let reader = self.book.store().group_reader(group, actor).await;
+        let reader = reader.map_err(|err| store_failed(&err))?.ok_or_else(no_such_group)?;
+        let hash = read.signed.hash();
+        if let Some(taken) = self.repeated(group, read, hash).await? {
+            return Ok(taken);
+        }
+        if matches!(reader, Reader::Former(_)) {
+            let detail = "you do not belong to the group any more";
+            return Err(Rejection::new(Code::Forbidden, detail));
+        }
+        self.limits.epoch(actor.uuid, group)?;
+        let before = self.book.current(group).await?.ok_or_else(no_such_group)?;
+        if before.state.region() != self.own.as_str() {
+            if actor.server != self.own {
+                let detail = "another region sequences the group";
+                return Err(Rejection::new(Code::Forbidden, detail));
+            }
+            self.check_own_key(&before, read).await?;
+            return self.forward(actor, &before, read).await;
+        }
+        let head = before.head();
+        // An epoch that does not follow the newest is not looked at: of two admins who race, the
+        // later one is told what to follow.
+        if read.epoch.epoch != head.epoch + 1 || read.epoch.previous != Some(head.hash) {
+            return Err(Rejection::stale_epoch(shown(head)));
+        }
+        let after = before.state.apply(&read.signed);
+        let after = after.map_err(|err| change::refused(err, head))?;
+        self.check_own_key(&before, read).await?;
+        let is_hidden = self.consent.check(read, group, self.clock.now()).await?;
+        self.append(group, Some(&before), (after, read, is_hidden)).await
+    }
+
     /// The group, if the caller is an admin or owner of it.
     pub(super) async fn admin_of(
         &self,
@@ -258,25 +285,24 @@ impl GroupsService {
         Ok(head.map(|head| taken(group, head)))
     }
 
-    /// What clients cannot check. Whether the invitation is kept from its subject.
-    async fn check_people(
-        &self,
-        before: &Known,
-        read: &Read,
-        group: &GroupId,
-    ) -> Result<bool, Rejection> {
-        if let (Change::Accept, Some(actor)) = (&read.epoch.change, &read.actor) {
-            // The group would know somebody by a key that they do not have any more.
-            let name = actor.to_string();
-            let invited = before.state.invitations().find(|(account, _)| *account == name);
-            if let Some((_, identity)) = invited {
-                self.consent.check_identity(actor, identity).await?;
-            }
+    /// The group would know somebody by a key that they do not have any more.
+    async fn check_own_key(&self, before: &Known, read: &Read) -> Result<(), Rejection> {
+        let (Change::Accept, Some(actor)) = (&read.epoch.change, &read.actor) else {
+            return Ok(());
+        };
+        if actor.server != self.own {
+            return Ok(());
         }
-        self.consent.check(read, group, self.clock.now()).await
+        let name = actor.to_string();
+        let invited = before.state.invitations().find(|(account, _)| *account == name);
+        match invited {
+            Some((_, identity)) => self.consent.check_identity(actor, identity).await,
+            None => Ok(()),
+        }
     }
 
-    /// Appends a verified epoch, and tells everyone here whom it concerns.
+    /// Appends a verified epoch of a group that this region sequences, and tells everyone whom it
+    /// concerns.
     async fn append(
         &self,
         group: &GroupId,
@@ -284,26 +310,32 @@ impl GroupsService {
         (after, read, is_hidden): (GroupState, &Read, bool),
     ) -> Result<EpochTaken, Rejection> {
         let now = self.clock.now();
+        let mut announce = regions(&after);
+        announce.extend(before.map(|before| regions(&before.state)).unwrap_or_default());
+        announce.sort_unstable();
+        announce.dedup();
+        announce.retain(|region| *region != self.own);
         let verified = Verified { before, after, read, own: &self.own, is_hidden, now };
-        let (step, next) = change::step(verified, group)?;
-        match self.book.store().append_epoch(&step).await.map_err(|err| store_failed(&err))? {
+        let (mut step, next) = change::step(verified, group)?;
+        step.announce = announce;
+        let written = self.write(&step, next).await?;
+        if !step.announce.is_empty() {
+            self.untold.notify_one();
+        }
+        Ok(taken(group, written.head()))
+    }
+
+    /// Writes a step, and hands its entries to connected devices.
+    pub(super) async fn write(&self, step: &Step, next: Known) -> Result<Arc<Known>, Rejection> {
+        let next = Arc::new(next);
+        match self.book.store().append_epoch(step).await.map_err(|err| store_failed(&err))? {
             Appended::Done(arrivals) => {
-                self.book.keep(Arc::new(next));
-                for (account, event) in &step.tell {
-                    let arrivals = arrivals.iter().filter(|one| one.account == *account);
-                    let arrivals: Vec<_> = arrivals.copied().collect();
-                    let kind =
-                        || GroupNotice { event: *event, group: group.clone(), head: step.head };
-                    let entry = |cursor| {
-                        let kind = EntryKind::Group(Box::new(kind()));
-                        Entry { cursor, arrived_at: now, kind }
-                    };
-                    self.connections.hand_over(&arrivals, entry, None);
-                }
-                Ok(taken(group, step.head))
+                self.book.keep(Arc::clone(&next));
+                self.hand_over(step, &arrivals);
+                Ok(next)
             }
             // The same epoch, submitted twice at once, is taken once.
-            Appended::Moved(Some(head)) if head == step.head => Ok(taken(group, head)),
+            Appended::Moved(Some(head)) if head == step.head => Ok(next),
             Appended::Moved(Some(head)) => Err(Rejection::stale_epoch(shown(head))),
             Appended::Moved(None) => Err(no_such_group()),
             Appended::TooMany => {
@@ -312,9 +344,29 @@ impl GroupsService {
             }
         }
     }
+
+    fn hand_over(&self, step: &Step, arrivals: &[Arrival]) {
+        let arrivals: HashMap<Uuid, Arrival> =
+            arrivals.iter().map(|arrival| (arrival.account, *arrival)).collect();
+        for (account, event) in &step.tell {
+            let Some(arrival) = arrivals.get(account) else { continue };
+            let notice =
+                || GroupNotice { event: *event, group: step.group.clone(), head: step.head };
+            let entry = |cursor| {
+                let kind = EntryKind::Group(Box::new(notice()));
+                Entry { cursor, arrived_at: step.now, kind }
+            };
+            self.connections.hand_over(&[*arrival], entry, None);
+        }
+    }
 }
 
-fn taken(group: &GroupId, head: Head) -> EpochTaken {
+/// A change waits for the region that sequences the group.
+pub(super) fn queued(group: &GroupId, head: Head) -> EpochTaken {
+    EpochTaken { group_id: group.clone(), status: EpochStatus::Queued, head: shown(head) }
+}
+
+pub(super) fn taken(group: &GroupId, head: Head) -> EpochTaken {
     EpochTaken { group_id: group.clone(), status: EpochStatus::Taken, head: shown(head) }
 }
 

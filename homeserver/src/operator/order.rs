@@ -1,7 +1,7 @@
 //! Orders and their answers, as they are between the command line and a running server.
 
 use posthouse_protocol::{
-    id::{AccountId, DeviceNumber, HandleName, ServerName},
+    id::{AccountId, DeviceNumber, GroupId, HandleName, ServerName},
     problem::{Code, Rejection},
     rest::{ReportReason, Secret},
     time::Timestamp,
@@ -80,6 +80,11 @@ pub enum Order {
         id: Uuid,
         /// What was done about it.
         note: Option<String>,
+    },
+    /// Sequence a group whose region is gone for good.
+    GroupTakeOver {
+        /// Which.
+        group: GroupId,
     },
 }
 

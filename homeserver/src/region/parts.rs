@@ -97,7 +97,7 @@ pub(super) fn link_service(stores: &Stores, accounts: &Arc<AccountsService>) -> 
 pub(super) fn reception(
     config: &RegionConfig,
     stores: &Stores,
-    messaging: &Arc<MessagingService>,
+    (messaging, groups): (&Arc<MessagingService>, &Arc<GroupsService>),
 ) -> Arc<Reception> {
     Arc::new(Reception::new(ReceptionParts {
         receptions: Arc::clone(&stores.receptions),
@@ -106,6 +106,7 @@ pub(super) fn reception(
         relations: Arc::clone(&messaging.relations),
         connections: Arc::clone(&messaging.connections),
         random: Arc::clone(&messaging.random),
+        groups: Arc::clone(groups),
         allow_unencrypted: config.policy.allow_unencrypted,
     }))
 }
@@ -245,6 +246,8 @@ pub(super) fn groups(
         consent,
         limits: GroupLimits::default(),
         connections: Arc::clone(&messaging.connections),
+        regions: Arc::clone(messaging.directory.regions()),
+        untold: Notify::new(),
         clock: Arc::clone(&messaging.clock),
         random: Arc::clone(&messaging.random),
     })

@@ -216,6 +216,7 @@ impl Outward {
             inbound: Arc::new(Inbound::new(own, parts)),
             published: self.keys,
             handles: Arc::new(LocalHandles(region.directory())),
+            groups: region.peer_groups(),
             profiles: region.profiles(),
             user_keys: region.user_keys(),
             keys: Arc::<PeerKeyDirectory>::clone(&self.directory),

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::{
     http::{Answer, exchange},
     keyring::Keyring,
-    server::{At, Place, Server},
+    server::{At, Place, Server, posthouse},
 };
 
 /// How long anything may take that a test waits for.
@@ -49,6 +49,29 @@ impl Pair {
             zone.serve(tokio::net::UdpSocket::from_std(dns).unwrap()).await.unwrap();
         });
         Self { north, south, places, dns }
+    }
+}
+
+impl Pair {
+    /// Starts north again, where it was.
+    pub(crate) fn restart_north(&mut self) {
+        self.north = self.places[0].start(self.north.at);
+    }
+
+    /// Whether an order to south was carried out.
+    pub(crate) fn order_south(&self, order: &[&str]) -> bool {
+        let mut command = posthouse(order[0]);
+        command.args(&order[1..]).arg("--config");
+        command.arg(self.places[1].dir.path().join("posthouse.toml"));
+        command.args(["--set", &format!("operator.listen={}", self.south.at.operator)]);
+        let output = command.output().unwrap();
+        println!("{order:?}: {output:?}");
+        output.status.success()
+    }
+
+    /// Starts south again, where it was.
+    pub(crate) fn restart_south(&mut self) {
+        self.south = self.places[1].start(self.south.at);
     }
 }
 

@@ -379,7 +379,10 @@ impl Raw {
             reader.require(self.conversation, "conversation")?;
             reader.require(self.stamp, "stamp")?;
             reader.require(self.origin_number, "origin number")?;
-            reader.require(recipients.first(), "recipients")?;
+            // A group's members are for each region to know.
+            if self.group.is_none() {
+                reader.require(recipients.first(), "recipients")?;
+            }
         }
         Ok(Event {
             kind,

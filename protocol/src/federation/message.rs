@@ -90,6 +90,49 @@ pub fn content(event: &Event, recipient: &AccountId) -> Result<Content, ContentE
     Ok(Content { kind, encrypted: event.encrypted.unwrap_or(implied), payload })
 }
 
+/// The content of an event to a group, for all its recipients at `server`: one body, or a ciphertext
+/// for each device that a piece of a key distribution serves, which then names its user.
+///
+/// # Errors
+/// [`ContentError`].
+pub fn group_content(event: &Event, server: &ServerName) -> Result<Content, ContentError> {
+    let kind = event.content_type.clone().ok_or(ContentError::Malformed)?;
+    let payload = match event.bodies.as_slice() {
+        [EventBody { data, device: None }] => Payload::Body(text(data)?),
+        bodies => Payload::Ciphertexts(group_ciphertexts(event, bodies, server)?),
+    };
+    let implied = matches!(payload, Payload::Ciphertexts(_)) || kind == ENCRYPTED;
+    Ok(Content { kind, encrypted: event.encrypted.unwrap_or(implied), payload })
+}
+
+fn group_ciphertexts(
+    event: &Event,
+    bodies: &[EventBody],
+    server: &ServerName,
+) -> Result<Vec<Ciphertext>, ContentError> {
+    let (mut all, mut total) = (Vec::new(), 0_usize);
+    for EventBody { data, device } in bodies {
+        let device = device.ok_or(ContentError::Malformed)?;
+        let whose = event.recipients.get(usize::from(device.recipient));
+        let user =
+            AccountId { uuid: *whose.ok_or(ContentError::Malformed)?, server: server.clone() };
+        let length = base64::encoded_len(data.len(), true).unwrap_or(usize::MAX);
+        total = total.saturating_add(length);
+        let many = all.len() >= limits::MAX_KEY_CIPHERTEXTS;
+        if many || length > limits::MAX_BODY || total > limits::MAX_CIPHERTEXTS_TOTAL {
+            return Err(ContentError::TooLarge);
+        }
+        all.push(Ciphertext {
+            user: Some(user),
+            device: device.device,
+            registration_id: device.registration,
+            kind: device.kind,
+            data: BASE64.encode(data),
+        });
+    }
+    if all.is_empty() { Err(ContentError::Malformed) } else { Ok(all) }
+}
+
 fn text(data: &[u8]) -> Result<String, ContentError> {
     if data.len() > limits::MAX_BODY {
         return Err(ContentError::TooLarge);

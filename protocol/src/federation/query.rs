@@ -10,6 +10,7 @@
 //!                "posthouse echo answer v1" for their answers
 //! ```
 
+pub mod groups;
 pub mod keys;
 
 use uuid::Uuid;

@@ -1,5 +1,6 @@
 //! The port `Groups`.
 
+mod abroad;
 mod append;
 mod links;
 mod notices;
@@ -13,7 +14,9 @@ use posthouse_protocol::{
 };
 use posthouse_storage::{
     error::StoreError,
-    groups::{Appended, Group, GroupLink, Groups, Grown, Head, Membership, Person, Reader, Step},
+    groups::{
+        Appended, Group, GroupLink, Groups, Grown, Head, Membership, Pending, Person, Reader, Step,
+    },
 };
 use uuid::Uuid;
 
@@ -27,8 +30,12 @@ use crate::{
 pub(crate) use notices::parse as parse_notice;
 
 #[cfg(test)]
-pub(crate) static LISTS: [(&str, &[(&str, &Statement)]); 3] =
-    [("groups", ALL), ("groups::append", append::ALL), ("groups::links", links::ALL)];
+pub(crate) static LISTS: [(&str, &[(&str, &Statement)]); 4] = [
+    ("groups", ALL),
+    ("groups::abroad", abroad::ALL),
+    ("groups::append", append::ALL),
+    ("groups::links", links::ALL),
+];
 
 statements! {
     HEAD = Statement::new("SELECT epoch, hash FROM group_heads WHERE id = ?");
@@ -235,6 +242,66 @@ impl Groups for SqlStore {
             args.bytes(&ConversationId::group(group).0).text(&account.to_string());
         });
         Ok(dropped.await? > 0)
+    }
+
+    async fn untold_groups(
+        &self,
+        after: Option<(&ServerName, &GroupId)>,
+        limit: usize,
+    ) -> Result<Vec<(ServerName, GroupId, u64)>, StoreError> {
+        Ok(self.read_untold(after, limit).await?)
+    }
+
+    async fn told_group(
+        &self,
+        region: &ServerName,
+        group: &GroupId,
+        epoch: u64,
+    ) -> Result<(), StoreError> {
+        let told = self.change(&abroad::TOLD, |args| {
+            args.text(region.as_str()).bytes(&ConversationId::group(group).0).number(epoch);
+        });
+        told.await?;
+        Ok(())
+    }
+
+    async fn put_pending_epoch(
+        &self,
+        group: &GroupId,
+        account: Uuid,
+        document: (&[u8; 32], &[u8]),
+        bounds: (usize, Timestamp),
+    ) -> Result<Grown, StoreError> {
+        let mut tries = Tries::new(self.counters());
+        loop {
+            match self.try_put_pending(group, account, document, bounds).await {
+                Ok(grown) => return Ok(grown),
+                Err(failure) => tries.again(failure)?,
+            }
+        }
+    }
+
+    async fn pending_epochs(&self, limit: usize) -> Result<Vec<Pending>, StoreError> {
+        Ok(self.read_pending(limit).await?)
+    }
+
+    async fn drop_pending_epoch(&self, hash: &[u8; 32]) -> Result<(), StoreError> {
+        let dropped = self.change(&abroad::DROP_PENDING, |args| {
+            args.bytes(hash);
+        });
+        dropped.await?;
+        Ok(())
+    }
+
+    async fn group_of(&self, conversation: ConversationId) -> Result<Option<GroupId>, StoreError> {
+        let rows = self.db().rows(&abroad::NAME, |args| {
+            args.bytes(&conversation.0);
+        });
+        let rows = rows.await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let mut fields = row.fields("group_heads");
+        let name = fields.text("name")?;
+        fields.parse("name", name, GroupId::parse).map(Some)
     }
 
     async fn forget_in_groups(

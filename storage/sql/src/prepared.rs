@@ -112,7 +112,8 @@ async fn on_postgres() {
 #[tokio::test]
 async fn with_indices_on_sqlite() {
     /// Small by nature, walked in order up to a limit, or an index of nothing but what is sought.
-    const MAY_SCAN: [&str; 9] = [
+    const MAY_SCAN: [&str; 10] = [
+        "groups::abroad::PENDING",
         "retention::verdicts::OLDEST",
         "retention::verdicts::DROP_VOIDS",
         "erasure::UNFINISHED",

@@ -153,7 +153,7 @@ impl SqlStore {
             return Ok(Vec::new());
         }
         let mut state = State::read(&mut tx, script, rises, &keys, &[]).await?;
-        state.groups = groups;
+        state.set_groups(groups);
         let (mut answer, mut forwarding) = (Vec::new(), Vec::new());
         for (rise, key) in rises.iter().zip(&keys) {
             if let Some(risen) = state.raise(rise, *key) {
@@ -305,6 +305,11 @@ impl State {
         Some(Risen { watermark, arrivals, tally: None })
     }
 
+    /// Which of the conversations are groups', by name.
+    pub(crate) fn set_groups(&mut self, groups: HashMap<[u8; 16], String>) {
+        self.groups = groups;
+    }
+
     /// One entry tells an account of all readers of a group.
     fn tell_tally(&mut self, account: Uuid, key: Key, watermark: &Watermark) {
         let Key { conversation, origin, reached, .. } = key;
@@ -403,7 +408,11 @@ impl State {
 
 impl SqlStore {
     /// Adds what the entries about groups tell. Readers are read once for each group.
-    async fn count_tallies(&self, state: &State, answer: &mut Vec<Risen>) -> Result<(), Failure> {
+    pub(crate) async fn count_tallies(
+        &self,
+        state: &State,
+        answer: &mut Vec<Risen>,
+    ) -> Result<(), Failure> {
         let mut told: Vec<(&TallyKey, &Tallied)> =
             state.tallies.iter().map(|((_, key), told)| (key, told)).collect();
         told.sort_unstable_by_key(|(key, told)| (**key, told.arrival.account));

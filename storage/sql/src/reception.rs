@@ -137,6 +137,7 @@ impl SqlStore {
         let reported = reception.watermarks;
         let keys: Vec<Key> =
             reported.iter().map(|one| Key::of(self, &one.rise.watermark)).collect();
+        let groups = self.groups_among(keys.iter().map(Key::conversation)).await?;
         let mut tx = self.db().begin().await?;
         let Some(found) = read::find(self, &mut tx, origin, reception, &keys).await? else {
             tx.cancel().await?;
@@ -148,13 +149,14 @@ impl SqlStore {
             plan::receive(found.known, &found.rejected, reception.messages, reception.rejected);
         heads.extend(receipt.plan.inboxes.iter().copied());
         let mut watermarks = State::of(&found.watermarks, heads)?;
+        watermarks.set_groups(groups);
         let standing = reported.iter().zip(&keys);
         let standing =
             standing.filter(|(one, _)| !found.rejected.contains_key(&read::event_of(one)));
         let raised = standing.filter_map(|(one, key)| {
             watermarks.raise(&read::within(&one.rise, &found.last_numbers)?, *key)
         });
-        let raised = raised.collect();
+        let mut raised: Vec<_> = raised.collect();
 
         let mut script = tx.script();
         write::put_stream(&mut script, origin, reception.next, found.is_stored);
@@ -168,6 +170,7 @@ impl SqlStore {
         };
         effects.put(self, &mut script);
         tx.finish(script).await?;
+        self.count_tallies(&watermarks, &mut raised).await?;
         let Receipt { arrivals, standing, .. } = receipt;
         Ok(Taken::Done { arrivals, risen: raised, rejected: standing })
     }

@@ -54,6 +54,7 @@ fn step(group: &GroupId, epoch: u64, changes: Vec<Change>, tell: &[(&Person, Gro
         changes,
         joins: None,
         tell: tell.iter().map(|(person, event)| (person.uuid(), *event)).collect(),
+        announce: Vec::new(),
         now: START.plus_millis(epoch),
     }
 }
@@ -309,4 +310,47 @@ pub async fn a_deleted_account_gets_nothing_of_its_groups<S: Subject>(subject: &
     let appended = world.store.append_epoch(&promote).await.unwrap();
     assert!(matches!(&appended, Appended::Done(told) if told.len() == 1), "{appended:?}");
     assert_eq!(world.store.memberships(bob.uuid(), None, (9, 9)).await.unwrap(), []);
+}
+
+/// What is to be told to other regions, and what waits for them, is remembered until it is done.
+pub async fn what_goes_between_regions_waits<S: Subject>(subject: &S) {
+    let world = World::new(subject).await;
+    let alice = world.person("alice").await;
+    let (one, other) = (group(&world), group(&world));
+    let (us, asia) = (name("us.example"), name("asia.example"));
+    for group in [&one, &other] {
+        create(&world, group, &alice).await;
+        for epoch in 2..=3 {
+            let announce = vec![us.clone(), asia.clone()];
+            let next = Step { announce, ..step(group, epoch, Vec::new(), &[]) };
+            world.store.append_epoch(&next).await.unwrap();
+        }
+    }
+    let all = world.store.untold_groups(None, 9).await.unwrap();
+    assert_eq!(all.len(), 4, "{all:?}");
+    assert!(all.iter().all(|(_, _, epoch)| *epoch == 3));
+    let after = all.first().map(|(region, group, _)| (region, group));
+    assert_eq!(world.store.untold_groups(after, 2).await.unwrap(), all[1..3]);
+    world.store.told_group(&us, &one, 2).await.unwrap();
+    assert_eq!(world.store.untold_groups(None, 9).await.unwrap(), all, "it lacks one still");
+    world.store.told_group(&us, &one, 3).await.unwrap();
+    let left = world.store.untold_groups(None, 9).await.unwrap();
+    assert_eq!(left.len(), 3, "{left:?}");
+    assert!(!left.contains(&(us, one.clone(), 3)));
+
+    let put = async |hash: u8, at: u64| {
+        let (document, bounds) = ((&[hash; 32], &[hash][..]), (2, START.plus_millis(at)));
+        world.store.put_pending_epoch(&one, alice.uuid(), document, bounds).await.unwrap()
+    };
+    assert_eq!(put(2, 20).await, Grown::New);
+    assert_eq!(put(1, 10).await, Grown::New);
+    assert_eq!(put(3, 30).await, Grown::Full);
+    let waiting = world.store.pending_epochs(9).await.unwrap();
+    let hashes: Vec<u8> = waiting.iter().map(|pending| pending.hash[0]).collect();
+    assert_eq!((hashes, &waiting[0].group, &waiting[0].document[..]), (vec![1, 2], &one, &[1][..]));
+    world.store.drop_pending_epoch(&[1; 32]).await.unwrap();
+    assert_eq!(world.store.pending_epochs(9).await.unwrap().len(), 1);
+    let conversation = ConversationId::group(&other);
+    assert_eq!(world.store.group_of(conversation).await.unwrap(), Some(other));
+    assert_eq!(world.store.group_of(ConversationId([9; 16])).await.unwrap(), None);
 }

@@ -52,6 +52,7 @@ async fn every_route_answers_over_one_connection() {
         ("devices", 0),
         ("echo", 1),
         ("envelopes", 1),
+        ("group", 0),
         ("keylog", 1),
         ("profile", 2),
         ("resolve", 2),

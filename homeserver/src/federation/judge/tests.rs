@@ -3,7 +3,7 @@
 use posthouse_protocol::{
     content::{Content, Payload},
     federation::event::EventBody,
-    id::DeviceNumber,
+    id::{DeviceNumber, GroupId},
     rest::Writers,
     status::Seen,
 };
@@ -34,6 +34,7 @@ fn recipients(relation: Option<Relation>) -> Recipients {
     Recipients {
         existing: HashSet::from([Uuid::from_u128(2)]),
         relations: relation.map(|relation| (key, relation)).into_iter().collect(),
+        groups: HashMap::new(),
     }
 }
 
@@ -221,5 +222,119 @@ proptest! {
             }
             Verdict::Rejected(_) => prop_assert!(!is_right),
         }
+    }
+}
+
+const GROUP: &str = "g.00000000-0000-0000-0000-000000000063@north.test";
+
+/// At epoch 9: 1@north.test since 1, 2@south.test since 1, 3@south.test since 8.
+fn group() -> Recipients {
+    use posthouse_crypto::e2ee::{
+        primitives::curve::KeyPair,
+        signed::group_epoch::{GroupParts, GroupRole, GroupState, Member},
+    };
+    use rand::{SeedableRng, rngs::StdRng};
+    use std::collections::BTreeMap;
+    let id = GroupId::parse(GROUP).unwrap();
+    let identity = KeyPair::generate(&mut StdRng::seed_from_u64(1)).public;
+    let member = |joined| Member { identity, role: GroupRole::Member, joined };
+    let people = [
+        (account(1, "north.test"), 1),
+        (account(2, "south.test"), 1),
+        (account(3, "south.test"), 8),
+    ];
+    let members = people.iter().map(|(one, joined)| (one.to_string(), member(*joined)));
+    let state = GroupState::restore(GroupParts {
+        group: GROUP.to_owned(),
+        epoch: 9,
+        hash: [0; 32],
+        region: "north.test".to_owned(),
+        title: Vec::new(),
+        members: members.collect(),
+        invited: BTreeMap::new(),
+        deputies: Vec::new(),
+    });
+    let here =
+        people.into_iter().map(|(one, _)| one).filter(|one| one.server == name("south.test"));
+    let local = here.map(|account| {
+        (account.to_string(), crate::groups::LocalPerson { account, is_hidden: false })
+    });
+    let known = Arc::new(Known { id: id.clone(), state, local: local.collect() });
+    let groups = HashMap::from([(ConversationId::group(&id), known)]);
+    Recipients { groups, ..recipients(None) }
+}
+
+fn to_group(change: impl FnOnce(&mut Event)) -> Verdict {
+    let (origin, own) = (name("north.test"), name("south.test"));
+    let judge = Judge { origin: &origin, own: &own, allow_unencrypted: true, now: NOW };
+    let id = GroupId::parse(GROUP).unwrap();
+    let record = changed(|event| {
+        event.conversation = Some(ConversationId::group(&id));
+        event.group = Some(id);
+        event.recipients = Vec::new();
+        event.epoch = Some(9);
+        change(event);
+    });
+    judge.judge(&record, &group(), BodyId([7; 16]))
+}
+
+#[test]
+fn a_message_to_a_group_is_for_those_who_were_and_are_members() {
+    let people = |epoch| match to_group(|event| event.epoch = Some(epoch)) {
+        Verdict::Message(received, _) => {
+            assert_eq!((received.side, received.message.to.as_str()), (0, GROUP));
+            received.recipients
+        }
+        other => panic!("not taken: {other:?}"),
+    };
+    let (two, three) = (Uuid::from_u128(2), Uuid::from_u128(3));
+    assert_eq!(people(9), [two, three]);
+    assert_eq!(people(8), [two, three]);
+    assert_eq!(people(7), [two], "the third joined later");
+    // Keys name whom they are for; nobody else gets them.
+    let keys = to_group(|event| {
+        event.class = EventClass::Key;
+        event.recipients = vec![three, Uuid::from_u128(4)];
+    });
+    let Verdict::Message(received, _) = keys else { panic!("not taken: {keys:?}") };
+    assert_eq!(received.recipients, [three]);
+}
+
+#[test]
+fn what_is_wrong_about_a_group_is_rejected() {
+    let refused = |change: fn(&mut Event)| match to_group(change) {
+        Verdict::Rejected(reason) => reason,
+        other => panic!("taken: {other:?}"),
+    };
+    assert_eq!(refused(|event| event.epoch = None), RejectionReason::Malformed);
+    assert_eq!(refused(|event| event.epoch = Some(10)), RejectionReason::Refused);
+    let other = "g.00000000-0000-0000-0000-000000000064@north.test";
+    let other = GroupId::parse(other).unwrap();
+    let elsewhere = to_group(|event| {
+        event.conversation = Some(ConversationId::group(&other));
+        event.group = Some(other.clone());
+    });
+    assert!(matches!(elsewhere, Verdict::Rejected(RejectionReason::UnknownRecipient)));
+    let mixed = to_group(|event| event.group = Some(other.clone()));
+    assert!(matches!(mixed, Verdict::Rejected(RejectionReason::Malformed)));
+    // Who is no member, and who is nobody.
+    let (origin, own) = (name("north.test"), name("south.test"));
+    let judge = Judge { origin: &origin, own: &own, allow_unencrypted: true, now: NOW };
+    let id = GroupId::parse(GROUP).unwrap();
+    for (sender, reason) in [
+        (Some(Uuid::from_u128(5)), RejectionReason::Refused),
+        // 2@south.test is a member, 2@north.test is not.
+        (Some(Uuid::from_u128(2)), RejectionReason::Refused),
+        (None, RejectionReason::Malformed),
+    ] {
+        let mut record = changed(|event| {
+            event.conversation = Some(ConversationId::group(&id));
+            event.group = Some(id.clone());
+            event.epoch = Some(9);
+        });
+        record.sender = sender;
+        let verdict = judge.judge(&record, &group(), BodyId([7; 16]));
+        let Verdict::Rejected(found) = verdict else { panic!("taken: {verdict:?}") };
+        assert_eq!(found, reason);
     }
 }

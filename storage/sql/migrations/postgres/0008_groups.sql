@@ -65,3 +65,22 @@ CREATE TABLE group_asks (
 );
 CREATE INDEX group_asks_by_account ON group_asks (account);
 CREATE INDEX group_asks_by_time ON group_asks (at);
+
+-- Regions that have still to be told of epochs of groups that this region sequences, up to epoch.
+CREATE TABLE group_tells (
+    region TEXT COLLATE "C" NOT NULL,
+    group_id BYTEA NOT NULL,
+    epoch BIGINT NOT NULL,
+    PRIMARY KEY (region, group_id)
+);
+
+-- Epochs of this region's people that wait for a region that sequences their group. local: whose.
+CREATE TABLE group_pending (
+    hash BYTEA PRIMARY KEY,
+    group_id BYTEA NOT NULL,
+    local BYTEA NOT NULL,
+    document BYTEA NOT NULL,
+    at BIGINT NOT NULL
+);
+CREATE INDEX group_pending_by_account ON group_pending (local);
+CREATE INDEX group_pending_by_time ON group_pending (at);

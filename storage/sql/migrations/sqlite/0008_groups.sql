@@ -65,3 +65,22 @@ CREATE TABLE group_asks (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX group_asks_by_account ON group_asks (account);
 CREATE INDEX group_asks_by_time ON group_asks (at);
+
+-- Regions that have still to be told of epochs of groups that this region sequences, up to epoch.
+CREATE TABLE group_tells (
+    region TEXT NOT NULL,
+    group_id BLOB NOT NULL,
+    epoch INTEGER NOT NULL,
+    PRIMARY KEY (region, group_id)
+) STRICT, WITHOUT ROWID;
+
+-- Epochs of this region's people that wait for a region that sequences their group. local: whose.
+CREATE TABLE group_pending (
+    hash BLOB PRIMARY KEY,
+    group_id BLOB NOT NULL,
+    local BLOB NOT NULL,
+    document BLOB NOT NULL,
+    at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX group_pending_by_account ON group_pending (local);
+CREATE INDEX group_pending_by_time ON group_pending (at);

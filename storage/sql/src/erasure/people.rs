@@ -33,6 +33,10 @@ statements! {
         "UPDATE group_people SET local = NULL WHERE (group_id, account) IN (
             SELECT group_id, account FROM group_people WHERE local = ? LIMIT 0 + ?)",
     );
+    DELETE_PENDING = Statement::new(
+        "DELETE FROM group_pending WHERE hash IN (
+            SELECT hash FROM group_pending WHERE local = ? LIMIT 0 + ?)",
+    );
     DELETE_GROUP_LINKS = Statement::new(
         "DELETE FROM group_links WHERE id IN (
             SELECT id FROM group_links WHERE made_by = ? LIMIT 0 + ?)",
@@ -57,7 +61,7 @@ pub(super) fn erase(script: &mut Script, account: &AccountId, limit: usize) -> V
             args.uuid(account.uuid).text(&text).limit(limit);
         }));
     }
-    for statement in [&DELETE_LEFT_GROUPS, &LEAVE_GROUPS] {
+    for statement in [&DELETE_LEFT_GROUPS, &LEAVE_GROUPS, &DELETE_PENDING] {
         slots.push(script.one(statement, |args| {
             args.uuid(account.uuid).limit(limit);
         }));

@@ -67,6 +67,11 @@ statements! {
         WHERE a.id = v.account AND a.state < 2
         ON CONFLICT (account, conversation) DO NOTHING",
     );
+    ANNOUNCE = Statement::rows(
+        "tbi",
+        "INSERT INTO group_tells (region, group_id, epoch) {new}
+        ON CONFLICT (region, group_id) DO UPDATE SET epoch = excluded.epoch",
+    );
     UNLIST = Statement::rows(
         "bb",
         "DELETE FROM conversation_lists WHERE (account, conversation) IN ({rows})",
@@ -211,6 +216,9 @@ fn write(script: &mut Script, id: ConversationId, step: &Step) {
             .number(at.0);
     });
     put_lists(script, id, step);
+    script.rows(&ANNOUNCE, &step.announce, |args, region| {
+        args.text(region.as_str()).bytes(&id.0).number(epoch);
+    });
     let is_gone = |change: &&Change| match &change.becomes {
         Becomes::Gone { may_read } => !(*may_read && change.is_local),
         Becomes::Known { .. } => false,

@@ -109,7 +109,11 @@ impl SqlStore {
         told: Telling<'_>,
     ) -> Result<(Script, Settled), Failure> {
         let mut settled = Settled::default();
-        let fresh = |one: &&GivenUp<'_>| one.entry.held_message().is_some();
+        // A message to a group names no recipient: that one region does not take it is no failure of
+        // the message. Its members there never count.
+        let fresh = |one: &&GivenUp<'_>| {
+            one.entry.held_message().is_some() && !one.entry.recipients.is_empty()
+        };
         let people: Vec<Uuid> =
             told.given_up.iter().filter(fresh).filter_map(|one| one.entry.sender).collect();
         if people.is_empty() && told.accepted.is_empty() {

@@ -44,6 +44,11 @@ impl Key {
         }
     }
 
+    /// The conversation.
+    pub(crate) fn conversation(&self) -> [u8; 16] {
+        self.conversation
+    }
+
     /// Adds the five columns of the key.
     pub(super) fn bind(&self, args: &mut Args) {
         args.bytes(&self.conversation)

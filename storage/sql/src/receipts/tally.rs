@@ -99,7 +99,7 @@ pub(super) struct Readers {
 
 impl SqlStore {
     /// The names of those of `conversations` that are groups'.
-    pub(super) async fn groups_among(
+    pub(crate) async fn groups_among(
         &self,
         conversations: impl Iterator<Item = [u8; 16]>,
     ) -> Result<HashMap<[u8; 16], String>, Failure> {
@@ -178,12 +178,11 @@ impl Readers {
     ) -> Tally {
         let (mut steps, mut joined, mut except) =
             (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let is_other = |reader: &AccountId| reader.uuid != account || reader.server != group.server;
+        // Who is told is of the region that gave the numbers.
+        let is_other = |reader: &AccountId| reader.uuid != account || reader.server != origin;
         for (reader, coverage) in self.reached.iter().filter(|(reader, _)| is_other(reader)) {
             *steps.entry(coverage.through()).or_default() += 1;
-            if reader.server == origin
-                && let Some(floor) = self.floors.get(&reader.to_string())
-            {
+            if let Some(floor) = self.floors.get(&reader.to_string()) {
                 // Who has not got anything since joining counts for nothing.
                 *joined.entry((*floor).min(coverage.through())).or_default() += 1;
             }
