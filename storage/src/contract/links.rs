@@ -70,8 +70,8 @@ pub async fn an_expired_link_is_forgotten<S: Subject>(subject: &S) {
     }
     let owner = (world.id(), DeviceId(world.id()));
     assert!(world.store.approve_link(approved.id, owner, b"x", START).await.unwrap());
-    let user = (world.id(), DeviceId(world.id()));
-    assert!(world.store.approve_link(used.id, user, b"x", START).await.unwrap());
+    let reached = (world.id(), DeviceId(world.id()));
+    assert!(world.store.approve_link(used.id, reached, b"x", START).await.unwrap());
     let fetched = world.store.fetch_link(used.id, &used.secret, START).await.unwrap();
     assert!(matches!(fetched, Fetched::Linked { .. }), "its device stays");
     assert_eq!(world.store.forget_links(START, 10).await.unwrap(), []);
