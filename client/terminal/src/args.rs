@@ -4,6 +4,8 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::screen::{Colours, Theme};
+
 const EXITS: &str = "Exit codes:
   0  done
   1  a failure that no other code names
@@ -26,8 +28,25 @@ pub(crate) struct Args {
     pub(crate) profile: String,
     #[command(flatten)]
     pub(crate) place: Place,
+    /// The colours of the full screen.
+    #[arg(long, value_enum, default_value_t = Colours::Auto)]
+    pub(crate) colours: Colours,
+    #[arg(long, env = "NO_COLOR", hide = true)]
+    no_color: Option<String>,
+    #[arg(long, env = "COLORFGBG", hide = true)]
+    colorfgbg: Option<String>,
+    /// The full screen if there is none.
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: Option<Command>,
+}
+
+impl Args {
+    /// How the full screen looks.
+    pub(crate) fn theme(&self) -> Theme {
+        // no-color.org: set, and not empty.
+        let colourless = self.no_color.as_ref().is_some_and(|set| !set.is_empty());
+        Theme::new(self.colours, colourless, self.colorfgbg.as_deref())
+    }
 }
 
 /// Where profiles are.

@@ -12,18 +12,25 @@ mod safety;
 
 mod send;
 
+pub(crate) use safety::grouped;
+
 use crate::{
     args::{Args, Command},
     failure::Failure,
     output::Output,
     profile::Profile,
+    screen,
     session::Session,
 };
 
 /// Does what the command line asks for.
 pub(crate) async fn run(args: Args, output: Output) -> Result<(), Failure> {
     let profile = Profile::find(&args)?;
-    match args.command {
+    let theme = args.theme();
+    let Some(command) = args.command else {
+        return Box::pin(screen::run(Session::open(profile).await?, theme)).await;
+    };
+    match command {
         Command::Register { name, server, password, invite } => {
             let new = account::New { name, server, password };
             Box::pin(account::register(&profile, &new, invite, output)).await

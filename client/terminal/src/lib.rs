@@ -1,7 +1,7 @@
 //! `posthouse-chat`: the terminal client of Posthouse.
 //!
 //! Everything that it knows of messages it asks of the SDK (`posthouse-client`). The scriptable
-//! commands are in `command`; docs/chat.md says what they print and how they end.
+//! commands are in `command`, the full screen is in `screen`; docs/chat.md says what they print and how they end.
 
 mod args;
 
@@ -22,6 +22,8 @@ mod names;
 mod session;
 
 mod command;
+
+mod screen;
 
 use std::process::ExitCode;
 
