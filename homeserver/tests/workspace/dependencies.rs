@@ -10,8 +10,10 @@ use crate::tree::{none, read, root};
 /// A library that few packages may see, and which.
 const CONFINED: &[(&str, &[&str])] = &[
     ("sqlx", &["storage-sql", "client"]),
+    ("rusqlite", &["storage-sql"]),
     ("axum", &["client-api", "federation"]),
     ("hickory-resolver", &["federation"]),
+    ("ratatui", &["client-terminal"]),
 ];
 
 /// Where TLS is set up: the packages that `docs/decisions/0006-where-tls-is-set-up.md` names.
