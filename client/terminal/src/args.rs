@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -70,6 +70,9 @@ pub(crate) struct Server {
     /// The certificates to believe (PEM), in the place of the system's: for a private authority.
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
+    /// Connects to this address, whatever DNS says of the server's name: for a trial.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) at: Option<SocketAddr>,
     /// What the device is called in the account's list of devices.
     #[arg(long, value_name = "NAME", default_value = "terminal")]
     pub(crate) device_name: String,

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{self, Write as _},
+    net::SocketAddr,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
@@ -29,6 +30,9 @@ struct Reached {
     server: String,
     /// The certificates to believe (PEM), in the place of the system's.
     ca: Option<String>,
+    /// Where to connect to, in the place of what DNS says.
+    #[serde(default)]
+    at: Option<SocketAddr>,
 }
 
 /// A homeserver that the command line names.
@@ -48,7 +52,7 @@ impl Chosen {
             }
             None => None,
         };
-        let reached = Reached { server: server.url.clone(), ca };
+        let reached = Reached { server: server.url.clone(), ca, at: server.at };
         Ok(Self { home: home(&reached)?, reached })
     }
 
@@ -140,6 +144,7 @@ fn home(reached: &Reached) -> Result<Home, Failure> {
         None => Trust::System,
     };
     let connector = Connector::new(Endpoint::parse(&reached.server)?, trust)?;
+    let connector = reached.at.map_or_else(|| connector.clone(), |at| connector.at(at));
     Ok(Home::new(connector)?)
 }
 
