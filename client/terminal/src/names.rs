@@ -20,6 +20,18 @@ impl Names {
         self.0.get(&user).cloned().unwrap_or(user)
     }
 
+    /// The same in little room: an account without a name by its end, which is random.
+    pub(crate) fn short(&self, user: &AccountId) -> String {
+        let name = self.of(user);
+        match name.split_once('@') {
+            Some((id, region)) if !self.knows(user) => {
+                let end = id.rsplit('-').next().unwrap_or(id);
+                format!("…{end}@{region}")
+            }
+            _ => name,
+        }
+    }
+
     /// Whom a name means.
     pub(crate) fn whose(&self, name: &str) -> Option<AccountId> {
         let (user, _) = self.0.iter().find(|(_, known)| *known == name)?;
@@ -44,5 +56,27 @@ impl Names {
         }
         self.0.insert(user, name.to_owned());
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_means_one_account() {
+        let account = |number: u8| {
+            let id = format!("01890a5d-ac96-774b-bcce-b302099a80{number:02}@eu.example");
+            AccountId::parse(&id).unwrap()
+        };
+        let mut names = Names::default();
+        assert!(names.learn(&account(1), "ben"));
+        assert!(!names.learn(&account(1), "ben"));
+        // Whoever takes the name later does not become the one that is known by it.
+        assert!(!names.learn(&account(2), "ben"));
+        assert_eq!(names.whose("ben"), Some(account(1)));
+        assert_eq!((names.of(&account(1)), names.short(&account(1))), ("ben".into(), "ben".into()));
+        assert_eq!(names.of(&account(2)), account(2).to_string());
+        assert_eq!(names.short(&account(2)), "…b302099a8002@eu.example");
     }
 }

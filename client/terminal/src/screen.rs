@@ -49,7 +49,7 @@ const TYPING_EVERY: Duration = Duration::from_secs(3);
 pub(crate) async fn run(session: Session, theme: Theme) -> Result<(), Failure> {
     let own = session.client.account().clone();
     let model = Model::new(own, session.names.clone(), TimeZone::system());
-    let mut screen = Screen { session, model, theme, typed: None };
+    let mut screen = Screen { session, model, theme, typed: None, anew: false };
     let mut terminal = ratatui::try_init().map_err(|err| no_terminal(&err))?;
     let pasting = execute!(io::stdout(), EnableBracketedPaste);
     let ended = match pasting {
@@ -75,6 +75,9 @@ struct Screen {
     theme: Theme,
     /// When the open conversation was last told that something is written.
     typed: Option<Instant>,
+    /// Everything is to be drawn anew: terminals and this program can disagree about how wide a
+    /// character is, and what was too wide would stay.
+    anew: bool,
 }
 
 impl Screen {
@@ -82,6 +85,9 @@ impl Screen {
         let mut events = read_events();
         self.reload().await?;
         loop {
+            if std::mem::take(&mut self.anew) {
+                terminal.clear().map_err(|err| no_terminal(&err))?;
+            }
             let drawn = terminal.draw(|frame| view::draw(frame, &self.model, &self.theme));
             drawn.map_err(|err| no_terminal(&err))?;
             tokio::select! {
@@ -109,9 +115,10 @@ impl Screen {
             // A new size is drawn at once, as everything is.
             _ => Action::Nothing,
         };
+        self.anew |= matches!(action, Action::Anew | Action::Beside { .. } | Action::Send);
         match action {
             Action::Quit => return Ok(ControlFlow::Break(())),
-            Action::Nothing => {}
+            Action::Nothing | Action::Anew => {}
             Action::Beside { down } => {
                 if let Some(with) = self.model.beside(down) {
                     self.open(with).await?;

@@ -9,6 +9,8 @@ use super::model::{Dialog, Model};
 pub(crate) enum Action {
     Nothing,
     Accept,
+    /// Draw everything anew.
+    Anew,
     Beside {
         down: bool,
     },
@@ -84,6 +86,7 @@ fn with_control(model: &mut Model, code: KeyCode) -> Action {
             model.dialog = Some(Dialog::To(super::editor::Editor::default()));
             Action::Nothing
         }
+        KeyCode::Char('l') => Action::Anew,
         KeyCode::Char('j') => write(model, "\n"),
         _ => {
             let changed =

@@ -57,7 +57,7 @@ fn conversations(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: &Theme
             Some((true, _)) => "•",
             _ => " ",
         };
-        let name = cut(&line(&model.names.of(&row.with)), room);
+        let name = cut(&line(&model.names.short(&row.with)), room);
         let gap = " ".repeat(room.saturating_sub(name.width()));
         let style = if Some(at) == open { theme.selected } else { ratatui::style::Style::new() };
         Line::from(vec![
@@ -120,7 +120,7 @@ fn conversation(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: &Theme)
 
 fn head(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: &Theme) {
     let Some(open) = &model.open else { return };
-    let mut spans = vec![Span::styled(line(&model.names.of(open)), theme.other)];
+    let mut spans = vec![Span::styled(line(&model.names.short(open)), theme.other)];
     match model.trust {
         posthouse_client::KeyTrust::Verified => spans.push(Span::styled("  verified", theme.dim)),
         posthouse_client::KeyTrust::Changed => {

@@ -25,6 +25,7 @@ const KEYS: &[(&str, &str)] = &[
     ("PageUp, PageDown", "scroll"),
     ("F2", "safety number: compare it with them"),
     ("Ctrl-A -E -W -U", "start, end, delete word, delete all"),
+    ("Ctrl-L", "draw the screen anew"),
     ("F1, ?", "this help (? while nothing is written)"),
     ("Ctrl-Q, Ctrl-C", "quit; what is sent is kept"),
     ("", ""),
@@ -59,7 +60,7 @@ pub(super) fn draw(
 }
 
 fn safety_number(frame: &mut Frame<'_>, area: Rect, safety: &Safety, model: &Model, theme: &Theme) {
-    let name = model.open.as_ref().map(|open| line(&model.names.of(open))).unwrap_or_default();
+    let name = model.open.as_ref().map(|open| line(&model.names.short(open))).unwrap_or_default();
     let mut lines: Vec<Line<'_>> =
         grouped(&safety.digits).lines().map(|one| Line::raw(one.to_owned()).centered()).collect();
     let (text, style) = match safety.trust {
