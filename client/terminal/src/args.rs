@@ -168,6 +168,9 @@ pub(crate) enum Command {
         /// The newest so many.
         #[arg(long, value_name = "NUMBER", default_value_t = 50)]
         limit: usize,
+        /// Only messages with this text, large or small letters.
+        #[arg(long, value_name = "TEXT")]
+        search: Option<String>,
         /// Tells them that their messages were read.
         #[arg(long)]
         mark_read: bool,

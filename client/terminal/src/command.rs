@@ -59,9 +59,10 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<(), Failure> {
             let listening = listen::Listening { count, timeout, mark_read };
             Box::pin(listen::listen(session, &listening, output)).await
         }
-        Command::History { with, limit, mark_read } => {
+        Command::History { with, limit, search, mark_read } => {
             let session = Session::open(profile).await?;
-            Box::pin(read::history(session, &with, limit, mark_read, output)).await
+            let asked = read::Asked { with, limit, search, mark_read };
+            Box::pin(read::history(session, &asked, output)).await
         }
         Command::Safety { with, verify, accept } => {
             let session = Session::open(profile).await?;

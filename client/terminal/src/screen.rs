@@ -86,7 +86,7 @@ impl Screen {
         self.reload().await?;
         loop {
             if std::mem::take(&mut self.anew) {
-                terminal.clear().map_err(|err| no_terminal(&err))?;
+                terminal.draw(view::blank).map_err(|err| no_terminal(&err))?;
             }
             let drawn = terminal.draw(|frame| view::draw(frame, &self.model, &self.theme));
             drawn.map_err(|err| no_terminal(&err))?;

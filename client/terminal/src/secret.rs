@@ -64,9 +64,9 @@ fn prompt(question: &str) -> Result<Zeroizing<String>, Failure> {
     silent.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
     silent.special_codes[SpecialCodeIndex::VMIN] = 1;
     silent.special_codes[SpecialCodeIndex::VTIME] = 0;
-    tcsetattr(&terminal, OptionalActions::Flush, &silent).map_err(|err| without(err.into()))?;
+    tcsetattr(&terminal, OptionalActions::Drain, &silent).map_err(|err| without(err.into()))?;
     let typed = typed(&terminal);
-    let after = tcsetattr(&terminal, OptionalActions::Flush, &before);
+    let after = tcsetattr(&terminal, OptionalActions::Drain, &before);
     terminal.write_all(b"\n").map_err(without)?;
     after.map_err(|err| without(err.into()))?;
     typed.map_err(without)

@@ -19,3 +19,6 @@ mod talk;
 
 #[path = "chat/failures.rs"]
 mod failures;
+
+#[path = "chat/screen.rs"]
+mod screen;

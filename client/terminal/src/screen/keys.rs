@@ -43,7 +43,7 @@ pub(crate) fn press(model: &mut Model, key: KeyEvent) -> Action {
 /// Text was pasted.
 pub(crate) fn paste(model: &mut Model, text: &str) -> Action {
     match &mut model.dialog {
-        Some(Dialog::To(name)) => _ = name.insert(text.trim()),
+        Some(Dialog::To(text_of) | Dialog::Search(text_of)) => _ = text_of.insert(text.trim()),
         Some(_) => {}
         None => return write(model, text),
     }
@@ -53,7 +53,21 @@ pub(crate) fn paste(model: &mut Model, text: &str) -> Action {
 fn in_dialog(model: &mut Model, dialog: Dialog, key: KeyEvent) -> Action {
     match (dialog, key.code) {
         // Any key ends the help.
-        (_, KeyCode::Esc) | (Dialog::Help, _) => Action::Nothing,
+        (_, KeyCode::Esc) | (Dialog::Help, _) | (Dialog::Search(_), KeyCode::Enter) => {
+            Action::Nothing
+        }
+        (Dialog::Search(mut wanted), code) => {
+            match code {
+                KeyCode::PageUp => model.scrolled = model.scrolled.saturating_add(10),
+                KeyCode::PageDown => model.scrolled = model.scrolled.saturating_sub(10),
+                code => {
+                    edit(&mut wanted, code, key.modifiers);
+                    model.scrolled = 0;
+                }
+            }
+            model.dialog = Some(Dialog::Search(wanted));
+            Action::Nothing
+        }
         (Dialog::To(name), KeyCode::Enter) => {
             model.dialog = Some(Dialog::To(name));
             Action::Find
@@ -84,6 +98,10 @@ fn with_control(model: &mut Model, code: KeyCode) -> Action {
         KeyCode::Char('p') | KeyCode::Up => Action::Beside { down: false },
         KeyCode::Char('t') => {
             model.dialog = Some(Dialog::To(super::editor::Editor::default()));
+            Action::Nothing
+        }
+        KeyCode::Char('f') if model.open.is_some() => {
+            model.dialog = Some(Dialog::Search(super::editor::Editor::default()));
             Action::Nothing
         }
         KeyCode::Char('l') => Action::Anew,

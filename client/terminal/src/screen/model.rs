@@ -30,6 +30,8 @@ pub(crate) enum Dialog {
     Help,
     /// Whom to write to.
     To(Editor),
+    /// Only messages with this text are shown.
+    Search(Editor),
     /// The safety number of the open conversation.
     Safety(Safety),
 }
@@ -155,6 +157,18 @@ impl Model {
             }
             _ => {}
         }
+    }
+
+    /// The messages that are shown: those that are searched for, or all.
+    pub(crate) fn shown(&self) -> impl Iterator<Item = &Entry> {
+        let wanted = match &self.dialog {
+            Some(Dialog::Search(wanted)) => wanted.text().to_lowercase(),
+            _ => String::new(),
+        };
+        self.timeline.iter().filter(move |entry| {
+            wanted.is_empty()
+                || entry.said.text().is_some_and(|text| text.to_lowercase().contains(&wanted))
+        })
     }
 
     /// What is known of the other one's presence, in words.

@@ -7,13 +7,14 @@ mod timeline;
 use ratatui::{
     Frame,
     layout::{Constraint, Layout, Position, Rect},
+    style::{Modifier, Style},
     text::{Line, Span},
     widgets::{Block, Borders, Paragraph},
 };
 use unicode_width::UnicodeWidthStr as _;
 
 use super::{
-    model::Model,
+    model::{Dialog, Model},
     theme::Theme,
     wrap::{cut, wrap},
 };
@@ -21,6 +22,7 @@ use crate::text::{harmless, line};
 
 /// Narrower screens show the conversation alone.
 const LIST_FROM: u16 = 60;
+const SEARCH: &str = "Search: ";
 /// Most lines of what is being written that are shown.
 const MAX_DRAFT: usize = 6;
 
@@ -42,6 +44,13 @@ pub(crate) fn draw(frame: &mut Frame<'_>, model: &Model, theme: &Theme) {
     }
 }
 
+/// Draws nothing, in such a way that no cell is as it was or will be: so all are drawn anew. Asking
+/// the terminal to clear itself would ask it for the cursor, too, which not every one answers.
+pub(crate) fn blank(frame: &mut Frame<'_>) {
+    let unlike = Block::new().style(Style::new().add_modifier(Modifier::HIDDEN));
+    frame.render_widget(unlike, frame.area());
+}
+
 fn conversations(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: &Theme) {
     let block = Block::new().borders(Borders::RIGHT).border_style(theme.frame);
     let inner = block.inner(area);
@@ -59,7 +68,7 @@ fn conversations(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: &Theme
         };
         let name = cut(&line(&model.names.short(&row.with)), room);
         let gap = " ".repeat(room.saturating_sub(name.width()));
-        let style = if Some(at) == open { theme.selected } else { ratatui::style::Style::new() };
+        let style = if Some(at) == open { theme.selected } else { Style::new() };
         Line::from(vec![
             Span::styled(format!("{dot} {name}{gap}"), style),
             Span::styled(count, if Some(at) == open { theme.selected } else { theme.unread }),
@@ -136,7 +145,14 @@ fn head(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: &Theme) {
 }
 
 fn footer(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: &Theme) {
-    let text = if let Some(notice) = &model.notice {
+    let text = if let Some(Dialog::Search(wanted)) = &model.dialog {
+        let (before, found) = (line(wanted.before()), model.shown().count());
+        let x = area.x + u16::try_from(before.width() + SEARCH.width()).unwrap_or(0);
+        frame.set_cursor_position(Position::new(x.min(area.right().saturating_sub(1)), area.y));
+        let rest = format!("  {found} found (Enter, Esc)");
+        let wanted = Span::raw(line(wanted.text()));
+        Line::from(vec![Span::raw(SEARCH), wanted, Span::styled(rest, theme.dim)])
+    } else if let Some(notice) = &model.notice {
         Line::styled(line(notice), theme.warning)
     } else {
         let state = if model.connected { "connected" } else { "not connected: tries again" };

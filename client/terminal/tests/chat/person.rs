@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
 /// A person at a terminal, with a directory of profiles of their own.
@@ -82,7 +82,7 @@ impl Person {
         end(child)
     }
 
-    fn command(&self, words: &[&str], json: bool) -> Command {
+    pub(crate) fn command(&self, words: &[&str], json: bool) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_posthouse-chat"));
         command.env_clear().env("XDG_DATA_HOME", self.dir.path()).env("TZ", "UTC");
         command.args(words).args(json.then_some("--json"));

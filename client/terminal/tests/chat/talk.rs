@@ -47,6 +47,9 @@ async fn two_people_talk_and_their_numbers_are_the_same() {
     };
     assert_eq!(texts(&ada, "ben"), ["Hello Ben!", "two\nlines", "Hello Ada!"]);
     assert_eq!(texts(&ben, "ada"), texts(&ada, "ben"));
+    let found = ada.run(&["history", "ben", "--search", "hello", "--limit", "1"]).done();
+    assert_eq!(found["text"], "Hello Ada!");
+    assert_eq!(ada.run(&["history", "ben", "--search", "LINES"]).done()["text"], "two\nlines");
 }
 
 #[tokio::test(flavor = "multi_thread")]

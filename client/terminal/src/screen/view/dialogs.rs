@@ -23,6 +23,7 @@ const KEYS: &[(&str, &str)] = &[
     ("Tab, Shift-Tab", "next conversation, the one before"),
     ("Ctrl-T", "write to somebody: bob, bob@us.example"),
     ("PageUp, PageDown", "scroll"),
+    ("Ctrl-F", "search in the conversation"),
     ("F2", "safety number: compare it with them"),
     ("Ctrl-A -E -W -U", "start, end, delete word, delete all"),
     ("Ctrl-L", "draw the screen anew"),
@@ -45,6 +46,8 @@ pub(super) fn draw(
             let lines = KEYS.iter().map(|(key, what)| Line::raw(format!("{key:<19}{what}")));
             boxed(frame, area, " Help (any key ends it) ", lines.collect(), theme);
         }
+        // It stands in the last line, below what it finds.
+        Dialog::Search(_) => {}
         Dialog::To(name) => {
             let lines = vec![
                 Line::raw("A name, or name@region of another region:"),

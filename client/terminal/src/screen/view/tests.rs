@@ -171,6 +171,18 @@ fn keys_open_conversations_and_drafts_stay_where_they_were_written() {
 }
 
 #[test]
+fn a_search_shows_what_it_finds() {
+    let mut model = talking();
+    control(&mut model, 'f');
+    for letter in "OPEN".chars() {
+        press(&mut model, KeyCode::Char(letter));
+    }
+    insta::assert_snapshot!(shown(&model, 80, 10));
+    press(&mut model, KeyCode::Enter);
+    assert_eq!((model.dialog.as_ref(), model.shown().count()), (None, 7));
+}
+
+#[test]
 fn no_size_is_too_small_to_draw() {
     let mut model = talking();
     for dialog in [None, Some(Dialog::Help)] {

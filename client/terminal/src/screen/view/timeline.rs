@@ -26,7 +26,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: &The
     let (width, height) = (usize::from(area.width), usize::from(area.height));
     let mut lines = Vec::new();
     let mut day = String::new();
-    for entry in &model.timeline {
+    for entry in model.shown() {
         let at = when(entry.sent_at, &model.zone);
         let (date, time) = at.split_once(' ').unwrap_or((&at, ""));
         if date != day {
