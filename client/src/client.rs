@@ -3,10 +3,12 @@
 mod device;
 mod linking;
 mod setup;
+mod trust;
 mod updates;
 
 pub use linking::Linking;
 pub use setup::{Home, NewAccount};
+pub use trust::KeyTrust;
 pub use updates::{Numbered, Updates};
 
 use std::sync::Arc;

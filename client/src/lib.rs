@@ -111,7 +111,9 @@ mod client;
 
 pub use api::Api;
 pub use backoff::Backoff;
-pub use client::{Client, ConversationSummary, Home, Linking, NewAccount, Numbered, Updates};
+pub use client::{
+    Client, ConversationSummary, Home, KeyTrust, Linking, NewAccount, Numbered, Updates,
+};
 pub use connection::{Closed, Connection, MAX_QUEUED};
 pub use connector::{Connector, Trust};
 pub use encode::encode;

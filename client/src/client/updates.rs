@@ -120,6 +120,16 @@ impl Updates {
         Ok(())
     }
 
+    /// Ends the device in good order: when this returns, what was handed to the connection is out
+    /// and the connection is closed. For programs that end; everything is in the store anyhow. It
+    /// waits for further clones of the client to be dropped.
+    pub async fn close(self, client: super::Client) {
+        let Self { commands, mut passing, .. } = self;
+        drop((client, commands));
+        // The engine's last act is to let go of its end.
+        while passing.recv().await.is_some() {}
+    }
+
     async fn read_ahead(&mut self) -> Option<()> {
         let scan =
             Scan { from: number_key(self.handed + 1), ..Scan::prefix(Table::Updates, &[], AHEAD) };

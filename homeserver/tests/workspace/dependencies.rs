@@ -13,6 +13,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("rusqlite", &["storage-sql"]),
     ("axum", &["client-api", "federation"]),
     ("hickory-resolver", &["federation"]),
+    ("ratatui", &["client-terminal"]),
 ];
 
 /// Where TLS is set up: the packages that `docs/decisions/0006-where-tls-is-set-up.md` names.

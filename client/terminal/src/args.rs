@@ -1,0 +1,216 @@
+//! The command line.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::screen::{Colours, Theme};
+
+const EXITS: &str = "Exit codes:
+  0  done
+  1  a failure that no other code names
+  2  the command line is wrong, or the profile is not ready
+  3  the homeserver refused: the message has its code
+  4  the homeserver cannot be reached
+  5  the time is over; what was to be sent waits and goes with the next command
+  6  somebody's identity key has changed: look at `posthouse-chat safety NAME`
+  7  the profile's store is in use, or cannot be read or written";
+
+/// Chats, end-to-end encrypted, from a terminal.
+#[derive(Debug, Parser)]
+#[command(name = "posthouse-chat", version, after_help = EXITS)]
+pub(crate) struct Args {
+    /// Prints one JSON object a line.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Which account: each profile is a device with a store of its own.
+    #[arg(long, global = true, default_value = "default", env = "POSTHOUSE_CHAT_PROFILE")]
+    pub(crate) profile: String,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// The colours of the full screen.
+    #[arg(long, value_enum, default_value_t = Colours::Auto)]
+    pub(crate) colours: Colours,
+    #[arg(long, env = "NO_COLOR", hide = true)]
+    no_color: Option<String>,
+    #[arg(long, env = "COLORFGBG", hide = true)]
+    colorfgbg: Option<String>,
+    /// The full screen if there is none.
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+impl Args {
+    /// How the full screen looks.
+    pub(crate) fn theme(&self) -> Theme {
+        // no-color.org: set, and not empty.
+        let colourless = self.no_color.as_ref().is_some_and(|set| !set.is_empty());
+        Theme::new(self.colours, colourless, self.colorfgbg.as_deref())
+    }
+}
+
+/// Where profiles are.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Place {
+    /// The directory of all profiles; `posthouse-chat` in the XDG data directory otherwise.
+    #[arg(long, global = true, env = "POSTHOUSE_CHAT_DIR", value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    #[arg(long, global = true, env = "XDG_DATA_HOME", hide = true)]
+    pub(crate) xdg_data_home: Option<PathBuf>,
+    #[arg(long, global = true, env = "HOME", hide = true)]
+    pub(crate) home: Option<PathBuf>,
+}
+
+/// Which homeserver; remembered by the profile.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Server {
+    /// The homeserver: https://host[:port], or http://127.0.0.1:port on this machine.
+    #[arg(long = "server", value_name = "URL", env = "POSTHOUSE_CHAT_SERVER")]
+    pub(crate) url: String,
+    /// The certificates to believe (PEM), in the place of the system's: for a private authority.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Connects to this address, whatever DNS says of the server's name: for a trial.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) at: Option<SocketAddr>,
+    /// What the device is called in the account's list of devices.
+    #[arg(long, value_name = "NAME", default_value = "terminal")]
+    pub(crate) device_name: String,
+}
+
+/// Where the password comes from; a prompt without echo otherwise.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Password {
+    /// Reads the password from the first line of this file; `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Makes an account, and this profile its first device.
+    Register {
+        /// The wanted name, without a region.
+        name: String,
+        #[command(flatten)]
+        server: Server,
+        #[command(flatten)]
+        password: Password,
+        /// The invitation, where the region asks for one.
+        #[arg(long, value_name = "CODE")]
+        invite: Option<String>,
+    },
+    /// Logs in again as the device of this profile, after its session was ended; or as the first
+    /// device of an account that has none. Further devices are linked: see `link`.
+    Login {
+        /// The account's name.
+        name: String,
+        #[command(flatten)]
+        server: Server,
+        #[command(flatten)]
+        password: Password,
+        /// The one-time password, for accounts that ask for one.
+        #[arg(long, value_name = "DIGITS")]
+        code: Option<String>,
+    },
+    /// Makes this profile a further device of an account: shows a code, and waits until it is
+    /// given to `approve` on another device of the account.
+    Link {
+        #[command(flatten)]
+        server: Server,
+    },
+    /// Lets a device in that shows this code. It will read and write as you.
+    Approve {
+        /// What the new device shows.
+        code: String,
+        /// Reads the device-link PIN from the first line of this file, for accounts that have one.
+        #[arg(long, value_name = "FILE")]
+        pin_file: Option<PathBuf>,
+        #[command(flatten)]
+        within: Within,
+    },
+    /// Who this profile is.
+    Whoami,
+    /// The conversations, those with the latest activity first.
+    Conversations,
+    /// Sends a text.
+    Send {
+        /// Whom to: `bob`, `bob@us.example`, or an account id.
+        to: String,
+        /// The text; standard input if it is left out.
+        text: Option<String>,
+        /// How far the message must have come.
+        #[arg(long, value_enum, default_value_t = Wanted::Sent)]
+        wait: Wanted,
+        /// Lets it disappear so many seconds after it was read.
+        #[arg(long, value_name = "SECONDS")]
+        disappear: Option<u32>,
+        #[command(flatten)]
+        within: Within,
+    },
+    /// Prints what happens until it is interrupted: messages, statuses, changed keys.
+    Listen {
+        /// Ends after so many messages of others.
+        #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+        count: Option<u64>,
+        /// Ends after so many seconds; with --count that is exit code 5.
+        #[arg(long, value_name = "SECONDS")]
+        timeout: Option<u64>,
+        /// Tells senders that their messages were read.
+        #[arg(long)]
+        mark_read: bool,
+    },
+    /// Prints the local timeline of a conversation.
+    History {
+        /// With whom.
+        with: String,
+        /// The newest so many.
+        #[arg(long, value_name = "NUMBER", default_value_t = 50)]
+        limit: usize,
+        /// Only messages with this text, large or small letters.
+        #[arg(long, value_name = "TEXT")]
+        search: Option<String>,
+        /// Tells them that their messages were read.
+        #[arg(long)]
+        mark_read: bool,
+    },
+    /// Shows the safety number of you and somebody: 60 digits, the same on both sides.
+    Safety {
+        /// Whose.
+        with: String,
+        /// Remembers that you have compared it and that it is right.
+        #[arg(long, conflicts_with = "accept")]
+        verify: bool,
+        /// Goes on with a key that has changed.
+        #[arg(long)]
+        accept: bool,
+    },
+}
+
+/// How long to wait.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct Within {
+    /// How long to wait, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    timeout: u64,
+}
+
+impl Within {
+    pub(crate) fn duration(self) -> Duration {
+        Duration::from_secs(self.timeout)
+    }
+}
+
+/// How far a message must have come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Wanted {
+    /// Durable in this profile's store: it goes with the next command.
+    Queued,
+    /// Durable on the homeserver (✓).
+    Sent,
+    /// On a device of theirs (✓✓).
+    Delivered,
+    /// Read.
+    Read,
+}

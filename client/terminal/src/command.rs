@@ -1,0 +1,73 @@
+//! The scriptable commands.
+
+mod account;
+
+mod link;
+
+mod listen;
+
+mod read;
+
+mod safety;
+
+mod send;
+
+pub(crate) use safety::grouped;
+
+use crate::{
+    args::{Args, Command},
+    failure::Failure,
+    output::Output,
+    profile::Profile,
+    screen,
+    session::Session,
+};
+
+/// Does what the command line asks for.
+pub(crate) async fn run(args: Args, output: Output) -> Result<(), Failure> {
+    let profile = Profile::find(&args)?;
+    let theme = args.theme();
+    let Some(command) = args.command else {
+        return Box::pin(screen::run(Session::open(profile).await?, theme)).await;
+    };
+    match command {
+        Command::Register { name, server, password, invite } => {
+            let new = account::New { name, server, password };
+            Box::pin(account::register(&profile, &new, invite, output)).await
+        }
+        Command::Login { name, server, password, code } => {
+            let new = account::New { name, server, password };
+            Box::pin(account::log_in(&profile, &new, code, output)).await
+        }
+        Command::Link { server } => Box::pin(link::link(&profile, &server, output)).await,
+        Command::Approve { code, pin_file, within } => {
+            let session = Session::open(profile).await?;
+            let asked = link::Approval { code, pin_file, within: within.duration() };
+            Box::pin(link::approve(session, &asked, output)).await
+        }
+        Command::Whoami => read::whoami(Session::open(profile).await?, output).await,
+        Command::Conversations => read::conversations(Session::open(profile).await?, output).await,
+        Command::Send { to, text, wait, disappear, within } => {
+            let text = send::text(text)?;
+            let session = Session::open(profile).await?;
+            let within = within.duration();
+            let sending = send::Sending { to, text, wait, disappear, within };
+            Box::pin(send::send(session, &sending, output)).await
+        }
+        Command::Listen { count, timeout, mark_read } => {
+            let session = Session::open(profile).await?;
+            let listening = listen::Listening { count, timeout, mark_read };
+            Box::pin(listen::listen(session, &listening, output)).await
+        }
+        Command::History { with, limit, search, mark_read } => {
+            let session = Session::open(profile).await?;
+            let asked = read::Asked { with, limit, search, mark_read };
+            Box::pin(read::history(session, &asked, output)).await
+        }
+        Command::Safety { with, verify, accept } => {
+            let session = Session::open(profile).await?;
+            let act = safety::Act { verify, accept };
+            Box::pin(safety::safety(session, &with, act, output)).await
+        }
+    }
+}

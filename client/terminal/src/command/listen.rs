@@ -1,0 +1,88 @@
+//! `listen`: prints what happens.
+
+use std::time::Duration;
+
+use posthouse_client::{ClientError, Update};
+use tokio::time::Instant;
+
+use crate::{
+    failure::{Exit, Failure},
+    output::Output,
+    session::{Session, replaced},
+};
+
+/// When to end, and what to tell others.
+#[derive(Debug)]
+pub(super) struct Listening {
+    pub(super) count: Option<u64>,
+    pub(super) timeout: Option<u64>,
+    pub(super) mark_read: bool,
+}
+
+/// How a listening ended.
+enum Ended {
+    Counted,
+    TimedOut,
+    Unread,
+}
+
+pub(super) async fn listen(
+    mut session: Session,
+    listening: &Listening,
+    output: Output,
+) -> Result<(), Failure> {
+    let ended = listen_on(&mut session, listening, output).await?;
+    session.close().await;
+    match ended {
+        Ended::TimedOut if listening.count.is_some() => Err(Failure::new(
+            Exit::Waits,
+            "The time is over, and fewer messages came.",
+            "Give it more with --timeout SECONDS.",
+        )),
+        _ => Ok(()),
+    }
+}
+
+async fn listen_on(
+    session: &mut Session,
+    listening: &Listening,
+    output: Output,
+) -> Result<Ended, Failure> {
+    let until = listening.timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    let (own, mut left) = (session.client.account().clone(), listening.count);
+    loop {
+        let next = session.updates.next_numbered();
+        let next = match until {
+            Some(until) => match tokio::time::timeout_at(until, next).await {
+                Ok(next) => next,
+                Err(_) => return Ok(Ended::TimedOut),
+            },
+            None => next.await,
+        };
+        let Some(next) = next else { return Err(ClientError::Stopped.into()) };
+        let heard = match &next.update {
+            Update::Message(entry) if entry.from != own => Some(entry.from.clone()),
+            Update::Replaced => return Err(replaced()),
+            Update::SessionEnded => return Err(ClientError::SessionEnded.into()),
+            _ => None,
+        };
+        if let Some(from) = &heard {
+            session.learn(from).await?;
+        }
+        if output.update(&own, &next.update, &session.names) == Some(false) {
+            // What nobody read is printed again next time.
+            return Ok(Ended::Unread);
+        }
+        if let Some(number) = next.number {
+            session.updates.taken(number).await?;
+        }
+        let Some(from) = heard else { continue };
+        if listening.mark_read {
+            session.client.mark_read(&from).await?;
+        }
+        left = left.map(|left| left - 1);
+        if left == Some(0) {
+            return Ok(Ended::Counted);
+        }
+    }
+}

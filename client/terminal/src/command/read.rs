@@ -1,0 +1,85 @@
+//! `whoami`, `conversations` and `history`: what this device knows.
+
+use posthouse_client::{Client, ClientError, Entry};
+use posthouse_protocol::id::AccountId;
+use serde_json::json;
+
+use super::account::say_who;
+use crate::{failure::Failure, output::Output, session::Session};
+
+/// Messages that a search reads at once.
+const PAGE: usize = 200;
+
+pub(super) async fn whoami(session: Session, output: Output) -> Result<(), Failure> {
+    say_who(&session, "whoami", output);
+    session.close().await;
+    Ok(())
+}
+
+pub(super) async fn conversations(session: Session, output: Output) -> Result<(), Failure> {
+    for one in session.client.conversations().await? {
+        let name = session.names.of(&one.with);
+        let object = json!({
+            "event": "conversation", "with": one.with, "with_name": name, "unread": one.unread,
+            "active": one.active,
+        });
+        let unread = if one.unread == 0 { String::new() } else { format!("  {}", one.unread) };
+        if !output.print(&object, format!("{name}{unread}")) {
+            break;
+        }
+    }
+    session.close().await;
+    Ok(())
+}
+
+/// What `history` was asked for.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) with: String,
+    pub(super) limit: usize,
+    pub(super) search: Option<String>,
+    pub(super) mark_read: bool,
+}
+
+pub(super) async fn history(
+    mut session: Session,
+    asked: &Asked,
+    output: Output,
+) -> Result<(), Failure> {
+    let with = session.find(&asked.with).await?;
+    let own = session.client.account().clone();
+    for entry in newest(&session.client, &with, asked).await? {
+        if !output.entry(&own, &entry, &session.names) {
+            break;
+        }
+    }
+    if asked.mark_read {
+        session.client.mark_read(&with).await?;
+    }
+    session.close().await;
+    Ok(())
+}
+
+/// The newest messages that are asked for, the oldest of them first.
+async fn newest(
+    client: &Client,
+    with: &AccountId,
+    asked: &Asked,
+) -> Result<Vec<Entry>, ClientError> {
+    let Some(wanted) = asked.search.as_ref().map(|text| text.to_lowercase()) else {
+        return client.timeline(with, None, asked.limit).await;
+    };
+    let mut found: Vec<Entry> = Vec::new();
+    let mut before: Option<Entry> = None;
+    while found.len() < asked.limit {
+        let page = client.timeline(with, before.as_ref(), PAGE).await?;
+        let Some(oldest) = page.first().cloned() else { break };
+        let matches =
+            |one: &Entry| one.said.text().is_some_and(|t| t.to_lowercase().contains(&wanted));
+        let room = asked.limit - found.len();
+        found.extend(page.into_iter().rev().filter(matches).take(room));
+        before = Some(oldest);
+    }
+    found.reverse();
+    Ok(found)
+}

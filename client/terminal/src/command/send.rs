@@ -1,0 +1,68 @@
+//! `send`: a text to somebody.
+
+use std::{
+    io::{self, Read as _},
+    time::Duration,
+};
+
+use serde_json::json;
+
+use crate::{
+    args::Wanted,
+    failure::{Exit, Failure},
+    output::{Output, ticks},
+    session::Session,
+};
+
+/// More is not read from standard input: a text may have 32 KiB.
+const MAX_INPUT: u64 = 64 * 1024;
+
+/// What `send` was asked for.
+#[derive(Debug)]
+pub(super) struct Sending {
+    pub(super) to: String,
+    pub(super) text: String,
+    pub(super) wait: Wanted,
+    pub(super) disappear: Option<u32>,
+    pub(super) within: Duration,
+}
+
+/// The text: of the command line, or standard input.
+pub(super) fn text(given: Option<String>) -> Result<String, Failure> {
+    let text = if let Some(text) = given {
+        text
+    } else {
+        let mut text = String::new();
+        let read = io::stdin().lock().take(MAX_INPUT).read_to_string(&mut text);
+        read.map_err(|err| Failure::file(Exit::Usage, "standard input".as_ref(), &err))?;
+        text.trim_end_matches(['\n', '\r']).to_owned()
+    };
+    if text.is_empty() {
+        let advice = "Write it behind the name, or give it on standard input.";
+        return Err(Failure::new(Exit::Usage, "There is no text.", advice));
+    }
+    Ok(text)
+}
+
+pub(super) async fn send(
+    mut session: Session,
+    sending: &Sending,
+    output: Output,
+) -> Result<(), Failure> {
+    let to = session.find(&sending.to).await?;
+    let id = match sending.disappear {
+        Some(seconds) => session.client.send_disappearing(&to, &sending.text, seconds).await?,
+        None => session.client.send_text(&to, &sending.text).await?,
+    };
+    let came = session.wait_for(&to, id, sending.wait, sending.within).await;
+    // A message that waits is known by its id, too.
+    let status = came.as_ref().ok().copied().flatten();
+    let object = json!({ "event": "sent", "id": id, "to": to, "status": status });
+    if came.is_ok() {
+        output.print(&object, format!("{id} {}", ticks(status)));
+    } else {
+        output.print(&object, format!("{id} …"));
+    }
+    session.close().await;
+    came.map(drop)
+}

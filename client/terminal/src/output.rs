@@ -1,0 +1,213 @@
+//! What the scriptable commands print: lines for people, or one JSON object a line.
+
+use core::fmt::Display;
+use std::io::{self, Write as _};
+
+use jiff::tz::TimeZone;
+use posthouse_client::{Change, Entry, Said, Update};
+use posthouse_protocol::{id::AccountId, status::Status, time::Timestamp};
+use serde_json::{Value, json};
+
+use crate::{
+    failure::Failure,
+    names::Names,
+    text::{harmless, line},
+};
+
+/// Standard output and standard error.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Output {
+    json: bool,
+}
+
+impl Output {
+    pub(crate) fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Prints the object, or the line for people. Whether anybody still reads.
+    pub(crate) fn print(self, object: &Value, text: impl Display) -> bool {
+        let mut out = io::stdout().lock();
+        let written = if self.json { writeln!(out, "{object}") } else { writeln!(out, "{text}") };
+        written.and_then(|()| out.flush()).is_ok()
+    }
+
+    /// A remark that is no result: to standard error, for people only.
+    pub(crate) fn remark(self, text: impl Display) {
+        if !self.json {
+            _ = writeln!(io::stderr().lock(), "{text}");
+        }
+    }
+
+    /// Prints a failure to standard error.
+    pub(crate) fn failure(self, failure: &Failure) {
+        let mut err = io::stderr().lock();
+        _ = if self.json {
+            writeln!(err, "{}", failure.json())
+        } else {
+            writeln!(err, "posthouse-chat: {}", harmless(&failure.to_string()))
+        };
+    }
+
+    /// Prints a message.
+    pub(crate) fn entry(self, own: &AccountId, entry: &Entry, names: &Names) -> bool {
+        self.print(&entry_json(own, entry, names), entry_text(own, entry, names))
+    }
+
+    /// Prints an update. `None` if there is nothing to print.
+    pub(crate) fn update(self, own: &AccountId, update: &Update, names: &Names) -> Option<bool> {
+        if let Update::Message(entry) = update {
+            return Some(self.entry(own, entry, names));
+        }
+        let (object, text) = tell(update, names)?;
+        Some(self.print(&object, harmless(&text)))
+    }
+}
+
+/// A message as an object (docs/chat.md).
+fn entry_json(own: &AccountId, entry: &Entry, names: &Names) -> Value {
+    let (kind, reply_to) = match &entry.said {
+        Said::Text(_) => ("text", None),
+        Said::Reply { to, .. } => ("reply", Some(to)),
+        Said::Gone => ("gone", None),
+        _ => ("unknown", None),
+    };
+    let reactions: Vec<Value> =
+        entry.reactions.iter().map(|(by, what)| json!({ "by": by, "reaction": what })).collect();
+    json!({
+        "event": "message",
+        "id": entry.id,
+        "from": entry.from,
+        "from_name": names.of(&entry.from),
+        "with": entry.with,
+        "with_name": names.of(&entry.with),
+        "outgoing": entry.from == *own,
+        "sent_at": entry.sent_at,
+        "kind": kind,
+        "text": entry.said.text(),
+        "reply_to": reply_to,
+        "status": entry.status,
+        "read": entry.read,
+        "edited": entry.edited,
+        "expires_after": entry.expires_after,
+        "reactions": reactions,
+    })
+}
+
+fn entry_text(own: &AccountId, entry: &Entry, names: &Names) -> String {
+    let who = if entry.from == *own {
+        format!("you → {}", line(&names.of(&entry.with)))
+    } else {
+        line(&names.of(&entry.from))
+    };
+    let said = match &entry.said {
+        Said::Text(text) | Said::Reply { text, .. } => harmless(text).replace('\n', "\n    "),
+        Said::Gone => "(taken back, or its time is over)".to_owned(),
+        _ => "(something that this version cannot show)".to_owned(),
+    };
+    let mut text = format!("{} {who}: {said}", when(entry.sent_at, &TimeZone::system()));
+    if entry.edited {
+        text.push_str(" (edited)");
+    }
+    for (_, reaction) in &entry.reactions {
+        text.push(' ');
+        text.push_str(&line(reaction));
+    }
+    if entry.from == *own {
+        text.push_str("  ");
+        text.push_str(ticks(entry.status));
+    }
+    text
+}
+
+/// A status as a sign: one tick, two, and a word where signs say too little.
+pub(crate) fn ticks(status: Option<Status>) -> &'static str {
+    match status {
+        None => "…",
+        Some(Status::Sent) => "✓",
+        Some(Status::Queued) => "✓ queued",
+        Some(Status::Relayed) => "✓ relayed",
+        Some(Status::Accepted) => "✓ accepted",
+        Some(Status::Delivered) => "✓✓",
+        Some(Status::Read) => "✓✓ read",
+        Some(Status::Failed) => "✗ failed",
+        Some(_) => "?",
+    }
+}
+
+/// Day and time in a time zone.
+pub(crate) fn when(at: Timestamp, zone: &TimeZone) -> String {
+    let millis = i64::try_from(at.0).unwrap_or(i64::MAX);
+    match jiff::Timestamp::from_millisecond(millis) {
+        Ok(at) => zone.to_datetime(at).strftime("%Y-%m-%d %H:%M").to_string(),
+        Err(_) => "????-??-?? ??:??".to_owned(),
+    }
+}
+
+/// Everything that is no message: the object and the line.
+fn tell(update: &Update, names: &Names) -> Option<(Value, String)> {
+    let name = |user: &AccountId| line(&names.of(user));
+    Some(match update {
+        Update::Status { id, with, status, reason } => (
+            json!({ "event": "status", "id": id, "with": with, "status": status, "reason": reason }),
+            match reason {
+                Some(reason) => format!("  to {}: {} ({reason})", name(with), ticks(Some(*status))),
+                None => format!("  to {}: {}", name(with), ticks(Some(*status))),
+            },
+        ),
+        Update::Changed { id, with, by, change, .. } => {
+            let how = match change {
+                Change::Edited => "edited",
+                Change::Deleted => "deleted",
+                Change::Reacted => "reacted",
+                Change::Expired => "expired",
+                Change::ReadElsewhere => "read_elsewhere",
+                _ => "changed",
+            };
+            let object =
+                json!({ "event": "changed", "id": id, "with": with, "by": by, "change": how });
+            (object, format!("  {} with {}: {how}", name(by), name(with)))
+        }
+        Update::WaitingForKeys { id, with } => (
+            json!({ "event": "waiting_for_keys", "id": id, "with": with }),
+            format!("  to {}: waits until they have set a device up", name(with)),
+        ),
+        Update::KeyChanged { user, was_verified } => (
+            json!({ "event": "key_changed", "user": user, "was_verified": was_verified }),
+            format!(
+                "! {0} has another identity key. Nothing goes there until you have looked at \
+                 `posthouse-chat safety {0}`.",
+                name(user)
+            ),
+        ),
+        Update::DevicesChanged { user, devices } => (
+            json!({ "event": "devices_changed", "user": user, "devices": devices }),
+            format!("  {} has the devices {devices:?} now", name(user)),
+        ),
+        Update::Refused { user, reason } => (
+            json!({ "event": "refused", "user": user, "reason": reason.to_string() }),
+            format!("! A server told something untrue of {}: {reason}.", name(user)),
+        ),
+        Update::Undecryptable { id, from, reason } => (
+            json!({ "event": "undecryptable", "id": id, "from": from, "reason": reason }),
+            format!(
+                "! A message of {} cannot be read ({reason}); it is asked for again.",
+                name(from)
+            ),
+        ),
+        Update::Typing { user, typing } => (
+            json!({ "event": "typing", "user": user, "typing": typing }),
+            format!("  {} {}", name(user), if *typing { "types …" } else { "stopped typing" }),
+        ),
+        Update::Presence { user, online, last_seen } => (
+            json!({ "event": "presence", "user": user, "online": online, "last_seen": last_seen }),
+            format!("  {} is {}", name(user), if *online { "online" } else { "offline" }),
+        ),
+        Update::Connected => (json!({ "event": "connected" }), "  connected".to_owned()),
+        Update::Disconnected => (
+            json!({ "event": "disconnected" }),
+            "  the connection is lost; it is tried again".to_owned(),
+        ),
+        Update::Replaced | Update::SessionEnded | Update::Message(_) | _ => return None,
+    })
+}

@@ -1,0 +1,93 @@
+//! Passwords: from a file, from standard input, or typed without an echo.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, IsTerminal as _, Read as _, Write as _},
+    path::Path,
+};
+
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
+use zeroize::Zeroizing;
+
+use crate::failure::{Exit, Failure};
+
+/// No password is longer; what is longer is not read.
+const MAX_LINE: u64 = 1024;
+const MAX_TYPED: usize = 1024;
+
+/// The first line of the file, or of standard input for `-`; typed if there is no file. `twice`:
+/// a new one, to be typed again.
+pub(crate) fn password(file: Option<&Path>, twice: bool) -> Result<Zeroizing<String>, Failure> {
+    let Some(path) = file else {
+        let typed = prompt("Password: ")?;
+        if twice && *prompt("The same again: ")? != *typed {
+            let fact = "The two passwords are different.";
+            return Err(Failure::new(Exit::Usage, fact, "Type the same one twice."));
+        }
+        return Ok(typed);
+    };
+    first_line(path)
+}
+
+/// The first line of a file, or of standard input for `-`.
+pub(crate) fn first_line(path: &Path) -> Result<Zeroizing<String>, Failure> {
+    if path == Path::new("-") {
+        return line(io::stdin().lock()).map_err(|err| Failure::file(Exit::Usage, path, &err));
+    }
+    let file = File::open(path).map_err(|err| Failure::file(Exit::Usage, path, &err))?;
+    line(BufReader::new(file)).map_err(|err| Failure::file(Exit::Usage, path, &err))
+}
+
+fn line(from: impl BufRead) -> io::Result<Zeroizing<String>> {
+    let mut line = Zeroizing::new(String::new());
+    from.take(MAX_LINE).read_line(&mut line)?;
+    while line.ends_with(['\n', '\r']) {
+        line.pop();
+    }
+    if line.is_empty() { Err(io::Error::other("its first line is empty")) } else { Ok(line) }
+}
+
+/// Asks on the terminal, which may be another one than standard input.
+fn prompt(question: &str) -> Result<Zeroizing<String>, Failure> {
+    let advice = "Give it in a file: --password-file FILE, or `-` for standard input.";
+    let without = |err: io::Error| {
+        Failure::new(Exit::Usage, format!("The password cannot be asked for: {err}."), advice)
+    };
+    if !io::stderr().is_terminal() {
+        return Err(without(io::Error::other("there is no terminal")));
+    }
+    let mut terminal = File::options().read(true).write(true).open("/dev/tty").map_err(without)?;
+    terminal.write_all(question.as_bytes()).map_err(without)?;
+    let before = tcgetattr(&terminal).map_err(|err| without(err.into()))?;
+    let mut silent = before.clone();
+    // Ctrl-C comes as a character, so that the terminal never stays without an echo.
+    silent.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
+    silent.special_codes[SpecialCodeIndex::VMIN] = 1;
+    silent.special_codes[SpecialCodeIndex::VTIME] = 0;
+    tcsetattr(&terminal, OptionalActions::Drain, &silent).map_err(|err| without(err.into()))?;
+    let typed = typed(&terminal);
+    let after = tcsetattr(&terminal, OptionalActions::Drain, &before);
+    terminal.write_all(b"\n").map_err(without)?;
+    after.map_err(|err| without(err.into()))?;
+    typed.map_err(without)
+}
+
+/// What is typed up to Enter.
+fn typed(mut terminal: &File) -> io::Result<Zeroizing<String>> {
+    // It does not grow beyond this, which would leave copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_TYPED));
+    loop {
+        let mut byte = [0];
+        terminal.read_exact(&mut byte)?;
+        match byte[0] {
+            b'\r' | b'\n' => break,
+            3 | 4 => return Err(io::Error::other("it was cancelled")),
+            8 | 127 => while bytes.pop().is_some_and(|last| last & 0xC0 == 0x80) {},
+            21 => bytes.clear(),
+            other if bytes.len() < MAX_TYPED => bytes.push(other),
+            _ => return Err(io::Error::other("it is too long")),
+        }
+    }
+    let text = core::str::from_utf8(&bytes).map_err(io::Error::other)?;
+    Ok(Zeroizing::new(text.to_owned()))
+}

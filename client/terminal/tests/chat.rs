@@ -1,0 +1,24 @@
+//! `posthouse-chat` as processes, against a region with real sockets and a real database.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails there and then"
+)]
+
+/// The region of the homeserver's own tests.
+#[path = "../../../homeserver/tests/region/home.rs"]
+#[expect(dead_code, reason = "these tests ask for less of it")]
+mod home;
+
+#[path = "chat/person.rs"]
+mod person;
+
+#[path = "chat/talk.rs"]
+mod talk;
+
+#[path = "chat/failures.rs"]
+mod failures;
+
+#[path = "chat/screen.rs"]
+mod screen;

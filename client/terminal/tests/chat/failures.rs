@@ -1,0 +1,83 @@
+//! What goes wrong ends with the code that the documentation names, and says what to do.
+
+use crate::{home::Home, person::Person};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_have_their_codes_and_say_what_to_do() {
+    let home = Home::start().await;
+    let at = home.address();
+    let ada = Person::registered(at, "ada");
+    let other = Person::new(at);
+
+    other.run(&["whoami"]).failed(2, &["posthouse-chat register"]);
+    assert!(!other.path("posthouse-chat").exists(), "a question makes no profile");
+    other.run(&["nonsense"]).failed(2, &["nonsense"]);
+    other.run(&["whoami", "--profile", "../x"]).failed(2, &["name of a profile"]);
+    let far = ["register", "x", "--server", "http://eu.example", "--password-file", "/dev/null"];
+    other.run(&far).failed(2, &["https://"]);
+    other.set_up("register", &["ada"]).failed(3, &["handle_taken", "another name"]);
+    other.set_up("login", &["ada"]).failed(2, &["posthouse-chat link"]);
+    ada.set_up("register", &["ada2"]).failed(2, &["--profile"]);
+    std::fs::write(ada.path("password"), "not this one either\n").unwrap();
+    ada.set_up("login", &["ada"]).failed(3, &["name and the password"]);
+    ada.run(&["send", "nobody", "x"]).failed(3, &["unknown_user"]);
+    ada.run(&["send", "ada", "x"]).failed(2, &["somebody else"]);
+    ada.run_with(&["send", "ada"], "").failed(2, &["no text"]);
+    ada.run(&["approve", "posthouse-link:x"]).failed(2, &["whole code"]);
+    ada.run(&["listen", "--count", "1", "--timeout", "1"]).failed(5, &["--timeout"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_password_or_a_terminal_it_does_not_hang() {
+    let home = Home::start().await;
+    let person = Person::new(home.address());
+    let words = ["register", "ada", "--server", person.server()];
+    person.run(&words).failed(2, &["--password-file"]);
+    let words = ["register", "ada", "--server", person.server(), "--password-file", "-"];
+    person.run_with(&words, "a password of the pipe\n").done();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_programs_do_not_share_a_profile() {
+    let home = Home::start().await;
+    let ada = Person::registered(home.address(), "ada");
+    let mut listening = ada.start(&["listen"]);
+    listening.next("connected");
+    ada.run(&["whoami"]).failed(7, &["--profile NAME"]);
+    drop(listening);
+    ada.run(&["whoami"]).done();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_go_now_goes_with_the_next_command() {
+    let mut home = Home::start().await;
+    let at = home.address();
+    let (ada, ben) = (Person::registered(at, "ada"), Person::registered(at, "ben"));
+    ada.run(&["send", "ben", "one"]).done();
+    home.stop().await;
+    ada.run(&["send", "ben", "two", "--timeout", "1"]).failed(4, &["next command"]);
+    ada.run(&["send", "ben", "three", "--wait", "queued"]).done();
+    home.run().await;
+    // The region has another port now, which the profile learns by logging in again.
+    for (person, name) in [(&ada, "ada"), (&ben, "ben")] {
+        let file = person.path("password");
+        let server = format!("http://{}", home.address());
+        let words = ["login", name, "--server", &server, "--password-file"];
+        person.run(&[&words[..], &[file.to_str().unwrap()]].concat()).done();
+    }
+    ada.run(&["send", "ben", "four", "--wait", "sent"]).done();
+    let heard = ben.run(&["listen", "--count", "4", "--timeout", "60"]).all();
+    let texts: Vec<_> = heard.iter().filter_map(|one| one["text"].as_str()).collect();
+    assert_eq!(texts, ["one", "two", "three", "four"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_is_not_steered_by_what_somebody_writes() {
+    let home = Home::start().await;
+    let at = home.address();
+    let (ada, ben) = (Person::registered(at, "ada"), Person::registered(at, "ben"));
+    ada.run(&["send", "ben", "\u{1b}[2Jgone\u{202e}"]).done();
+    let heard = ben.run_plain(&["listen", "--count", "1", "--timeout", "60"]);
+    assert!(heard.out.contains("ada: \u{FFFD}[2Jgone\u{FFFD}"), "{heard:?}");
+    assert!(!heard.out.contains('\u{1b}'));
+}
