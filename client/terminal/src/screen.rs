@@ -23,6 +23,7 @@ use ratatui::{
         event::{self, DisableBracketedPaste, EnableBracketedPaste, Event, KeyEvent},
         execute,
     },
+    layout::Rect,
 };
 use tokio::{sync::mpsc, time::Instant};
 
@@ -63,6 +64,13 @@ pub(crate) async fn run(session: Session, theme: Theme) -> Result<(), Failure> {
     ended
 }
 
+/// Clears the screen and forgets what is on it. The terminal's own way to do that asks for the
+/// cursor, too: the answer would go to the thread that reads keys.
+fn draw_anew(terminal: &mut DefaultTerminal) -> io::Result<()> {
+    let size = terminal.size()?;
+    terminal.resize(Rect::new(0, 0, size.width, size.height))
+}
+
 fn no_terminal(err: &io::Error) -> Failure {
     let advice = "Run it in a terminal, or use a command: posthouse-chat --help.";
     Failure::new(Exit::Usage, format!("The terminal cannot be used: {err}."), advice)
@@ -86,7 +94,7 @@ impl Screen {
         self.reload().await?;
         loop {
             if std::mem::take(&mut self.anew) {
-                terminal.draw(view::blank).map_err(|err| no_terminal(&err))?;
+                draw_anew(terminal).map_err(|err| no_terminal(&err))?;
             }
             let drawn = terminal.draw(|frame| view::draw(frame, &self.model, &self.theme));
             drawn.map_err(|err| no_terminal(&err))?;

@@ -7,7 +7,7 @@ mod timeline;
 use ratatui::{
     Frame,
     layout::{Constraint, Layout, Position, Rect},
-    style::{Modifier, Style},
+    style::Style,
     text::{Line, Span},
     widgets::{Block, Borders, Paragraph},
 };
@@ -42,13 +42,6 @@ pub(crate) fn draw(frame: &mut Frame<'_>, model: &Model, theme: &Theme) {
     if let Some(dialog) = &model.dialog {
         dialogs::draw(frame, rest, dialog, model, theme);
     }
-}
-
-/// Draws nothing, in such a way that no cell is as it was or will be: so all are drawn anew. Asking
-/// the terminal to clear itself would ask it for the cursor, too, which not every one answers.
-pub(crate) fn blank(frame: &mut Frame<'_>) {
-    let unlike = Block::new().style(Style::new().add_modifier(Modifier::HIDDEN));
-    frame.render_widget(unlike, frame.area());
 }
 
 fn conversations(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: &Theme) {

@@ -90,9 +90,11 @@ async fn a_person_reads_answers_and_leaves() {
     let at = home.address();
     let (ada, ben) = (Person::registered(at, "ada"), Person::registered(at, "ben"));
     ada.run(&["send", "ben", "Halloo!"]).done();
+    // It is there before the screen is, so that the first drawing has it.
+    ben.run(&["listen", "--count", "1", "--timeout", "60"]).all();
     let mut screen = Screen::start(&ben);
-    screen.shows("Welcome");
     screen.shows("ada");
+    screen.shows("Welcome");
     screen.press("\t");
     screen.shows("Halloo!");
     // What is pasted is one text, whatever is in it; Enter sends it.
