@@ -1,10 +1,12 @@
 //! The SDK's handle: what an application holds.
 
 mod device;
+mod groups;
 mod linking;
 mod setup;
 mod updates;
 
+pub use groups::{GroupMember, GroupSummary};
 pub use linking::Linking;
 pub use setup::{Home, NewAccount};
 pub use updates::{Numbered, Updates};

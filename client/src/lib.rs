@@ -111,7 +111,10 @@ mod client;
 
 pub use api::Api;
 pub use backoff::Backoff;
-pub use client::{Client, ConversationSummary, Home, Linking, NewAccount, Numbered, Updates};
+pub use client::{
+    Client, ConversationSummary, GroupMember, GroupSummary, Home, Linking, NewAccount, Numbered,
+    Updates,
+};
 pub use connection::{Closed, Connection, MAX_QUEUED};
 pub use connector::{Connector, Trust};
 pub use encode::encode;
@@ -121,4 +124,4 @@ pub use event::{Event, Message, Place, Refusal};
 pub use failure::ClientError;
 pub use message_id::message_id;
 pub use store::{Batch, MemoryStore, Scan, SqliteStore, Store, StoreError, Table, Value};
-pub use update::{Change, Entry, Misbehaviour, Said, Update};
+pub use update::{ChainFault, Change, Entry, Misbehaviour, Said, Update};

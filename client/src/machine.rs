@@ -8,6 +8,7 @@
 //! leaves. A step that is interrupted has not happened.
 
 mod expiry;
+mod groups;
 mod incoming;
 mod keys;
 mod lanes;
@@ -30,7 +31,8 @@ use posthouse_crypto::e2ee::{
 use posthouse_protocol::{
     cursor::Cursor,
     frame::{Ack, AckTarget, ClientFrame},
-    id::{AccountId, ConversationId, DeviceNumber},
+    id::{AccountId, ConversationId, DeviceNumber, GroupId},
+    rest::groups::Epochs,
     rest::keys::{Bundles, PreKeyStatus, UploadPreKeys, UserDevices},
     status::Seen,
     time::Timestamp,
@@ -43,7 +45,7 @@ use crate::{
     Event, Update, encode,
     records::{Account, Queued, key_number, number_key, own},
     store::{Scan, Store, StoreError, Table, Tx},
-    update::Misbehaviour,
+    update::{ChainFault, Misbehaviour},
 };
 
 pub(crate) use self::{
@@ -60,6 +62,8 @@ pub(crate) struct Machine {
     asked: HashSet<Call>,
     /// Complaints that the application knows of.
     complaints: HashSet<(AccountId, Misbehaviour)>,
+    /// Faults of chains that the application knows of.
+    faults: HashSet<(GroupId, ChainFault)>,
     next_update: u64,
     /// When the next message disappears.
     next_expiry: Option<Timestamp>,
@@ -84,6 +88,8 @@ pub(crate) enum Call {
     Upload,
     /// The own device list that was signed last; its version.
     List(u64),
+    /// A group's chain from this epoch on.
+    Epochs { group: GroupId, from: u64 },
 }
 
 /// The answer to a [`Call`], or the code of its refusal.
@@ -91,6 +97,7 @@ pub(crate) enum Answer {
     Devices(Box<UserDevices>),
     Bundles(Box<Bundles>),
     PreKeys(PreKeyStatus),
+    Epochs(Box<Epochs>),
     Done,
     Refused(String),
 }
@@ -156,6 +163,7 @@ impl Machine {
             lanes,
             asked: HashSet::new(),
             complaints: HashSet::new(),
+            faults: HashSet::new(),
             next_update,
             next_expiry: expiry::next(&tx).await?,
             lists_refused: 0,
@@ -216,11 +224,7 @@ impl Step<'_> {
                 self.out.passing.push(Update::Connected);
                 Ok(())
             }
-            // Groups are not shown yet: their news only counts as seen.
-            Event::Group(frame) => {
-                self.seen(frame.cursor);
-                Ok(())
-            }
+            Event::Group(frame) => self.on_group(&frame).await,
             Event::GroupStatus(tally) => {
                 self.seen(tally.cursor);
                 Ok(())
@@ -235,6 +239,7 @@ impl Step<'_> {
         self.call(Call::PreKeys);
         self.call(Call::Devices(self.machine.account.id.clone()));
         self.forget_sent().await?;
+        self.ask_for_chains().await?;
         let watched = self.machine.watched.iter().cloned().collect();
         self.subscribe(watched);
         self.publish_list().await
@@ -252,6 +257,10 @@ impl Step<'_> {
                 self.on_prekey_status(&status);
                 Ok(())
             }
+            (Call::Epochs { group, .. }, Answer::Epochs(page)) => {
+                self.on_epochs(group, &page).await
+            }
+            (Call::Epochs { group, .. }, Answer::Refused(_)) => self.on_epochs_refused(group).await,
             (Call::List(_), Answer::Done) => self.published().await,
             (Call::List(_), Answer::Refused(_)) => self.list_refused().await,
             (Call::Devices(of) | Call::Bundles { of, .. }, Answer::Refused(code)) => {

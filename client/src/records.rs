@@ -1,5 +1,9 @@
 //! What is in the store's records, and their keys.
 
+mod group;
+
+pub(crate) use group::{Chain, Group, seal_title};
+
 use crate::update::Entry;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use posthouse_crypto::e2ee::signed::device_list::VerifiedDeviceList;

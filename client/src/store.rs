@@ -54,6 +54,10 @@ pub enum Table {
     Held = 12,
     /// Messages that disappear, by the time when.
     Expiry = 13,
+    /// Groups, as their verified chains say.
+    Groups = 14,
+    /// Hashes of verified epochs.
+    Epochs = 15,
 }
 
 /// Changes that are made together or not at all: `None` deletes.

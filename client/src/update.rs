@@ -2,7 +2,8 @@
 
 use posthouse_crypto::e2ee::content::{Body, Content};
 use posthouse_protocol::{
-    id::{AccountId, ConversationId, MessageId},
+    id::{AccountId, ConversationId, GroupId, MessageId},
+    rest::groups::Standing,
     status::Status,
     time::{Stamp, Timestamp},
 };
@@ -75,6 +76,24 @@ pub enum Update {
         user: AccountId,
         /// What is wrong.
         reason: Misbehaviour,
+    },
+    /// A group has changed, as its verified chain says: members, roles, title, or what the account
+    /// is in it. [`Client::group`](crate::Client::group) has it as it is now.
+    Group {
+        /// Which.
+        group: GroupId,
+        /// What this account is in it: invited, a member, or nothing any more.
+        standing: Option<Standing>,
+        /// The newest verified epoch.
+        epoch: u64,
+    },
+    /// A server showed something as a group's chain that nobody entitled has signed, or another
+    /// chain than before. It was not believed: the group stays as it was.
+    GroupRefused {
+        /// Which group.
+        group: GroupId,
+        /// What is wrong, and who is meant.
+        fault: ChainFault,
     },
     /// A message came that cannot be read; its sender is asked to send it again.
     Undecryptable {
@@ -155,6 +174,61 @@ pub enum Misbehaviour {
     /// Not signed by the identity key.
     #[error("the device list, or a key of a device, is not signed by the account's identity key")]
     Signature,
+}
+
+/// What is wrong with what a server shows as a group's chain.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChainFault {
+    /// Two epochs of one number: different people are shown different groups.
+    #[error("there are two epochs with the number {epoch}")]
+    Fork {
+        /// The number.
+        epoch: u64,
+    },
+    /// Somebody whom no admin has let in, or who has not accepted: a ghost member.
+    #[error("{account} is no member: nobody entitled has signed epoch {epoch}")]
+    Ghost {
+        /// Who.
+        account: AccountId,
+        /// The epoch that claims it.
+        epoch: u64,
+    },
+    /// Not an epoch of this group.
+    #[error("epoch {epoch} is malformed")]
+    Malformed {
+        /// The number that it was expected to have, or 0.
+        epoch: u64,
+    },
+    /// The actor may not make this change.
+    #[error("the actor of epoch {epoch} may not make this change")]
+    NotAllowed {
+        /// The number.
+        epoch: u64,
+    },
+    /// The chain knows somebody by another key than the one that is known here. Of the first
+    /// owner, the chain is not believed; of others, nothing is encrypted for them.
+    #[error("epoch {epoch} names another key for {account} than the one that is known")]
+    OtherKey {
+        /// Whose.
+        account: AccountId,
+        /// The number.
+        epoch: u64,
+    },
+    /// The server's newest epoch is older than one that is known.
+    #[error("the chain ends at {told}, but epoch {known} is known")]
+    Rollback {
+        /// The newest known epoch.
+        known: u64,
+        /// What the server says.
+        told: u64,
+    },
+    /// Not signed by its actor.
+    #[error("epoch {epoch} is not signed by its actor")]
+    Signature {
+        /// The number.
+        epoch: u64,
+    },
 }
 
 /// A message in a conversation.

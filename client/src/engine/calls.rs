@@ -79,6 +79,12 @@ async fn attempt(
             }
             None => Answer::Done,
         },
+        Call::Epochs { group, from } => {
+            let epochs = access
+                .call(|api, token| async move { api.group_epochs(&token, group, *from).await })
+                .await?;
+            Answer::Epochs(Box::new(epochs))
+        }
         Call::List(_) => {
             let stored = access.store.get(Table::Own, own::LIST).await?;
             let Some(stored) = stored else { return Ok(Answer::Done) };

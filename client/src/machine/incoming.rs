@@ -11,7 +11,7 @@ use posthouse_crypto::e2ee::{
 use posthouse_protocol::{
     content::{Ciphertext, Payload},
     frame::Class,
-    id::{AccountId, DeviceNumber},
+    id::{AccountId, DeviceNumber, GroupId},
     rest::keys::EcKey,
     time::Timestamp,
 };
@@ -188,6 +188,11 @@ impl Step<'_> {
 
     /// An authentic content.
     async fn apply(&mut self, message: &Message, content: &Content) -> Result<(), StoreError> {
+        if let (Body::ProfileKey(key), Some(Ok(group))) =
+            (&content.body, content.conversation.as_deref().map(GroupId::parse))
+        {
+            return self.on_title_key(&group, &message.from, &key.0).await;
+        }
         let own = self.own();
         let with = if message.from == own {
             // The server's `to` counts for nothing: the own other device says whom it wrote to.

@@ -3,13 +3,15 @@
 
 use posthouse_crypto::e2ee::{
     content::{Body, Content, ContentError, ReceiptStatus},
+    secret::Secret,
     time::UnixMillis,
 };
 use posthouse_protocol::{
     content::{Ciphertext, Content as Envelope, Payload},
     frame::{Class, ClientFrame, PresenceUpdate, Submission},
-    id::{AccountId, Address, ConversationId, DeviceNumber, MessageId, RegistrationId},
+    id::{AccountId, Address, ConversationId, DeviceNumber, GroupId, MessageId, RegistrationId},
     limits::MAX_SUBSCRIPTIONS,
+    rest::{groups::Epochs, keys::UserDevices},
     time::Stamp,
 };
 
@@ -50,6 +52,12 @@ pub(crate) enum Wish {
     Watch(Vec<AccountId>),
     /// Whether the person is elsewhere.
     Away(bool),
+    /// A piece of a group's chain that the application's call has fetched or made.
+    Chain(GroupId, Box<Epochs>),
+    /// Somebody's devices, which the application's call has asked for.
+    Devices(AccountId, Box<UserDevices>),
+    /// A new title's key, and whom to hand it to.
+    Title(GroupId, Secret<32>, Vec<AccountId>),
     /// The own devices have changed, by this person's will.
     SignList(ListChange),
 }
@@ -126,6 +134,9 @@ impl Step<'_> {
                 self.out.frames.push(encode(&ClientFrame::Presence(update)));
                 Ok(())
             }
+            Wish::Chain(group, page) => self.on_epochs(&group, &page).await,
+            Wish::Devices(user, devices) => self.on_devices(&user, &devices).await,
+            Wish::Title(group, key, to) => self.hand_title(&group, &key, &to).await,
             Wish::SignList(change) => self.change_list(change).await,
         }
     }

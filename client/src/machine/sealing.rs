@@ -211,7 +211,10 @@ impl Step<'_> {
 /// word alone would not do.
 fn copy_for_own(to: &AccountId, padded: &[u8]) -> Option<zeroize::Zeroizing<Vec<u8>>> {
     let mut content = Content::from_padded_bytes(padded).ok()?;
-    content.conversation = Some(to.to_string());
+    // What is about a group says so already.
+    if content.conversation.is_none() {
+        content.conversation = Some(to.to_string());
+    }
     content.to_padded_bytes().ok()
 }
 

@@ -219,6 +219,7 @@ impl Device {
                 last_resort: None,
             }),
             Call::Upload | Call::List(_) => Answer::Done,
+            Call::Epochs { .. } => Answer::Refused("not_found".to_owned()),
         }
     }
 
