@@ -8,6 +8,8 @@
 //! leaves. A step that is interrupted has not happened.
 
 mod expiry;
+mod group_incoming;
+mod group_sending;
 mod groups;
 mod incoming;
 mod keys;
@@ -18,7 +20,7 @@ mod people;
 mod sealing;
 mod statuses;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use posthouse_crypto::e2ee::{
     address::{Address, DeviceId},
@@ -32,7 +34,7 @@ use posthouse_protocol::{
     cursor::Cursor,
     frame::{Ack, AckTarget, ClientFrame},
     id::{AccountId, ConversationId, DeviceNumber, GroupId},
-    rest::groups::Epochs,
+    rest::groups::{Epochs, Groups},
     rest::keys::{Bundles, PreKeyStatus, UploadPreKeys, UserDevices},
     status::Seen,
     time::Timestamp,
@@ -43,7 +45,7 @@ use uuid::Uuid;
 use self::lanes::Lanes;
 use crate::{
     Event, Update, encode,
-    records::{Account, Queued, key_number, number_key, own},
+    records::{Account, Queued, With, key_number, number_key, own},
     store::{Scan, Store, StoreError, Table, Tx},
     update::{ChainFault, Misbehaviour},
 };
@@ -64,6 +66,10 @@ pub(crate) struct Machine {
     complaints: HashSet<(AccountId, Misbehaviour)>,
     /// Faults of chains that the application knows of.
     faults: HashSet<(GroupId, ChainFault)>,
+    /// Members without usable keys, and until when they keep nobody from hearing.
+    passed_over: HashMap<AccountId, Timestamp>,
+    /// How many messages to groups wait for their keys, and of how many bytes.
+    waiting: (usize, usize),
     next_update: u64,
     /// When the next message disappears.
     next_expiry: Option<Timestamp>,
@@ -90,6 +96,8 @@ pub(crate) enum Call {
     List(u64),
     /// A group's chain from this epoch on.
     Epochs { group: GroupId, from: u64 },
+    /// The account's groups, after this conversation.
+    Groups(Option<ConversationId>),
 }
 
 /// The answer to a [`Call`], or the code of its refusal.
@@ -98,6 +106,7 @@ pub(crate) enum Answer {
     Bundles(Box<Bundles>),
     PreKeys(PreKeyStatus),
     Epochs(Box<Epochs>),
+    Groups(Box<Groups>),
     Done,
     Refused(String),
 }
@@ -150,8 +159,10 @@ impl Machine {
         let mut lanes = Lanes::default();
         for (key, value) in tx.scan(&Scan::prefix(Table::Queue, &[], usize::MAX)).await? {
             let queued: Queued = crate::store::decode(Table::Queue, &value)?;
-            lanes.push(ConversationId::direct(&account.id, &queued.to), key_number(&key), &queued);
+            lanes.push(queued.to.conversation(&account.id), key_number(&key), &queued);
         }
+        let waiting = tx.scan(&Scan::prefix(Table::Waiting, &[], usize::MAX)).await?;
+        let waiting = (waiting.len(), waiting.iter().map(|(_, frame)| frame.len()).sum());
         let last = Scan::prefix(Table::Updates, &[], 1).backwards();
         let last = tx.scan(&last).await?.first().map_or(0, |(key, _)| key_number(key));
         // Taken updates are gone, so their numbers are remembered apart.
@@ -164,6 +175,8 @@ impl Machine {
             asked: HashSet::new(),
             complaints: HashSet::new(),
             faults: HashSet::new(),
+            passed_over: HashMap::new(),
+            waiting,
             next_update,
             next_expiry: expiry::next(&tx).await?,
             lists_refused: 0,
@@ -225,10 +238,7 @@ impl Step<'_> {
                 Ok(())
             }
             Event::Group(frame) => self.on_group(&frame).await,
-            Event::GroupStatus(tally) => {
-                self.seen(tally.cursor);
-                Ok(())
-            }
+            Event::GroupStatus(tally) => self.on_tally(&tally).await,
             Event::Pong(_) | Event::Unknown { .. } => Ok(()),
         }
     }
@@ -240,6 +250,7 @@ impl Step<'_> {
         self.call(Call::Devices(self.machine.account.id.clone()));
         self.forget_sent().await?;
         self.ask_for_chains().await?;
+        self.give_up_waiting().await?;
         let watched = self.machine.watched.iter().cloned().collect();
         self.subscribe(watched);
         self.publish_list().await
@@ -257,6 +268,7 @@ impl Step<'_> {
                 self.on_prekey_status(&status);
                 Ok(())
             }
+            (Call::Groups(_), Answer::Groups(page)) => self.on_groups(&page).await,
             (Call::Epochs { group, .. }, Answer::Epochs(page)) => {
                 self.on_epochs(group, &page).await
             }
@@ -328,6 +340,10 @@ impl Step<'_> {
 
     fn conversation_with(&self, with: &AccountId) -> ConversationId {
         ConversationId::direct(&self.machine.account.id, with)
+    }
+
+    fn place_of(&self, with: &With) -> ConversationId {
+        with.conversation(&self.machine.account.id)
     }
 }
 

@@ -58,6 +58,10 @@ pub enum Table {
     Groups = 14,
     /// Hashes of verified epochs.
     Epochs = 15,
+    /// Sender keys of groups: the own ones, and those of others.
+    Keys = 16,
+    /// Messages to groups that wait for a key or a chain.
+    Waiting = 17,
 }
 
 /// Changes that are made together or not at all: `None` deletes.

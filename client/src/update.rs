@@ -87,6 +87,18 @@ pub enum Update {
         /// The newest verified epoch.
         epoch: u64,
     },
+    /// More members of a group have got a message that this account sent there. Once all have, its
+    /// status is `delivered`.
+    Delivered {
+        /// The message.
+        id: MessageId,
+        /// In which group.
+        group: GroupId,
+        /// How many members have it.
+        delivered: u64,
+        /// Of how many.
+        audience: u64,
+    },
     /// A server showed something as a group's chain that nobody entitled has signed, or another
     /// chain than before. It was not believed: the group stays as it was.
     GroupRefused {
@@ -239,8 +251,11 @@ pub struct Entry {
     pub id: MessageId,
     /// Its sender.
     pub from: AccountId,
-    /// The other person of the conversation.
+    /// The other person of the conversation; in a group, its sender.
     pub with: AccountId,
+    /// The group, if it was said in one.
+    #[serde(default)]
+    pub group: Option<GroupId>,
     /// The conversation.
     pub conversation: ConversationId,
     /// Its place; absent until the homeserver has taken it.
@@ -267,6 +282,12 @@ pub struct Entry {
     /// Reactions: who, and what.
     #[serde(default)]
     pub reactions: Vec<(AccountId, String)>,
+    /// Of own messages to a group: how many members have got it.
+    #[serde(default)]
+    pub delivered: u64,
+    /// Of own messages to a group: of how many, once it was encrypted.
+    #[serde(default)]
+    pub audience: u64,
 }
 
 /// What a message says.

@@ -79,6 +79,11 @@ async fn attempt(
             }
             None => Answer::Done,
         },
+        Call::Groups(after) => {
+            let groups =
+                access.call(|api, token| async move { api.groups(&token, *after).await }).await?;
+            Answer::Groups(Box::new(groups))
+        }
         Call::Epochs { group, from } => {
             let epochs = access
                 .call(|api, token| async move { api.group_epochs(&token, group, *from).await })

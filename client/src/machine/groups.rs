@@ -10,7 +10,7 @@ use posthouse_protocol::{
     frame::{Class, GroupFrame},
     id::{AccountId, ConversationId, GroupId},
     rest::{
-        groups::{EpochDocument, Epochs, GroupHead},
+        groups::{EpochDocument, Epochs, GroupHead, Groups},
         keys::EcKey,
     },
 };
@@ -18,7 +18,7 @@ use posthouse_protocol::{
 use super::{Call, Step};
 use crate::{
     message_id::message_id,
-    records::{Bytes, Chain, Group, Queued, SentContent, number_key},
+    records::{Bytes, Chain, Group, Queued, SentContent, number_key, own},
     store::{Scan, StoreError, Table, decode},
     update::{ChainFault, Update},
 };
@@ -80,8 +80,24 @@ impl Step<'_> {
         Ok(())
     }
 
-    /// Asks for what is still missing of chains.
+    /// A page of the account's groups, as the server lists them: their chains are read.
+    pub(super) async fn on_groups(&mut self, page: &Groups) -> Result<(), StoreError> {
+        for listed in &page.groups {
+            self.heard_of(&listed.group_id, Some(&listed.head)).await?;
+        }
+        match page.next {
+            Some(next) => self.call(Call::Groups(Some(next))),
+            None => self.tx.write(Table::Own, own::LISTED_GROUPS.to_vec(), &true),
+        }
+        Ok(())
+    }
+
+    /// Asks for what is still missing of chains. A device that is new asks which groups there are:
+    /// it was not told of those from before.
     pub(super) async fn ask_for_chains(&mut self) -> Result<(), StoreError> {
+        if self.tx.get(Table::Own, own::LISTED_GROUPS).await?.is_none() {
+            self.call(Call::Groups(None));
+        }
         for (_, value) in self.tx.scan(&Scan::prefix(Table::Groups, &[], usize::MAX)).await? {
             let group: Group = decode(Table::Groups, &value)?;
             let from = group.epoch() + 1;
@@ -119,9 +135,8 @@ impl Step<'_> {
             && state.epoch() > before
         {
             group.chain = Some(Chain::of(state));
-            let (own, id) = (self.own(), id.clone());
-            let (standing, epoch) = (group.standing(&own), state.epoch());
-            self.tell(&Update::Group { group: id, standing, epoch });
+            let (standing, epoch) = (group.standing(&self.own()), state.epoch());
+            self.tell(&Update::Group { group: id.clone(), standing, epoch });
         }
         let more = page.next.is_some_and(|next| next == group.epoch() + 1);
         if fault.is_some() || !more {
@@ -133,7 +148,7 @@ impl Step<'_> {
         } else if more {
             self.call(Call::Epochs { group: id.clone(), from: group.epoch() + 1 });
         }
-        Ok(())
+        self.chain_grew(&group, before).await
     }
 
     /// The state after an epoch; `None` if the epoch is known.
@@ -220,6 +235,8 @@ impl Step<'_> {
             group.wanted = group.epoch();
             if group.chain.is_some() {
                 self.put_group(&group);
+                let known = group.epoch();
+                self.chain_grew(&group, known).await?;
             } else {
                 self.tx.delete(Table::Groups, group.conversation().0.to_vec());
             }
@@ -276,7 +293,8 @@ impl Step<'_> {
             let Ok(padded) = content.to_padded_bytes() else { continue };
             let message = message_id(self.now, self.rng);
             let sent = SentContent {
-                to: to.clone(),
+                to: to.clone().into(),
+                epoch: 0,
                 at: self.now,
                 padded: Bytes(padded),
                 answered: Vec::new(),
@@ -284,11 +302,13 @@ impl Step<'_> {
             self.tx.write(Table::Sent, message.0.as_bytes().to_vec(), &sent);
             self.enqueue(&Queued {
                 id: message,
-                to: to.clone(),
+                to: to.clone().into(),
                 class: Class::Control,
                 timestamp: self.now,
                 collapse: None,
                 sealed: None,
+                body: None,
+                epoch: None,
             });
         }
         Ok(())

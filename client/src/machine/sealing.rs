@@ -41,7 +41,7 @@ struct Target {
 }
 
 /// The devices of one account, and the key that they must have.
-struct Targets {
+pub(super) struct Targets {
     identity: PublicKey,
     devices: Vec<Target>,
 }
@@ -77,7 +77,10 @@ impl Step<'_> {
     }
 
     /// The devices of an account with their sessions, without the device that this is.
-    async fn targets(&self, of: &AccountId) -> Result<Result<Targets, Lack>, StoreError> {
+    pub(super) async fn targets(
+        &self,
+        of: &AccountId,
+    ) -> Result<Result<Targets, Lack>, StoreError> {
         let person = self.person(of).await?;
         if person.announced.is_some() {
             return Ok(Err(Lack::Consent));
@@ -117,7 +120,7 @@ impl Step<'_> {
         Ok(Ok(Targets { identity, devices }))
     }
 
-    fn encrypt(
+    pub(super) fn encrypt(
         &mut self,
         of: &AccountId,
         user: Option<&AccountId>,
