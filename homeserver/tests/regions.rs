@@ -36,6 +36,10 @@ mod keys;
 #[path = "regions/sdk.rs"]
 mod sdk;
 
+#[cfg(test)]
+#[path = "regions/sdk_groups.rs"]
+mod sdk_groups;
+
 /// The SDK's example, as it stands.
 #[cfg(test)]
 #[path = "../../client/examples/hello.rs"]

@@ -335,7 +335,7 @@ impl Client {
 
     async fn say_in(&self, group: &GroupId, body: Body) -> Result<MessageId, ClientError> {
         let standing = self.known_group(group).await?.standing(&self.account.id);
-        if !standing.is_some_and(|standing| standing >= Standing::Member) {
+        if standing.is_none_or(|standing| standing < Standing::Member) {
             return Err(ClientError::UnknownGroup);
         }
         self.say_to(group.clone().into(), body, None).await

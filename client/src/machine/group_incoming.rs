@@ -32,7 +32,8 @@ impl Step<'_> {
         message: &Message,
         frame: &str,
     ) -> Result<(), StoreError> {
-        match self.open_to_group(message).await? {
+        let opened = self.open_to_group(message).await?;
+        match opened {
             Opened::Content(content) => self.apply_to_group(message, &content).await,
             Opened::Held => self.wait_for_key(message, frame).await,
             Opened::Unreadable(reason, _) => {

@@ -139,7 +139,7 @@ impl Step<'_> {
         group: &Group,
     ) -> Result<Result<BTreeSet<Address>, Missing>, StoreError> {
         let own = self.own();
-        if !group.standing(&own).is_some_and(|standing| standing >= Standing::Member) {
+        if group.standing(&own).is_none_or(|standing| standing < Standing::Member) {
             return Ok(Err(Missing::Membership));
         }
         let (mut readers, mut missing) = (BTreeSet::new(), BTreeSet::new());

@@ -274,14 +274,14 @@ impl Step<'_> {
     fn release(&mut self, user: &AccountId, pause: Option<u64>) {
         let own = *user == self.machine.account.id;
         let hold = pause.map(|seconds| Hold::Until(self.now.plus_millis(seconds * 1000)));
-        if pause.is_some() {
-            self.pass_over(user);
-        }
+        let mut is_needed = false;
         for lane in self.machine.lanes.waiting_for(user, own) {
             if lane.to.group().is_some() {
-                // One member keeps nobody else from hearing.
-                lane.needs.remove(user);
-                if lane.needs.is_empty() && lane.hold == Some(Hold::Answer) {
+                // One member keeps nobody else from hearing; the own other devices are waited for.
+                is_needed |= lane.needs.remove(user);
+                if own && hold.is_some() {
+                    lane.hold = hold;
+                } else if lane.needs.is_empty() && lane.hold == Some(Hold::Answer) {
                     lane.hold = None;
                 }
                 continue;
@@ -289,6 +289,9 @@ impl Step<'_> {
             if !matches!(lane.hold, Some(Hold::Until(_))) {
                 lane.hold = hold;
             }
+        }
+        if is_needed && !own && pause.is_some() {
+            self.pass_over(user);
         }
     }
 
