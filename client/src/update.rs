@@ -25,7 +25,7 @@ pub enum Update {
     Status {
         /// The message.
         id: MessageId,
-        /// Whom it is for.
+        /// Whom it is for; the own account for what was said in a group.
         with: AccountId,
         /// How far it has come. It only ever advances.
         status: Status,
@@ -39,7 +39,7 @@ pub enum Update {
         id: MessageId,
         /// Who wrote it, as far as it is known here.
         from: Option<AccountId>,
-        /// In the conversation with this person.
+        /// In the conversation with this person; in a group, who said it.
         with: AccountId,
         /// What was said, and by whom.
         by: AccountId,

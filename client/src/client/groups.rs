@@ -18,13 +18,14 @@ use posthouse_protocol::{
         groups::{EpochDocument, EpochStatus, Epochs, Standing, SubmitEpoch},
         keys::EcKey,
     },
+    time::Timestamp,
 };
 
 use super::Client;
 use crate::{
     ClientError,
     machine::Wish,
-    records::{Group, Person, own, seal_title},
+    records::{Conversation, Group, Person, own, seal_title},
     store::{Scan, StoreError, Table, Tx, decode},
     update::Entry,
 };
@@ -48,6 +49,10 @@ pub struct GroupSummary {
     pub members: usize,
     /// The newest verified epoch.
     pub epoch: u64,
+    /// When something was last said in it; 0 if nothing was.
+    pub active: Timestamp,
+    /// Messages of others that were not read.
+    pub unread: u64,
 }
 
 /// Somebody in a group.
@@ -209,7 +214,7 @@ impl Client {
         for (_, value) in self.access.store.scan(&scan).await? {
             let group: Group = decode(Table::Groups, &value)?;
             if group.chain.is_some() {
-                all.push(self.summary(&group));
+                all.push(self.summary(&group).await?);
             }
         }
         Ok(all)
@@ -220,7 +225,7 @@ impl Client {
     /// # Errors
     /// [`ClientError::UnknownGroup`], [`ClientError::Store`].
     pub async fn group(&self, group: &GroupId) -> Result<GroupSummary, ClientError> {
-        Ok(self.summary(&self.known_group(group).await?))
+        self.summary(&self.known_group(group).await?).await
     }
 
     /// Members of a group and who is invited, as its verified chain says.
@@ -233,15 +238,20 @@ impl Client {
         Ok(people.into_iter().map(member).collect())
     }
 
-    fn summary(&self, group: &Group) -> GroupSummary {
-        GroupSummary {
+    async fn summary(&self, group: &Group) -> Result<GroupSummary, ClientError> {
+        let tx = Tx::new(&*self.access.store);
+        let key = group.conversation().0;
+        let talk = tx.read::<Conversation>(Table::Conversations, &key).await?;
+        Ok(GroupSummary {
             id: group.id.clone(),
             conversation: group.conversation(),
             title: group.title(),
             standing: group.standing(&self.account.id),
             members: group.members().count(),
             epoch: group.epoch(),
-        }
+            active: talk.as_ref().map_or(Timestamp(0), |talk| talk.active),
+            unread: talk.map_or(0, |talk| talk.unread),
+        })
     }
 
     /// Sends a text to a group that this account is a member of; as [`Client::send_text`]. How

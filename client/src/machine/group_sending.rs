@@ -436,3 +436,32 @@ fn add(pieces: &mut Vec<Vec<Ciphertext>>, sealed: Vec<Ciphertext>) {
         _ => pieces.push(sealed),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_keep_to_their_bounds_and_a_person_together() {
+        let of_person = |devices: u8, len: usize| {
+            let one = |device| Ciphertext {
+                user: None,
+                device: posthouse_protocol::id::DeviceNumber::try_from(device).unwrap(),
+                registration_id: posthouse_protocol::id::RegistrationId::try_from(1).unwrap(),
+                kind: 3,
+                data: "x".repeat(len),
+            };
+            (1..=devices).map(one).collect::<Vec<_>>()
+        };
+        let lens = |persons: usize, devices: u8, len: usize| {
+            let mut pieces = Vec::new();
+            for _ in 0..persons {
+                add(&mut pieces, of_person(devices, len));
+            }
+            pieces.iter().map(Vec::len).collect::<Vec<_>>()
+        };
+        assert_eq!(lens(100, 1, 10), [90, 10], "the number of devices ends a piece");
+        assert_eq!(lens(12, 8, 2_600), [72, 24], "a person's devices stay together");
+        assert_eq!(lens(3, 8, 12_800), [16, 8], "the text ends a piece");
+    }
+}

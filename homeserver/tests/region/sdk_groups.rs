@@ -163,7 +163,13 @@ async fn three_talk_and_the_readers_are_counted() {
         assert_eq!(seen[1].reactions, [(cid.account().clone(), "👍".to_owned())]);
         assert!(seen[0].edited);
     }
-    assert!(ada.client.conversations().await.unwrap().iter().all(|one| one.with != *ada.account()));
+    let unread = |of: &Sdk| {
+        let (client, group) = (of.client.clone(), group.clone());
+        async move { client.group(&group).await.unwrap().unread }
+    };
+    assert_eq!((unread(&ada).await, unread(&cid).await), (1, 2));
+    cid.client.mark_group_read(&group).await.unwrap();
+    assert_eq!(unread(&cid).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

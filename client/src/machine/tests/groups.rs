@@ -28,6 +28,8 @@ struct Region {
     group: GroupId,
     state: GroupState,
     chain: Vec<SignedGroupEpoch>,
+    /// Of whom the server knows nothing.
+    gone: Option<AccountId>,
     rng: StdRng,
 }
 
@@ -67,7 +69,7 @@ impl Region {
         };
         let first = first.sign(&owner.identity().private, &mut rng);
         let state = GroupState::create(&group.to_string(), &first).unwrap();
-        let mut region = Self { devices, group, state, chain: vec![first], rng };
+        let mut region = Self { devices, group, state, chain: vec![first], gone: None, rng };
         for at in 1..names.len() {
             let invited = named(&region.devices[at]);
             region.act(0, Change::Invite(invited));
@@ -108,6 +110,9 @@ impl Region {
     fn answer(&self, call: &Call) -> Answer {
         let device = |of: &AccountId| self.devices.iter().find(|one| one.account() == of);
         match call {
+            Call::Devices(of) if self.gone.as_ref() == Some(of) => {
+                Answer::Refused("unknown_user".to_owned())
+            }
             Call::Devices(of) => Answer::Devices(Box::new(device(of).unwrap().published())),
             Call::Bundles { of, .. } => Answer::Bundles(Box::new(device(of).unwrap().bundles())),
             Call::Epochs { from, .. } => {
@@ -354,4 +359,25 @@ async fn a_key_grows_old_and_a_stale_piece_makes_another() {
     assert_eq!(id_of(&later[1]), id_of(&frames[1]), "the same message");
     let epoch = region.epoch();
     assert_eq!(texts(&region.hand(1, 0, &later, epoch).await), ["three"]);
+}
+
+#[tokio::test]
+async fn a_member_without_devices_or_with_another_key_keeps_nobody_from_hearing() {
+    let mut region = Region::with(&["ada", "ben", "cid", "dot"]).await;
+    region.gone = Some(region.devices[2].account().clone());
+    // Dot has set her account up anew: the group knows her by the key before.
+    let mut anew = Device::with("dot", region.devices[3].account().clone(), 44);
+    let mut spare = Device::new("spare", 98);
+    anew.connect(&mut spare).await;
+    region.devices[3] = anew;
+    let frames = region.say(0, "who is there?").await;
+    assert_eq!(piece_users(&frames), [region.devices[1].account().to_string()]);
+    let epoch = region.epoch();
+    assert_eq!(texts(&region.hand(1, 0, &frames, epoch).await), ["who is there?"]);
+    // Cid is there again a minute later, and gets the key.
+    region.gone = None;
+    region.devices[0].wait(60_001);
+    let frames = region.say(0, "welcome back").await;
+    assert_eq!(piece_users(&frames), [region.devices[2].account().to_string()]);
+    assert_eq!(texts(&region.hand(2, 0, &frames, epoch).await), ["welcome back"]);
 }
