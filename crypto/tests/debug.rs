@@ -102,7 +102,7 @@ fn attachments() {
 #[test]
 fn contents() {
     let text = Body::Text { text: "secret".to_owned() };
-    insta::assert_snapshot!(shape(&Content::new(NOW, None, text)), @"Content { sent_at: UnixMillis(_), conversation: None, expires_after: None, body: Body { kind: _, .. }, unknown: {} }");
+    insta::assert_snapshot!(shape(&Content::new(NOW, None, text)), @"Content { sent_at: UnixMillis(_), conversation: None, expires_after: None, again: None, body: Body { kind: _, .. }, unknown: {} }");
     let mut recent = RecentlySent::new();
     let accounts = BTreeSet::from(["b@south.test".to_owned()]);
     recent.remember([1; 16], NOW, accounts, Zeroizing::new(b"secret".to_vec()));

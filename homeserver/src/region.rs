@@ -177,7 +177,7 @@ impl Region {
             clock: Arc::clone(&clock),
             random: Arc::clone(&random),
         });
-        let presence = parts::presence(&messaging);
+        let (presence, whisperer) = parts::presence(&messaging);
         let people = parts::people(&stores, &messaging, &presence);
         let groups = parts::groups(&stores, &messaging, book);
         let reception = parts::reception(config, &stores, (&messaging, &groups));
@@ -189,7 +189,7 @@ impl Region {
             (connections, regions),
             shutdown.clone(),
         ));
-        tasks.spawn(watchers.run(Arc::clone(&clock), shutdown.clone()));
+        tasks.spawn(watchers.run(whisperer, Arc::clone(&clock), shutdown.clone()));
         tasks.spawn(run_retention(stores.messages, Arc::clone(&clock), shutdown.clone()));
         tasks.spawn(Arc::clone(&groups).run(shutdown.clone()));
         tasks.spawn(eraser.run(shutdown.clone()));

@@ -23,6 +23,8 @@ mod device;
 mod devices;
 #[path = "region/frames.rs"]
 mod frames;
+#[path = "region/group_lies.rs"]
+mod group_lies;
 #[path = "region/group_talk.rs"]
 mod group_talk;
 #[path = "region/groups.rs"]

@@ -33,6 +33,10 @@ mod groups;
 mod keys;
 
 #[cfg(test)]
+#[path = "regions/presence.rs"]
+mod presence;
+
+#[cfg(test)]
 #[path = "regions/sdk.rs"]
 mod sdk;
 

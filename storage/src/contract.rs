@@ -197,7 +197,7 @@ macro_rules! contract_tests {
                 who_has_exchanged_messages_is_known
             }
             links {
-                a_link_is_approved_once_and_used_once
+                a_link_is_approved_once
                 an_expired_link_is_forgotten
             }
             acceptance {

@@ -33,7 +33,7 @@ pub struct NewLink {
 pub enum Fetched {
     /// Nobody has approved the link yet.
     Waiting,
-    /// It was approved, and is used up by this answer.
+    /// It was approved. Until it expires the answer may be asked for again, since it may get lost.
     Linked {
         /// The account.
         account: Uuid,
@@ -42,7 +42,7 @@ pub enum Fetched {
         /// What the old device said.
         message: Bytes,
     },
-    /// There is no such link, it has expired, was used, or the secret is another one.
+    /// There is no such link, it has expired, or the secret is another one.
     Unknown,
 }
 
@@ -69,7 +69,7 @@ pub trait Links: Send + Sync {
         now: Timestamp,
     ) -> Result<bool, StoreError>;
 
-    /// The outcome for the holder of the secret. [`Fetched::Linked`] is given once.
+    /// The outcome for the holder of the secret, the same until it expires.
     async fn fetch_link(
         &self,
         id: Uuid,

@@ -24,6 +24,10 @@ use crate::{
     presence::{Acquaintance, PresenceService},
 };
 
+/// Most questions about presence that one envelope may ask: each reads the store. They are asked
+/// again.
+const MAX_WATCHES: usize = 256;
+
 /// Passes ephemerals on.
 pub struct Ephemerals {
     /// This region.
@@ -50,6 +54,7 @@ impl EphemeralSink for Ephemerals {
         let now = self.clock.now();
         let judge =
             Judge { origin, own: &self.own, allow_unencrypted: self.allow_unencrypted, now };
+        let mut watches = 0;
         for record in events {
             let Ok(event) = &record.event else { continue };
             if let (EventKind::KeysChanged, EventClass::Ephemeral, Some(uuid)) =
@@ -59,6 +64,22 @@ impl EphemeralSink for Ephemerals {
                 continue;
             }
             let Ok((sender, recipient, conversation)) = judge.ends(record, event) else { continue };
+            if event.class == EventClass::Ephemeral
+                && let [body] = event.bodies.as_slice()
+            {
+                match event.kind {
+                    EventKind::Watch if watches < MAX_WATCHES => {
+                        watches += 1;
+                        self.presence.asked(&sender, &recipient, &body.data).await;
+                        continue;
+                    }
+                    EventKind::Presence => {
+                        self.presence.told(&sender, &recipient, &body.data);
+                        continue;
+                    }
+                    _ => {}
+                }
+            }
             if event.class != EventClass::Ephemeral
                 || !self.connections.is_connected(recipient.uuid)
             {

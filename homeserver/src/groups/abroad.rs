@@ -178,6 +178,8 @@ impl GroupsService {
             return Err(Rejection::new(Code::BadRequest, detail));
         }
         let now = self.clock.now();
+        let state = before.map(|before| &before.state);
+        self.consent.check_foreign(&read, state, group, now).await?;
         let is_hidden = self.consent.keeps_from(&read, now).await?;
         let verified = Verified { before, after, read: &read, own: &self.own, is_hidden, now };
         let (mut step, next) = change::step(verified, group)?;
@@ -187,7 +189,8 @@ impl GroupsService {
     }
 
     /// Reads from other regions what is missing of a chain up to `wanted`: from the region that
-    /// sequences it, and, if that does not help, from the one that told of it. Whether this region
+    /// sequences it, and, if that does not help and it is known to have members, from the one that
+    /// told of it. Whether this region
     /// has `wanted` then.
     ///
     /// # Errors
@@ -202,9 +205,17 @@ impl GroupsService {
         if known.as_ref().is_some_and(|known| known.state.epoch() >= wanted) {
             return Ok(true);
         }
-        // Nobody is asked about a group that nobody here is known to be in but who speaks of it.
-        let owner = known.and_then(|known| ServerName::parse(known.state.region()).ok());
-        let mut sources: Vec<&ServerName> = owner.iter().chain([told_by]).collect();
+        // Of a group that is not known here only the region that began it is believed: any other
+        // could make up a chain with that name. Later it is asked first, and then who speaks of the
+        // group, if it has members: what follows a known chain is signed by people whom that knows.
+        let (owner, members) = match &known {
+            None => (Some(group.server.clone()), Vec::new()),
+            Some(known) => {
+                (ServerName::parse(known.state.region()).ok(), member_regions(&known.state))
+            }
+        };
+        let teller = Some(told_by).filter(|teller| members.contains(teller));
+        let mut sources: Vec<&ServerName> = owner.iter().chain(teller).collect();
         sources.dedup();
         let mut unreachable = None;
         for source in sources.into_iter().filter(|source| **source != self.own) {

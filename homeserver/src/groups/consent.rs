@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use posthouse_crypto::e2ee::{
     primitives::curve::PublicKey,
-    signed::group_epoch::{Change, Person},
+    signed::group_epoch::{Change, GroupState, Person},
 };
 use posthouse_protocol::{
     id::{AccountId, GroupId},
@@ -63,6 +63,57 @@ impl Consent {
             }
             _ => Ok(false),
         }
+    }
+
+    /// Whether an epoch that another region put into its place may be made of people of this one:
+    /// who joins by their own act has signed it with a key of theirs, and who is added lets it
+    /// happen. Without this a region could make up a chain that has anybody in it.
+    ///
+    /// # Errors
+    /// [`Code::Forbidden`], [`Code::ConsentNeeded`], or as the store.
+    pub(super) async fn check_foreign(
+        &self,
+        read: &Read,
+        before: Option<&GroupState>,
+        group: &GroupId,
+        now: Timestamp,
+    ) -> Result<(), Rejection> {
+        let own = self.directory.server();
+        match (&read.epoch.change, &read.actor, &read.subject) {
+            (Change::Create { .. }, _, Some(owner)) if owner.server != group.server => {
+                let detail = "a group begins with somebody of the region that its name tells";
+                Err(Rejection::new(Code::Forbidden, detail))
+            }
+            (Change::Accept, Some(actor), _) if actor.server == *own => {
+                let name = actor.to_string();
+                let mut invitations = before.into_iter().flat_map(GroupState::invitations);
+                match invitations.find(|(account, _)| *account == name) {
+                    Some((_, identity)) => self.check_had(actor, identity).await,
+                    // Nobody was invited: the epoch does not follow.
+                    None => Ok(()),
+                }
+            }
+            (Change::Add(person), Some(actor), Some(subject)) if subject.server == *own => {
+                self.check_had(subject, &person.identity).await?;
+                self.check_consent(subject, actor, group, now).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether an account of this region has, or had, this identity key. Of accounts that are gone
+    /// nobody can tell any more, and nobody is harmed.
+    async fn check_had(&self, account: &AccountId, identity: &PublicKey) -> Result<(), Rejection> {
+        let exists = self.directory.existing(&[account.uuid]).await;
+        if exists.map_err(|err| store_failed(&err))?.first() != Some(&true) {
+            return Ok(());
+        }
+        let keys = self.keys.key_changes(account.uuid).await.map_err(|err| store_failed(&err))?;
+        if keys.iter().any(|change| change.key == identity.to_bytes()) {
+            return Ok(());
+        }
+        let detail = "the epoch names an identity key that the account never had";
+        Err(Rejection::new(Code::Forbidden, detail))
     }
 
     /// Whether an invitation that an epoch makes is kept from its subject.

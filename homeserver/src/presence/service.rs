@@ -81,7 +81,7 @@ impl PresencePort for PresenceService {
         for (account, precision) in visible {
             mailbox.push(self.frame(account, precision).await?.to_json().into());
         }
-        Ok(())
+        self.subscribe_abroad(&caller.account, mailbox, &users).await
     }
 
     async fn unsubscribe(
@@ -92,6 +92,11 @@ impl PresencePort for PresenceService {
     ) -> Result<(), Rejection> {
         let accounts = self.accounts(&users).await?;
         self.watchers.unwatch(mailbox, &accounts);
+        for user in &users {
+            if let Address::Account(id) = user {
+                self.watchers.remote(|remote| remote.unwatch(watchers::Key::of(mailbox), id));
+            }
+        }
         Ok(())
     }
 
@@ -105,6 +110,7 @@ impl PresencePort for PresenceService {
         for (account, precision) in self.visible(&caller.account, &accounts).await? {
             frames.push(self.frame(account, precision).await?);
         }
+        frames.extend(self.query_abroad(&caller.account, &users).await?);
         Ok(frames)
     }
 
@@ -198,7 +204,7 @@ impl PresenceService {
     async fn accounts(&self, users: &[Address]) -> Result<Vec<Uuid>, Rejection> {
         let mut accounts = Vec::new();
         for user in users {
-            // Presence of other regions' users is not told here, and their regions are not asked.
+            // Users of other regions are asked for by their ids: `elsewhere`.
             if user.server() != self.directory.server() {
                 continue;
             }
@@ -215,7 +221,11 @@ impl PresenceService {
         Ok(accounts)
     }
 
-    async fn frame(&self, account: Uuid, precision: LastSeen) -> Result<PresenceFrame, Rejection> {
+    pub(super) async fn frame(
+        &self,
+        account: Uuid,
+        precision: LastSeen,
+    ) -> Result<PresenceFrame, Rejection> {
         let now = self.clock.now();
         let attendance = self.connections.attendance(account);
         let mut last_seen = self.watchers.last_seen(account);
@@ -251,7 +261,7 @@ impl PresenceService {
         }
         if !is_local {
             let id = self.random.uuid_at(now);
-            let ephemeral = abroad::typing(&caller.account, &to, started, id);
+            let ephemeral = abroad::typing((&caller.account, &to), started, id);
             self.directory.regions().whisper(&to.server, ephemeral);
             return Ok(());
         }

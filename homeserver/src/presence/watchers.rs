@@ -16,15 +16,22 @@ use posthouse_protocol::{
     rest::LastSeen,
     time::{Clock, Timestamp},
 };
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::{elsewhere::Whisperer, remote::Remote};
 use crate::delivery::{Attendance, Connections};
 
 /// For how long changes are collected before they are told: who reconnects within it was never
 /// away.
 const INTERVAL: Duration = Duration::from_millis(500);
+
+/// How often it is looked for watches to renew.
+const RENEWAL: Duration = Duration::from_secs(5);
+
+/// Most watches that are renewed each time: no region is told of more at once than it has room for.
+const RENEWALS: usize = 100;
 
 /// Most accounts whose last activity is remembered in memory; the store knows the rest.
 const MAX_LAST_SEEN: usize = 100_000;
@@ -43,6 +50,7 @@ struct State {
     watching: HashMap<Key, HashSet<Uuid>>,
     dirty: HashSet<Uuid>,
     last_seen: HashMap<Uuid, Timestamp>,
+    remote: Remote,
 }
 
 struct Target {
@@ -58,10 +66,10 @@ struct Watcher {
 
 /// A mailbox by its address: it is held as long as the key is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Key(usize);
+pub(super) struct Key(usize);
 
 impl Key {
-    fn of(mailbox: &Arc<Mailbox>) -> Self {
+    pub(super) fn of(mailbox: &Arc<Mailbox>) -> Self {
         Self(Arc::as_ptr(mailbox).addr())
     }
 }
@@ -88,9 +96,8 @@ impl Watchers {
         let state = &mut *state;
         let seen = state.watching.entry(key).or_default();
         let new = accounts.iter().filter(|(account, _)| !seen.contains(account)).count();
-        if seen.len() + new > limits::MAX_SUBSCRIPTIONS {
-            let detail = format!("at most {} users are watched", limits::MAX_SUBSCRIPTIONS);
-            return Err(Rejection::new(Code::TooMany, detail));
+        if seen.len() + state.remote.of_socket(key) + new > limits::MAX_SUBSCRIPTIONS {
+            return Err(too_many());
         }
         for (account, precision) in accounts {
             seen.insert(*account);
@@ -107,6 +114,34 @@ impl Watchers {
         Ok(())
     }
 
+    /// `mailbox` watches `accounts`, of other regions, from now on.
+    ///
+    /// # Errors
+    /// As [`Watchers::watch`].
+    pub(super) fn watch_abroad(
+        &self,
+        mailbox: &Arc<Mailbox>,
+        watcher: Uuid,
+        accounts: &[AccountId],
+        now: Timestamp,
+    ) -> Result<(), Rejection> {
+        let key = Key::of(mailbox);
+        let mut state = self.state();
+        let here = state.watching.get(&key).map_or(0, HashSet::len);
+        if here + state.remote.of_socket(key) + accounts.len() > limits::MAX_SUBSCRIPTIONS {
+            return Err(too_many());
+        }
+        for target in accounts {
+            state.remote.watch((key, mailbox), (watcher, target), now);
+        }
+        Ok(())
+    }
+
+    /// Reads or changes what is watched across regions.
+    pub(super) fn remote<T>(&self, act: impl FnOnce(&mut Remote) -> T) -> T {
+        act(&mut self.state().remote)
+    }
+
     /// `mailbox` watches `accounts` no longer.
     pub(super) fn unwatch(&self, mailbox: &Arc<Mailbox>, accounts: &[Uuid]) {
         let key = Key::of(mailbox);
@@ -120,6 +155,7 @@ impl Watchers {
     pub(crate) fn forget(&self, mailbox: &Arc<Mailbox>) {
         let key = Key::of(mailbox);
         let mut state = self.state();
+        state.remote.forget(key);
         for account in state.watching.remove(&key).unwrap_or_default() {
             state.remove(key, account);
         }
@@ -128,15 +164,16 @@ impl Watchers {
     /// Who watches `account`.
     pub(super) fn watchers(&self, account: Uuid) -> Vec<AccountId> {
         let state = self.state();
-        let Some(target) = state.targets.get(&account) else { return Vec::new() };
-        let watchers: HashSet<&AccountId> =
-            target.watchers.values().map(|watcher| &watcher.account).collect();
+        let here = state.targets.get(&account).into_iter();
+        let here = here.flat_map(|target| target.watchers.values().map(|one| &one.account));
+        let watchers: HashSet<&AccountId> = here.chain(state.remote.watchers(account)).collect();
         watchers.into_iter().cloned().collect()
     }
 
     /// `watcher` watches `account` no longer, whatever it watches with.
     pub(super) fn end(&self, account: Uuid, watcher: &AccountId) {
         let mut state = self.state();
+        state.remote.end(account, watcher);
         let Some(target) = state.targets.get(&account) else { return };
         let of = target.watchers.iter().filter(|(_, one)| one.account == *watcher);
         let keys: Vec<Key> = of.map(|(key, _)| *key).collect();
@@ -147,7 +184,9 @@ impl Watchers {
 
     /// From now on watchers are told of `account` so exactly.
     pub(super) fn set_precision(&self, account: Uuid, precision: LastSeen) {
-        if let Some(target) = self.state().targets.get_mut(&account) {
+        let mut state = self.state();
+        state.remote.set_precision(account, precision);
+        if let Some(target) = state.targets.get_mut(&account) {
             target.precision = precision;
         }
     }
@@ -155,7 +194,8 @@ impl Watchers {
     /// Something may have changed with this account.
     pub(crate) fn changed(&self, account: Uuid) {
         let mut state = self.state();
-        if state.targets.contains_key(&account) && state.dirty.insert(account) {
+        let is_watched = state.targets.contains_key(&account) || state.remote.is_watched(account);
+        if is_watched && state.dirty.insert(account) {
             drop(state);
             self.changed.notify_one();
         }
@@ -174,7 +214,8 @@ impl Watchers {
 
     /// Whether anyone watches this account.
     pub(super) fn is_watched(&self, account: Uuid) -> bool {
-        self.state().targets.contains_key(&account)
+        let state = self.state();
+        state.targets.contains_key(&account) || state.remote.is_watched(account)
     }
 
     /// When the account was last there, if this process saw it leave.
@@ -183,31 +224,63 @@ impl Watchers {
     }
 
     /// Tells watchers of changes, until `shutdown`.
-    pub async fn run(self: Arc<Self>, clock: Arc<dyn Clock>, shutdown: CancellationToken) {
+    pub async fn run(
+        self: Arc<Self>,
+        whisperer: Whisperer,
+        clock: Arc<dyn Clock>,
+        shutdown: CancellationToken,
+    ) {
+        let mut renewal = tokio::time::interval(RENEWAL);
+        renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
+                _ = renewal.tick() => {
+                    self.renew(&whisperer, clock.now());
+                    continue;
+                }
                 () = self.changed.notified() => {}
             }
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(INTERVAL) => {}
             }
-            self.tell(clock.now());
+            let now = clock.now();
+            for (frame, watcher) in self.tell(now) {
+                whisperer.presence(&frame, &watcher, now);
+            }
         }
     }
 
-    fn tell(&self, now: Timestamp) {
+    /// Renews watches of people elsewhere, and forgets those that nobody elsewhere has renewed.
+    fn renew(&self, whisperer: &Whisperer, now: Timestamp) {
+        let due = self.remote(|remote| {
+            remote.expire(now);
+            remote.due(now, RENEWALS)
+        });
+        for (watcher, target) in due {
+            let watcher = AccountId { uuid: watcher, server: self.server.clone() };
+            whisperer.watch(&watcher, &target, now);
+        }
+    }
+
+    /// Tells those here; gives what is to be told elsewhere.
+    fn tell(&self, now: Timestamp) -> Vec<(PresenceFrame, AccountId)> {
         let mut state = self.state();
         let state = &mut *state;
+        let mut elsewhere = Vec::new();
         for account in state.dirty.drain() {
-            let Some(target) = state.targets.get_mut(&account) else { continue };
             let attendance = self.connections.attendance(account);
+            let last_seen = state.last_seen.get(&account).copied();
+            for (watcher, precision) in state.remote.tellable(account, attendance, now) {
+                let seen = (last_seen, precision);
+                elsewhere.push((frame(&self.server, account, attendance, seen, now), watcher));
+            }
+            let Some(target) = state.targets.get_mut(&account) else { continue };
             if target.told == attendance {
                 continue;
             }
             target.told = attendance;
-            let last_seen = state.last_seen.get(&account).copied();
             let last_seen = (last_seen, target.precision);
             let frame = frame(&self.server, account, attendance, last_seen, now);
             let frame: posthouse_client_api::mailbox::Frame = frame.to_json().into();
@@ -215,6 +288,7 @@ impl Watchers {
                 watcher.mailbox.push(frame.clone());
             }
         }
+        elsewhere
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -236,6 +310,11 @@ impl State {
             self.targets.remove(&account);
         }
     }
+}
+
+fn too_many() -> Rejection {
+    let detail = format!("at most {} users are watched", limits::MAX_SUBSCRIPTIONS);
+    Rejection::new(Code::TooMany, detail)
 }
 
 /// A time as exactly as its person tells it.

@@ -17,7 +17,7 @@ use crate::{
     federation::{Ephemerals, Reception, ReceptionParts},
     groups::{Consent, GroupBook, GroupLimits, GroupsService},
     people::{PeopleService, Relations},
-    presence::PresenceService,
+    presence::{PresenceService, Whisperer},
     random::Random,
     regions::Regions,
 };
@@ -176,8 +176,8 @@ pub(super) fn relations(stores: &Stores, connections: &Arc<Connections>) -> Arc<
 }
 
 /// Presence and typing, beside `messaging`.
-pub(super) fn presence(messaging: &Arc<MessagingService>) -> Arc<PresenceService> {
-    Arc::new(PresenceService {
+pub(super) fn presence(messaging: &Arc<MessagingService>) -> (Arc<PresenceService>, Whisperer) {
+    let service = Arc::new(PresenceService {
         connections: Arc::clone(&messaging.connections),
         watchers: Arc::clone(&messaging.watchers),
         acquaintance: Arc::clone(&messaging.acquaintance),
@@ -186,7 +186,9 @@ pub(super) fn presence(messaging: &Arc<MessagingService>) -> Arc<PresenceService
         random: Arc::clone(&messaging.random),
         clock: Arc::clone(&messaging.clock),
         typing: Mutex::default(),
-    })
+    });
+    let whisperer = service.whisperer();
+    (service, whisperer)
 }
 
 /// Contacts, blocks, requests, settings, profiles and reports.

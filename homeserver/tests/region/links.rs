@@ -60,11 +60,8 @@ async fn a_device_is_linked_and_gets_message_and_session_once() {
     assert_eq!(approved.body["device"], json!(tokens.device));
     let laptop = Device { tokens, api: home.api(), connection: None };
     assert_eq!(devices(&home, &laptop).await[1], (2, 77));
-    for answer in
-        [result(&home, &link.id, &link.secret).await, approve(&home, &phone, &link.id, 77).await]
-    {
-        assert_eq!((answer.status, answer.code()), (404, "not_found"), "it is used up");
-    }
+    let answer = approve(&home, &phone, &link.id, 77).await;
+    assert_eq!((answer.status, answer.code()), (404, "not_found"), "it is approved already");
     assert_eq!(devices(&home, &phone).await.len(), 2, "a replayed approval adds no device");
 }
 
@@ -129,6 +126,30 @@ async fn an_expired_link_is_worth_nothing_and_leaves_no_device() {
     }
     home.region().silent_devices().round().await.unwrap();
     assert_eq!(devices(&home, &phone).await.len(), 1, "nobody came for it");
+}
+
+/// A lost answer strands nobody.
+#[tokio::test]
+async fn the_outcome_of_a_link_can_be_asked_for_again() {
+    let home = Home::start().await;
+    let phone = Device::register(&home, "ada").await;
+    let link = start(&home).await;
+    assert_eq!(approve(&home, &phone, &link.id, 77).await.status, 201);
+    let lost = result(&home, &link.id, &link.secret).await;
+    let again = result(&home, &link.id, &link.secret).await;
+    assert_eq!(again.body["session"]["device_id"], lost.body["session"]["device_id"]);
+    assert_eq!(again.body["message"], lost.body["message"]);
+    assert_eq!(devices(&home, &phone).await.len(), 2);
+    let me = async |outcome: &Answer| {
+        let token = Secret(outcome.body["session"]["access_token"].as_str().unwrap().to_owned());
+        call(&home, "GET", "/v1/sessions", Some(&token), None).await.status
+    };
+    assert_eq!(me(&again).await, 200);
+    assert_eq!(me(&lost).await, 401, "the session before has ended");
+    home.clock.pass(300_000);
+    assert_eq!(result(&home, &link.id, &link.secret).await.code(), "not_found");
+    home.region().silent_devices().round().await.unwrap();
+    assert_eq!(devices(&home, &phone).await.len(), 2, "it was fetched");
 }
 
 #[tokio::test]

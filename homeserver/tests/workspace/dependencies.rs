@@ -10,6 +10,7 @@ use crate::tree::{none, read, root};
 /// A library that few packages may see, and which.
 const CONFINED: &[(&str, &[&str])] = &[
     ("sqlx", &["storage-sql", "client"]),
+    ("rusqlite", &["storage-sql"]),
     ("axum", &["client-api", "federation"]),
     ("hickory-resolver", &["federation"]),
 ];

@@ -100,6 +100,8 @@ pub enum EventKind {
     Acknowledged,
     /// The sender's devices, or their identity key, have changed just now; without a body.
     KeysChanged,
+    /// An account asks to be told of the recipient's presence; [`super::payload::Watch`].
+    Watch,
     /// Something that this version does not know: rejected by itself.
     Other(u16),
 }
@@ -114,6 +116,7 @@ impl EventKind {
             Self::Typing => 4,
             Self::Acknowledged => 5,
             Self::KeysChanged => 6,
+            Self::Watch => 7,
             Self::Other(number) => number,
         }
     }
@@ -126,6 +129,7 @@ impl EventKind {
             4 => Self::Typing,
             5 => Self::Acknowledged,
             6 => Self::KeysChanged,
+            7 => Self::Watch,
             other => Self::Other(other),
         }
     }

@@ -132,6 +132,8 @@ fn read_seen(reader: &mut Reader<'_>) -> Result<Seen, CborError> {
 pub struct Presence {
     /// At least one device is connected.
     pub online: bool,
+    /// No connected device is in use. A reader that does not know it passes it over.
+    pub away: bool,
     /// When the last one was, if the person shows that.
     pub last_seen: Option<Timestamp>,
 }
@@ -144,6 +146,9 @@ impl Presence {
         if let Some(at) = self.last_seen {
             fields.key(2).uint(at.0);
         }
+        if self.away {
+            fields.key(128).bool(true);
+        }
         fields.finish()
     }
 
@@ -152,19 +157,62 @@ impl Presence {
     /// # Errors
     /// [`CborError`] with the place and the rule that is broken.
     pub fn decode(bytes: &[u8]) -> Result<Self, CborError> {
-        let (mut online, mut last_seen) = (None, None);
+        let (mut online, mut away, mut last_seen) = (None, false, None);
         let mut reader = Reader::new(bytes);
         reader.map(|reader, key| {
             match key {
                 1 => online = Some(reader.bool()?),
                 2 => last_seen = Some(Timestamp(reader.uint()?)),
+                128 => away = reader.bool()?,
                 other => reader.unknown(other)?,
             }
             Ok(())
         })?;
-        let presence = Self { online: reader.require(online, "online")?, last_seen };
+        let presence = Self { online: reader.require(online, "online")?, away, last_seen };
         reader.finish()?;
         Ok(presence)
+    }
+}
+
+/// The event's sender asks how the recipient is, and to be told of changes for a while. Only who may
+/// see that is answered, by a [`Presence`]; everybody else gets nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watch {
+    /// For so many seconds, at most [`Watch::MAX_SECONDS`]; 0 asks once.
+    pub seconds: u64,
+}
+
+impl Watch {
+    /// Longer watches are renewed.
+    pub const MAX_SECONDS: u64 = 600;
+
+    /// The bytes of the body.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut fields = Fields::default();
+        fields.key(1).uint(self.seconds);
+        fields.finish()
+    }
+
+    /// Parses the bytes of a body.
+    ///
+    /// # Errors
+    /// [`CborError`] with the place and the rule that is broken.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CborError> {
+        let mut seconds = None;
+        let mut reader = Reader::new(bytes);
+        reader.map(|reader, key| {
+            match key {
+                1 => seconds = Some(reader.uint()?),
+                other => reader.unknown(other)?,
+            }
+            Ok(())
+        })?;
+        let watch = Self { seconds: reader.require(seconds, "seconds")? };
+        if watch.seconds > Self::MAX_SECONDS {
+            return Err(reader.invalid("a presence is watched for at most 600 seconds"));
+        }
+        reader.finish()?;
+        Ok(watch)
     }
 }
 
@@ -212,11 +260,16 @@ mod tests {
             let seen = if read { Seen::Read } else { Seen::Delivered };
             let watermark = Watermark { seen, through: 1_000, except: except.into_iter().collect() };
             prop_assert_eq!(Watermark::decode(&watermark.encode()), Ok(watermark));
-            let presence = Presence { online, last_seen: read.then_some(Timestamp(at)) };
+            let last_seen = read.then_some(Timestamp(at));
+            let presence = Presence { online, away: at % 2 == 0, last_seen };
             prop_assert_eq!(Presence::decode(&presence.encode()), Ok(presence));
             let ids = vec![Uuid::from_u128(at.into()), Uuid::nil()];
             let acknowledged = Acknowledged { seen, ids };
             prop_assert_eq!(Acknowledged::decode(&acknowledged.encode()), Ok(acknowledged));
+            let watch = Watch { seconds: at % (Watch::MAX_SECONDS + 1) };
+            prop_assert_eq!(Watch::decode(&watch.encode()), Ok(watch));
+            let long = Watch { seconds: Watch::MAX_SECONDS + 1 };
+            prop_assert!(Watch::decode(&long.encode()).is_err());
             let typing = Typing { active: online };
             prop_assert_eq!(Typing::decode(&typing.encode()), Ok(typing));
         }

@@ -81,6 +81,9 @@ impl Db {
 
     /// Reads outside a transaction: each statement sees one moment.
     pub(crate) async fn read(&self, script: Script) -> Result<Answers, Failure> {
+        if script.is_empty() {
+            return Ok(Answers::none());
+        }
         self.count(&script);
         match &self.kind {
             Kind::Sqlite(sqlite) => sqlite.read(script).await,
@@ -143,6 +146,9 @@ impl Tx<'_> {
 
     /// Runs a script.
     pub(crate) async fn run(&mut self, script: Script) -> Result<Answers, Failure> {
+        if script.is_empty() {
+            return Ok(Answers::none());
+        }
         self.db.count(&script);
         match &mut self.kind {
             TxKind::Sqlite(tx) => tx.run(script).await,

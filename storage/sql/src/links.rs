@@ -37,14 +37,15 @@ statements! {
     STATE = Statement::new(
         "SELECT state FROM links WHERE id = ? AND secret = ? AND expires_at > ?",
     );
+    /// States: 0 waiting, 1 approved, 2 fetched, which it may be again.
     USE = Statement::new(
-        "DELETE FROM links WHERE id = ? AND secret = ? AND state = 1 AND expires_at > ?
+        "UPDATE links SET state = 2 WHERE id = ? AND secret = ? AND state > 0 AND expires_at > ?
         RETURNING account, device, message",
     );
     FORGET = Statement::new(
         "DELETE FROM links WHERE id IN (
             SELECT l.id FROM links l WHERE l.expires_at <= ? ORDER BY l.expires_at LIMIT 0 + ?)
-        RETURNING account, device",
+        RETURNING account, device, state",
     );
 }
 
@@ -135,7 +136,9 @@ impl Links for SqlStore {
         for row in tx.finish(script).await?.take(slot) {
             let mut fields = row.fields("links");
             let (account, device) = (fields.maybe_uuid("account")?, fields.maybe_uuid("device")?);
-            devices.extend(account.zip(device.map(DeviceId)));
+            if fields.integer("state")? == 1 {
+                devices.extend(account.zip(device.map(DeviceId)));
+            }
         }
         Ok(devices)
     }

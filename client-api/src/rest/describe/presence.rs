@@ -8,7 +8,8 @@ use crate::rest::presence::Answer as PresenceAnswer;
 
 /// `presence::query`
 pub(in crate::rest) fn query() -> Operation {
-    operation("Some users' presence", "Those whose presence the caller may not see are left out.")
+    operation("Some users' presence", "Those whose presence the caller may not see are left out. Users of other regions are named by \
+         their account ids.")
         .query::<UserList>(
             "users",
             "1 to 100 handles or account ids, separated by commas.",

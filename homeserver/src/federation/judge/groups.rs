@@ -104,8 +104,10 @@ impl Judge<'_> {
         if !known.state.members().contains_key(&reader.to_string()) {
             return Err(RejectionReason::Refused);
         }
-        let told: Vec<Uuid> =
-            event.recipients.iter().copied().filter(|one| recipients.exists(*one)).collect();
+        // Only who is in the group is told of it.
+        let is_here = |one: &Uuid| known.local.values().any(|local| local.account.uuid == *one);
+        let told = event.recipients.iter().copied();
+        let told: Vec<Uuid> = told.filter(|one| recipients.exists(*one) && is_here(one)).collect();
         let [body] = event.bodies.as_slice() else { return Err(RejectionReason::Malformed) };
         let mark =
             payload::Watermark::decode(&body.data).map_err(|_| RejectionReason::Malformed)?;

@@ -278,6 +278,26 @@ fn to_group(change: impl FnOnce(&mut Event)) -> Verdict {
     judge.judge(&record, &group(), BodyId([7; 16]))
 }
 
+/// A region tells members what its own members have read, and nobody else.
+#[test]
+fn a_watermark_of_a_group_is_told_to_members() {
+    let (origin, own) = (name("north.test"), name("south.test"));
+    let judge = Judge { origin: &origin, own: &own, allow_unencrypted: true, now: NOW };
+    let mark = payload::Watermark { seen: Seen::Delivered, through: 7, except: vec![] };
+    let record = changed(|event| {
+        event.kind = EventKind::Watermark;
+        event.class = EventClass::Receipt;
+        event.conversation = Some(ConversationId::group(&GroupId::parse(GROUP).unwrap()));
+        event.recipients = vec![Uuid::from_u128(2), Uuid::from_u128(4)];
+        event.bodies = vec![EventBody::for_all(mark.encode())];
+    });
+    let existing = [2, 3, 4].map(Uuid::from_u128).into();
+    let known = Recipients { existing, ..group() };
+    let verdict = judge.judge(&record, &known, BodyId([7; 16]));
+    let Verdict::Watermark(rise) = verdict else { panic!("not taken: {verdict:?}") };
+    assert_eq!(rise.tell, [Uuid::from_u128(2)], "the other one exists, and is no member");
+}
+
 #[test]
 fn a_message_to_a_group_is_for_those_who_were_and_are_members() {
     let people = |epoch| match to_group(|event| event.epoch = Some(epoch)) {

@@ -34,6 +34,11 @@ impl Script {
         self.segments.len()
     }
 
+    /// Whether there is nothing to be run.
+    pub(super) fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
     /// The statements, in order.
     pub(super) fn segments(self) -> Vec<Segment> {
         self.segments
@@ -103,6 +108,11 @@ pub(super) struct Answer {
 pub(crate) struct Answers(pub(super) Vec<Answer>);
 
 impl Answers {
+    /// Those of no statement.
+    pub(super) fn none() -> Self {
+        Self(Vec::new())
+    }
+
     /// Takes the rows of a statement out.
     pub(crate) fn take(&mut self, slot: Slot) -> Vec<Row> {
         let answers = self.0.get_mut(slot.0).unwrap_or_default();
