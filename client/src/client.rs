@@ -1,11 +1,13 @@
 //! The SDK's handle: what an application holds.
 
 mod device;
+mod groups;
 mod linking;
 mod setup;
 mod trust;
 mod updates;
 
+pub use groups::{GroupMember, GroupSummary};
 pub use linking::Linking;
 pub use setup::{Home, NewAccount};
 pub use trust::KeyTrust;
@@ -30,7 +32,7 @@ use crate::{
     access::Access,
     engine::Command,
     machine::{Outgoing, Wish},
-    records::{Account, Conversation, Person, message_key, timeline_key},
+    records::{Account, Conversation, Person, With, message_key, timeline_key},
     store::{Scan, Table, Tx, decode},
     update::Entry,
 };
@@ -251,7 +253,15 @@ impl Client {
         before: Option<&Entry>,
         limit: usize,
     ) -> Result<Vec<Entry>, ClientError> {
-        let conversation = ConversationId::direct(&self.account.id, with);
+        self.timeline_of(ConversationId::direct(&self.account.id, with), before, limit).await
+    }
+
+    async fn timeline_of(
+        &self,
+        conversation: ConversationId,
+        before: Option<&Entry>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, ClientError> {
         let mut scan = Scan::prefix(Table::Timeline, &conversation.0, limit).backwards();
         if let Some(entry) = before {
             scan.to = timeline_key(entry);
@@ -277,7 +287,7 @@ impl Client {
         Ok(tx.read(Table::Timeline, &key).await?)
     }
 
-    /// All conversations, those with the latest activity first.
+    /// All conversations with single people, those with the latest activity first.
     ///
     /// # Errors
     /// [`ClientError::Store`].
@@ -286,6 +296,7 @@ impl Client {
         let mut all = Vec::new();
         for (_, value) in self.access.store.scan(&scan).await? {
             let Conversation { with, active, unread, .. } = decode(Table::Conversations, &value)?;
+            let With::Person(with) = with else { continue };
             let id = ConversationId::direct(&self.account.id, &with);
             all.push(ConversationSummary { with, id, active, unread });
         }
@@ -346,6 +357,15 @@ impl Client {
         if *to == self.account.id {
             return Err(ClientError::Oneself);
         }
+        self.say_to(to.clone().into(), body, expires_after).await
+    }
+
+    async fn say_to(
+        &self,
+        to: With,
+        body: Body,
+        expires_after: Option<u32>,
+    ) -> Result<MessageId, ClientError> {
         // What is longer would be refused by whoever reads it.
         let fits = match &body {
             Body::Text { text } | Body::Reply { text, .. } | Body::Edit { text, .. } => {
@@ -358,7 +378,7 @@ impl Client {
             return Err(ClientError::TooLong);
         }
         let (reply, said) = oneshot::channel();
-        let outgoing = Outgoing { to: to.clone(), body, expires_after };
+        let outgoing = Outgoing { to, body, expires_after };
         let sent = self.commands.send(Command::Say(outgoing, reply)).await;
         sent.map_err(|_| ClientError::Stopped)?;
         said.await.map_err(|_| ClientError::Stopped)?

@@ -1,5 +1,6 @@
 //! Why the SDK could not do what it was asked for.
 
+use posthouse_crypto::e2ee::signed::group_epoch::EpochError;
 use posthouse_protocol::id::IdError;
 
 use crate::{Error, store::StoreError};
@@ -15,6 +16,16 @@ pub enum ClientError {
     /// link this one.
     #[error("another device of the account must link this one")]
     LinkNeeded,
+    /// The account may not change the group in this way, or the change makes no sense any more.
+    #[error("the group cannot be changed: {0}")]
+    Group(#[from] EpochError),
+    /// The group's chain, as the server shows it, was not believed:
+    /// [`Update::GroupRefused`](crate::Update::GroupRefused) says why.
+    #[error("the group's chain was not believed")]
+    Chain,
+    /// The account does not know of this group.
+    #[error("there is no such group")]
+    UnknownGroup,
     /// The link's code, or what came through it, is none of ours.
     #[error("the link is not valid: {0}")]
     Link(&'static str),

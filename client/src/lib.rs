@@ -51,6 +51,15 @@
 //!   tells otherwise comes as [`Update::Refused`] and names the device. A changed identity key
 //!   stops everything with its person until [`Client::accept_key`].
 //!
+//! # Groups
+//!
+//! What a group is, its verified chain of signed epochs says, and no server
+//! ([`Client::create_group`], [`Client::members`]). What a server shows otherwise, a ghost member
+//! for instance, comes as [`Update::GroupRefused`] and is not believed. Messages
+//! ([`Client::send_to_group`]) are encrypted once, under a key that exactly the devices of the
+//! members hold; after somebody is gone the next message has another key. How many members have a
+//! message comes as [`Update::Delivered`]. Entries of groups have [`Entry::group`].
+//!
 //! # Several devices
 //!
 //! A further device is linked: [`Home::link`] shows a code, [`Client::approve_link`] on an old
@@ -112,7 +121,8 @@ mod client;
 pub use api::Api;
 pub use backoff::Backoff;
 pub use client::{
-    Client, ConversationSummary, Home, KeyTrust, Linking, NewAccount, Numbered, Updates,
+    Client, ConversationSummary, GroupMember, GroupSummary, Home, KeyTrust, Linking, NewAccount,
+    Numbered, Updates,
 };
 pub use connection::{Closed, Connection, MAX_QUEUED};
 pub use connector::{Connector, Trust};
@@ -123,4 +133,4 @@ pub use event::{Event, Message, Place, Refusal};
 pub use failure::ClientError;
 pub use message_id::message_id;
 pub use store::{Batch, MemoryStore, Scan, SqliteStore, Store, StoreError, Table, Value};
-pub use update::{Change, Entry, Misbehaviour, Said, Update};
+pub use update::{ChainFault, Change, Entry, Misbehaviour, Said, Update};

@@ -8,6 +8,9 @@
 //! leaves. A step that is interrupted has not happened.
 
 mod expiry;
+mod group_incoming;
+mod group_sending;
+mod groups;
 mod incoming;
 mod keys;
 mod lanes;
@@ -17,7 +20,7 @@ mod people;
 mod sealing;
 mod statuses;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use posthouse_crypto::e2ee::{
     address::{Address, DeviceId},
@@ -30,7 +33,8 @@ use posthouse_crypto::e2ee::{
 use posthouse_protocol::{
     cursor::Cursor,
     frame::{Ack, AckTarget, ClientFrame},
-    id::{AccountId, ConversationId, DeviceNumber},
+    id::{AccountId, ConversationId, DeviceNumber, GroupId},
+    rest::groups::{Epochs, Groups},
     rest::keys::{Bundles, PreKeyStatus, UploadPreKeys, UserDevices},
     status::Seen,
     time::Timestamp,
@@ -41,9 +45,9 @@ use uuid::Uuid;
 use self::lanes::Lanes;
 use crate::{
     Event, Update, encode,
-    records::{Account, Queued, key_number, number_key, own},
+    records::{Account, Queued, With, key_number, number_key, own},
     store::{Scan, Store, StoreError, Table, Tx},
-    update::Misbehaviour,
+    update::{ChainFault, Misbehaviour},
 };
 
 pub(crate) use self::{
@@ -60,6 +64,12 @@ pub(crate) struct Machine {
     asked: HashSet<Call>,
     /// Complaints that the application knows of.
     complaints: HashSet<(AccountId, Misbehaviour)>,
+    /// Faults of chains that the application knows of.
+    faults: HashSet<(GroupId, ChainFault)>,
+    /// Members without usable keys, and until when they keep nobody from hearing.
+    passed_over: HashMap<AccountId, Timestamp>,
+    /// How many messages to groups wait for their keys, and of how many bytes.
+    waiting: (usize, usize),
     next_update: u64,
     /// When the next message disappears.
     next_expiry: Option<Timestamp>,
@@ -84,6 +94,10 @@ pub(crate) enum Call {
     Upload,
     /// The own device list that was signed last; its version.
     List(u64),
+    /// A group's chain from this epoch on.
+    Epochs { group: GroupId, from: u64 },
+    /// The account's groups, after this conversation.
+    Groups(Option<ConversationId>),
 }
 
 /// The answer to a [`Call`], or the code of its refusal.
@@ -91,6 +105,8 @@ pub(crate) enum Answer {
     Devices(Box<UserDevices>),
     Bundles(Box<Bundles>),
     PreKeys(PreKeyStatus),
+    Epochs(Box<Epochs>),
+    Groups(Box<Groups>),
     Done,
     Refused(String),
 }
@@ -143,8 +159,10 @@ impl Machine {
         let mut lanes = Lanes::default();
         for (key, value) in tx.scan(&Scan::prefix(Table::Queue, &[], usize::MAX)).await? {
             let queued: Queued = crate::store::decode(Table::Queue, &value)?;
-            lanes.push(ConversationId::direct(&account.id, &queued.to), key_number(&key), &queued);
+            lanes.push(queued.to.conversation(&account.id), key_number(&key), &queued);
         }
+        let waiting = tx.scan(&Scan::prefix(Table::Waiting, &[], usize::MAX)).await?;
+        let waiting = (waiting.len(), waiting.iter().map(|(_, frame)| frame.len()).sum());
         let last = Scan::prefix(Table::Updates, &[], 1).backwards();
         let last = tx.scan(&last).await?.first().map_or(0, |(key, _)| key_number(key));
         // Taken updates are gone, so their numbers are remembered apart.
@@ -156,6 +174,9 @@ impl Machine {
             lanes,
             asked: HashSet::new(),
             complaints: HashSet::new(),
+            faults: HashSet::new(),
+            passed_over: HashMap::new(),
+            waiting,
             next_update,
             next_expiry: expiry::next(&tx).await?,
             lists_refused: 0,
@@ -216,15 +237,8 @@ impl Step<'_> {
                 self.out.passing.push(Update::Connected);
                 Ok(())
             }
-            // Groups are not shown yet: their news only counts as seen.
-            Event::Group(frame) => {
-                self.seen(frame.cursor);
-                Ok(())
-            }
-            Event::GroupStatus(tally) => {
-                self.seen(tally.cursor);
-                Ok(())
-            }
+            Event::Group(frame) => self.on_group(&frame).await,
+            Event::GroupStatus(tally) => self.on_tally(&tally).await,
             Event::Pong(_) | Event::Unknown { .. } => Ok(()),
         }
     }
@@ -235,6 +249,8 @@ impl Step<'_> {
         self.call(Call::PreKeys);
         self.call(Call::Devices(self.machine.account.id.clone()));
         self.forget_sent().await?;
+        self.ask_for_chains().await?;
+        self.give_up_waiting().await?;
         let watched = self.machine.watched.iter().cloned().collect();
         self.subscribe(watched);
         self.publish_list().await
@@ -252,6 +268,11 @@ impl Step<'_> {
                 self.on_prekey_status(&status);
                 Ok(())
             }
+            (Call::Groups(_), Answer::Groups(page)) => self.on_groups(&page).await,
+            (Call::Epochs { group, .. }, Answer::Epochs(page)) => {
+                self.on_epochs(group, &page).await
+            }
+            (Call::Epochs { group, .. }, Answer::Refused(_)) => self.on_epochs_refused(group).await,
             (Call::List(_), Answer::Done) => self.published().await,
             (Call::List(_), Answer::Refused(_)) => self.list_refused().await,
             (Call::Devices(of) | Call::Bundles { of, .. }, Answer::Refused(code)) => {
@@ -319,6 +340,10 @@ impl Step<'_> {
 
     fn conversation_with(&self, with: &AccountId) -> ConversationId {
         ConversationId::direct(&self.machine.account.id, with)
+    }
+
+    fn place_of(&self, with: &With) -> ConversationId {
+        with.conversation(&self.machine.account.id)
     }
 }
 

@@ -1,5 +1,9 @@
 //! What is in the store's records, and their keys.
 
+mod group;
+
+pub(crate) use group::{Chain, Group, seal_title};
+
 use crate::update::Entry;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use posthouse_crypto::e2ee::signed::device_list::VerifiedDeviceList;
@@ -7,7 +11,8 @@ use posthouse_protocol::{
     content::Ciphertext,
     frame::Class,
     id::{
-        AccountId, ConversationId, DeviceId, DeviceNumber, HandleName, MessageId, RegistrationId,
+        AccountId, ConversationId, DeviceId, DeviceNumber, GroupId, HandleName, MessageId,
+        RegistrationId,
     },
     rest::{
         Secret, SessionTokens,
@@ -29,6 +34,8 @@ pub(crate) mod own {
     pub(crate) const LIST_BEFORE: &[u8] = b"list-before";
     /// Changes of the own devices that are not published yet.
     pub(crate) const CHANGES: &[u8] = b"changes";
+    /// That the account's groups were listed since the device is there.
+    pub(crate) const LISTED_GROUPS: &[u8] = b"listed-groups";
     /// The number of the last update that the application took.
     pub(crate) const TAKEN: &[u8] = b"taken";
 }
@@ -88,11 +95,63 @@ impl Person {
     }
 }
 
+/// With whom a conversation is. Its stored form is the name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum With {
+    Person(AccountId),
+    Group(GroupId),
+}
+
+impl With {
+    /// With whom an entry of the timeline was exchanged.
+    pub(crate) fn of(entry: &Entry) -> Self {
+        match &entry.group {
+            Some(group) => Self::Group(group.clone()),
+            None => Self::Person(entry.with.clone()),
+        }
+    }
+
+    pub(crate) fn person(&self) -> Option<&AccountId> {
+        match self {
+            Self::Person(person) => Some(person),
+            Self::Group(_) => None,
+        }
+    }
+
+    pub(crate) fn group(&self) -> Option<&GroupId> {
+        match self {
+            Self::Person(_) => None,
+            Self::Group(group) => Some(group),
+        }
+    }
+
+    /// The conversation that `own` has with them.
+    pub(crate) fn conversation(&self, own: &AccountId) -> ConversationId {
+        match self {
+            Self::Person(person) => ConversationId::direct(own, person),
+            Self::Group(group) => ConversationId::group(group),
+        }
+    }
+}
+
+impl From<AccountId> for With {
+    fn from(person: AccountId) -> Self {
+        Self::Person(person)
+    }
+}
+
+impl From<GroupId> for With {
+    fn from(group: GroupId) -> Self {
+        Self::Group(group)
+    }
+}
+
 /// Something that waits to be taken by the homeserver.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Queued {
     pub(crate) id: MessageId,
-    pub(crate) to: AccountId,
+    pub(crate) to: With,
     pub(crate) class: Class,
     pub(crate) timestamp: Timestamp,
     /// Only for this device: something is sent again.
@@ -101,12 +160,20 @@ pub(crate) struct Queued {
     /// Once it is encrypted. The sessions have moved on with it, so it is sent as it is, or not.
     #[serde(default)]
     pub(crate) sealed: Option<Vec<Ciphertext>>,
+    /// To a group: the ciphertext for all, and the epoch that it was made for.
+    #[serde(default)]
+    pub(crate) body: Option<String>,
+    #[serde(default)]
+    pub(crate) epoch: Option<u64>,
 }
 
 /// What was sent, for those who cannot read it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct SentContent {
-    pub(crate) to: AccountId,
+    pub(crate) to: With,
+    /// To a group: the epoch that it was sent in.
+    #[serde(default)]
+    pub(crate) epoch: u64,
     pub(crate) at: Timestamp,
     pub(crate) padded: Bytes,
     /// How often it was sent again, by account and device.
@@ -117,7 +184,7 @@ pub(crate) struct SentContent {
 /// A conversation.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Conversation {
-    pub(crate) with: AccountId,
+    pub(crate) with: With,
     /// The highest stamp that was seen.
     pub(crate) highest: Option<Stamp>,
     /// The last message of this device that the homeserver took.
@@ -130,7 +197,7 @@ pub(crate) struct Conversation {
 }
 
 impl Conversation {
-    pub(crate) fn new(with: AccountId) -> Self {
+    pub(crate) fn new(with: With) -> Self {
         Self { with, highest: None, last_taken: None, active: Timestamp(0), unread: 0 }
     }
 }
@@ -190,6 +257,14 @@ pub(crate) fn mark_key(
     let mut key = marks_prefix(conversation, target);
     key.extend_from_slice(by.to_string().as_bytes());
     key.extend_from_slice(&[0, kind]);
+    key
+}
+
+/// `g ‖ conversation ‖ id`: who has written a message of this id in a group. No account's name
+/// begins with that letter.
+pub(crate) fn author_key(conversation: ConversationId, id: MessageId) -> Vec<u8> {
+    let mut key = b"g".to_vec();
+    key.extend_from_slice(&marks_prefix(conversation, id));
     key
 }
 

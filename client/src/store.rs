@@ -54,6 +54,14 @@ pub enum Table {
     Held = 12,
     /// Messages that disappear, by the time when.
     Expiry = 13,
+    /// Groups, as their verified chains say.
+    Groups = 14,
+    /// Hashes of verified epochs.
+    Epochs = 15,
+    /// Sender keys of groups: the own ones, and those of others.
+    Keys = 16,
+    /// Messages to groups that wait for a key or a chain.
+    Waiting = 17,
 }
 
 /// Changes that are made together or not at all: `None` deletes.

@@ -2,7 +2,8 @@
 
 use posthouse_crypto::e2ee::content::{Body, Content};
 use posthouse_protocol::{
-    id::{AccountId, ConversationId, MessageId},
+    id::{AccountId, ConversationId, GroupId, MessageId},
+    rest::groups::Standing,
     status::Status,
     time::{Stamp, Timestamp},
 };
@@ -24,7 +25,7 @@ pub enum Update {
     Status {
         /// The message.
         id: MessageId,
-        /// Whom it is for.
+        /// Whom it is for; the own account for what was said in a group.
         with: AccountId,
         /// How far it has come. It only ever advances.
         status: Status,
@@ -38,7 +39,7 @@ pub enum Update {
         id: MessageId,
         /// Who wrote it, as far as it is known here.
         from: Option<AccountId>,
-        /// In the conversation with this person.
+        /// In the conversation with this person; in a group, who said it.
         with: AccountId,
         /// What was said, and by whom.
         by: AccountId,
@@ -75,6 +76,36 @@ pub enum Update {
         user: AccountId,
         /// What is wrong.
         reason: Misbehaviour,
+    },
+    /// A group has changed, as its verified chain says: members, roles, title, or what the account
+    /// is in it. [`Client::group`](crate::Client::group) has it as it is now.
+    Group {
+        /// Which.
+        group: GroupId,
+        /// What this account is in it: invited, a member, or nothing any more.
+        standing: Option<Standing>,
+        /// The newest verified epoch.
+        epoch: u64,
+    },
+    /// More members of a group have got a message that this account sent there. Once all have, its
+    /// status is `delivered`.
+    Delivered {
+        /// The message.
+        id: MessageId,
+        /// In which group.
+        group: GroupId,
+        /// How many members have it.
+        delivered: u64,
+        /// Of how many.
+        audience: u64,
+    },
+    /// A server showed something as a group's chain that nobody entitled has signed, or another
+    /// chain than before. It was not believed: the group stays as it was.
+    GroupRefused {
+        /// Which group.
+        group: GroupId,
+        /// What is wrong, and who is meant.
+        fault: ChainFault,
     },
     /// A message came that cannot be read; its sender is asked to send it again.
     Undecryptable {
@@ -157,6 +188,61 @@ pub enum Misbehaviour {
     Signature,
 }
 
+/// What is wrong with what a server shows as a group's chain.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChainFault {
+    /// Two epochs of one number: different people are shown different groups.
+    #[error("there are two epochs with the number {epoch}")]
+    Fork {
+        /// The number.
+        epoch: u64,
+    },
+    /// Somebody whom no admin has let in, or who has not accepted: a ghost member.
+    #[error("{account} is no member: nobody entitled has signed epoch {epoch}")]
+    Ghost {
+        /// Who.
+        account: AccountId,
+        /// The epoch that claims it.
+        epoch: u64,
+    },
+    /// Not an epoch of this group.
+    #[error("epoch {epoch} is malformed")]
+    Malformed {
+        /// The number that it was expected to have, or 0.
+        epoch: u64,
+    },
+    /// The actor may not make this change.
+    #[error("the actor of epoch {epoch} may not make this change")]
+    NotAllowed {
+        /// The number.
+        epoch: u64,
+    },
+    /// The chain knows somebody by another key than the one that is known here. Of the first
+    /// owner, the chain is not believed; of others, nothing is encrypted for them.
+    #[error("epoch {epoch} names another key for {account} than the one that is known")]
+    OtherKey {
+        /// Whose.
+        account: AccountId,
+        /// The number.
+        epoch: u64,
+    },
+    /// The server's newest epoch is older than one that is known.
+    #[error("the chain ends at {told}, but epoch {known} is known")]
+    Rollback {
+        /// The newest known epoch.
+        known: u64,
+        /// What the server says.
+        told: u64,
+    },
+    /// Not signed by its actor.
+    #[error("epoch {epoch} is not signed by its actor")]
+    Signature {
+        /// The number.
+        epoch: u64,
+    },
+}
+
 /// A message in a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -165,8 +251,11 @@ pub struct Entry {
     pub id: MessageId,
     /// Its sender.
     pub from: AccountId,
-    /// The other person of the conversation.
+    /// The other person of the conversation; in a group, its sender.
     pub with: AccountId,
+    /// The group, if it was said in one.
+    #[serde(default)]
+    pub group: Option<GroupId>,
     /// The conversation.
     pub conversation: ConversationId,
     /// Its place; absent until the homeserver has taken it.
@@ -193,6 +282,12 @@ pub struct Entry {
     /// Reactions: who, and what.
     #[serde(default)]
     pub reactions: Vec<(AccountId, String)>,
+    /// Of own messages to a group: how many members have got it.
+    #[serde(default)]
+    pub delivered: u64,
+    /// Of own messages to a group: of how many, once it was encrypted.
+    #[serde(default)]
+    pub audience: u64,
 }
 
 /// What a message says.

@@ -55,6 +55,8 @@ mod sdk;
 mod sdk_crash;
 #[path = "region/sdk_ghost.rs"]
 mod sdk_ghost;
+#[path = "region/sdk_groups.rs"]
+mod sdk_groups;
 #[path = "region/sync.rs"]
 mod sync;
 

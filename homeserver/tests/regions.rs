@@ -40,6 +40,10 @@ mod presence;
 #[path = "regions/sdk.rs"]
 mod sdk;
 
+#[cfg(test)]
+#[path = "regions/sdk_groups.rs"]
+mod sdk_groups;
+
 /// The SDK's example, as it stands.
 #[cfg(test)]
 #[path = "../../client/examples/hello.rs"]

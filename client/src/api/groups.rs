@@ -1,10 +1,10 @@
 //! The calls about groups (docs/spec/rest.md §10).
 
 use posthouse_protocol::{
-    id::GroupId,
+    id::{ConversationId, GroupId},
     rest::{
         Secret,
-        groups::{EpochTaken, Epochs, SubmitEpoch},
+        groups::{EpochTaken, Epochs, Groups, SubmitEpoch},
     },
 };
 
@@ -19,6 +19,16 @@ impl Api {
         request: &SubmitEpoch,
     ) -> Result<EpochTaken, Error> {
         self.post("/v1/groups", Some(access), json(request)).await
+    }
+
+    /// `GET /v1/groups`: a page of the account's groups and invitations, after this conversation.
+    pub async fn groups(
+        &self,
+        access: &Secret,
+        after: Option<ConversationId>,
+    ) -> Result<Groups, Error> {
+        let after = after.map_or_else(String::new, |after| format!("?after={after}"));
+        self.get(&format!("/v1/groups{after}"), Some(access)).await
     }
 
     /// `POST /v1/groups/{id}/epochs`: a change of the group.

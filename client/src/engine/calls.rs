@@ -79,6 +79,17 @@ async fn attempt(
             }
             None => Answer::Done,
         },
+        Call::Groups(after) => {
+            let groups =
+                access.call(|api, token| async move { api.groups(&token, *after).await }).await?;
+            Answer::Groups(Box::new(groups))
+        }
+        Call::Epochs { group, from } => {
+            let epochs = access
+                .call(|api, token| async move { api.group_epochs(&token, group, *from).await })
+                .await?;
+            Answer::Epochs(Box::new(epochs))
+        }
         Call::List(_) => {
             let stored = access.store.get(Table::Own, own::LIST).await?;
             let Some(stored) = stored else { return Ok(Answer::Done) };

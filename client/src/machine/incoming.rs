@@ -11,7 +11,7 @@ use posthouse_crypto::e2ee::{
 use posthouse_protocol::{
     content::{Ciphertext, Payload},
     frame::Class,
-    id::{AccountId, DeviceNumber},
+    id::{AccountId, DeviceNumber, GroupId},
     rest::keys::EcKey,
     time::Timestamp,
 };
@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use super::{Call, Step, address};
 use crate::{
     Event, Message,
-    records::{Person, message_key},
+    records::{Person, With, message_key},
     store::{Scan, StoreError, Table},
     update::{Entry, Misbehaviour, Said, Update},
 };
@@ -29,7 +29,7 @@ use crate::{
 const MAX_HELD: usize = 1_000;
 
 /// What came of a ciphertext.
-enum Opened {
+pub(super) enum Opened {
     /// It is authentic.
     Content(Box<Content>),
     /// It waits until more is known of its sender's devices or key.
@@ -55,9 +55,29 @@ impl Step<'_> {
             }
             self.tx.put(Table::Index, key, Zeroizing::new(Vec::new()));
         }
+        let group = self.group(message.conversation).await?;
+        let is_body = matches!(message.content.payload, Payload::Body(_));
+        let is_direct = message.conversation == self.conversation_with(&message.from);
+        if is_body && !is_direct && message.to.as_deref().is_none_or(is_group) {
+            return self.on_group_message(message, frame).await;
+        }
+        // Who is met in a group has the key by which the group knows them.
+        let met = group.and_then(|g| g.members().find(|(member, _)| *member == message.from));
+        if let Some((member, key)) = met {
+            self.pin(&member, key).await?;
+        }
         match self.open(message).await? {
             Opened::Content(content) => self.apply(message, &content).await,
             Opened::Held => self.hold(message, frame).await,
+            Opened::Unreadable(_, ratchet_key) if message.class == Class::Key => {
+                // What comes under this key is asked for, through a new session.
+                if let (Some(_), Some(device)) = (ratchet_key, message.from_device) {
+                    let mut session = self.session(&message.from, device).await?;
+                    session.archive();
+                    self.put_session(&message.from, device, &session);
+                }
+                Ok(())
+            }
             Opened::Unreadable(reason, ratchet_key) => {
                 if message.place.is_some() && message.class != Class::Receipt {
                     let (id, from) = (message.id, message.from.clone());
@@ -188,6 +208,13 @@ impl Step<'_> {
 
     /// An authentic content.
     async fn apply(&mut self, message: &Message, content: &Content) -> Result<(), StoreError> {
+        if let Some(Ok(group)) = content.conversation.as_deref().map(GroupId::parse) {
+            return match &content.body {
+                Body::ProfileKey(key) => self.on_title_key(&group, &message.from, &key.0).await,
+                Body::KeyDistribution(key) => self.on_distribution(message, &group, key).await,
+                _ => self.on_resent(message, &group, content).await,
+            };
+        }
         let own = self.own();
         let with = if message.from == own {
             // The server's `to` counts for nothing: the own other device says whom it wrote to.
@@ -203,7 +230,8 @@ impl Step<'_> {
             }
             return Ok(());
         };
-        let mut record = self.conversation(&with).await?;
+        let talk = With::Person(with.clone());
+        let mut record = self.conversation(&talk).await?;
         record.highest = record.highest.max(Some(place.stamp));
         let conversation = self.conversation_with(&with);
         self.tx.write(Table::Conversations, conversation.0.to_vec(), &record);
@@ -217,6 +245,7 @@ impl Step<'_> {
                 id,
                 from,
                 with,
+                group: None,
                 conversation,
                 stamp: Some(stamp),
                 sent_at: Timestamp(content.sent_at.0),
@@ -228,12 +257,14 @@ impl Step<'_> {
                 read: mine,
                 edited: false,
                 reactions: Vec::new(),
+                delivered: 0,
+                audience: 0,
             };
             return self.show(entry).await;
         }
         match &content.body {
             Body::Edit { .. } | Body::Delete { .. } | Body::Reaction { .. } => {
-                self.mark(&with, &from, &content.body, place.stamp, true).await
+                self.mark(&talk, &from, &content.body, place.stamp, true).await
             }
             Body::Receipt { targets, status } => {
                 self.on_receipt(&with, &from, *status, targets).await
@@ -242,6 +273,10 @@ impl Step<'_> {
             _ => Ok(()),
         }
     }
+}
+
+fn is_group(name: &str) -> bool {
+    GroupId::parse(name).is_ok()
 }
 
 fn held_prefix(user: &AccountId) -> Vec<u8> {

@@ -3,14 +3,14 @@
 //! Messages of a lane are taken in their order: each names the one before it (`prev`), so that
 //! none overtakes one that was refused. Lanes do not wait for each other.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use posthouse_protocol::{
     id::{AccountId, ConversationId, MessageId},
     time::Timestamp,
 };
 
-use crate::records::Queued;
+use crate::records::{Queued, With};
 
 /// Messages that are on the socket without an answer, at most. The server takes 256.
 pub(super) const MAX_IN_FLIGHT: usize = 64;
@@ -27,9 +27,11 @@ pub(super) struct Lanes {
 
 /// A conversation's messages that the homeserver has not taken.
 pub(super) struct Lane {
-    pub(super) to: AccountId,
+    pub(super) to: With,
     pub(super) items: VecDeque<Item>,
     pub(super) hold: Option<Hold>,
+    /// Of a group: the members about whom an answer is awaited.
+    pub(super) needs: BTreeSet<AccountId>,
     /// Refusals in a row, for the pause after them.
     pub(super) refused: u32,
     /// Devices that the homeserver misses a ciphertext for.
@@ -66,12 +68,43 @@ impl Lanes {
             to: queued.to.clone(),
             items: VecDeque::new(),
             hold: None,
+            needs: BTreeSet::new(),
             refused: 0,
             suspects: Vec::new(),
             without_prev: false,
             without_after: false,
         });
         lane.items.push_back(Item { number, id: queued.id, flying: false });
+    }
+
+    /// Puts messages in at a place. Their numbers, and how those behind it are numbered anew, so
+    /// that the order of the numbers is that of the lane.
+    pub(super) fn insert(
+        &mut self,
+        conversation: ConversationId,
+        at: usize,
+        ids: &[MessageId],
+    ) -> (Vec<u64>, Vec<(u64, u64)>) {
+        let (mut inserted, mut moved) = (Vec::new(), Vec::new());
+        let Some(lane) = self.all.get_mut(&conversation) else { return (inserted, moved) };
+        if ids.is_empty() {
+            return (inserted, moved);
+        }
+        let behind = lane.items.split_off(at.min(lane.items.len()));
+        for id in ids {
+            let number = self.next_number;
+            self.next_number += 1;
+            self.by_id.insert(*id, conversation);
+            lane.items.push_back(Item { number, id: *id, flying: false });
+            inserted.push(number);
+        }
+        for item in behind {
+            let number = self.next_number;
+            self.next_number += 1;
+            moved.push((item.number, number));
+            lane.items.push_back(Item { number, ..item });
+        }
+        (inserted, moved)
     }
 
     /// Takes a message out: it was taken, or will never be. Its number in the queue.
@@ -96,6 +129,12 @@ impl Lanes {
         self.all.get_mut(&conversation)
     }
 
+    /// Whether a lane may move.
+    pub(super) fn is_ready(&self, conversation: ConversationId) -> bool {
+        let lane = self.all.get(&conversation);
+        lane.is_some_and(|lane| lane.hold.is_none() && lane.items.iter().any(|i| !i.flying))
+    }
+
     /// Lanes that may move.
     pub(super) fn ready(&self) -> Vec<ConversationId> {
         let ready = |lane: &Lane| lane.hold.is_none() && lane.items.iter().any(|i| !i.flying);
@@ -105,7 +144,11 @@ impl Lanes {
     /// Lanes whose next message needs the devices of this account: its own, or all of them if it
     /// is the own account.
     pub(super) fn waiting_for(&mut self, user: &AccountId, own: bool) -> Vec<&mut Lane> {
-        self.all.values_mut().filter(|lane| own || lane.to == *user).collect()
+        let waits = |lane: &&mut Lane| match lane.to.person() {
+            Some(person) => own || person == user,
+            None => lane.needs.contains(user),
+        };
+        self.all.values_mut().filter(waits).collect()
     }
 
     pub(super) fn may_fly(&self) -> bool {

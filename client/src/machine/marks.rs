@@ -9,7 +9,7 @@ use posthouse_crypto::e2ee::{
 };
 use posthouse_protocol::{
     frame::{Class, Presence, PresenceFrame},
-    id::{AccountId, MessageId},
+    id::{AccountId, ConversationId, MessageId},
     status::Status,
     time::{Stamp, Timestamp},
 };
@@ -19,8 +19,8 @@ use super::{Outgoing, Step};
 use crate::{
     Message,
     records::{
-        Bytes, Mark, Queued, SentContent, mark_key, marks_prefix, message_key, open_key,
-        timeline_key,
+        Bytes, Mark, Person, Queued, SentContent, With, author_key, mark_key, marks_prefix,
+        message_key, open_key, timeline_key,
     },
     store::{Scan, StoreError, Table, decode},
     update::{Change, Entry, Said, Update},
@@ -34,12 +34,15 @@ const MAX_READ: usize = 1_000;
 const RESEND_WITHIN: u64 = 24 * 60 * 60 * 1000;
 /// Contents that are forgotten at once.
 const MAX_FORGOTTEN: usize = 10_000;
+/// Authors of one id in a group that are remembered: more than one is a member who cheats.
+const MAX_AUTHORS: usize = 4;
 /// How often a message is sent again to one device.
 const MAX_ANSWERS: u8 = 3;
 
 impl Step<'_> {
     /// Puts a message of others, or of another own device, into the timeline.
     pub(super) async fn show(&mut self, mut entry: Entry) -> Result<(), StoreError> {
+        self.note_author(&entry).await?;
         let prefix = marks_prefix(entry.conversation, entry.id);
         for (key, mark) in self.tx.scan(&Scan::prefix(Table::Marks, &prefix, MAX_MARKS)).await? {
             let by = marker(&key, prefix.len());
@@ -53,7 +56,7 @@ impl Step<'_> {
             let open = open_key(entry.conversation, number);
             self.tx.write(Table::Open, open, &entry.id);
         }
-        let mut record = self.conversation(&entry.with).await?;
+        let mut record = self.conversation(&With::of(&entry)).await?;
         record.active = record.active.max(entry.sent_at.min(self.now));
         record.unread += u64::from(!entry.read);
         self.tx.write(Table::Conversations, entry.conversation.0.to_vec(), &record);
@@ -68,7 +71,7 @@ impl Step<'_> {
     /// Something was said about a message: by this device (`told` is false) or another.
     pub(super) async fn mark(
         &mut self,
-        with: &AccountId,
+        with: &With,
         by: &AccountId,
         body: &Body,
         stamp: Stamp,
@@ -84,7 +87,7 @@ impl Step<'_> {
             }
             _ => return Ok(()),
         };
-        let (conversation, target) = (self.conversation_with(with), message(target));
+        let (conversation, target) = (self.place_of(with), message(target));
         let key = mark_key(conversation, target, by, kind);
         let before = self.tx.read::<Mark>(Table::Marks, &key).await?;
         if before.is_some_and(|before| newer(&before, &mark)) {
@@ -93,9 +96,12 @@ impl Step<'_> {
         self.tx.write(Table::Marks, key, &mark);
         let mut from = None;
         // Only the sender edits and takes back; anybody may react.
-        let authors = [Some(by.clone()), Some(with.clone()), Some(self.own())];
-        let authors = if kind == 3 { &authors[1..] } else { &authors[..1] };
-        for author in authors.iter().flatten() {
+        let authors = match with {
+            _ if kind != 3 => vec![by.clone()],
+            With::Person(with) => vec![with.clone(), self.own()],
+            With::Group(_) => self.authors(conversation, target).await?,
+        };
+        for author in &authors {
             if let Some((key, mut entry)) = self.entry(author, target).await? {
                 if entry.conversation == conversation {
                     apply(&mut entry, by, &mark);
@@ -106,7 +112,7 @@ impl Step<'_> {
             }
         }
         if told {
-            let (with, by) = (with.clone(), by.clone());
+            let (with, by) = (with.person().unwrap_or(by).clone(), by.clone());
             self.tell(&Update::Changed { id: target, from, with, by, change });
         }
         Ok(())
@@ -124,7 +130,7 @@ impl Step<'_> {
         let own = self.own();
         let targets: Vec<MessageId> = targets.iter().map(message).collect();
         if *by == own {
-            let read = self.mark_read(with, Some(&targets)).await?;
+            let read = self.mark_read(&with.clone().into(), Some(&targets)).await?;
             for id in read {
                 let (from, with, by) = (Some(with.clone()), with.clone(), own.clone());
                 self.tell(&Update::Changed { id, from, with, by, change: Change::ReadElsewhere });
@@ -148,17 +154,18 @@ impl Step<'_> {
     /// Marks messages of a person as read: those named, or all. The ids of those that were not.
     pub(super) async fn mark_read(
         &mut self,
-        with: &AccountId,
+        with: &With,
         named: Option<&[MessageId]>,
     ) -> Result<Vec<MessageId>, StoreError> {
         let mut record = self.conversation(with).await?;
         let mut found = Vec::new();
-        if let Some(named) = named {
+        let own = self.own();
+        if let (Some(named), Some(person)) = (named, with.person()) {
             for id in named {
-                found.extend(self.entry(with, *id).await?);
+                found.extend(self.entry(person, *id).await?);
             }
         } else if record.unread > 0 {
-            let conversation = self.conversation_with(with);
+            let conversation = self.place_of(with);
             let limit = MAX_READ.max(usize::try_from(record.unread).unwrap_or(MAX_READ) * 2);
             let scan = Scan::prefix(Table::Timeline, &conversation.0, limit).backwards();
             for (key, entry) in self.tx.scan(&scan).await? {
@@ -167,16 +174,37 @@ impl Step<'_> {
         }
         let mut read = Vec::new();
         for (key, entry) in found {
-            if entry.from == *with && !entry.read {
+            if entry.from != own && !entry.read {
                 read.push(entry.id);
                 self.start_expiry(&entry);
                 record.unread = record.unread.saturating_sub(1);
                 self.tx.write(Table::Timeline, key, &Entry { read: true, ..entry });
             }
         }
-        let conversation = self.conversation_with(with);
+        let conversation = self.place_of(with);
         self.tx.write(Table::Conversations, conversation.0.to_vec(), &record);
         Ok(read)
+    }
+
+    /// Notes who has written a message of a group, so that reactions find it.
+    pub(super) async fn note_author(&mut self, entry: &Entry) -> Result<(), StoreError> {
+        if entry.group.is_some() {
+            let mut authors = self.authors(entry.conversation, entry.id).await?;
+            if authors.len() < MAX_AUTHORS && !authors.contains(&entry.from) {
+                authors.push(entry.from.clone());
+                let key = author_key(entry.conversation, entry.id);
+                self.tx.write(Table::Index, key, &authors);
+            }
+        }
+        Ok(())
+    }
+
+    async fn authors(
+        &self,
+        conversation: ConversationId,
+        id: MessageId,
+    ) -> Result<Vec<AccountId>, StoreError> {
+        Ok(self.tx.read(Table::Index, &author_key(conversation, id)).await?.unwrap_or_default())
     }
 
     /// A message of the timeline and its key.
@@ -251,7 +279,7 @@ impl Step<'_> {
             sender_key: None,
         };
         let body = Body::Resend(request);
-        let wish = Outgoing { to: unreadable.from.clone(), body, expires_after: None };
+        let wish = Outgoing { to: unreadable.from.clone().into(), body, expires_after: None };
         let _ = self.say(wish).await?;
         Ok(())
     }
@@ -283,7 +311,10 @@ impl Step<'_> {
             return Ok(());
         };
         let is_late = self.now.0.saturating_sub(sent.at.0) > RESEND_WITHIN;
-        if sent.to != asking.from || is_late || !may_answer(&mut sent, &asking.from, device.get()) {
+        if !self.was_meant_for(&sent, &asking.from).await?
+            || is_late
+            || !may_answer(&mut sent, &asking.from, device.get())
+        {
             return Ok(());
         }
         self.tx.write(Table::Sent, key, &sent);
@@ -296,7 +327,8 @@ impl Step<'_> {
         let Some(padded) = said_again(&sent, request.message_id) else { return Ok(()) };
         let again = crate::message_id(self.now, self.rng);
         let copy = SentContent {
-            to: sent.to.clone(),
+            to: asking.from.clone().into(),
+            epoch: 0,
             at: self.now,
             padded: Bytes(padded),
             // What is sent again is not sent again by its new name.
@@ -305,13 +337,42 @@ impl Step<'_> {
         self.tx.write(Table::Sent, again.0.as_bytes().to_vec(), &copy);
         self.enqueue(&Queued {
             id: again,
-            to: sent.to,
+            to: asking.from.clone().into(),
             class: Class::Message,
             timestamp: self.now,
             collapse: None,
             sealed: None,
+            body: None,
+            epoch: None,
         });
-        Ok(())
+        self.mend(&sent.to, &asking.from).await
+    }
+
+    /// Whether somebody is to have what was sent: the person, or who was a member then and is.
+    async fn was_meant_for(
+        &self,
+        sent: &SentContent,
+        asking: &AccountId,
+    ) -> Result<bool, StoreError> {
+        let With::Group(group) = &sent.to else { return Ok(sent.to.person() == Some(asking)) };
+        let group = self.group(ConversationId::group(group)).await?;
+        let people = group.map_or_else(Vec::new, |group| group.people());
+        let joined = people.into_iter().find(|(who, ..)| who == asking);
+        let joined = joined.and_then(|(_, _, joined)| joined);
+        Ok(sent.epoch > 0 && joined.is_some_and(|joined| joined <= sent.epoch))
+    }
+
+    /// A device of a member lacks the sender key: its person's devices are looked at again, and
+    /// everybody gets a new key with the next message.
+    async fn mend(&mut self, to: &With, asking: &AccountId) -> Result<(), StoreError> {
+        let With::Group(group) = to else { return Ok(()) };
+        let person = self.person(asking).await?;
+        self.put_person(asking, &Person { fresh: false, ..person });
+        let conversation = ConversationId::group(group);
+        let mut sending = self.sending(conversation).await?;
+        sending.rotate();
+        self.put_sending(conversation, &sending);
+        self.reseal(conversation).await
     }
 }
 

@@ -3,13 +3,15 @@
 
 use posthouse_crypto::e2ee::{
     content::{Body, Content, ContentError, ReceiptStatus},
+    secret::Secret,
     time::UnixMillis,
 };
 use posthouse_protocol::{
     content::{Ciphertext, Content as Envelope, Payload},
     frame::{Class, ClientFrame, PresenceUpdate, Submission},
-    id::{AccountId, Address, ConversationId, DeviceNumber, MessageId, RegistrationId},
+    id::{AccountId, Address, ConversationId, DeviceNumber, GroupId, MessageId, RegistrationId},
     limits::MAX_SUBSCRIPTIONS,
+    rest::{groups::Epochs, keys::UserDevices},
     time::Stamp,
 };
 
@@ -19,7 +21,9 @@ use super::{Step, lanes::Hold};
 use crate::{
     encode,
     message_id::message_id,
-    records::{Bytes, Conversation, Queued, SentContent, message_key, number_key, timeline_key},
+    records::{
+        Bytes, Conversation, Queued, SentContent, With, message_key, number_key, timeline_key,
+    },
     store::{StoreError, Table},
     update::{Entry, Said},
 };
@@ -27,7 +31,7 @@ use crate::{
 /// Something that the application wants said.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
-    pub(crate) to: AccountId,
+    pub(crate) to: With,
     pub(crate) body: Body,
     /// Seconds that it is shown after it was read.
     pub(crate) expires_after: Option<u32>,
@@ -38,6 +42,8 @@ pub(crate) struct Outgoing {
 pub(crate) enum Wish {
     /// Everything in the conversation with this person up to now was read.
     Read(AccountId),
+    /// Everything in this group up to now was read.
+    ReadGroup(GroupId),
     /// Typing began or stopped.
     Typing(AccountId, bool),
     /// The person knows of the changed key and goes on with it.
@@ -50,6 +56,12 @@ pub(crate) enum Wish {
     Watch(Vec<AccountId>),
     /// Whether the person is elsewhere.
     Away(bool),
+    /// A piece of a group's chain that the application's call has fetched or made.
+    Chain(GroupId, Box<Epochs>),
+    /// Somebody's devices, which the application's call has asked for.
+    Devices(AccountId, Box<UserDevices>),
+    /// A new title's key, and whom to hand it to.
+    Title(GroupId, Secret<32>, Vec<AccountId>),
     /// The own devices have changed, by this person's will.
     SignList(ListChange),
 }
@@ -75,7 +87,8 @@ impl Step<'_> {
             Body::Resend(_) => Class::Control,
             _ => Class::Message,
         };
-        let mut content = Content::new(UnixMillis(self.now.0), None, body);
+        let group = to.group().map(ToString::to_string);
+        let mut content = Content::new(UnixMillis(self.now.0), group, body);
         content.expires_after = expires_after;
         let padded = match content.to_padded_bytes() {
             Ok(padded) => padded,
@@ -93,17 +106,20 @@ impl Step<'_> {
         }
         let sent = SentContent {
             to: to.clone(),
+            epoch: 0,
             at: self.now,
             padded: Bytes(padded),
             answered: Vec::new(),
         };
         self.tx.write(Table::Sent, id.0.as_bytes().to_vec(), &sent);
-        self.enqueue(&Queued { id, to, class, timestamp: self.now, collapse: None, sealed: None });
+        let (timestamp, collapse, sealed) = (self.now, None, None);
+        let queued = Queued { id, to, class, timestamp, collapse, sealed, body: None, epoch: None };
+        self.enqueue(&queued);
         Ok(Ok(id))
     }
 
     pub(super) fn enqueue(&mut self, queued: &Queued) {
-        let conversation = self.conversation_with(&queued.to);
+        let conversation = self.place_of(&queued.to);
         let number = self.machine.lanes.next_number;
         self.machine.lanes.push(conversation, number, queued);
         self.tx.write(Table::Queue, number_key(number), queued);
@@ -113,6 +129,7 @@ impl Step<'_> {
     pub(crate) async fn wish(&mut self, wish: Wish) -> Result<(), StoreError> {
         match wish {
             Wish::Read(user) => self.read_through(&user).await,
+            Wish::ReadGroup(group) => self.mark_read(&group.into(), None).await.map(drop),
             Wish::Typing(to, started) => self.type_to(&to, started).await,
             Wish::AcceptKey(user) => self.accept_key(&user).await,
             Wish::Verified(user) => self.verified(&user).await,
@@ -126,6 +143,9 @@ impl Step<'_> {
                 self.out.frames.push(encode(&ClientFrame::Presence(update)));
                 Ok(())
             }
+            Wish::Chain(group, page) => self.on_epochs(&group, &page).await,
+            Wish::Devices(user, devices) => self.on_devices(&user, &devices).await,
+            Wish::Title(group, key, to) => self.hand_title(&group, &key, &to).await,
             Wish::SignList(change) => self.change_list(change).await,
         }
     }
@@ -133,15 +153,16 @@ impl Step<'_> {
     async fn show_own(
         &mut self,
         id: MessageId,
-        to: &AccountId,
+        to: &With,
         said: Said,
         expires_after: Option<u32>,
     ) -> Result<(), StoreError> {
-        let (own, conversation) = (self.own(), self.conversation_with(to));
+        let (own, conversation) = (self.own(), self.place_of(to));
         let entry = Entry {
             id,
             from: own.clone(),
-            with: to.clone(),
+            with: to.person().unwrap_or(&own).clone(),
+            group: to.group().cloned(),
             conversation,
             stamp: None,
             sent_at: self.now,
@@ -153,7 +174,10 @@ impl Step<'_> {
             read: true,
             edited: false,
             reactions: Vec::new(),
+            delivered: 0,
+            audience: 0,
         };
+        self.note_author(&entry).await?;
         let key = timeline_key(&entry);
         self.tx.write(Table::Timeline, key.clone(), &entry);
         self.tx.put(Table::Index, message_key(&own, id), key.into());
@@ -165,11 +189,11 @@ impl Step<'_> {
 
     /// Tells a person that everything of theirs was read, and the own other devices too.
     async fn read_through(&mut self, with: &AccountId) -> Result<(), StoreError> {
-        let targets = self.mark_read(with, None).await?;
+        let targets = self.mark_read(&with.clone().into(), None).await?;
         for targets in targets.chunks(posthouse_crypto::e2ee::content::MAX_RECEIPT_MESSAGES) {
             let targets = targets.iter().map(|id| *id.0.as_bytes()).collect();
             let body = Body::Receipt { status: ReceiptStatus::Read, targets };
-            let receipt = Outgoing { to: with.clone(), body, expires_after: None };
+            let receipt = Outgoing { to: with.clone().into(), body, expires_after: None };
             // A receipt of at most 1,000 ids fits.
             let _ = self.say(receipt).await?;
         }
@@ -187,13 +211,15 @@ impl Step<'_> {
             let id = message_id(self.now, self.rng);
             let queued = Queued {
                 id,
-                to: to.clone(),
+                to: to.clone().into(),
                 class: Class::Ephemeral,
                 timestamp: self.now,
                 collapse: None,
                 sealed: None,
+                body: None,
+                epoch: None,
             };
-            let frame = submission(&queued, sealed, None, None);
+            let frame = submission(&queued, Payload::Ciphertexts(sealed), (None, None), None);
             self.out.frames.push(frame);
         }
         Ok(())
@@ -245,18 +271,27 @@ impl Step<'_> {
         let key = number_key(item.number);
         let queued = self.tx.read::<Queued>(Table::Queue, &key).await?;
         let Some(mut queued) = queued else { return Err(StoreError::Corrupt(Table::Queue)) };
-        let sealed = match queued.sealed.take() {
-            Some(sealed) => sealed,
-            None => match self.seal_queued(&queued).await? {
+        let (payload, epoch) = if queued.to.group().is_some() {
+            match self.seal_to_group(conversation, at, &mut queued).await? {
+                Some(sealed) => (sealed.payload, Some(sealed.epoch)),
+                // Something else may stand there now: what hands out the key.
+                None => return Ok(self.machine.lanes.is_ready(conversation)),
+            }
+        } else {
+            let sealed = match queued.sealed.take() {
                 Some(sealed) => sealed,
-                None => return Ok(false),
-            },
+                None => match self.seal_queued(&queued).await? {
+                    Some(sealed) => sealed,
+                    None => return Ok(false),
+                },
+            };
+            queued.sealed = Some(sealed.clone());
+            (Payload::Ciphertexts(sealed), None)
         };
         let record = self.conversation(&queued.to).await?;
         let prev = before.or(record.last_taken).filter(|_| !without_prev || before.is_some());
         let after = record.highest.filter(|_| !without_after && queued.class == Class::Message);
-        let frame = submission(&queued, sealed.clone(), prev, after);
-        queued.sealed = Some(sealed);
+        let frame = submission(&queued, payload, (prev, after), epoch);
         self.tx.write(Table::Queue, key, &queued);
         self.out.frames.push(frame);
         self.machine.lanes.take_off(conversation, at);
@@ -270,18 +305,19 @@ impl Step<'_> {
     ) -> Result<Option<Vec<Ciphertext>>, StoreError> {
         let content = self.tx.read::<SentContent>(Table::Sent, queued.id.0.as_bytes()).await?;
         let content = content.ok_or(StoreError::Corrupt(Table::Sent))?;
-        match self.seal(&queued.to, &content.padded.0).await? {
+        let Some(to) = queued.to.person() else { return Ok(None) };
+        match self.seal(to, &content.padded.0).await? {
             Ok(sealed) => Ok(Some(sealed)),
             Err(lack) => {
-                let conversation = self.conversation_with(&queued.to);
+                let conversation = self.conversation_with(to);
                 self.provide(conversation, lack);
                 Ok(None)
             }
         }
     }
 
-    pub(super) async fn conversation(&self, with: &AccountId) -> Result<Conversation, StoreError> {
-        let key = self.conversation_with(with).0;
+    pub(super) async fn conversation(&self, with: &With) -> Result<Conversation, StoreError> {
+        let key = self.place_of(with).0;
         let known = self.tx.read(Table::Conversations, &key).await?;
         Ok(known.unwrap_or_else(|| Conversation::new(with.clone())))
     }
@@ -298,27 +334,26 @@ impl Step<'_> {
 /// The frame of a message.
 fn submission(
     queued: &Queued,
-    sealed: Vec<Ciphertext>,
-    prev: Option<MessageId>,
-    after: Option<Stamp>,
+    payload: Payload,
+    (prev, after): (Option<MessageId>, Option<Stamp>),
+    epoch: Option<u64>,
 ) -> String {
     let submission = Submission {
         id: queued.id,
-        to: Address::Account(queued.to.clone()),
+        to: match &queued.to {
+            With::Person(person) => Address::Account(person.clone()),
+            With::Group(group) => Address::Group(group.clone()),
+        },
         after,
         prev: prev.filter(|_| queued.class != Class::Ephemeral),
         class: queued.class,
         collapse: queued.collapse.clone(),
         expires: None,
         device_list_version: None,
-        epoch: None,
+        epoch,
         supplement: false,
         timestamp: Some(queued.timestamp),
-        content: Envelope {
-            kind: "encrypted".into(),
-            encrypted: true,
-            payload: Payload::Ciphertexts(sealed),
-        },
+        content: Envelope { kind: "encrypted".into(), encrypted: true, payload },
     };
     encode(&ClientFrame::Message(Box::new(submission)))
 }

@@ -145,7 +145,10 @@ impl Step<'_> {
                 self.complain(user, Misbehaviour::Signature);
                 self.release(user, Some(MISBEHAVED_PAUSE));
             }
-            _ => self.fail_lane(user, code).await?,
+            _ => {
+                self.fail_lane(user, code).await?;
+                self.release(user, Some(MISBEHAVED_PAUSE));
+            }
         }
         Ok(())
     }
@@ -180,6 +183,14 @@ impl Step<'_> {
         let conversation = self.conversation_with(user);
         if let Some(lane) = self.machine.lanes.get(conversation) {
             lane.hold = Some(Hold::Person);
+        }
+        for lane in self.machine.lanes.waiting_for(user, false) {
+            if lane.to.group().is_some() {
+                lane.needs.remove(user);
+                if lane.needs.is_empty() && lane.hold == Some(Hold::Answer) {
+                    lane.hold = None;
+                }
+            }
         }
     }
 
@@ -263,10 +274,24 @@ impl Step<'_> {
     fn release(&mut self, user: &AccountId, pause: Option<u64>) {
         let own = *user == self.machine.account.id;
         let hold = pause.map(|seconds| Hold::Until(self.now.plus_millis(seconds * 1000)));
+        let mut is_needed = false;
         for lane in self.machine.lanes.waiting_for(user, own) {
+            if lane.to.group().is_some() {
+                // One member keeps nobody else from hearing; the own other devices are waited for.
+                is_needed |= lane.needs.remove(user);
+                if own && hold.is_some() {
+                    lane.hold = hold;
+                } else if lane.needs.is_empty() && lane.hold == Some(Hold::Answer) {
+                    lane.hold = None;
+                }
+                continue;
+            }
             if !matches!(lane.hold, Some(Hold::Until(_))) {
                 lane.hold = hold;
             }
+        }
+        if is_needed && !own && pause.is_some() {
+            self.pass_over(user);
         }
     }
 

@@ -41,7 +41,7 @@ struct Target {
 }
 
 /// The devices of one account, and the key that they must have.
-struct Targets {
+pub(super) struct Targets {
     identity: PublicKey,
     devices: Vec<Target>,
 }
@@ -77,7 +77,10 @@ impl Step<'_> {
     }
 
     /// The devices of an account with their sessions, without the device that this is.
-    async fn targets(&self, of: &AccountId) -> Result<Result<Targets, Lack>, StoreError> {
+    pub(super) async fn targets(
+        &self,
+        of: &AccountId,
+    ) -> Result<Result<Targets, Lack>, StoreError> {
         let person = self.person(of).await?;
         if person.announced.is_some() {
             return Ok(Err(Lack::Consent));
@@ -117,7 +120,7 @@ impl Step<'_> {
         Ok(Ok(Targets { identity, devices }))
     }
 
-    fn encrypt(
+    pub(super) fn encrypt(
         &mut self,
         of: &AccountId,
         user: Option<&AccountId>,
@@ -211,7 +214,10 @@ impl Step<'_> {
 /// word alone would not do.
 fn copy_for_own(to: &AccountId, padded: &[u8]) -> Option<zeroize::Zeroizing<Vec<u8>>> {
     let mut content = Content::from_padded_bytes(padded).ok()?;
-    content.conversation = Some(to.to_string());
+    // What is about a group says so already.
+    if content.conversation.is_none() {
+        content.conversation = Some(to.to_string());
+    }
     content.to_padded_bytes().ok()
 }
 

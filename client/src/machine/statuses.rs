@@ -1,7 +1,7 @@
 //! What becomes of what was sent.
 
 use posthouse_protocol::{
-    frame::{StatusFrame, WatermarkFrame},
+    frame::{Class, StatusFrame, WatermarkFrame},
     id::{AccountId, ConversationId, MessageId},
     status::Status,
 };
@@ -118,10 +118,14 @@ impl Step<'_> {
         let Some((conversation, lane)) = self.machine.lanes.lane_of(id) else { return Ok(()) };
         let is_first = lane.items.front().is_some_and(|item| item.id == id);
         match refusal.code.as_str() {
+            "stale_epoch" if lane.to.group().is_some() => {
+                self.on_stale_epoch(conversation, refusal.head.as_ref()).await
+            }
             "stale_devices" => {
                 let stale = refusal.stale_devices.as_ref();
                 let user = stale.and_then(|stale| AccountId::parse(&stale.user).ok());
-                let user = user.unwrap_or_else(|| lane.to.clone());
+                let user = user.or_else(|| lane.to.person().cloned());
+                let Some(user) = user else { return Ok(()) };
                 if is_first {
                     lane.suspects = stale.map_or_else(Vec::new, |stale| stale.missing.clone());
                 }
@@ -146,6 +150,12 @@ impl Step<'_> {
                 self.pause(conversation, pause.max(asked).min(MAX_PAUSE.max(asked)));
                 Ok(())
             }
+            // A piece that names somebody who is no member any more, for instance: others are made.
+            _ if self.is_piece(id).await? => {
+                self.reseal(conversation).await?;
+                self.pause(conversation, 1);
+                Ok(())
+            }
             code => self.fail(id, code).await,
         }
     }
@@ -162,8 +172,19 @@ impl Step<'_> {
         let Some(lane) = self.machine.lanes.get(conversation) else { return Ok(()) };
         lane.refused = lane.refused.saturating_add(1);
         let is_stuck = lane.refused > PATIENCE;
+        let is_group = lane.to.group().is_some();
+        lane.needs.insert(user.clone());
         if !matches!(lane.hold, Some(Hold::Until(_))) {
             lane.hold = Some(Hold::Answer);
+        }
+        if is_group {
+            self.reseal(conversation).await?;
+            if is_stuck {
+                self.pause(conversation, MAX_PAUSE);
+            } else {
+                self.call(Call::Devices(user.clone()));
+            }
+            return Ok(());
         }
         let items: Vec<u64> = lane.items.iter().map(|item| item.number).collect();
         for number in items {
@@ -182,8 +203,20 @@ impl Step<'_> {
         Ok(())
     }
 
+    /// Whether what was refused hands out a sender key.
+    async fn is_piece(&mut self, id: MessageId) -> Result<bool, StoreError> {
+        let Some((_, lane)) = self.machine.lanes.lane_of(id) else { return Ok(false) };
+        let Some(item) = lane.items.iter().find(|item| item.id == id) else { return Ok(false) };
+        if lane.to.group().is_none() {
+            return Ok(false);
+        }
+        let key = number_key(item.number);
+        let queued = self.tx.read::<Queued>(Table::Queue, &key).await?;
+        Ok(queued.is_some_and(|queued| queued.class == Class::Key))
+    }
+
     /// A message will not be taken.
-    async fn fail(&mut self, id: MessageId, code: &str) -> Result<(), StoreError> {
+    pub(super) async fn fail(&mut self, id: MessageId, code: &str) -> Result<(), StoreError> {
         if let Some(number) = self.machine.lanes.remove(id) {
             self.tx.delete(Table::Queue, number_key(number));
         }

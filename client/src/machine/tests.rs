@@ -1,6 +1,7 @@
 //! The core against servers that lie. Devices with real keys; what a server would say is made up
 //! here.
 
+mod groups;
 mod world;
 
 use posthouse_crypto::e2ee::{

@@ -53,8 +53,8 @@ impl Sdk {
         what: &str,
         mut pick: impl FnMut(&Update) -> Option<T>,
     ) -> T {
+        let mut passed = Vec::new();
         let picked = tokio::time::timeout(PATIENCE, async {
-            let mut passed = Vec::new();
             while let Some(update) = self.updates.next().await {
                 if let Some(picked) = pick(&update) {
                     return picked;
@@ -63,7 +63,8 @@ impl Sdk {
             }
             panic!("the client stopped before {what}: {passed:?}");
         });
-        picked.await.unwrap_or_else(|_| panic!("{what} did not come"))
+        let picked = picked.await;
+        picked.unwrap_or_else(|_| panic!("{what} did not come, but {passed:?}"))
     }
 
     pub(crate) async fn message(&mut self) -> Entry {

@@ -11,8 +11,8 @@ use posthouse_protocol::{
     content::Payload,
     frame::{Class, ClientFrame, Submission},
     id::{
-        AccountId, ConversationId, DeviceId as DeviceUuid, DeviceNumber, HandleName, MessageId,
-        RegistrationId, ServerName,
+        AccountId, ConversationId, DeviceId as DeviceUuid, DeviceNumber, GroupId, HandleName,
+        MessageId, RegistrationId, ServerName,
     },
     rest::keys::{
         Bundle, Bundles, EcKey, ListDocument, PreKeyStatus, UploadPreKeys, UserDevice, UserDevices,
@@ -26,7 +26,7 @@ use uuid::Uuid;
 use crate::{
     MemoryStore, Update,
     machine::{Answer, Call, ListChange, Machine, Outgoing, Wish, kem_key, signed_key},
-    records::{Account, Person, own},
+    records::{Account, Group, Person, own},
     store::{Batch, Scan, Store, Table, Tx, encode},
 };
 use posthouse_crypto::e2ee::content::Body;
@@ -186,7 +186,7 @@ impl Device {
         }
     }
 
-    fn bundles(&self) -> Bundles {
+    pub(super) fn bundles(&self) -> Bundles {
         let prekeys = &self.machine.as_ref().unwrap().local.prekeys;
         Bundles {
             account_id: self.account.id.clone(),
@@ -219,6 +219,7 @@ impl Device {
                 last_resort: None,
             }),
             Call::Upload | Call::List(_) => Answer::Done,
+            Call::Epochs { .. } | Call::Groups(_) => Answer::Refused("not_found".to_owned()),
         }
     }
 
@@ -289,7 +290,7 @@ impl Device {
         let (machine, store) = (self.machine.as_mut().unwrap(), &self.store);
         let mut step = machine.begin(store, Timestamp(self.now), &mut self.rng);
         let body = Body::Text { text: text.to_owned() };
-        let outgoing = Outgoing { to: other.account.id.clone(), body, expires_after: None };
+        let outgoing = Outgoing { to: other.account.id.clone().into(), body, expires_after: None };
         step.say(outgoing).await.unwrap().unwrap();
         let effects = step.finish().await.unwrap();
         self.outcome(effects.frames, effects.calls).await
@@ -339,6 +340,63 @@ impl Device {
             delivered["class"] = json!(class);
         }
         delivered.to_string()
+    }
+
+    /// A submission to a group as this device is sent it, with this epoch; `None` if nothing of
+    /// it is for this device.
+    pub(super) fn as_delivered_to_group(
+        &mut self,
+        from: &AccountId,
+        frame: &str,
+        epoch: u64,
+    ) -> Option<String> {
+        let mut sent: serde_json::Value = serde_json::from_str(frame).unwrap();
+        let own = json!(self.account.id);
+        if let Some(all) = sent["content"]["ciphertexts"].as_array_mut() {
+            all.retain(|one| one["user"] == own);
+            if all.is_empty() {
+                return None;
+            }
+        }
+        self.cursor += 1;
+        let group = submission(frame).to;
+        let posthouse_protocol::id::Address::Group(group) = group else { panic!("{group:?}") };
+        let mut delivered = json!({"type": "message", "id": sent["id"], "from": from,
+            "from_device": 1, "conversation_id": ConversationId::group(&group),
+            "content": sent["content"], "timestamp": START, "server_timestamp": START,
+            "stamp": ((START << 16) + self.cursor).to_string(), "epoch": epoch,
+            "cursor": format!("c{}", self.cursor), "origin_number": self.cursor});
+        if let Some(class) = sent.get("class") {
+            delivered["class"] = class.clone();
+        }
+        Some(delivered.to_string())
+    }
+
+    /// Queues a text to a group.
+    pub(super) async fn say_in(&mut self, group: &GroupId, text: &str) -> Outcome {
+        let (machine, store) = (self.machine.as_mut().unwrap(), &self.store);
+        let mut step = machine.begin(store, Timestamp(self.now), &mut self.rng);
+        let body = Body::Text { text: text.to_owned() };
+        let outgoing = Outgoing { to: group.clone().into(), body, expires_after: None };
+        step.say(outgoing).await.unwrap().unwrap();
+        let effects = step.finish().await.unwrap();
+        self.outcome(effects.frames, effects.calls).await
+    }
+
+    /// What is kept of a group.
+    pub(super) async fn group(&self, group: &GroupId) -> Group {
+        let key = ConversationId::group(group).0;
+        Tx::new(&self.store).read(Table::Groups, &key).await.unwrap().unwrap()
+    }
+
+    /// The process was killed and starts again from its store.
+    pub(super) async fn restart(&mut self) -> Outcome {
+        self.machine = Some(Machine::load(&self.store, self.account.clone()).await.unwrap());
+        let (machine, store) = (self.machine.as_mut().unwrap(), &self.store);
+        let mut step = machine.begin(store, Timestamp(self.now), &mut self.rng);
+        step.connected().await.unwrap();
+        let effects = step.finish().await.unwrap();
+        self.outcome(effects.frames, effects.calls).await
     }
 
     pub(super) async fn deliver_all(&mut self, from: &Self, frames: &[String]) -> Outcome {

@@ -1,0 +1,344 @@
+//! Groups: what is believed of them is what their verified chains say.
+
+use posthouse_crypto::e2ee::{
+    content::{Body, Content, KeyBytes},
+    secret::Secret,
+    signed::group_epoch::{Change, EpochError, GroupState, SignedGroupEpoch},
+    time::UnixMillis,
+};
+use posthouse_protocol::{
+    frame::{Class, GroupFrame},
+    id::{AccountId, ConversationId, GroupId},
+    rest::{
+        groups::{EpochDocument, Epochs, GroupHead, Groups},
+        keys::EcKey,
+    },
+};
+
+use super::{Call, Step};
+use crate::{
+    message_id::message_id,
+    records::{Bytes, Chain, Group, Queued, SentContent, number_key, own},
+    store::{Scan, StoreError, Table, decode},
+    update::{ChainFault, Update},
+};
+
+/// Groups that are known by name only, at most: their chains are still to be read.
+const MAX_UNREAD_GROUPS: usize = 256;
+/// Faults that are remembered, so that each is told once.
+const MAX_FAULTS: usize = 1_000;
+
+impl Step<'_> {
+    pub(super) async fn group(
+        &self,
+        conversation: ConversationId,
+    ) -> Result<Option<Group>, StoreError> {
+        self.tx.read(Table::Groups, &conversation.0).await
+    }
+
+    pub(super) fn put_group(&mut self, group: &Group) {
+        self.tx.write(Table::Groups, group.conversation().0.to_vec(), group);
+    }
+
+    /// The record of a group, or a new one; `None` if too many are known by name only.
+    async fn group_or_new(&self, id: &GroupId) -> Result<Option<Group>, StoreError> {
+        if let Some(group) = self.group(ConversationId::group(id)).await? {
+            return Ok(Some(group));
+        }
+        let mut unread = 0;
+        for (_, value) in self.tx.scan(&Scan::prefix(Table::Groups, &[], usize::MAX)).await? {
+            unread += usize::from(decode::<Group>(Table::Groups, &value)?.chain.is_none());
+        }
+        Ok((unread < MAX_UNREAD_GROUPS).then(|| Group::new(id.clone())))
+    }
+
+    /// A group has changed: an entry of the inbox. The chain says what is so, not the frame.
+    pub(super) async fn on_group(&mut self, frame: &GroupFrame) -> Result<(), StoreError> {
+        self.seen(frame.cursor);
+        self.heard_of(&frame.group, Some(&frame.head)).await
+    }
+
+    /// A group is spoken of, perhaps with an epoch: what is missing of its chain is asked for.
+    pub(super) async fn heard_of(
+        &mut self,
+        id: &GroupId,
+        head: Option<&GroupHead>,
+    ) -> Result<(), StoreError> {
+        let Some(mut group) = self.group_or_new(id).await? else { return Ok(()) };
+        let known = group.epoch();
+        let told = head.map_or(known + 1, |head| head.epoch);
+        if let Some(head) = head.filter(|head| head.epoch <= known) {
+            let kept = self.tx.get(Table::Epochs, &epoch_key(&group, head.epoch)).await?;
+            if kept.is_some_and(|kept| kept.as_slice() != head.hash.0) {
+                self.accuse(id, ChainFault::Fork { epoch: head.epoch });
+            }
+            return Ok(());
+        }
+        group.wanted = group.wanted.max(told);
+        self.put_group(&group);
+        self.call(Call::Epochs { group: id.clone(), from: known + 1 });
+        Ok(())
+    }
+
+    /// A page of the account's groups, as the server lists them: their chains are read.
+    pub(super) async fn on_groups(&mut self, page: &Groups) -> Result<(), StoreError> {
+        for listed in &page.groups {
+            self.heard_of(&listed.group_id, Some(&listed.head)).await?;
+        }
+        match page.next {
+            Some(next) => self.call(Call::Groups(Some(next))),
+            None => self.tx.write(Table::Own, own::LISTED_GROUPS.to_vec(), &true),
+        }
+        Ok(())
+    }
+
+    /// Asks for what is still missing of chains. A device that is new asks which groups there are:
+    /// it was not told of those from before.
+    pub(super) async fn ask_for_chains(&mut self) -> Result<(), StoreError> {
+        if self.tx.get(Table::Own, own::LISTED_GROUPS).await?.is_none() {
+            self.call(Call::Groups(None));
+        }
+        for (_, value) in self.tx.scan(&Scan::prefix(Table::Groups, &[], usize::MAX)).await? {
+            let group: Group = decode(Table::Groups, &value)?;
+            let from = group.epoch() + 1;
+            if group.wanted >= from {
+                self.call(Call::Epochs { group: group.id, from });
+            }
+        }
+        Ok(())
+    }
+
+    /// A piece of a chain: each epoch is verified against the one before.
+    pub(super) async fn on_epochs(
+        &mut self,
+        id: &GroupId,
+        page: &Epochs,
+    ) -> Result<(), StoreError> {
+        let Some(mut group) = self.group_or_new(id).await? else { return Ok(()) };
+        let before = group.epoch();
+        let mut state = group.state();
+        let mut fault = None;
+        for EpochDocument(signed) in &page.epochs {
+            match self.next_state(id, state.as_ref(), signed).await? {
+                Ok(Some(next)) => {
+                    self.note_change(&mut group, &next, signed).await?;
+                    state = Some(next);
+                }
+                Ok(None) => {}
+                Err(found) => {
+                    fault = Some(found);
+                    break;
+                }
+            }
+        }
+        if let Some(state) = &state
+            && state.epoch() > before
+        {
+            group.chain = Some(Chain::of(state));
+            let (standing, epoch) = (group.standing(&self.own()), state.epoch());
+            self.tell(&Update::Group { group: id.clone(), standing, epoch });
+        }
+        let more = page.next.is_some_and(|next| next == group.epoch() + 1);
+        if fault.is_some() || !more {
+            group.wanted = group.epoch();
+        }
+        self.put_group(&group);
+        if let Some(fault) = fault {
+            self.accuse(id, fault);
+        } else if more {
+            self.call(Call::Epochs { group: id.clone(), from: group.epoch() + 1 });
+        }
+        self.chain_grew(&group, before).await
+    }
+
+    /// The state after an epoch; `None` if the epoch is known.
+    async fn next_state(
+        &mut self,
+        id: &GroupId,
+        state: Option<&GroupState>,
+        signed: &SignedGroupEpoch,
+    ) -> Result<Result<Option<GroupState>, ChainFault>, StoreError> {
+        let next = match state {
+            Some(state) => state.apply(signed),
+            None => GroupState::create(&id.to_string(), signed),
+        };
+        Ok(match next {
+            Ok(next) if state.is_none() => self.check_owner(&next).await?.map(|()| Some(next)),
+            Ok(next) => Ok(Some(next)),
+            Err(EpochError::AlreadyKnown) => Ok(None),
+            Err(EpochError::Rollback { known }) => {
+                // An older epoch again: the one that is kept, or another.
+                let told = signed.unverified().map_or(0, |epoch| epoch.epoch);
+                let key = epoch_key(&Group::new(id.clone()), told);
+                match self.tx.get(Table::Epochs, &key).await? {
+                    Some(kept) if kept.as_slice() == signed.hash() => Ok(None),
+                    Some(_) => Err(ChainFault::Fork { epoch: told }),
+                    None => Err(ChainFault::Rollback { known, told }),
+                }
+            }
+            Err(err) => Err(fault(err, signed)),
+        })
+    }
+
+    /// Whether the first owner has the key that is known of that account.
+    async fn check_owner(&self, first: &GroupState) -> Result<Result<(), ChainFault>, StoreError> {
+        for (name, member) in first.members() {
+            let Ok(account) = AccountId::parse(name) else {
+                return Ok(Err(ChainFault::Malformed { epoch: 1 }));
+            };
+            let known = self.known_key(&account).await?;
+            if known.is_some_and(|known| known.0 != member.identity) {
+                return Ok(Err(ChainFault::OtherKey { account, epoch: 1 }));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    async fn known_key(&self, account: &AccountId) -> Result<Option<EcKey>, StoreError> {
+        if *account == self.machine.account.id {
+            return Ok(Some(EcKey(self.machine.identity())));
+        }
+        Ok(self.person(account).await?.identity)
+    }
+
+    /// What a verified epoch leaves behind beside the state.
+    async fn note_change(
+        &mut self,
+        group: &mut Group,
+        next: &GroupState,
+        signed: &SignedGroupEpoch,
+    ) -> Result<(), StoreError> {
+        let epoch = next.epoch();
+        let hash = zeroize::Zeroizing::new(next.hash().to_vec());
+        self.tx.put(Table::Epochs, epoch_key(group, epoch), hash);
+        let Ok(said) = signed.unverified() else { return Ok(()) };
+        match said.change {
+            // Nothing is encrypted for a member whose key is not the one that is known.
+            Change::Invite(person) | Change::Add(person) => {
+                if let Ok(account) = AccountId::parse(&person.account) {
+                    let known = self.known_key(&account).await?;
+                    if known.is_some_and(|known| known.0 != person.identity) {
+                        self.accuse(&group.id.clone(), ChainFault::OtherKey { account, epoch });
+                    }
+                }
+            }
+            Change::Remove(account) => group.ended(account, epoch),
+            Change::Leave => group.ended(said.actor.unwrap_or_default(), epoch),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A chain could not be read: whoever does not belong to the group any more is told no more.
+    pub(super) async fn on_epochs_refused(&mut self, id: &GroupId) -> Result<(), StoreError> {
+        if let Some(mut group) = self.group(ConversationId::group(id)).await? {
+            group.wanted = group.epoch();
+            if group.chain.is_some() {
+                self.put_group(&group);
+                let known = group.epoch();
+                self.chain_grew(&group, known).await?;
+            } else {
+                self.tx.delete(Table::Groups, group.conversation().0.to_vec());
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the application what is wrong with a chain, once until it is opened again.
+    pub(super) fn accuse(&mut self, group: &GroupId, fault: ChainFault) {
+        let faults = &mut self.machine.faults;
+        if faults.len() < MAX_FAULTS && faults.insert((group.clone(), fault.clone())) {
+            self.tell(&Update::GroupRefused { group: group.clone(), fault });
+        }
+    }
+
+    /// The key of a group's title, from somebody who has it.
+    pub(super) async fn on_title_key(
+        &mut self,
+        id: &GroupId,
+        from: &AccountId,
+        key: &Secret<32>,
+    ) -> Result<(), StoreError> {
+        let Some(mut group) = self.group_or_new(id).await? else { return Ok(()) };
+        let may_know = group.chain.is_none() || group.wrote_as_member(from, group.epoch());
+        if !may_know || !group.add_title_key(key.expose()) {
+            return Ok(());
+        }
+        self.put_group(&group);
+        if group.chain.is_none() {
+            return self.heard_of(id, None).await;
+        }
+        if group.title_key().is_some_and(|opened| opened.ct_eq(key)) {
+            let (standing, epoch) = (group.standing(&self.own()), group.epoch());
+            self.tell(&Update::Group { group: id.clone(), standing, epoch });
+        }
+        Ok(())
+    }
+
+    /// Keeps the key of a title that this device made, and hands it to people.
+    pub(super) async fn hand_title(
+        &mut self,
+        id: &GroupId,
+        key: &Secret<32>,
+        to: &[AccountId],
+    ) -> Result<(), StoreError> {
+        if let Some(mut group) = self.group_or_new(id).await? {
+            group.add_title_key(key.expose());
+            self.put_group(&group);
+        }
+        let own = self.own();
+        for to in to.iter().filter(|to| **to != own) {
+            let body = Body::ProfileKey(KeyBytes(key.clone()));
+            let content = Content::new(UnixMillis(self.now.0), Some(id.to_string()), body);
+            let Ok(padded) = content.to_padded_bytes() else { continue };
+            let message = message_id(self.now, self.rng);
+            let sent = SentContent {
+                to: to.clone().into(),
+                epoch: 0,
+                at: self.now,
+                padded: Bytes(padded),
+                answered: Vec::new(),
+            };
+            self.tx.write(Table::Sent, message.0.as_bytes().to_vec(), &sent);
+            self.enqueue(&Queued {
+                id: message,
+                to: to.clone().into(),
+                class: Class::Control,
+                timestamp: self.now,
+                collapse: None,
+                sealed: None,
+                body: None,
+                epoch: None,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with an epoch that does not follow. Who would have come in by it is named.
+fn fault(err: EpochError, signed: &SignedGroupEpoch) -> ChainFault {
+    let Ok(said) = signed.unverified() else { return ChainFault::Malformed { epoch: 0 } };
+    let epoch = said.epoch;
+    let joins = match said.change {
+        Change::Invite(person) | Change::Add(person) => Some(person.account),
+        Change::Accept => said.actor,
+        _ => None,
+    };
+    let joins = joins.and_then(|name| AccountId::parse(&name).ok());
+    match (err, joins) {
+        (EpochError::Fork, _) => ChainFault::Fork { epoch },
+        (EpochError::Signature | EpochError::NotAllowed, Some(account)) => {
+            ChainFault::Ghost { account, epoch }
+        }
+        (EpochError::Signature, None) => ChainFault::Signature { epoch },
+        (EpochError::NotAllowed | EpochError::Full, _) => ChainFault::NotAllowed { epoch },
+        _ => ChainFault::Malformed { epoch },
+    }
+}
+
+/// `conversation ‖ epoch`.
+fn epoch_key(group: &Group, epoch: u64) -> Vec<u8> {
+    let mut key = group.conversation().0.to_vec();
+    key.extend_from_slice(&number_key(epoch));
+    key
+}
