@@ -64,7 +64,7 @@ pub(crate) struct Place {
 /// Which homeserver; remembered by the profile.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Server {
-    /// The homeserver: https://host[:port], or http://127.0.0.1:port on this machine.
+    /// The homeserver: `https://host:port`, or `http://127.0.0.1:port` on this machine.
     #[arg(long = "server", value_name = "URL", env = "POSTHOUSE_CHAT_SERVER")]
     pub(crate) url: String,
     /// The certificates to believe (PEM), in the place of the system's: for a private authority.
