@@ -64,6 +64,13 @@ struct Lease {
 }
 
 impl Remote {
+    /// How many of `accounts` a connection does not watch yet.
+    pub(super) fn new_to_socket(&self, key: Key, accounts: &[AccountId]) -> usize {
+        let seen = self.of_socket.get(&key);
+        let is_new = |account: &&AccountId| seen.is_none_or(|seen| !seen.contains(*account));
+        accounts.iter().filter(is_new).count()
+    }
+
     /// How many people elsewhere a connection watches.
     pub(super) fn of_socket(&self, key: Key) -> usize {
         self.of_socket.get(&key).map_or(0, HashSet::len)

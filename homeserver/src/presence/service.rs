@@ -35,7 +35,7 @@ const TYPING_REPEAT_MS: u64 = 1_000;
 /// Most typing notices that are remembered for that; a full memory is emptied.
 const MAX_TYPING: usize = 10_000;
 
-/// Presence and typing of one region.
+/// Presence and typing of this region's people.
 pub struct PresenceService {
     /// Connected devices.
     pub connections: Arc<Connections>,

@@ -128,7 +128,8 @@ impl Watchers {
         let key = Key::of(mailbox);
         let mut state = self.state();
         let here = state.watching.get(&key).map_or(0, HashSet::len);
-        if here + state.remote.of_socket(key) + accounts.len() > limits::MAX_SUBSCRIPTIONS {
+        let new = state.remote.new_to_socket(key, accounts);
+        if here + state.remote.of_socket(key) + new > limits::MAX_SUBSCRIPTIONS {
             return Err(too_many());
         }
         for target in accounts {

@@ -46,6 +46,19 @@ fn the_watchers_of_one_person_are_bounded() {
     assert_eq!(remote.leases, MAX_LEASES_OF_ONE - 1);
 }
 
+/// Whoever is watched already takes no second place.
+#[test]
+fn only_new_ones_count() {
+    let mut remote = Remote::default();
+    let mailbox = Arc::new(Mailbox::new());
+    let key = Key::of(&mailbox);
+    let (one, other) = (elsewhere(1), elsewhere(2));
+    remote.watch((key, &mailbox), (Uuid::from_u128(9), &one), NOW);
+    assert_eq!(remote.new_to_socket(key, &[one.clone(), other]), 1);
+    remote.unwatch(key, &one);
+    assert_eq!((remote.of_socket(key), remote.new_to_socket(key, &[one])), (0, 1));
+}
+
 /// Who asked is answered; what nobody asked for goes nowhere.
 #[tokio::test]
 async fn an_answer_is_for_who_asked() {
