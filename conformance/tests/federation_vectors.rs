@@ -40,7 +40,7 @@ mod tests {
     fn envelopes_are_verified_opened_and_written_again() {
         let vectors = vectors("federation-envelopes");
         let cases = vectors["cases"].as_array().unwrap();
-        assert_eq!(cases.len(), 4);
+        assert_eq!(cases.len(), 6);
         for case in cases {
             let bytes = hex(&case["envelope"]);
             let envelope = Envelope::read(&bytes).unwrap();
@@ -59,8 +59,9 @@ mod tests {
             assert_eq!(key.public(), hex(&case["sealing_public"]));
             assert_eq!(key.id().to_vec(), hex(&case["sealing_key_id"]));
             assert_eq!(key.id(), header.sealing_key);
-            let opened = key.open(&header.encapsulated, &envelope.header, &envelope.sealed);
-            let opened = opened.unwrap();
+            assert_eq!(header.salt.is_some(), case["shared"].as_bool().unwrap());
+            let encapsulated = (header.encapsulated.as_slice(), header.salt);
+            let opened = key.open(encapsulated, &envelope.header, &envelope.sealed).unwrap();
             assert_eq!(opened, hex(&case["records"]));
             let place = header.place.map(|place| (place.first, place.count));
             assert_eq!(place.is_some(), case["sequenced"].as_bool().unwrap());
@@ -241,8 +242,9 @@ mod tests {
         };
         let log = Value::Array(vec![first.sign(None), second.sign(Some(&signing))]).encode();
         assert_eq!(read_log(&log).unwrap().len(), 2);
-        let document =
-            keys::write_document("peer.test", (10, 20), &second.sign(Some(&signing)), &next);
-        assert_eq!(Document::read(&document).unwrap().entry.number, 1);
+        let entry = second.sign(Some(&signing));
+        let document = keys::write_document("peer.test", (10, 20), &["one"], &entry, &next);
+        let document = Document::read(&document).unwrap();
+        assert_eq!((document.entry.number, document.features), (1, vec!["one".to_owned()]));
     }
 }

@@ -1,9 +1,12 @@
-//! Sealed bodies between servers: HPKE base mode, single shot (RFC 9180 §5.1.1, §6.1), with
-//! HKDF-SHA256 and AES-256-GCM over one of two key encapsulations.
+//! Sealed bodies between servers: HPKE base mode (RFC 9180 §5.1.1) with HKDF-SHA256 and AES-256-GCM
+//! over one of two key encapsulations; single shot (§6.1), or many bodies under one encapsulated key
+//! ([`SharedSealing`]).
 //!
 //! X-Wing (ML-KEM-768 with X25519) is what a server offers by default, so that traffic recorded
 //! today stays closed to a quantum computer; DHKEM(X25519, HKDF-SHA256) is what every server must
 //! understand. Base mode says nothing about the sender: the caller signs.
+
+mod shared;
 
 use core::fmt;
 
@@ -16,6 +19,8 @@ use hpke::{
 };
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
+
+pub use self::shared::{SALT_LEN, SharedOpening, SharedSealing};
 
 /// Length of a stored secret, in bytes, for either encapsulation.
 pub const SECRET_LEN: usize = 32;

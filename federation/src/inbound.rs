@@ -9,6 +9,7 @@
 mod authenticate;
 mod open;
 mod receive;
+mod shared;
 mod verify;
 
 pub use authenticate::AuthenticatedEnvelope;

@@ -360,6 +360,8 @@ pub struct PeerFacts {
     pub envelope_versions: Vec<u8>,
     /// Payload versions that it reads.
     pub payload_versions: Vec<u8>,
+    /// Whether it opens envelopes that share an encapsulated key.
+    pub shares_encapsulation: bool,
     /// Until when the document holds.
     pub valid_until: Timestamp,
 }

@@ -18,7 +18,7 @@ use posthouse_crypto::{
 };
 use posthouse_protocol::{
     federation::{
-        document::{ServerDocument, SignedDocument},
+        document::{SHARED_ENCAPSULATION, ServerDocument, SignedDocument},
         key_log::{KeyLogEntry, SignedEntry, TrustedHead, encode_log, follow},
         query::{
             ProfileAnswer,
@@ -313,7 +313,7 @@ impl Region {
             max_records: 1_000,
             envelope_versions: version::ENVELOPES.to_vec(),
             payload_versions: vec![version::PAYLOAD],
-            features: Vec::new(),
+            features: vec![SHARED_ENCAPSULATION.to_owned()],
         };
         SignedDocument::sign(document, self.log.last().unwrap().clone(), &self.signing)
     }

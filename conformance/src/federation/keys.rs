@@ -262,7 +262,12 @@ pub struct Document {
     pub envelopes: Vec<u64>,
     /// Payload versions.
     pub payloads: Vec<u64>,
+    /// Names of optional things it does.
+    pub features: Vec<String>,
 }
+
+/// The feature of a server that opens envelopes which share an encapsulated key.
+pub const SHARED_ENCAPSULATION: &str = "shared-encapsulation";
 
 impl Document {
     /// Reads a `signed-document` and checks its signature and that it belongs to its entry.
@@ -283,7 +288,7 @@ impl Document {
         let max_records = fields.required(7, Value::uint)?;
         let envelopes = fields.required(8, |list| list.each(Value::uint))?;
         let payloads = fields.required(9, |list| list.each(Value::uint))?;
-        fields.required(10, |list| list.each(Value::string))?;
+        let features = fields.required(10, |list| list.each(Value::string))?;
         fields.end()?;
         let key = entry.signing.iter().find(|key| signing_key_id(key) == signer);
         let text = labelled("posthouse document v1", &document);
@@ -296,7 +301,17 @@ impl Document {
         if until.saturating_sub(issued) > 7 * 24 * 3600 * 1000 || until < issued {
             return Err(Malformed("the document is valid for more than seven days"));
         }
-        Ok(Self { server, issued, until, entry, max_envelope, max_records, envelopes, payloads })
+        Ok(Self {
+            server,
+            issued,
+            until,
+            entry,
+            max_envelope,
+            max_records,
+            envelopes,
+            payloads,
+            features,
+        })
     }
 }
 
@@ -304,6 +319,7 @@ impl Document {
 pub fn write_document(
     server: &str,
     (issued, until): (u64, u64),
+    features: &[&str],
     signed_entry: &Value,
     signing: &SigningKey,
 ) -> Vec<u8> {
@@ -324,7 +340,7 @@ pub fn write_document(
         (7, Value::Uint(1000)),
         (8, Value::Array(vec![Value::Uint(1)])),
         (9, Value::Array(vec![Value::Uint(1)])),
-        (10, Value::Array(Vec::new())),
+        (10, Value::Array(features.iter().copied().map(Value::text).collect())),
     ])
     .encode();
     let signature = sign(signing, "posthouse document v1", &document);

@@ -1,6 +1,6 @@
 //! A peer's identity: its keys, what it publishes, and its stream to the subject.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ed25519_dalek::SigningKey;
 
@@ -10,10 +10,12 @@ use super::{
         envelope::{Envelope, Header, Place},
         records::{self, Record},
     },
-    keys::{EntryDraft, entry_hash, public, sign, signing_key_id, write_document},
+    keys::{
+        EntryDraft, SHARED_ENCAPSULATION, entry_hash, public, sign, signing_key_id, write_document,
+    },
     lanes::{Incarnation, Positions, Uuid, sha256, starts},
     receiving::Receiver,
-    seal::{self, Kem, SealingKey},
+    seal::{self, Kem, SealingKey, SharedKey},
     site::{Behaviour, Received},
     tls::{Authority, Credential, Shape},
 };
@@ -37,6 +39,8 @@ pub struct Peer {
     pub credential: Credential,
     /// What others may seal to.
     pub sealing: Vec<SealingKey>,
+    /// Names of optional things that its document says it does.
+    pub features: Vec<&'static str>,
     signing: Vec<SigningKey>,
     recovery: SigningKey,
     made: u64,
@@ -97,6 +101,8 @@ pub struct Draft {
     pub signer: SigningKey,
     /// The public key that it is sealed to.
     pub seals_to: Vec<u8>,
+    /// A key that is encapsulated already, and the salt that goes with it.
+    pub shared: Option<(Arc<SharedKey>, [u8; 16])>,
 }
 
 impl Draft {
@@ -105,16 +111,24 @@ impl Draft {
     /// # Errors
     /// [`Failure::Differs`] if the destination's key is none.
     pub fn build(self, rng: &mut impl rand::CryptoRng) -> Verdict<Envelope> {
-        let Self { mut header, extra, records, signer, seals_to } = self;
+        let Self { mut header, extra, records, signer, seals_to, shared } = self;
         let kem = header.kem;
+        header.salt = shared.as_ref().map(|(_, salt)| *salt);
         let write = |encapsulated: &[u8]| {
             header.encapsulated = encapsulated.to_vec();
             let mut fields = header.fields();
             fields.extend(extra);
             Value::Map(fields).encode()
         };
-        let (header, sealed) = seal::seal((kem, &seals_to), &records, write, rng)
-            .ok_or_else(|| Failure::Differs("its sealing key is none".into()))?;
+        let sealed = match shared {
+            None => seal::seal((kem, &seals_to), &records, write, rng),
+            Some((key, salt)) => {
+                let header = write(key.encapsulated());
+                key.seal(salt, &header, &records).map(|sealed| (header, sealed))
+            }
+        };
+        let (header, sealed) =
+            sealed.ok_or_else(|| Failure::Differs("its sealing key is none".into()))?;
         let signature = sign_envelope(&signer, &header, &sealed);
         Ok(Envelope { header, sealed, signature })
     }
@@ -157,6 +171,7 @@ impl Peer {
             signing: (0..KEYS).map(|n| key(&format!("signing {n}"))).collect(),
             recovery: key("recovery"),
             made,
+            features: vec![SHARED_ENCAPSULATION],
             state: Mutex::new(State {
                 published,
                 receiver: Receiver::default(),
@@ -236,7 +251,8 @@ impl Peer {
         } else {
             self.signing_key(entries.len().saturating_sub(1))
         };
-        write_document(&self.name, (issued, issued.saturating_add(VALID)), &newest, &signer)
+        let times = (issued, issued.saturating_add(VALID));
+        write_document(&self.name, times, &self.features, &newest, &signer)
     }
 
     /// A draft of an envelope of `lane` with these records, at the stream's place.
@@ -266,11 +282,13 @@ impl Peer {
                 encapsulated: Vec::new(),
                 lane,
                 place,
+                salt: None,
             },
             extra: Vec::new(),
             records: records::write(records),
             signer,
             seals_to: to.key.to_vec(),
+            shared: None,
         }
     }
 

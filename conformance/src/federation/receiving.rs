@@ -75,7 +75,8 @@ impl Arrived {
         let key = keys
             .iter()
             .find(|key| key.id() == self.header.sealing_key && key.kem() == self.header.kem);
-        let opened = key.and_then(|key| key.open(&self.header.encapsulated, header, sealed));
+        let encapsulated = (self.header.encapsulated.as_slice(), self.header.salt);
+        let opened = key.and_then(|key| key.open(encapsulated, header, sealed));
         let opened = opened.ok_or(refusals::UNOPENABLE)?;
         let place = self.header.place.as_ref().map(|place| (place.first, place.count));
         records::read(&opened, place).map_err(|Malformed(_)| refusals::MALFORMED)

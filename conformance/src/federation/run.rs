@@ -64,9 +64,15 @@ pub async fn prepare(plan: Plan, server: Server) -> Result<(Stage, JoinHandle<()
     let peer = |(place, name): (usize, String)| {
         // The keys of the fifth change in a run; the key that retires has to retire now.
         let made = if place == 4 { run.saturating_sub(60_000) } else { MADE };
-        Peer::new(&name, made, &authority).map(Arc::new)
+        let mut peer = Peer::new(&name, made, &authority)?;
+        if place == 1 {
+            // The witness is served although it knows nothing that is optional.
+            peer.features.clear();
+        }
+        Ok(Arc::new(peer))
     };
-    let peers: Result<Vec<_>, _> = names(&plan.domain).into_iter().enumerate().map(peer).collect();
+    let peers: Result<Vec<_>, String> =
+        names(&plan.domain).into_iter().enumerate().map(peer).collect();
     let peers: [Arc<Peer>; 6] = peers?.try_into().map_err(|_| "there are not six peers")?;
     let [honest, witness, hostile, forger, keys, expired] = peers;
     let roles = Roles { honest, witness, hostile, forger, keys, expired };

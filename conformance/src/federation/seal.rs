@@ -1,6 +1,10 @@
 //! HPKE as envelopes use it (federation-envelopes.md §Envelope): base mode, HKDF-SHA256,
 //! AES-256-GCM, with X-Wing or X25519.
 
+use aes_gcm::{
+    Aes256Gcm, KeyInit as _,
+    aead::{Aead as _, Payload},
+};
 use hpke::{
     Deserializable as _, OpModeR, OpModeS, Serializable as _,
     aead::AesGcm256,
@@ -76,11 +80,17 @@ impl SealingKey {
         sealing_key_id(self.kem, &self.public)
     }
 
-    /// Opens what was sealed to it under the header.
-    pub fn open(&self, encapsulated: &[u8], header: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+    /// Opens what was sealed to it under the header; with a salt if the encapsulated key is shared.
+    pub fn open(
+        &self,
+        (encapsulated, salt): (&[u8], Option<[u8; 16]>),
+        header: &[u8],
+        sealed: &[u8],
+    ) -> Option<Vec<u8>> {
+        let body = Body { encapsulated, salt, header, sealed };
         match self.kem {
-            Kem::XWing => open::<XWing>(&self.secret, encapsulated, header, sealed),
-            Kem::X25519 => open::<X25519HkdfSha256>(&self.secret, encapsulated, header, sealed),
+            Kem::XWing => body.open::<XWing>(&self.secret),
+            Kem::X25519 => body.open::<X25519HkdfSha256>(&self.secret),
         }
     }
 }
@@ -90,19 +100,89 @@ fn public<K: hpke::Kem>(secret: &[u8]) -> Option<Vec<u8>> {
     Some(K::sk_to_pk(&secret).to_bytes().to_vec())
 }
 
-fn open<K: hpke::Kem>(
-    secret: &[u8],
-    encapsulated: &[u8],
-    header: &[u8],
-    sealed: &[u8],
-) -> Option<Vec<u8>> {
-    let secret = K::PrivateKey::from_bytes(secret).ok()?;
-    let encapsulated = K::EncappedKey::from_bytes(encapsulated).ok()?;
-    let base = OpModeR::Base;
-    hpke::setup_receiver::<AesGcm256, HkdfSha256, K>(&base, &secret, &encapsulated, INFO)
-        .ok()?
-        .open(sealed, header)
-        .ok()
+struct Body<'a> {
+    encapsulated: &'a [u8],
+    salt: Option<[u8; 16]>,
+    header: &'a [u8],
+    sealed: &'a [u8],
+}
+
+impl Body<'_> {
+    fn open<K: hpke::Kem>(&self, secret: &[u8]) -> Option<Vec<u8>> {
+        let secret = K::PrivateKey::from_bytes(secret).ok()?;
+        let encapsulated = K::EncappedKey::from_bytes(self.encapsulated).ok()?;
+        let base = OpModeR::Base;
+        let receiver =
+            hpke::setup_receiver::<AesGcm256, HkdfSha256, K>(&base, &secret, &encapsulated, INFO);
+        let mut context = receiver.ok()?;
+        let Some(salt) = self.salt else { return context.open(self.sealed, self.header).ok() };
+        let (cipher, nonce) = shared(|drawn| context.export(&salt, drawn).ok())?;
+        cipher.decrypt(&nonce.into(), Payload { msg: self.sealed, aad: self.header }).ok()
+    }
+}
+
+/// The cipher and nonce of a body that shares its encapsulated key: 44 bytes of the context's secret
+/// export, whose exporter context is the salt.
+fn shared(export: impl FnOnce(&mut [u8]) -> Option<()>) -> Option<(Aes256Gcm, [u8; 12])> {
+    let mut drawn = [0; 44];
+    export(&mut drawn)?;
+    let (key, nonce) = drawn.split_at(32);
+    Some((Aes256Gcm::new_from_slice(key).ok()?, nonce.try_into().ok()?))
+}
+
+type Export = dyn Fn(&[u8], &mut [u8]) -> Option<()> + Send + Sync;
+
+/// A key that was encapsulated to a server, for as many envelopes as are wanted.
+pub struct SharedKey {
+    kem: Kem,
+    encapsulated: Vec<u8>,
+    export: Box<Export>,
+}
+
+impl core::fmt::Debug for SharedKey {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("SharedKey").field("kem", &self.kem).finish_non_exhaustive()
+    }
+}
+
+impl SharedKey {
+    /// Encapsulates one.
+    pub fn new((kem, public): (Kem, &[u8]), rng: &mut impl CryptoRng) -> Option<Self> {
+        match kem {
+            Kem::XWing => Self::with::<XWing>(kem, public, rng),
+            Kem::X25519 => Self::with::<X25519HkdfSha256>(kem, public, rng),
+        }
+    }
+
+    fn with<K>(kem: Kem, public: &[u8], rng: &mut impl CryptoRng) -> Option<Self>
+    where
+        K: hpke::Kem + Send + Sync + 'static,
+    {
+        let public = K::PublicKey::from_bytes(public).ok()?;
+        let base = OpModeS::Base;
+        let sender =
+            hpke::setup_sender_with_rng::<AesGcm256, HkdfSha256, K>(&base, &public, INFO, rng);
+        let (encapsulated, context) = sender.ok()?;
+        let encapsulated = encapsulated.to_bytes().to_vec();
+        let export = move |salt: &[u8], drawn: &mut [u8]| context.export(salt, drawn).ok();
+        Some(Self { kem, encapsulated, export: Box::new(export) })
+    }
+
+    /// Its encapsulation.
+    pub fn kem(&self) -> Kem {
+        self.kem
+    }
+
+    /// The encapsulated key.
+    pub fn encapsulated(&self) -> &[u8] {
+        &self.encapsulated
+    }
+
+    /// Seals records under a salt.
+    pub fn seal(&self, salt: [u8; 16], header: &[u8], records: &[u8]) -> Option<Vec<u8>> {
+        let (cipher, nonce) = shared(|drawn| (self.export)(&salt, drawn))?;
+        cipher.encrypt(&nonce.into(), Payload { msg: records, aad: header }).ok()
+    }
 }
 
 /// Seals records to a public key. `header` is told the encapsulated key and gives the header's

@@ -30,7 +30,7 @@ use super::{
         receipt::{Receipt, outcome, reason},
         records::Enclosed,
     },
-    keys::{Document, KeyId},
+    keys::{Document, KeyId, SHARED_ENCAPSULATION},
     lanes::Position,
     peer::{Peer, derived_key, uuid_text},
     receiving::{Arrived, Ends, FRESH, Taken, nonsense},
@@ -208,6 +208,9 @@ impl Site {
     fn take(&self, peer: &Peer, names: &[String], bytes: &[u8]) -> Result<Vec<u8>, Code> {
         let arrived = Arrived::read(bytes).map_err(|_| refusals::MALFORMED)?;
         arrived.is_addressed(&peer.name, names)?;
+        if arrived.header.salt.is_some() && !peer.features.contains(&SHARED_ENCAPSULATION) {
+            return Err(refusals::MALFORMED);
+        }
         let signer = self.signer(arrived.header.signing_key, names)?;
         let records = arrived.open(&signer, &peer.sealing)?;
         let now = (self.clock)();

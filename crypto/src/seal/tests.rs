@@ -75,6 +75,10 @@ fn debug_shows_no_secret() {
             format!("{key:?}"),
             format!("SealingKey {{ encapsulation: {encapsulation:?}, .. }}")
         );
+        let sealing = key.public_key().share(b"", &mut StdRng::from_seed([1; 32])).unwrap();
+        let opening = key.share(b"", sealing.encapsulated()).unwrap();
+        let shown = format!("{sealing:?} {opening:?}");
+        assert_eq!(shown, "SharedSealing { .. } SharedOpening { .. }");
     }
 }
 
@@ -92,6 +96,33 @@ proptest! {
         let enc = sealing.encapsulated().to_vec();
         let sealed = sealing.finish(&header, &body).unwrap();
         prop_assert_eq!(key.open(b"i", &header, &enc, &sealed).unwrap(), body);
+    }
+
+    /// Under one encapsulated key each salt opens its own body, and nothing else does.
+    #[test]
+    fn bodies_under_one_encapsulated_key(bodies: [Vec<u8>; 2], wing: bool, part in 0_usize..4, bit: u16) {
+        let encapsulation = Encapsulation::PREFERENCE[usize::from(wing)];
+        let (key, public) = pair(encapsulation, 8);
+        let mut rng = StdRng::from_seed([9; 32]);
+        let sealing = public.share(b"info", &mut rng).unwrap();
+        let enc = sealing.encapsulated().to_vec();
+        let opening = key.share(b"info", &enc).unwrap();
+        let salts = [[1; SALT_LEN], [2; SALT_LEN]];
+        let sealed: Vec<_> = (0..2).map(|n| sealing.seal(&salts[n], b"h", &bodies[n]).unwrap()).collect();
+        for n in 0..2 {
+            prop_assert_eq!(&opening.open(&salts[n], b"h", &sealed[n]).unwrap(), &bodies[n]);
+            let other = opening.open(&salts[1 - n], b"h", &sealed[n]);
+            prop_assert_eq!(other, Err(SealError::Open));
+            let single = key.open(b"info", b"h", &enc, &sealed[n]);
+            prop_assert_eq!(single, Err(SealError::Open));
+        }
+        let mut parts = [enc, salts[0].to_vec(), b"h".to_vec(), sealed[0].clone()];
+        let bit = usize::from(bit) % (parts[part].len() * 8);
+        parts[part][bit / 8] ^= 1 << (bit % 8);
+        let [enc, salt, header, sealed] = parts;
+        let salt = salt.try_into().unwrap();
+        let opened = key.share(b"info", &enc).and_then(|o| o.open(&salt, &header, &sealed));
+        prop_assert_eq!(opened, Err(SealError::Open));
     }
 
     #[test]

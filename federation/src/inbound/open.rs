@@ -1,6 +1,8 @@
 //! Stage 3: an envelope's body, opened and read.
 
-use posthouse_crypto::seal::SealingKey;
+use std::sync::Arc;
+
+use posthouse_crypto::seal::{SealError, SealingKey};
 use posthouse_protocol::{
     federation::{
         envelope::EnvelopeDigest,
@@ -13,22 +15,40 @@ use posthouse_protocol::{
     time::Timestamp,
 };
 
-use super::VerifiedEnvelope;
+use super::{VerifiedEnvelope, shared::SharedOpenings};
 use crate::engine::receiver::{Decision, InboundStream};
 
 /// The server's own sealing keys: those in force, and retired ones for as long as envelopes sealed
-/// to them may still come.
-pub struct SealingKeys(Vec<(KeyId, SealingKey)>);
+/// to them may still come. Beside them, what origins have encapsulated to them for many envelopes.
+pub struct SealingKeys {
+    own: Vec<(KeyId, SealingKey)>,
+    shared: SharedOpenings,
+}
 
 impl SealingKeys {
     /// The keys, in any order.
     pub fn new(keys: impl IntoIterator<Item = SealingKey>) -> Self {
         let named = keys.into_iter().map(|key| (KeyId::of_sealing(&key.public_key()), key));
-        Self(named.collect())
+        Self { own: named.collect(), shared: SharedOpenings::default() }
     }
 
     fn get(&self, id: KeyId) -> Option<&SealingKey> {
-        self.0.iter().find(|(known, _)| *known == id).map(|(_, key)| key)
+        self.own.iter().find(|(known, _)| *known == id).map(|(_, key)| key)
+    }
+
+    fn open(&self, envelope: &VerifiedEnvelope, key: &SealingKey) -> Result<Vec<u8>, SealError> {
+        let (header, envelope) = (envelope.header(), envelope.envelope());
+        if header.salt.is_none() {
+            return envelope.open(key);
+        }
+        let (origin, id, encapsulated) = (&header.origin, header.sealing_key, &header.encapsulated);
+        if let Some(opening) = self.shared.get(origin, id, encapsulated) {
+            return envelope.open_shared(&opening);
+        }
+        let opening = Arc::new(envelope.share(key)?);
+        let plain = envelope.open_shared(&opening)?;
+        self.shared.keep(origin, id, encapsulated, opening);
+        Ok(plain)
     }
 }
 
@@ -62,9 +82,8 @@ impl OpenedEnvelope {
         let key = keys.get(id).ok_or_else(|| {
             Refusal::new(RefusalCode::Unopenable, format!("the key {id} is not held here"))
         })?;
-        let plain = envelope
-            .envelope()
-            .open(key)
+        let plain = keys
+            .open(envelope, key)
             .map_err(|err| Refusal::new(RefusalCode::Unopenable, err.to_string()))?;
         let malformed = |err: posthouse_protocol::federation::cbor::CborError| {
             Refusal::new(RefusalCode::Malformed, format!("records: {err}"))

@@ -13,7 +13,9 @@ use async_trait::async_trait;
 use posthouse_protocol::{
     federation::{
         cbor::CborError,
-        document::{DocumentError, Freshness, SignedDocument, VerifiedDocument},
+        document::{
+            DocumentError, Freshness, SHARED_ENCAPSULATION, SignedDocument, VerifiedDocument,
+        },
         key_log::{self, TrustedHead},
     },
     id::ServerName,
@@ -398,6 +400,7 @@ fn remember(
         max_envelope: usize::try_from(document.max_envelope).unwrap_or(usize::MAX),
         envelope_versions: document.envelope_versions.clone(),
         payload_versions: document.payload_versions.clone(),
+        shares_encapsulation: document.features.iter().any(|name| name == SHARED_ENCAPSULATION),
         valid_until: document.valid_until,
     };
     let half = document.valid_until.0.saturating_sub(document.issued.0) / 2;

@@ -10,7 +10,7 @@ use posthouse_crypto::{
 };
 use posthouse_protocol::{
     federation::{
-        document::{ServerDocument, SignedDocument},
+        document::{SHARED_ENCAPSULATION, ServerDocument, SignedDocument},
         key_log::{self, EntryHash, KeyLogEntry, KeyLogError, SignedEntry},
         limits, version,
     },
@@ -144,7 +144,7 @@ impl OwnKeys {
             max_records: u16::try_from(limits::MAX_RECORDS).unwrap_or(u16::MAX),
             envelope_versions: version::ENVELOPES.to_vec(),
             payload_versions: vec![version::PAYLOAD],
-            features: Vec::new(),
+            features: vec![SHARED_ENCAPSULATION.to_owned()],
         };
         SignedDocument::sign(document, self.newest.clone(), &self.secrets.signing)
     }

@@ -6,6 +6,7 @@
 mod chores;
 mod flight;
 mod pace;
+mod sealing;
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -30,6 +31,7 @@ use self::{
     chores::Chores,
     flight::{Landed, Sealed},
     pace::{Pace, Pending},
+    sealing::Sealing,
 };
 use super::Hints;
 use crate::{
@@ -94,6 +96,7 @@ pub struct Worker<R> {
     fence: Fence,
     rng: R,
     sender: StreamSender,
+    sealing: Sealing,
     hints: Arc<Hints>,
     flights: JoinSet<Landed>,
     chores: Chores,
@@ -136,6 +139,7 @@ impl<R: CryptoRng + Send + Sync> Worker<R> {
             fence,
             rng,
             sender,
+            sealing: Sealing::default(),
             hints,
             flights: JoinSet::new(),
             chores: Chores::new(now),
@@ -224,7 +228,10 @@ impl<R: CryptoRng + Send + Sync> Worker<R> {
 
     async fn landed(&mut self, landed: Landed) -> Result<(), WorkerError> {
         match landed {
-            Landed::Sequenced { lane, attempt, answer, reason } => {
+            Landed::Sequenced { lane, attempt, answer, reason, sharing_refused } => {
+                if sharing_refused {
+                    self.sealing.refused(self.parts.clock.now());
+                }
                 *self.refused_as.of_mut(lane) = reason;
                 if matches!(answer, Answer::Receipt(_)) {
                     // The peer is there: what is worth telling at once is told again.
@@ -374,8 +381,9 @@ impl<R: CryptoRng + Send + Sync> Worker<R> {
         if !self.can_speak() {
             return failed;
         }
-        let (records, place) = (outgoing.encode(), Some(outgoing.place));
-        let sealed = Sealed::new(&self.parts, &head, place, &records, &mut self.rng);
+        let records = outgoing.encode();
+        let content = (Some(outgoing.place), records.as_slice());
+        let sealed = Sealed::new(&self.parts, &mut self.sealing, &head, content, &mut self.rng);
         let Some(sealed) = sealed else { return failed };
         let (parts, destination) = (self.parts.clone(), self.destination.clone());
         self.flights.spawn(async move { sealed.post(&parts, &destination, (lane, attempt)).await });
@@ -419,7 +427,9 @@ impl<R: CryptoRng + Send + Sync> Worker<R> {
         for one in &taken {
             record::write_event(&mut records, one.id, Some(one.sender), &one.event);
         }
-        match Sealed::new(&self.parts, &head, None, &records.finish(), &mut self.rng) {
+        let records = records.finish();
+        let content = (None, records.as_slice());
+        match Sealed::new(&self.parts, &mut self.sealing, &head, content, &mut self.rng) {
             Some(sealed) => {
                 let (parts, destination) = (self.parts.clone(), self.destination.clone());
                 self.flights

@@ -21,6 +21,10 @@ use crate::{id::ServerName, time::Timestamp};
 
 const LABEL: &[u8] = b"posthouse document v1\0";
 
+/// The feature of a server that opens envelopes which share an encapsulated key
+/// (docs/spec/federation-envelopes.md, "Shared encapsulation").
+pub const SHARED_ENCAPSULATION: &str = "shared-encapsulation";
+
 /// What a server says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerDocument {

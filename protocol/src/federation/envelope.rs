@@ -4,10 +4,11 @@
 //! envelope = [ header: bstr, sealed: bstr, signature: bstr (64) ]      one CBOR array
 //!
 //! header    the bytes of a Header, readable by everybody on the way
-//! sealed    HPKE single shot: info  = "posthouse envelope v1" ‖ 00
-//!                             aad   = the bytes of the header
-//!                             plain = the records (record.rs)
-//!           the encapsulated key stands in the header
+//! sealed    HPKE: info  = "posthouse envelope v1" ‖ 00
+//!                 aad   = the bytes of the header
+//!                 plain = the records (record.rs)
+//!           the encapsulated key stands in the header; single shot, or, if the header has a salt,
+//!           with a key drawn from a context that other envelopes share
 //! signature Ed25519 over      "posthouse envelope v1" ‖ 00 ‖ SHA-256(header) ‖ SHA-256(sealed)
 //! digest    SHA-256 over what is signed: names the envelope in receipts and in the memory of
 //!           ephemerals
@@ -16,7 +17,10 @@
 //! so nobody can take a sealed body over into an envelope of their own.
 
 use posthouse_crypto::{
-    seal::{SealError, SealingKey, SealingPublicKey},
+    seal::{
+        Encapsulation, SALT_LEN, SealError, SealingKey, SealingPublicKey, SharedOpening,
+        SharedSealing,
+    },
     sign::{KeyError, SIGNATURE_LEN, SigningKey, VerifyingKey},
 };
 use rand_core::CryptoRng;
@@ -58,7 +62,83 @@ pub struct Addressing {
     pub place: Option<Place>,
 }
 
+/// The part of a header that says how its body is sealed.
+struct SealedTo {
+    key: KeyId,
+    encapsulation: Encapsulation,
+    encapsulated: Vec<u8>,
+    salt: Option<[u8; SALT_LEN]>,
+}
+
+impl Addressing {
+    fn header(self, from: &SigningKey, to: SealedTo) -> Header {
+        Header {
+            version: version::ENVELOPE,
+            origin: self.origin,
+            destination: self.destination,
+            created: self.created,
+            signing_key: KeyId::of_signing(&from.verifying_key()),
+            sealing_key: to.key,
+            encapsulation: to.encapsulation,
+            encapsulated: to.encapsulated,
+            place: self.place,
+            salt: to.salt,
+        }
+    }
+}
+
+/// A key that is encapsulated to a destination once, for several envelopes: the destination says by
+/// [`super::document::SHARED_ENCAPSULATION`] that it knows such.
+#[derive(Debug)]
+pub struct SharedKey {
+    sealing_key: KeyId,
+    encapsulation: Encapsulation,
+    sealing: SharedSealing,
+}
+
+impl SharedKey {
+    /// Encapsulates a key to the destination's sealing key.
+    ///
+    /// # Errors
+    /// [`SealError::Key`] if the destination's key is unusable.
+    pub fn new(to: &SealingPublicKey, rng: &mut impl CryptoRng) -> Result<Self, SealError> {
+        Ok(Self {
+            sealing_key: KeyId::of_sealing(to),
+            encapsulation: to.encapsulation(),
+            sealing: to.share(LABEL, rng)?,
+        })
+    }
+
+    /// Which of the destination's keys it is encapsulated to.
+    pub fn sealing_key(&self) -> KeyId {
+        self.sealing_key
+    }
+}
+
 impl Envelope {
+    /// Seals `records` under a shared key and signs.
+    ///
+    /// # Errors
+    /// [`SealError`] if the records are too long.
+    pub fn make_shared(
+        addressing: Addressing,
+        records: &[u8],
+        to: &SharedKey,
+        from: &SigningKey,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Self, SealError> {
+        let mut salt = [0; SALT_LEN];
+        rng.fill_bytes(&mut salt);
+        let sealed_to = SealedTo {
+            key: to.sealing_key,
+            encapsulation: to.encapsulation,
+            encapsulated: to.sealing.encapsulated().to_vec(),
+            salt: Some(salt),
+        };
+        let seal = |header: &[u8]| to.sealing.seal(&salt, header, records);
+        Self::signed(addressing.header(from, sealed_to), from, seal)
+    }
+
     /// Seals `records` (see [`super::record::encode`]) to the destination's key and signs.
     ///
     /// # Errors
@@ -71,19 +151,23 @@ impl Envelope {
         rng: &mut impl CryptoRng,
     ) -> Result<Self, SealError> {
         let sealing = to.begin(LABEL, rng)?;
-        let header = Header {
-            version: version::ENVELOPE,
-            origin: addressing.origin,
-            destination: addressing.destination,
-            created: addressing.created,
-            signing_key: KeyId::of_signing(&from.verifying_key()),
-            sealing_key: KeyId::of_sealing(to),
+        let sealed_to = SealedTo {
+            key: KeyId::of_sealing(to),
             encapsulation: to.encapsulation(),
             encapsulated: sealing.encapsulated().to_vec(),
-            place: addressing.place,
+            salt: None,
         };
+        let seal = |header: &[u8]| sealing.finish(header, records);
+        Self::signed(addressing.header(from, sealed_to), from, seal)
+    }
+
+    fn signed(
+        header: Header,
+        from: &SigningKey,
+        seal: impl FnOnce(&[u8]) -> Result<Vec<u8>, SealError>,
+    ) -> Result<Self, SealError> {
         let header_bytes = header.encode();
-        let sealed = sealing.finish(&header_bytes, records)?;
+        let sealed = seal(&header_bytes)?;
         let signature = from.sign(&signed_text(&header_bytes, &sealed));
         Ok(Self { header, header_bytes, sealed, signature })
     }
@@ -136,7 +220,28 @@ impl Envelope {
     /// # Errors
     /// [`SealError::Open`] if header or body were changed, or were sealed to another key.
     pub fn open(&self, key: &SealingKey) -> Result<Vec<u8>, SealError> {
+        if self.header.salt.is_some() {
+            return self.open_shared(&self.share(key)?);
+        }
         key.open(LABEL, &self.header_bytes, &self.header.encapsulated, &self.sealed)
+    }
+
+    /// Decapsulates the key that others of the origin's envelopes may share.
+    ///
+    /// # Errors
+    /// [`SealError::Open`] if there is no such key in the header.
+    pub fn share(&self, key: &SealingKey) -> Result<SharedOpening, SealError> {
+        key.share(LABEL, &self.header.encapsulated)
+    }
+
+    /// Opens the body with the shared key that was decapsulated from the same bytes.
+    ///
+    /// # Errors
+    /// [`SealError::Open`] if header or body were changed, were sealed under another key, or share
+    /// none.
+    pub fn open_shared(&self, opening: &SharedOpening) -> Result<Vec<u8>, SealError> {
+        let salt = self.header.salt.as_ref().ok_or(SealError::Open)?;
+        opening.open(salt, &self.header_bytes, &self.sealed)
     }
 }
 

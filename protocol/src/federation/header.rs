@@ -1,6 +1,6 @@
 //! The header of an envelope: what a relay may read (docs/spec/federation-envelopes.md, "Header").
 
-use posthouse_crypto::seal::Encapsulation;
+use posthouse_crypto::seal::{Encapsulation, SALT_LEN};
 
 use super::{
     cbor::{CborError, Fields, Reader},
@@ -31,6 +31,8 @@ pub struct Header {
     pub encapsulated: Vec<u8>,
     /// Its place in the stream; `None` for the ephemeral lane, which has no sequence.
     pub place: Option<Place>,
+    /// What the body's key is drawn with, if other envelopes share the encapsulated key.
+    pub salt: Option<[u8; SALT_LEN]>,
 }
 
 /// The place of an envelope in its lane.
@@ -76,6 +78,9 @@ impl Header {
                 write_lanes(&resumes.lanes, writer);
             }
         }
+        if let Some(salt) = &self.salt {
+            fields.key(15).bytes(salt);
+        }
         fields.finish()
     }
 
@@ -113,6 +118,7 @@ struct Raw {
     count: Option<u64>,
     before: Option<RunningHash>,
     resumes: Option<Standing>,
+    salt: Option<[u8; SALT_LEN]>,
 }
 
 impl Raw {
@@ -136,6 +142,7 @@ impl Raw {
                 let incarnation = Incarnation::read(reader)?;
                 self.resumes = Some(Standing { incarnation, lanes: read_lanes(reader)? });
             }
+            15 => self.salt = Some(reader.fixed()?),
             other => reader.unknown(other)?,
         }
         Ok(())
@@ -158,6 +165,7 @@ impl Raw {
             encapsulation,
             encapsulated,
             place,
+            salt: self.salt,
         })
     }
 

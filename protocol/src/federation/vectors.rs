@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::{
     cbor::Writer,
     document::{SignedDocument, tests::document},
-    envelope::{Addressing, Envelope, EnvelopeDigest},
+    envelope::{Addressing, Envelope, EnvelopeDigest, SharedKey},
     event::{BodyDevice, Event, EventBody, EventClass, EventKind},
     header::Place,
     key_log::{
@@ -158,7 +158,7 @@ fn envelopes() -> Value {
     let mut cases = Vec::new();
     for encapsulation in Encapsulation::PREFERENCE {
         let sealing = SealingKey::from_secret(encapsulation, &[2; 32]).unwrap();
-        for place in [Some(place()), None] {
+        for (place, shared) in [(Some(place()), false), (None, false), (Some(place()), true)] {
             let addressing = Addressing {
                 origin: north(),
                 destination: south(),
@@ -168,7 +168,12 @@ fn envelopes() -> Value {
             let body = if place.is_some() { plain.clone() } else { ephemeral() };
             let mut rng = Counter::default();
             let to = sealing.public_key();
-            let envelope = Envelope::make(addressing, &body, &to, &signing, &mut rng).unwrap();
+            let envelope = if shared {
+                let key = SharedKey::new(&to, &mut rng).unwrap();
+                Envelope::make_shared(addressing, &body, &key, &signing, &mut rng).unwrap()
+            } else {
+                Envelope::make(addressing, &body, &to, &signing, &mut rng).unwrap()
+            };
             assert_eq!(envelope.open(&sealing).unwrap(), body);
             cases.push(json!({
                 "encapsulation": encapsulation.id(),
@@ -179,6 +184,7 @@ fn envelopes() -> Value {
                 "signing_public": hex(&signing.verifying_key().to_bytes()),
                 "signing_key_id": KeyId::of_signing(&signing.verifying_key()).to_string(),
                 "sequenced": place.is_some(),
+                "shared": shared,
                 "header": hex(&envelope.header().encode()),
                 "records": hex(&body),
                 "envelope": hex(&envelope.encode()),

@@ -1,5 +1,7 @@
 //! Hostile envelopes, as a table: what is posted, and what has to come of it.
 
+use std::sync::Arc;
+
 use ed25519_dalek::SigningKey;
 
 use super::{Ammunition, Check, Group, Way};
@@ -20,7 +22,7 @@ use crate::{
             BAD_SIGNATURE, MALFORMED, NOT_FRESH, UNKNOWN_KEY, UNOPENABLE, UNSUPPORTED_VERSION,
             WRONG_DESTINATION, WRONG_ORIGIN,
         },
-        seal::{Kem, SealingKey},
+        seal::{Kem, SealingKey, SharedKey},
         stage::{MESSAGES, RECEIPTS, Stage},
     },
     identifiers::direct_conversation,
@@ -60,6 +62,8 @@ const TABLE: &[Row] = &[
     ("federation-keys.md §Trust", "a signature of another key under a known key's id is refused", wrong_key, Refused(&[BAD_SIGNATURE])),
     ("federation-envelopes.md §Header", "an envelope that is sealed to another's key is refused", other_seal, Refused(&[UNOPENABLE])),
     ("federation-envelopes.md §Header", "an envelope that is sealed to another's key under the subject's key id is refused", hidden_seal, Refused(&[UNOPENABLE])),
+    ("federation-envelopes.md §Shared encapsulation", "a salt that is exchanged for another, signed again, cannot be opened", other_salt, Refused(&[UNOPENABLE, MALFORMED])),
+    ("federation-envelopes.md §Header", "a salt of another length is refused", |stage| drafted(stage, |draft| draft.extra = vec![(15, Value::Bytes(vec![0; 15]))]), Refused(&[MALFORMED])),
     ("federation-envelopes.md §Header", "an envelope of a version that is not spoken is refused", |stage| drafted(stage, |draft| draft.header.version = 77), Refused(&[UNSUPPORTED_VERSION])),
     ("federation-envelopes.md §Header", "an unknown field below 128 in a header is refused", |stage| drafted(stage, |draft| draft.extra = vec![(100, Value::Null)]), Refused(&[MALFORMED])),
     ("federation-envelopes.md §Header", "an extension of a header that is nested too deep is refused", |stage| drafted(stage, |draft| draft.extra = vec![(200, deep())]), Refused(&[MALFORMED])),
@@ -216,6 +220,24 @@ fn hidden_seal(stage: &Stage) -> Verdict<Ammunition> {
         draft.header.sealing_key = id;
         draft.seals_to = key.public().to_vec();
     })
+}
+
+fn other_salt(stage: &Stage) -> Verdict<Ammunition> {
+    let to = stage.destination(Kem::X25519)?;
+    let key = SharedKey::new((Kem::X25519, to.key), &mut stage.rng()).map(Arc::new);
+    let key = key.ok_or_else(|| Failure::Differs("its sealing key is none".into()))?;
+    let with = |salt: u8| {
+        let mut draft = draft(stage, None)?;
+        draft.header.kem = Kem::X25519;
+        draft.header.sealing_key = sealing_key_id(Kem::X25519, to.key);
+        draft.shared = Some((Arc::clone(&key), [salt; 16]));
+        stage.build(draft)
+    };
+    let (mut envelope, other) = (with(1)?, with(2)?);
+    envelope.header = other.header;
+    let signer = stage.roles.hostile.signer();
+    envelope.signature = sign_envelope(&signer, &envelope.header, &envelope.sealed);
+    sent(envelope)
 }
 
 fn resumes_itself(stage: &Stage) -> Verdict<Ammunition> {

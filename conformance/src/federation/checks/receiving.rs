@@ -2,6 +2,8 @@
 
 use serde_json::{Value as Json, json};
 
+use std::sync::Arc;
+
 use super::{Group, checks};
 use crate::{
     federation::{
@@ -11,20 +13,22 @@ use crate::{
             receipt::{outcome, reason},
             records::{Enclosed, Record},
         },
+        keys::SHARED_ENCAPSULATION,
         peer::uuid_text,
-        seal::Kem,
+        seal::{Kem, SharedKey},
         stage::{CONTROL, MESSAGES, RECEIPTS, Stage, hex16},
     },
     identifiers::direct_conversation,
     person::message,
     socket::has,
-    verdict::{Verdict, differs, must_be, number, text},
+    verdict::{Failure, Verdict, differs, must_be, number, text},
 };
 
 pub(super) fn group() -> Group {
     let checks = checks! {
         "federation-envelopes.md §Envelope", "a message in an envelope that is sealed with X-Wing arrives once" => x_wing;
         "federation-envelopes.md §Envelope", "a message in an envelope that is sealed with X25519 arrives once" => x25519;
+        "federation-envelopes.md §Shared encapsulation", "envelopes that share an encapsulated key arrive, if the subject says that it opens them" => shared;
         "federation-envelopes.md §Contents of messages", "a message keeps its content, stamp, number and times" => contents;
         "federation-streams.md §The receiving end", "an envelope that comes again is accepted, and its message is there once" => again;
         "federation-envelopes.md §Events", "an event that comes again at another place takes effect once" => same_event;
@@ -70,6 +74,30 @@ async fn x_wing(stage: &Stage) -> Verdict {
 
 async fn x25519(stage: &Stage) -> Verdict {
     arrives(stage, Kem::X25519).await.map(drop)
+}
+
+async fn shared(stage: &Stage) -> Verdict {
+    if !stage.subject.features.iter().any(|name| name == SHARED_ENCAPSULATION) {
+        return Ok(());
+    }
+    let (peer, alice) = (&stage.roles.honest, stage.alice()?);
+    for kem in [Kem::XWing, Kem::X25519] {
+        let to = stage.destination(kem)?;
+        let key = SharedKey::new((kem, to.key), &mut stage.rng()).map(Arc::new);
+        let key = key.ok_or_else(|| Failure::Differs("its sealing key is none".into()))?;
+        for salt in [[1; 16], [2; 16], [3; 16]] {
+            let enclosed = stage.message(peer, alice, "shared");
+            let id = enclosed.id;
+            let records = [Record::Event(enclosed)];
+            let mut draft = peer.draft(&to, MESSAGES, &records);
+            draft.shared = Some((Arc::clone(&key), salt));
+            let receipt = stage.ask(peer, draft).await?;
+            must_be("the outcome", &receipt.outcome, &outcome::ACCEPTED)?;
+            peer.advance(MESSAGES, &records);
+            stage.arrived(alice, &peer.account(), id).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn contents(stage: &Stage) -> Verdict {

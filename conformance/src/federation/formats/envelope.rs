@@ -41,6 +41,8 @@ pub struct Header {
     pub lane: u64,
     /// Its place in a lane; absent in lane 0.
     pub place: Option<Place>,
+    /// What the body's key is drawn with, if envelopes share the encapsulated key.
+    pub salt: Option<[u8; 16]>,
 }
 
 /// The place of an envelope in its lane.
@@ -84,6 +86,7 @@ impl Header {
                 (14, Value::Array(resumed))
             }));
         }
+        fields.extend(self.salt.map(|salt| (15, Value::bytes(salt))));
         fields
     }
 
@@ -109,6 +112,7 @@ impl Header {
             encapsulated: fields.required(8, Value::byte_string)?,
             lane,
             place: if lane == 0 { None } else { Some(Place::read(&mut fields)?) },
+            salt: fields.optional(15, Value::fixed)?,
         };
         fields.end()?;
         let size = match header.kem {

@@ -2,7 +2,7 @@
 
 use posthouse_protocol::{
     federation::{
-        envelope::{Addressing, Envelope, EnvelopeDigest},
+        envelope::{Addressing, EnvelopeDigest},
         header::Place,
         key_log::TrustedHead,
         receipt::{SignedReceipt, VerifiedReceipt},
@@ -14,7 +14,7 @@ use posthouse_protocol::{
 };
 use rand_core::CryptoRng;
 
-use super::WorkerParts;
+use super::{WorkerParts, sealing::Sealing};
 use crate::{
     engine::sender::{Answer, Signed},
     ports::PostError,
@@ -30,6 +30,8 @@ pub(super) enum Landed {
         answer: Answer,
         /// What it means for an event that the destination refuses alone.
         reason: FailReason,
+        /// The destination did not understand it, and it shared its key with others.
+        sharing_refused: bool,
     },
     /// Ephemerals; whether the peer answered.
     Ephemeral(bool),
@@ -39,26 +41,30 @@ pub(super) enum Landed {
 pub(super) struct Sealed {
     digest: EnvelopeDigest,
     bytes: Vec<u8>,
+    shares: bool,
 }
 
 impl Sealed {
     /// Seals and signs; `None` if the destination's key is of no use.
     pub(super) fn new(
         parts: &WorkerParts,
+        sealing: &mut Sealing,
         head: &TrustedHead,
-        place: Option<Place>,
-        records: &[u8],
+        (place, records): (Option<Place>, &[u8]),
         rng: &mut impl CryptoRng,
     ) -> Option<Self> {
+        let destination = &head.entry().server;
         let addressing = Addressing {
             origin: parts.own.clone(),
-            destination: head.entry().server.clone(),
+            destination: destination.clone(),
             created: parts.clock.now(),
             place,
         };
-        let key = head.entry().preferred_sealing_key()?;
-        let envelope = Envelope::make(addressing, records, key, &parts.signing, rng).ok()?;
-        Some(Self { digest: envelope.digest(), bytes: envelope.encode() })
+        let shares = parts.keys.facts(destination).is_some_and(|facts| facts.shares_encapsulation);
+        let to = (head.entry().preferred_sealing_key()?, shares);
+        let envelope = sealing.make(addressing, records, to, &parts.signing, rng).ok()?;
+        let shares = envelope.header().salt.is_some();
+        Some(Self { digest: envelope.digest(), bytes: envelope.encode(), shares })
     }
 
     /// Posts it in its lane and waits for what comes of it.
@@ -75,8 +81,15 @@ impl Sealed {
             }
             _ => FailReason::Malformed,
         };
-        let answer = answer(parts, destination, self.digest, posted).await;
-        Landed::Sequenced { lane, attempt, answer, reason }
+        let malformed = |refusal: &Refusal| refusal.code == RefusalCode::Malformed;
+        let sharing_refused = self.shares
+            && matches!(&posted, Err(PostError::Refused(refusal)) if malformed(refusal));
+        let answer = if sharing_refused {
+            Answer::Failed { retry_after_ms: None }
+        } else {
+            answer(parts, destination, self.digest, posted).await
+        };
+        Landed::Sequenced { lane, attempt, answer, reason, sharing_refused }
     }
 
     /// Posts it; nobody asks what came of it, but whether the peer was there.

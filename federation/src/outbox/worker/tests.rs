@@ -53,6 +53,7 @@ fn facts(max_records: usize, envelope_versions: Vec<u8>) -> PeerFacts {
         max_envelope: 4 * 1024 * 1024,
         envelope_versions,
         payload_versions: vec![1],
+        shares_encapsulation: false,
         valid_until: Timestamp(u64::MAX),
     }
 }
