@@ -1,6 +1,7 @@
 //! What operators and networks do to regions, with real processes, TLS and DNS: a closed port, dead
-//! DNS, a region that moves, one that is restored from a backup, a link that is cut in mid-flow. And what people of two regions
-//! think of each other.
+//! DNS, a region that moves, one that is restored from a backup, a link that is cut in mid-flow. And
+//! what people of two regions think of each other. With the feature `postgres-tests` the regions keep
+//! their data in PostgreSQL.
 
 #[cfg(test)]
 #[path = "crash/server.rs"]
@@ -33,6 +34,10 @@ mod person;
 #[cfg(test)]
 #[path = "faults/people.rs"]
 mod people;
+
+#[cfg(test)]
+#[path = "faults/data.rs"]
+mod data;
 
 #[cfg(test)]
 #[path = "faults/stage.rs"]

@@ -222,6 +222,7 @@ impl Bench {
             transport: Arc::clone(&link) as _,
             observer: Arc::clone(&told) as _,
             clock: Arc::clone(&clock) as _,
+            keep_ms: posthouse_protocol::limits::GRACE_MS,
         };
         Self { parts, keys, link, clock, told, outbox, arrived }
     }

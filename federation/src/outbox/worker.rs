@@ -67,6 +67,8 @@ pub struct WorkerParts {
     pub observer: Arc<dyn Observer>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// How long entries are kept that the destination has signed for, in milliseconds.
+    pub keep_ms: u64,
 }
 
 /// Why a worker stopped.

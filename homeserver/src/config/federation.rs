@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use posthouse_protocol::id::ServerName;
@@ -39,6 +40,8 @@ pub struct Federation {
     pub deny: Vec<String>,
     /// Most connections of other regions at a time.
     pub max_connections: usize,
+    /// How long what another region has signed for is kept.
+    pub keep: Duration,
     /// Where it is remembered where other regions are.
     pub discovery_file: PathBuf,
     /// The file of the sealing keys.
@@ -70,6 +73,7 @@ impl Federation {
         let allow = sources.read(&table::FEDERATION_ALLOW);
         let deny = sources.read(&table::FEDERATION_DENY);
         let max_connections = sources.read(&table::FEDERATION_MAX_CONNECTIONS);
+        let keep = sources.read(&table::FEDERATION_KEEP);
         let discovery_file = sources.read(&table::FEDERATION_DISCOVERY_FILE);
         let sealing_keys = sources.read(&table::KEYS_SEALING);
         let key_log = sources.read(&table::KEYS_LOG);
@@ -94,6 +98,7 @@ impl Federation {
             allow: everyone(allow?),
             deny: deny?.into_iter().map(|one| one.0).collect(),
             max_connections: max_connections?,
+            keep: keep?,
             discovery_file: base.join(discovery_file?),
             sealing_keys: base.join(sealing_keys?),
             key_log: base.join(key_log?),

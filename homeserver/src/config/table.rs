@@ -50,6 +50,7 @@ pub const SETTINGS: &[&dyn Described] = &[
     &FEDERATION_PRIVATE_ADDRESSES,
     &FEDERATION_DISCOVERY_FILE,
     &FEDERATION_MAX_CONNECTIONS,
+    &FEDERATION_KEEP,
     &OPERATOR_LISTEN,
     &DATABASE_URL,
     &KEYS_SIGNING,
@@ -249,6 +250,16 @@ pub const FEDERATION_MAX_CONNECTIONS: Setting<usize> = Setting::new(
     "Most connections of other regions at a time. 8 to 100000.",
 )
 .checked(|value| between(*value, 8, 100_000));
+
+/// See its text.
+pub const FEDERATION_KEEP: Setting<Duration> = Setting::new(
+    "federation.keep",
+    Some("\"168h\""),
+    "How long what another region has signed for is kept here, so that it can be sent again if that \
+     region is restored from a backup. Less needs less disk; what is gone by then is lost to a \
+     region that lost it, and named as a gap. At most 720h.",
+)
+.checked(|value| at_most(*value <= Duration::from_hours(720), "720h"));
 
 /// See its text.
 pub const OPERATOR_LISTEN: Setting<Option<SocketAddr>> = Setting::new(

@@ -125,6 +125,7 @@ impl Outward {
             transport: Arc::<PeerClient>::clone(&client),
             observer: Arc::<Observer>::clone(&observer),
             clock: Arc::clone(clock),
+            keep_ms: u64::try_from(config.federation.keep.as_millis()).unwrap_or(u64::MAX),
         };
         let parts = SupervisorParts { worker, leases: store, random: generators(shared.random) };
         let supervisor = Supervisor::start(parts, SupervisorConfig::new(holder(shared)));

@@ -2,9 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     net::SocketAddr,
-    path::Path,
     time::{Duration, Instant},
 };
 
@@ -12,7 +10,6 @@ use posthouse_protocol::id::{Address, MessageId};
 use posthouse_protocol::status::Status;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::Value;
-use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -21,6 +18,7 @@ use tokio::{
 };
 
 use crate::{
+    data::{Backup, Data},
     names::Names,
     person::Person,
     server::{At, Place, Server},
@@ -43,8 +41,10 @@ pub(crate) struct Stage {
 
 /// A region and its running server.
 pub(crate) struct Region {
-    pub(crate) place: Place,
+    // Dropped in this order: a database goes after the server that uses it.
     pub(crate) server: Server,
+    pub(crate) place: Place,
+    data: Data,
 }
 
 impl Region {
@@ -64,19 +64,13 @@ impl Region {
     }
 
     /// Copies the database; the server is down.
-    pub(crate) fn back_up(&self) -> TempDir {
-        let backup = tempfile::tempdir().unwrap();
-        copy(&self.place.dir.path().join("data"), backup.path());
-        backup
+    pub(crate) fn back_up(&self) -> Backup {
+        self.data.back_up(self.place.dir.path())
     }
 
-    /// Puts the copy in the database's place; the server is down. What belongs to the lost one is
-    /// removed first, its log of writes above all.
-    pub(crate) fn restore(&self, backup: &TempDir) {
-        let data = self.place.dir.path().join("data");
-        fs::remove_dir_all(&data).unwrap();
-        fs::create_dir(&data).unwrap();
-        copy(backup.path(), &data);
+    /// Puts the copy in the database's place; the server is down.
+    pub(crate) fn restore(&self, backup: &Backup) {
+        self.data.restore(self.place.dir.path(), backup);
     }
 
     /// The streams to and from another region, as the operator sees them.
@@ -112,11 +106,19 @@ impl Stage {
         println!("seed {seed}");
         Runtime::new().unwrap().block_on(async {
             let names = Names::silent();
-            let plain: Vec<(&str, &[&str])> =
-                domains.iter().map(|domain| (*domain, &[][..])).collect();
-            let places = Place::federated(names.address(), &plain);
-            let start = |place: Place| Region { server: place.start(At::any()), place };
-            let regions: Vec<Region> = places.into_iter().map(start).collect();
+            let data: Vec<Data> = domains.iter().map(|_| Data::new()).collect();
+            let flags: Vec<Vec<String>> = data.iter().map(Data::flags).collect();
+            let flags: Vec<Vec<&str>> =
+                flags.iter().map(|flags| flags.iter().map(String::as_str).collect()).collect();
+            let named: Vec<(&str, &[&str])> =
+                domains.iter().zip(&flags).map(|(name, flags)| (*name, flags.as_slice())).collect();
+            let places = Place::federated(names.address(), &named);
+            let start = |(place, data): (Place, Data)| Region {
+                server: place.start(At::any()),
+                place,
+                data,
+            };
+            let regions: Vec<Region> = places.into_iter().zip(data).map(start).collect();
             let mut stage = Self { names, regions, rng: StdRng::seed_from_u64(seed) };
             stage.publish();
             story(&mut stage).await;
@@ -195,13 +197,6 @@ fn taken(streams: &Value) -> BTreeMap<&str, &str> {
 fn lanes(of: &Value) -> BTreeMap<&str, &str> {
     let lanes = of.as_array().into_iter().flatten();
     lanes.map(|one| (one["lane"].as_str().unwrap(), one["hash"].as_str().unwrap())).collect()
-}
-
-fn copy(from: &Path, to: &Path) {
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-    }
 }
 
 /// `GET path` in the clear, of which the answer is JSON.

@@ -151,6 +151,44 @@ fn a_region_that_was_restored_is_sent_again_what_it_had_signed_for() {
     });
 }
 
+/// A region comes back with the database of a while ago, and what it had signed for since is kept
+/// nowhere any more. The region that sent it names the gap, which both operators see, and goes on
+/// after it. Takes more than the minute that lies between two incarnations.
+#[cfg(feature = "long-tests")]
+#[test]
+fn what_nobody_keeps_any_more_is_named_and_the_stream_goes_on() {
+    Stage::play(&["north.test", "south.test"], async |stage| {
+        let mut ada = stage.person("ada", 0).await;
+        let mut ben = stage.person("ben", 1).await;
+        let mut to_ben = deliver(&mut ada, &mut ben, 10).await;
+        stage.equal_hashes(0, 1).await;
+
+        ben.hang_up();
+        stage.regions[1].server.kill();
+        let backup = stage.regions[1].back_up();
+        stage.regions[1].start();
+        let lost = write(&mut ada, &ben, 5).await;
+        ada.until("`accepted`", PATIENCE, |ada| ada.reached(&lost, Status::Accepted)).await;
+        stage.regions[1].server.kill();
+        stage.regions[1].restore(&backup);
+
+        // North's operator keeps nothing for others. What is old is given up at the start.
+        stage.regions[0].server.kill();
+        stage.regions[0].place.settings.push("federation.keep=0s".to_owned());
+        stage.regions[0].start();
+        ada.hang_up();
+        stage.regions[1].start();
+        to_ben.extend(write(&mut ada, &ben, 5).await);
+        ben.until("what came after", INCARNATION, |ben| ben.received() >= to_ben.len()).await;
+        assert_eq!(ben.ids(), to_ben, "each once, in order, without what is lost");
+        ada.until("`delivered`", PATIENCE, |ada| ada.reached(&to_ben, Status::Delivered)).await;
+        assert!(!ada.reached(&lost, Status::Delivered), "nobody is told that it arrived");
+        stage.equal_hashes(0, 1).await;
+        let south = stage.regions[1].streams("north.test").await;
+        assert_eq!(south["voids"], 1, "the gap is named: {south}");
+    });
+}
+
 /// A region comes back with the database of a while ago. What it had signed for since is sent again
 /// by those who hold it; what it had sent since stays with those who took it; nobody is shown
 /// anything twice; and everybody agrees at the end. Takes more than the minute that lies between two

@@ -1,7 +1,7 @@
 //! What a worker does now and then: entries whose grace is over are given up, messages that have
 //! expired fail, and so do those for a region that does not exist.
 
-use posthouse_protocol::{federation::stream::Lane, limits, time::Timestamp};
+use posthouse_protocol::{federation::stream::Lane, time::Timestamp};
 use rand_core::CryptoRng;
 
 use super::{Worker, WorkerError};
@@ -84,7 +84,7 @@ impl<R: CryptoRng + Send + Sync> Worker<R> {
 
     /// Gives up receipted entries whose grace is over.
     async fn forget(&mut self, now: Timestamp) -> Result<(), WorkerError> {
-        let range = Overdue { before: now.minus_millis(limits::GRACE_MS), limit: FORGET_AT_ONCE };
+        let range = Overdue { before: now.minus_millis(self.parts.keep_ms), limit: FORGET_AT_ONCE };
         for lane in Lane::ALL {
             loop {
                 let (store, fence) = (&self.parts.store, &self.fence);

@@ -271,6 +271,7 @@ async fn a_workers_envelopes_arrive_and_its_receipts_settle() {
         transport: Arc::clone(&client) as _,
         observer: Arc::clone(&observer) as _,
         clock: Arc::clone(&world.clock) as _,
+        keep_ms: posthouse_protocol::limits::GRACE_MS,
     };
     let fence = Fence { name: "south.test".to_owned(), number: 1 };
     let rng = StdRng::seed_from_u64(1);
