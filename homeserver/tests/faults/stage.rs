@@ -110,9 +110,9 @@ impl Stage {
             let flags: Vec<Vec<String>> = data.iter().map(Data::flags).collect();
             let flags: Vec<Vec<&str>> =
                 flags.iter().map(|flags| flags.iter().map(String::as_str).collect()).collect();
-            let named: Vec<(&str, &[&str])> =
+            let regions: Vec<(&str, &[&str])> =
                 domains.iter().zip(&flags).map(|(name, flags)| (*name, flags.as_slice())).collect();
-            let places = Place::federated(names.address(), &named);
+            let places = Place::federated(names.address(), &regions);
             let start = |(place, data): (Place, Data)| Region {
                 server: place.start(At::any()),
                 place,
