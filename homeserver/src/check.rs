@@ -129,9 +129,10 @@ async fn judge(request: &Request, console: Console) -> Result<(), Failure> {
     ];
     let password = format!("{:032x}", rng.random::<u128>());
     let stage = Stage { regions, password, patience: request.patience, links };
-    exchange::tell(&stage, Instant::now(), rng, console)
-        .await
-        .map_err(|Fault(fact)| failed(fact))?;
+    let people = exchange::tell(&stage, Instant::now(), rng, console).await;
+    for person in people.map_err(|Fault(fact)| failed(fact))? {
+        person.leave().await;
+    }
     console.line(format_args!("passed: {} and {} work together", north.domain, south.domain));
     Ok(())
 }

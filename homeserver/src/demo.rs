@@ -1,13 +1,16 @@
 //! `posthouse demo`: two regions on loopback that anyone can watch at work, with no other set-up. It
 //! uses what operators and clients would: the binary's own `init` and `serve`, in processes of their
-//! own, a DNS server that knows where they are, mutual TLS between them, and the public client API.
+//! own, a DNS server that knows where they are, mutual TLS between them, and the SDK of clients, which
+//! encrypts. What the servers had of it is read from their stores, as an operator could.
 
+mod attach;
 mod process;
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
 use posthouse_federation::zone::Zone;
 use posthouse_protocol::id::{HandleName, IdError, ServerName};
+use posthouse_storage_sql::SqlStore;
 use rand::{SeedableRng, rngs::StdRng};
 use tempfile::TempDir;
 use tokio::{net::UdpSocket, runtime::Runtime, signal, task::JoinHandle, time::Instant};
@@ -15,10 +18,12 @@ use tokio::{net::UdpSocket, runtime::Runtime, signal, task::JoinHandle, time::In
 use crate::{
     clock::system_random,
     console::Console,
-    exchange::{self, Fault, Link, NAMES, Region, Stage},
+    exchange::{self, Fault, Inside, Link, NAMES, Region, Stage},
     failure::{Exit, Failure},
 };
+use attach::People;
 use process::Server;
+use uuid::Uuid;
 
 /// How long any step of the demo may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -51,7 +56,7 @@ struct Running {
 
 impl Running {
     /// Starts it all below `place`. The stage that the story is told on comes with it.
-    async fn start(place: &Path) -> Result<(Self, Stage), Failure> {
+    async fn start(place: &Path, people: &People) -> Result<(Self, Stage), Failure> {
         let socket = UdpSocket::bind(("127.0.0.1", 0))
             .await
             .map_err(|err| failed(format!("The demo's DNS cannot be opened: {err}.")))?;
@@ -68,7 +73,7 @@ impl Running {
             known.push((ServerName::parse(domain).map_err(no_name)?, link.address()));
         }
         let [ada, ben] = NAMES;
-        let regions = [region(&north, ada)?, region(&south, ben)?];
+        let regions = [region(&north, ada, people).await?, region(&south, ben, people).await?];
         let stage = Stage { regions, password: PASSWORD.into(), patience: PATIENCE, links };
         let dns = tokio::spawn(Zone::new(known).serve(socket));
         Ok((Self { north, south, dns }, stage))
@@ -89,13 +94,22 @@ async fn link_to(server: &Server) -> Result<Link, Failure> {
         .map_err(|err| failed(format!("The demo's link cannot be opened: {err}.")))
 }
 
-/// A server as its users meet it.
-fn region(server: &Server, handle: &str) -> Result<Region, Failure> {
+/// A server as its users meet it, and as its operator could look into it.
+async fn region(server: &Server, handle: &str, people: &People) -> Result<Region, Failure> {
     let authority = std::fs::read(server.authority())
         .map_err(|err| failed(format!("The demo's authority cannot be read: {err}.")))?;
     let domain = ServerName::parse(server.domain()).map_err(no_name)?;
+    // The server goes on: this is a second reader of its database.
+    let random = Uuid::from_bytes(system_random()?);
+    let database = server.dir().join("data/posthouse.db");
+    let store = SqlStore::open(&database.to_string_lossy(), random)
+        .await
+        .map_err(|err| failed(format!("A region's database cannot be read: {err}.")))?;
+    let inside = Inside::new(store, server.dir().to_owned());
+    let device = people.device(handle)?;
     let handle = HandleName::parse(handle).map_err(no_name)?;
-    Region::new(domain, handle, server.address(), &authority).map_err(Failure::from)
+    let region = Region::new(domain, handle, server.address(), &authority)?;
+    Ok(region.opened(device, inside))
 }
 
 fn no_name(err: IdError) -> Failure {
@@ -107,7 +121,8 @@ async fn show(once: bool, console: Console) -> Result<(), Failure> {
     let dir = TempDir::with_prefix("posthouse-demo-")
         .map_err(|err| failed(format!("No directory for the demo can be made: {err}.")))?;
     let start = Instant::now();
-    let (mut running, stage) = Running::start(dir.path()).await?;
+    let people = People::new(dir.path());
+    let (mut running, stage) = Running::start(dir.path(), &people).await?;
     for server in [&running.north, &running.south] {
         let (domain, clients, regions) = (server.domain(), server.address(), server.federation());
         console.line(format_args!(
@@ -116,39 +131,17 @@ async fn show(once: bool, console: Console) -> Result<(), Failure> {
         ));
     }
     let rng = StdRng::from_seed(system_random()?);
-    exchange::tell(&stage, start, rng, console).await?;
+    let devices = exchange::tell(&stage, start, rng, console).await?;
     if once {
         return Ok(());
     }
-    console.text(attach(&running));
+    people.keep([&running.north, &running.south], devices).await?;
+    console.text(people.attach([&running.north, &running.south]));
     let (north, south) = (&mut running.north, &mut running.south);
     tokio::select! {
         ended = north.ended() => ended,
         ended = south.ended() => ended,
     }
-}
-
-/// How to attach a client.
-fn attach(running: &Running) -> String {
-    use core::fmt::Write;
-
-    let mut text =
-        String::from("\nBoth regions serve until Ctrl-C. Attach a client of your own:\n");
-    for (server, person) in [&running.north, &running.south].into_iter().zip(NAMES) {
-        let (domain, address) = (server.domain(), server.address());
-        let port = address.port();
-        _ = writeln!(
-            text,
-            "  {person}@{domain}, password {:?}:\n    curl --cacert {} --connect-to \
-             {domain}:{port}:{address} https://{domain}:{port}/v1/capabilities",
-            PASSWORD,
-            server.authority().display(),
-        );
-    }
-    text.push_str(
-        "  log in with POST /v1/sessions (docs/spec/rest.md, docs/spec/client-socket.md)\n",
-    );
-    text
 }
 
 impl From<Fault> for Failure {

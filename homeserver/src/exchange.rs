@@ -1,17 +1,20 @@
-//! What two regions show of themselves when they work: people of both write to each other, the link
-//! between the regions is cut and healed, and nothing is lost. `posthouse demo` shows it with regions
-//! of its own, `posthouse check` with regions that run elsewhere.
+//! What two regions show of themselves when they work: people of both write to each other, end-to-end
+//! encrypted by the SDK, the link between the regions is cut and healed, and nothing is lost. `posthouse
+//! demo` shows it with regions of its own, `posthouse check` with regions that run elsewhere.
 
+mod inside;
 mod link;
 mod person;
 mod story;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use posthouse_client::{Connector, Endpoint, Trust};
-use posthouse_protocol::id::{HandleName, ServerName};
+use posthouse_protocol::id::{Handle, HandleName, ServerName};
 
+pub(crate) use inside::Inside;
 pub(crate) use link::Link;
+pub(crate) use person::Person;
 pub(crate) use story::{NAMES, tell};
 
 /// A region as its users meet it.
@@ -21,6 +24,10 @@ pub(crate) struct Region {
     handle: HandleName,
     /// How to reach its client listener.
     connector: Connector,
+    /// Where its person's device keeps what it has; in memory if nowhere.
+    device: Option<PathBuf>,
+    /// What its server has, if it can be looked into.
+    inside: Option<Inside>,
 }
 
 /// Two regions, and the links through which they reach each other.
@@ -52,7 +59,19 @@ impl Region {
             .map_err(|err| Fault(format!("{domain} cannot be addressed: {err}.")))?;
         let connector = Connector::new(endpoint, Trust::Pem(authority))
             .map_err(|err| Fault(format!("The authority's certificate does not do: {err}.")))?;
-        Ok(Self { domain, handle, connector: connector.at(address) })
+        let connector = connector.at(address);
+        Ok(Self { domain, handle, connector, device: None, inside: None })
+    }
+
+    /// The same, whose person's device keeps what it has in the file `device`, and whose server is
+    /// looked into.
+    pub(crate) fn opened(self, device: PathBuf, inside: Inside) -> Self {
+        Self { device: Some(device), inside: Some(inside), ..self }
+    }
+
+    /// How people of other regions name its person.
+    fn address(&self) -> String {
+        Handle { name: self.handle.clone(), server: self.domain.clone() }.to_string()
     }
 }
 

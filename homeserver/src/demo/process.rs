@@ -52,6 +52,11 @@ impl Server {
         &self.domain
     }
 
+    /// Where its files are.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Where it listens for clients.
     pub(super) fn address(&self) -> SocketAddr {
         self.listening.clients

@@ -2,22 +2,32 @@
 //! into a cut link, and the link healed.
 
 use core::{fmt::Write, time::Duration};
+use std::collections::BTreeSet;
 
-use posthouse_client::Event;
+use posthouse_client::Update;
 use posthouse_protocol::{
-    frame::{Presence, StatusFrame, WatermarkFrame},
-    id::{AccountId, Address, ConversationId, Handle, MessageId, ServerName},
-    status::{Seen, Status},
+    id::{AccountId, MessageId},
+    status::Status,
 };
 use rand::rngs::StdRng;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use super::{Fault, Stage, person::Person};
+use super::{Fault, Region, Stage, person::Person};
 use crate::console::Console;
 
 /// Messages that are written into the cut link.
 const WAITING_MESSAGES: usize = 100;
+/// What each of those says, with its number behind.
+const INTO_THE_DARK: &str = "into the dark,";
+/// What else is said, in turns, beginning with ada.
+const TALK: [&str; 5] = [
+    "Hello Ben! Is the road open?",
+    "It is. Which horses do you have?",
+    "Two, and they are fresh.",
+    "All of them are here.",
+    "Then ride.",
+];
 
 /// What the story calls the people of the two regions.
 pub(crate) const NAMES: [&str; 2] = ["ada", "ben"];
@@ -25,14 +35,10 @@ pub(crate) const NAMES: [&str; 2] = ["ada", "ben"];
 /// When somebody who types says so again.
 const TYPING_AGAIN: Duration = Duration::from_secs(2);
 
-/// A message that its sender's region has taken.
-struct Taken {
-    id: MessageId,
-    conversation: ConversationId,
-    number: u64,
-}
+/// A message as one of the two has it.
+type Said = (MessageId, String);
 
-/// Tells the story; `start` is when its clock begins.
+/// Tells the story; `start` is when its clock begins. The people go on afterwards.
 ///
 /// # Errors
 /// A [`Fault`] at the first step that does not show what it should.
@@ -41,43 +47,49 @@ pub(crate) async fn tell(
     start: Instant,
     mut rng: StdRng,
     console: Console,
-) -> Result<(), Fault> {
+) -> Result<[Person; 2], Fault> {
     let say = |text: &str| {
         console.line(format_args!("{:>6.2} s  {text}", start.elapsed().as_secs_f64()));
     };
-    let rng = &mut rng;
     let [ada, ben] = NAMES;
     let [north, south] = &stage.regions;
-    let mut ada = Person::register(ada, north, stage).await?;
-    let mut ben = Person::register(ben, south, stage).await?;
+    let [hello, question, answer, thanks, farewell] = TALK;
+    let mut ada = Person::register(ada, north, stage, &mut rng).await?;
+    let mut ben = Person::register(ben, south, stage, &mut rng).await?;
     for (person, region) in [(&ada, north), (&ben, south)] {
         say(&format!("registered {} at {}: {}", person.name, region.domain, person.account()));
     }
 
-    let by_name =
-        Address::Handle(Handle { name: south.handle.clone(), server: south.domain.clone() });
-    let (ada_id, ben_id) = (ada.account().clone(), ben.account().clone());
-    let (to_ada, to_ben) = (Address::Account(ada_id.clone()), Address::Account(ben_id));
-    exchange((&mut ada, &mut ben), &by_name, "Hello Ben! Is the road open?", rng, &say).await?;
-    exchange((&mut ben, &mut ada), &to_ada, "It is. Which horses do you have?", rng, &say).await?;
-    exchange((&mut ada, &mut ben), &to_ben, "Two, and they are fresh.", rng, &say).await?;
+    // Whom a handle means, the regions find out between themselves.
+    let known = ada.find(&south.address()).await?;
+    if known != *ben.account() {
+        return Err(Fault(format!("{} means somebody else: {known}.", south.address())));
+    }
+    let id = exchange((&mut ada, &mut ben), hello, &say).await?;
+    look_inside(&stage.regions, id, &say).await?;
+    exchange((&mut ben, &mut ada), question, &say).await?;
+    compare_numbers(&ada, &ben, &say).await?;
+    exchange((&mut ada, &mut ben), answer, &say).await?;
+    let to_ada = ada.account().clone();
+    let typing = |update: &Update| matches!(update, Update::Typing { typing: true, .. });
     tokio::select! {
-        seen = ada.wait("a typing notice", |event| presence(event, Presence::Typing)) => seen?,
-        fault = keep_typing(&mut ben, &ada_id) => return Err(fault),
+        seen = ada.wait("a typing notice", |update| typing(update).then_some(())) => seen?,
+        fault = keep_typing(&ben, &to_ada) => return Err(fault),
     }
     say("ada sees: ben is typing …");
 
-    let wrote = partition(stage, &mut ada, &to_ben, rng, &say).await?;
-    deliver((&mut ada, &mut ben), &wrote, (&north.domain, &south.domain), &say).await?;
+    let wrote = partition(stage, (&mut ada, &ben), &say).await?;
+    deliver((&mut ada, &mut ben), &wrote, &say).await?;
     // Whatever came twice would come before these.
-    exchange((&mut ben, &mut ada), &to_ada, "All of them are here.", rng, &say).await?;
-    exchange((&mut ada, &mut ben), &to_ben, "Then ride.", rng, &say).await?;
+    exchange((&mut ben, &mut ada), thanks, &say).await?;
+    exchange((&mut ada, &mut ben), farewell, &say).await?;
     say("everything that was told `sent` arrived: once, in order");
-    Ok(())
+    search_all(&stage.regions, &say)?;
+    Ok([ada, ben])
 }
 
 /// A typing notice may be lost, so whoever types says so again and again.
-async fn keep_typing(person: &mut Person, to: &AccountId) -> Fault {
+async fn keep_typing(person: &Person, to: &AccountId) -> Fault {
     loop {
         if let Err(fault) = person.type_to(to).await {
             return fault;
@@ -89,59 +101,98 @@ async fn keep_typing(person: &mut Person, to: &AccountId) -> Fault {
 /// One message from region to region, with its ticks.
 async fn exchange(
     (from, to): (&mut Person, &mut Person),
-    address: &Address,
     text: &str,
-    rng: &mut StdRng,
     say: &impl Fn(&str),
-) -> Result<(), Fault> {
-    let id = from.write(address, text, rng).await?;
-    let taken = from.wait("`sent`", |event| is_sent(event, id)).await?;
+) -> Result<MessageId, Fault> {
+    let id = from.write(&to.account().clone(), text).await?;
+    from.reached(id, &[Status::Sent]).await?;
     say(&format!("{} → {}: {text}", from.name, to.name));
-    to.receive(id).await?;
-    to.ack(vec![id], Seen::Delivered).await?;
-    // `delivered` has a shorter way than `accepted`, and may overtake it.
-    let first = from
-        .wait("`accepted`", |event| {
-            told(event, &taken)
-                .filter(|status| [Status::Accepted, Status::Delivered].contains(status))
-        })
-        .await?;
-    if first == Status::Accepted {
-        from.wait("`delivered`", |event| reached(event, &taken, Status::Delivered)).await?;
+    let got = to.receive().await?;
+    if (got.id, got.said.text()) != (id, Some(text)) {
+        return Err(Fault(format!("{} got {} where {id} was due.", to.name, got.id)));
     }
-    to.ack(vec![id], Seen::Read).await?;
-    from.wait("`read`", |event| reached(event, &taken, Status::Read)).await?;
+    // `delivered` has a shorter way than `accepted`, and may overtake it.
+    let first = from.reached(id, &[Status::Accepted, Status::Delivered]).await?;
+    if first == Status::Accepted {
+        from.reached(id, &[Status::Delivered]).await?;
+    }
+    to.read(&from.account().clone()).await?;
+    from.reached(id, &[Status::Read]).await?;
     say(&format!(
         "       ✓ sent   ✓ accepted by the other region   ✓✓ delivered   ✓✓ read by {}",
         to.name
     ));
+    Ok(id)
+}
+
+/// What the servers have of a message that the people have just read.
+async fn look_inside(
+    regions: &[Region; 2],
+    id: MessageId,
+    say: &impl Fn(&str),
+) -> Result<(), Fault> {
+    for region in regions {
+        if let Some(inside) = &region.inside {
+            let seen = inside.seen(id).await?;
+            say(&format!("       {} saw  {}", region.domain, seen.line()));
+        }
+    }
+    Ok(())
+}
+
+/// Both see the same number, or somebody stands between them.
+async fn compare_numbers(ada: &Person, ben: &Person, say: &impl Fn(&str)) -> Result<(), Fault> {
+    let numbers =
+        (ada.safety_number(ben.account()).await?, ben.safety_number(ada.account()).await?);
+    if numbers.0 != numbers.1 {
+        return Err(Fault(format!("The safety numbers differ: {numbers:?}.")));
+    }
+    let mut groups = String::new();
+    for (place, digit) in numbers.0.chars().enumerate() {
+        if place > 0 && place % 5 == 0 {
+            groups.push(' ');
+        }
+        groups.push(digit);
+    }
+    say(&format!("safety number, the same for both: {groups}"));
+    Ok(())
+}
+
+/// None of the texts stands in any file of the regions.
+fn search_all(regions: &[Region; 2], say: &impl Fn(&str)) -> Result<(), Fault> {
+    let texts: Vec<&str> = TALK.into_iter().chain([INTO_THE_DARK]).collect();
+    for region in regions {
+        if let Some(inside) = &region.inside {
+            let searched = inside.search(&texts)?;
+            let (domain, files, kib) = (&region.domain, searched.files, searched.bytes / 1024);
+            say(&format!("{domain} has none of their words: {files} files, {kib} KiB searched"));
+        }
+    }
     Ok(())
 }
 
 /// The link is cut, a hundred messages are written into it, and it is healed. What was written.
 async fn partition(
     stage: &Stage,
-    ada: &mut Person,
-    to_ben: &Address,
-    rng: &mut StdRng,
+    (ada, ben): (&mut Person, &Person),
     say: &impl Fn(&str),
-) -> Result<Vec<Taken>, Fault> {
+) -> Result<Vec<Said>, Fault> {
     stage.cut();
     say("the link between the regions is cut");
-    let mut ids = Vec::new();
-    for n in 1..=WAITING_MESSAGES {
-        ids.push(ada.write(to_ben, &format!("into the dark, {n}"), rng).await?);
-    }
     let mut wrote = Vec::new();
-    for id in &ids {
-        wrote.push(ada.wait("`sent`", |event| is_sent(event, *id)).await?);
+    for n in 1..=WAITING_MESSAGES {
+        let text = format!("{INTO_THE_DARK} {n}");
+        wrote.push((ada.write(ben.account(), &text).await?, text));
     }
-    let last = ids.last().copied();
-    ada.wait("`queued`", |event| match event {
-        Event::Status(status) if Some(status.message_id) == last => {
-            (status.status == Status::Queued).then_some(())
+    let mut open: BTreeSet<MessageId> = wrote.iter().map(|(id, _)| *id).collect();
+    let last = wrote.last().map(|(id, _)| *id);
+    let mut is_queued = false;
+    ada.wait("all to be `sent` and the last to be `queued`", |update| {
+        if let Update::Status { id, status, .. } = update {
+            open.remove(id);
+            is_queued |= Some(*id) == last && *status == Status::Queued;
         }
-        _ => None,
+        (open.is_empty() && is_queued).then_some(())
     })
     .await?;
     say(&format!("ada → ben: {WAITING_MESSAGES} messages, all ✓ sent (durable) and queued"));
@@ -153,79 +204,37 @@ async fn partition(
 /// What was written into the cut link arrives, and its sender learns that it did.
 async fn deliver(
     (ada, ben): (&mut Person, &mut Person),
-    wrote: &[Taken],
-    (north, south): (&ServerName, &ServerName),
+    wrote: &[Said],
     say: &impl Fn(&str),
 ) -> Result<(), Fault> {
     let mut arrived = Vec::new();
     while arrived.len() < wrote.len() {
-        let id = ben
-            .wait("the messages", |event| match event {
-                Event::Message(message) => Some(message.id),
-                _ => None,
-            })
-            .await?;
-        arrived.push(id);
-        ben.ack(vec![id], Seen::Delivered).await?;
+        let got = ben.receive().await?;
+        arrived.push((got.id, got.said.text().unwrap_or_default().to_owned()));
     }
     say(&format!("ben has them: {} messages", arrived.len()));
-    let sent: Vec<MessageId> = wrote.iter().map(|taken| taken.id).collect();
-    let (sent, got) = (digest(&sent), digest(&arrived));
-    say(&format!("what {north} sent   {sent}"));
-    say(&format!("what {south} got    {got}"));
+    let (sent, got) = (digest(wrote), digest(&arrived));
+    say(&format!("what ada wrote   {sent}"));
+    say(&format!("what ben reads   {got}"));
     if sent != got {
         return Err(Fault("What arrived is not what was sent.".into()));
     }
-    if let Some(last) = wrote.last() {
-        ada.wait("`delivered`", |event| reached(event, last, Status::Delivered)).await?;
+    if let Some((last, _)) = wrote.last() {
+        ada.reached(*last, &[Status::Delivered]).await?;
         say("ada sees: ✓✓ delivered, all of them");
     }
     Ok(())
 }
 
-/// SHA-256 over the ids in their order, shortened.
-fn digest(ids: &[MessageId]) -> String {
+/// SHA-256 over ids and texts in their order, shortened.
+fn digest(said: &[Said]) -> String {
     let mut hash = Sha256::new();
-    for id in ids {
+    for (id, text) in said {
         hash.update(id.0.as_bytes());
+        hash.update(text);
     }
     hash.finalize().iter().take(8).fold(String::new(), |mut text, byte| {
         _ = write!(text, "{byte:02x}");
         text
     })
-}
-
-/// The message was taken, with what watermarks are matched by.
-fn is_sent(event: &Event, id: MessageId) -> Option<Taken> {
-    match event {
-        Event::Status(status) if status.message_id == id && status.status == Status::Sent => {
-            let StatusFrame { conversation_id, origin_number, .. } = status.as_ref();
-            Some(Taken { id, conversation: (*conversation_id)?, number: (*origin_number)? })
-        }
-        _ => None,
-    }
-}
-
-/// The message has got so far, as a status of its own or a watermark tells.
-fn reached(event: &Event, taken: &Taken, wanted: Status) -> Option<()> {
-    (told(event, taken)? == wanted).then_some(())
-}
-
-/// What an event tells of a message.
-fn told(event: &Event, taken: &Taken) -> Option<Status> {
-    match event {
-        Event::Status(status) if status.message_id == taken.id => Some(status.status),
-        Event::Watermark(mark) if covers(mark, taken) => Some(mark.status),
-        _ => None,
-    }
-}
-
-fn covers(mark: &WatermarkFrame, taken: &Taken) -> bool {
-    mark.conversation_id == taken.conversation
-        && mark.through >= taken.number
-        && !mark.except.contains(&taken.number)
-}
-
-fn presence(event: &Event, wanted: Presence) -> Option<()> {
-    matches!(event, Event::Presence(frame) if frame.status == wanted).then_some(())
 }
