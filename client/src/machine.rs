@@ -77,6 +77,8 @@ pub(crate) struct Machine {
     lists_refused: u32,
     /// Whose presence the application watches.
     watched: BTreeSet<AccountId>,
+    /// How far the inbox is durable here, as far as this process knows.
+    seen: Option<Cursor>,
     online: bool,
 }
 
@@ -181,6 +183,7 @@ impl Machine {
             next_expiry: expiry::next(&tx).await?,
             lists_refused: 0,
             watched: BTreeSet::new(),
+            seen: None,
             online: false,
         })
     }
@@ -246,6 +249,9 @@ impl Step<'_> {
     /// The homeserver was reached.
     pub(crate) async fn connected(&mut self) -> Result<(), StoreError> {
         self.machine.online = true;
+        // The last acknowledgement may have been lost with the connection. It goes before everything
+        // else: over a link that breaks soon, the server would send the same again and again.
+        self.seen = self.seen.max(self.machine.seen);
         self.call(Call::PreKeys);
         self.call(Call::Devices(self.machine.account.id.clone()));
         self.forget_sent().await?;
@@ -292,8 +298,10 @@ impl Step<'_> {
         }
         self.tx.commit().await?;
         if let Some(cursor) = self.seen {
+            self.machine.seen = self.machine.seen.max(self.seen);
             let target = AckTarget::Through(cursor);
-            self.out.frames.push(encode(&ClientFrame::Ack(Ack { target, seen: Seen::Delivered })));
+            let ack = encode(&ClientFrame::Ack(Ack { target, seen: Seen::Delivered }));
+            self.out.frames.insert(0, ack);
         }
         Ok(self.out)
     }

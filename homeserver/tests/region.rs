@@ -13,6 +13,8 @@ mod accounts;
 mod authorisation;
 #[path = "region/calls.rs"]
 mod calls;
+#[path = "chaos/link.rs"]
+mod chaos;
 #[path = "region/contract.rs"]
 mod contract;
 #[path = "region/delivery.rs"]
@@ -51,6 +53,8 @@ mod protection;
 mod published;
 #[path = "region/sdk.rs"]
 mod sdk;
+#[path = "region/sdk_chaos.rs"]
+mod sdk_chaos;
 #[path = "region/sdk_crash.rs"]
 mod sdk_crash;
 #[path = "region/sdk_ghost.rs"]
@@ -59,6 +63,8 @@ mod sdk_ghost;
 mod sdk_groups;
 #[path = "region/sync.rs"]
 mod sync;
+#[path = "chaos/talk.rs"]
+mod talk;
 
 /// The SDK's example, as it stands.
 #[path = "../../client/examples/hello.rs"]

@@ -15,6 +15,8 @@ const LONGEST: Duration = Duration::from_secs(30);
 const QUIET: Duration = Duration::from_secs(30);
 /// After so long the connection is taken for dead (docs/spec/client-socket.md §7).
 const DEAD: Duration = Duration::from_secs(75);
+/// An attempt whose outcome was not learned may reach the server so much later.
+const LATE: Duration = Duration::from_mins(5);
 /// The pause that the server asks for with the code 1008.
 const RULES_PAUSE: Duration = Duration::from_mins(1);
 /// Frames that are handed on together.
@@ -27,6 +29,8 @@ pub(super) struct Link {
     state: State,
     backoff: Backoff,
     rng: StdRng,
+    /// When an attempt was given up whose outcome was not learned.
+    given_up: Option<Instant>,
 }
 
 enum State {
@@ -56,7 +60,7 @@ pub(super) enum Tiding {
 impl Link {
     pub(super) fn new(rng: StdRng) -> Self {
         let state = State::Down(Instant::now());
-        Self { state, backoff: Backoff::new(FIRST, LONGEST), rng }
+        Self { state, backoff: Backoff::new(FIRST, LONGEST), rng, given_up: None }
     }
 
     /// The next tiding. Cancel-safe: nothing is lost if the future is dropped.
@@ -77,6 +81,9 @@ impl Link {
                         if let Some(update) = ends(&err) {
                             return Tiding::Ended(update);
                         }
+                        if !matches!(err, ClientError::Transport(Error::Refused(_))) {
+                            self.given_up = Some(Instant::now());
+                        }
                         self.fall(pause(&err));
                     }
                 },
@@ -87,8 +94,10 @@ impl Link {
                     }
                     Err(err) => {
                         let err = ClientError::Transport(err);
-                        if let Some(update) = ends(&err) {
-                            return Tiding::Ended(update);
+                        match ends(&err) {
+                            Some(Update::Replaced) if self.was_replaced_by_itself() => {}
+                            Some(update) => return Tiding::Ended(update),
+                            None => {}
                         }
                         self.fall(pause(&err));
                         return Tiding::Down;
@@ -111,6 +120,13 @@ impl Link {
         if let State::Up(up) = std::mem::replace(&mut self.state, State::Down(Instant::now())) {
             Box::pin(up.connection.close()).await;
         }
+    }
+
+    /// Whether what took this connection's place may be an attempt of this device that was given up
+    /// and reached the server late. Each is believed to do so once: another process with the same
+    /// device is not fought over the connection.
+    fn was_replaced_by_itself(&mut self) -> bool {
+        self.given_up.take().is_some_and(|at| at.elapsed() < LATE)
     }
 
     fn fall(&mut self, least: Duration) {

@@ -170,6 +170,11 @@ async fn a_frame_that_comes_again_is_shown_once_and_acknowledged_again() {
     assert!(again.updates.is_empty(), "{:?}", again.updates);
     assert_eq!(first.frames, again.frames, "the acknowledgement");
     assert!(first.frames[0].contains(r#""type":"ack""#), "{:?}", first.frames);
+    // The acknowledgement may have been lost with the connection.
+    ben.queue(&ada, "an answer").await;
+    let reconnected = ben.reconnect().await;
+    assert_eq!(reconnected.frames[0], first.frames[0], "before anything else");
+    assert!(reconnected.frames.len() > 1, "{:?}", reconnected.frames);
 }
 
 #[tokio::test]

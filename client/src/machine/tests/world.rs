@@ -392,7 +392,13 @@ impl Device {
     /// The process was killed and starts again from its store.
     pub(super) async fn restart(&mut self) -> Outcome {
         self.machine = Some(Machine::load(&self.store, self.account.clone()).await.unwrap());
+        self.reconnect().await
+    }
+
+    /// The connection broke, and there is another one.
+    pub(super) async fn reconnect(&mut self) -> Outcome {
         let (machine, store) = (self.machine.as_mut().unwrap(), &self.store);
+        machine.offline();
         let mut step = machine.begin(store, Timestamp(self.now), &mut self.rng);
         step.connected().await.unwrap();
         let effects = step.finish().await.unwrap();
