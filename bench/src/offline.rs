@@ -14,7 +14,7 @@ use crate::{
     pairs::{Cost, Done, Pace, Phase, Receiver, Sender, Shared, Snapshot, couples},
     report::{Console, Figures as Any, Soundness, line},
     target::Target,
-    users,
+    users::{self, User},
 };
 
 /// What was measured.
@@ -37,7 +37,12 @@ pub(crate) struct Figures {
 /// Runs the scenario.
 pub(crate) async fn run(target: &mut Target, args: &OfflineArgs) -> Result<Any, Failure> {
     let run = rand::random_range(0..u64::MAX);
-    let users = users::register(target, run, u32::from(args.pairs) * 2).await?;
+    // The last two only introduce their regions to each other.
+    let mut users = users::register(target, run, u32::from(args.pairs) * 2 + 2).await?;
+    let strangers = users.split_off(users.len().saturating_sub(2));
+    if args.peer_away {
+        introduce(&strangers, run, args).await?;
+    }
     let each = u64::from(args.messages / u32::from(args.pairs)).max(1);
     let messages = each * u64::from(args.pairs);
     // Everything is measured here: there is no warming up.
@@ -100,6 +105,22 @@ pub(crate) async fn run(target: &mut Target, args: &OfflineArgs) -> Result<Any, 
         drained: drained.cost(&begin),
         sound,
     })))
+}
+
+/// One message from region to region: a peer that returns was there before.
+async fn introduce(users: &[User], run: u64, args: &OfflineArgs) -> Result<(), Failure> {
+    let (_phase, watching) = watch::channel(Phase::Measuring);
+    let shared = Shared::new(watching);
+    for (sender, receiver) in couples(users) {
+        let texts = Messages::new(run, args.pairs, receiver.address.clone(), args.body as usize);
+        let receiver = Receiver::new(receiver.connect().await?, Arc::clone(&shared), false);
+        let mut receiving = JoinSet::new();
+        receiving.spawn(receiver.run(Some(1)));
+        let sender = Sender::new(sender.connect().await?, texts, Arc::clone(&shared));
+        sender.run(Pace::Window(1), Done::Delivered, Some(1)).await?;
+        all(&mut receiving, || Console::progress(format_args!("the regions meet"))).await?;
+    }
+    Ok(())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "so many messages fit")]
