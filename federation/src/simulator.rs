@@ -11,12 +11,13 @@ mod invariants;
 mod network;
 mod node;
 mod schedule;
+mod tally;
 mod world;
 
-use self::{schedule::Schedule, world::World};
+use self::{schedule::Schedule, tally::Tally, world::World};
 
 /// Runs one seed; gives the name of the broken invariant and what broke it.
-fn run(seed: u64) -> Result<world::Tally, String> {
+fn run(seed: u64) -> Result<Tally, String> {
     let schedule = Schedule::new(seed);
     let mut world = World::new(&schedule);
     world.run(&schedule);
@@ -26,7 +27,7 @@ fn run(seed: u64) -> Result<world::Tally, String> {
 
 /// Runs many seeds from `first`, prints the totals, and panics with the first failing seed.
 fn run_many(first: u64, count: u64) {
-    let mut total = world::Tally::default();
+    let mut total = Tally::default();
     for seed in first..first + count {
         match run(seed) {
             Ok(tally) => total.add(&tally),

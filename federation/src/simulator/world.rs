@@ -1,15 +1,15 @@
 //! The world: time, network, processes, users.
 
+mod faults;
+mod sending;
+
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap, HashSet, VecDeque},
 };
 
 use posthouse_protocol::{
-    federation::{
-        record::Record,
-        stream::{Incarnation, Lane, PerLane},
-    },
+    federation::stream::{Incarnation, Lane, PerLane},
     id::ServerName,
     time::{Stamp, Timestamp},
 };
@@ -21,13 +21,14 @@ use super::{
     network::{Parcel, Sending, Transit},
     node::{Database, Done, Draft, Node, Work, is_poison},
     schedule::{Fault, Schedule},
+    tally::Tally,
 };
 use crate::{
     engine::{
         outbound::OutboundStream,
-        sender::{Action, Answer, Input, StreamSender},
+        sender::{Answer, Input, StreamSender},
     },
-    ports::{LoadRange, memory::MemoryOutbound},
+    ports::memory::MemoryOutbound,
 };
 
 /// The true time at the start of a run, in milliseconds since 1970.
@@ -52,27 +53,6 @@ pub(super) struct Message {
     pub(super) acknowledged: bool,
     /// The order of acceptance in the world.
     pub(super) order: u64,
-}
-
-/// What happened in a run, or in many.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Tally {
-    pub(super) messages: u64,
-    pub(super) envelopes: u64,
-    pub(super) lost: u64,
-    pub(super) doubled: u64,
-    pub(super) crashes: u64,
-    pub(super) half_written: u64,
-    pub(super) restores: u64,
-    pub(super) clones: u64,
-    pub(super) partitions: u64,
-    pub(super) incarnations: u64,
-    pub(super) rewinds: u64,
-    pub(super) refusals: u64,
-    pub(super) rejections: u64,
-    pub(super) voids: u64,
-    pub(super) alarms: u64,
-    pub(super) forgotten: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -314,87 +294,6 @@ impl World {
     }
 
     /// The process dies. Of the work that was not finished, the first may have become durable.
-    fn down(&mut self, node: usize) {
-        let clock = self.clock(self.nodes[node].region);
-        let own = &mut self.nodes[node];
-        own.up = false;
-        own.engines.clear();
-        let first = own.pending.pop_front();
-        own.pending.clear();
-        if let Some(work) = first.filter(|_| self.rng.random_ratio(1, 2)) {
-            self.tally.half_written += 1;
-            self.apply(node, work, clock);
-        }
-    }
-
-    fn fault(&mut self, schedule: &Schedule, fault: Fault) {
-        let alive = |world: &Self, region| world.nodes_of(region).into_iter().next();
-        match fault {
-            Fault::Crash { region, down_ms } => {
-                let Some(node) = alive(self, region) else { return };
-                self.tally.crashes += 1;
-                self.down(node);
-                self.at(self.now + down_ms, What::Up { node, restored: false });
-            }
-            Fault::Backup { region } => {
-                let Some(node) = alive(self, region) else { return };
-                let own = &mut self.nodes[node];
-                own.backup = Some(own.db.clone());
-            }
-            Fault::Restore { region, down_ms } => {
-                let Some(node) = alive(self, region) else { return };
-                if self.nodes[node].backup.is_none() {
-                    return;
-                }
-                self.tally.restores += 1;
-                self.restored.insert(region);
-                self.down(node);
-                self.at(self.now + down_ms, What::Up { node, restored: true });
-            }
-            Fault::Clone { region } => {
-                let Some(node) = alive(self, region) else { return };
-                self.tally.clones += 1;
-                self.cloned.insert(region);
-                let db = self.nodes[node].db.clone();
-                self.add_node(region, db);
-            }
-            Fault::Clock { region, offset_ms } => self.offsets[region] = offset_ms,
-            Fault::Partition { one, other, for_ms } => {
-                self.tally.partitions += 1;
-                self.cuts.push((one, other, self.now + for_ms));
-            }
-            Fault::Forget { region } => {
-                let Some(node) = alive(self, region) else { return };
-                let before = self.clock(region).minus_millis(schedule.grace_ms);
-                let others: Vec<usize> = self.nodes[node].engines.keys().copied().collect();
-                for to in others {
-                    for lane in [Lane::Control, Lane::Messages] {
-                        self.work(schedule, node, Work::Overdue { to, lane, before });
-                    }
-                }
-            }
-        }
-    }
-
-    /// All faults end: one process a region, a whole network.
-    fn heal(&mut self, schedule: &Schedule) {
-        self.healed = true;
-        self.cuts.clear();
-        for region in 0..self.names.len() {
-            let all: Vec<usize> =
-                (0..self.nodes.len()).filter(|n| self.nodes[*n].region == region).collect();
-            let stays = all[self.rng.random_range(0..all.len())];
-            for node in all {
-                if node != stays {
-                    self.down(node);
-                    self.nodes[node].gone = true;
-                } else if !self.nodes[node].up {
-                    self.up(schedule, node, false);
-                }
-            }
-        }
-    }
-
     // === the store ===
 
     fn work(&mut self, schedule: &Schedule, node: usize, work: Work) {
@@ -458,148 +357,6 @@ impl World {
         done
     }
 
-    // === engines ===
-
-    fn feed(&mut self, schedule: &Schedule, node: usize, to: usize, input: Input) {
-        let clock = self.clock(self.nodes[node].region);
-        let own = &mut self.nodes[node];
-        let life = own.life;
-        let Some(engine) = own.engines.get_mut(&to) else { return };
-        let shown = self.trace.then(|| format!("{input:?}"));
-        let actions = engine.handle(input, clock, &mut self.rng);
-        if let Some(input) = shown {
-            println!("{:>9} {node}.{life} → {to}: {input}", self.now);
-            for action in &actions {
-                println!("            {action:?}");
-            }
-        }
-        let tick = engine.next_tick(clock);
-        for action in actions {
-            self.act(schedule, node, to, action);
-        }
-        // The clock may be off, but it runs at the right speed.
-        let at = self.now + tick.0.saturating_sub(clock.0).max(1);
-        if self.ticks.insert((node, to), at) != Some(at) {
-            self.at(at, What::Tick { node, life, to });
-        }
-    }
-
-    fn act(&mut self, schedule: &Schedule, node: usize, to: usize, action: Action) {
-        let work = match action {
-            Action::Load { lane, after, limit, max_bytes } => {
-                // A small limit, so that a few dozen messages make several envelopes.
-                let range = LoadRange { after, limit: limit.min(5), max_bytes };
-                Work::Load { to, lane, range }
-            }
-            Action::Send(outgoing) => {
-                let own = &self.nodes[node];
-                let from = Sending {
-                    node,
-                    life: own.life,
-                    region: own.region,
-                    attempt: outgoing.attempt,
-                    lane: outgoing.place.lane,
-                };
-                self.steps += 1;
-                let n = self.steps;
-                self.timeouts.insert(n, (from, to));
-                self.at(self.now + TIMEOUT_MS, What::Timeout(n));
-                self.tally.voids += u64::from(outgoing.void.is_some());
-                let parcel = Box::new(Parcel::of(&outgoing));
-                return self.post(schedule, &Transit::Envelope { from, to, parcel });
-            }
-            Action::Settle { lane, to: mark, rejected } => {
-                self.tally.rejections += rejected.len() as u64;
-                Work::Settle { to, lane, mark, rejected }
-            }
-            Action::Rewind { lane, to: mark } => {
-                self.tally.rewinds += 1;
-                Work::Rewind { to, lane, mark }
-            }
-            Action::Refuse { lane, index } => Work::Refuse { to, lane, index },
-            Action::Forget { lane, floor } => {
-                self.tally.forgotten += 1;
-                Work::Forget { to, lane, floor }
-            }
-            Action::Open(next) => {
-                self.tally.incarnations += 1;
-                Work::Open { to, next }
-            }
-            Action::Alarm(_) => {
-                self.tally.alarms += 1;
-                return;
-            }
-            Action::Unreachable { .. } | Action::Reachable => return,
-        };
-        self.work(schedule, node, work);
-    }
-
-    // === the network ===
-
-    fn post(&mut self, schedule: &Schedule, transit: &Transit) {
-        self.tally.envelopes += 1;
-        let mut copies = 1;
-        if !self.healed {
-            if self.rng.random_ratio(schedule.loss, 1_000) {
-                self.tally.lost += 1;
-                copies -= 1;
-            }
-            if self.rng.random_ratio(schedule.doubled, 1_000) {
-                self.tally.doubled += 1;
-                copies += 1;
-            }
-        }
-        for _ in 0..copies {
-            let longest = if self.healed { 50 } else { schedule.max_delay_ms };
-            let delay = self.rng.random_range(1..=longest);
-            self.steps += 1;
-            self.transits.insert(self.steps, transit.clone());
-            self.at(self.now + delay, What::Arrive(self.steps));
-        }
-    }
-
-    fn arrive(&mut self, schedule: &Schedule, n: u64) {
-        let Some(transit) = self.transits.remove(&n) else { return };
-        let (one, other) = match &transit {
-            Transit::Envelope { from, to, .. } => (from.region, *to),
-            Transit::Answer { to, from, .. } => (to.region, *from),
-        };
-        let cut = |(a, b, until): &(usize, usize, u64)| {
-            *until > self.now && [(one, other), (other, one)].contains(&(*a, *b))
-        };
-        if self.cuts.iter().any(cut) {
-            return;
-        }
-        match transit {
-            Transit::Answer { to, from, answer } => self.answered(schedule, to, from, answer),
-            Transit::Envelope { from, to, parcel } => {
-                let up = self.nodes_of(to);
-                if up.is_empty() {
-                    let answer = Answer::Failed { retry_after_ms: None };
-                    return self.post(schedule, &Transit::Answer { to: from, from: to, answer });
-                }
-                let node = up[self.rng.random_range(0..up.len())];
-                self.feed(schedule, node, from.region, Input::SignOfLife);
-                let poison =
-                    |record: &Record| matches!(record, Record::Event(event) if is_poison(event.id));
-                if parcel.records.iter().any(poison) {
-                    self.tally.refusals += 1;
-                    let answer = Answer::Refused;
-                    return self.post(schedule, &Transit::Answer { to: from, from: to, answer });
-                }
-                self.work(schedule, node, Work::Take { sending: from, parcel });
-            }
-        }
-    }
-
-    fn answered(&mut self, schedule: &Schedule, sending: Sending, from: usize, answer: Answer) {
-        if self.is_alive(sending.node, sending.life) {
-            let Sending { lane, attempt, .. } = sending;
-            let input = Input::Answered { lane, attempt, answer };
-            self.feed(schedule, sending.node, from, input);
-        }
-    }
-
     // === small things ===
 
     fn at(&mut self, at: u64, what: What) {
@@ -619,42 +376,5 @@ impl World {
     fn nodes_of(&self, region: usize) -> Vec<usize> {
         let is_up = |n: &usize| self.nodes[*n].region == region && self.nodes[*n].up;
         (0..self.nodes.len()).filter(is_up).collect()
-    }
-}
-
-impl Tally {
-    fn fields(&mut self) -> [(&'static str, &mut u64); 16] {
-        [
-            ("messages", &mut self.messages),
-            ("envelopes", &mut self.envelopes),
-            ("lost", &mut self.lost),
-            ("doubled", &mut self.doubled),
-            ("crashes", &mut self.crashes),
-            ("half written", &mut self.half_written),
-            ("restores", &mut self.restores),
-            ("clones", &mut self.clones),
-            ("partitions", &mut self.partitions),
-            ("incarnations", &mut self.incarnations),
-            ("rewinds", &mut self.rewinds),
-            ("refusals", &mut self.refusals),
-            ("rejections", &mut self.rejections),
-            ("voids", &mut self.voids),
-            ("alarms", &mut self.alarms),
-            ("forgotten", &mut self.forgotten),
-        ]
-    }
-
-    pub(super) fn add(&mut self, other: &Self) {
-        let mut other = *other;
-        for ((_, sum), (_, more)) in self.fields().into_iter().zip(other.fields()) {
-            *sum += *more;
-        }
-    }
-
-    /// A simulator that never does the harm it promises proves nothing.
-    pub(super) fn assert_every_fault_occurred(&self, schedules: u64) {
-        for (name, count) in self.clone().fields() {
-            assert!(*count > 0, "no {name} in {schedules} schedules");
-        }
     }
 }
