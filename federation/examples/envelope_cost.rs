@@ -12,7 +12,7 @@ use posthouse_crypto::{
 };
 use posthouse_protocol::{
     federation::{
-        envelope::{Addressing, Envelope},
+        envelope::{Addressing, Envelope, SharedKey},
         event::{Event, EventBody, EventClass, EventKind},
         header::Place,
         record::{self, EventRecord, Record},
@@ -27,38 +27,49 @@ use uuid::Uuid;
 fn main() {
     let mut rng = StdRng::seed_from_u64(1);
     let signing = SigningKey::generate(&mut rng);
-    println!("encapsulation  events   out µs  out µs/event    in µs  in µs/event    bytes");
+    println!("encapsulation    events   out µs  out µs/event    in µs  in µs/event    bytes");
     for encapsulation in Encapsulation::PREFERENCE {
         let sealing = SealingKey::generate(encapsulation, &mut rng);
-        for count in [1, 10, 100, 1_000] {
-            measure(encapsulation, &sealing, &signing, count, &mut rng);
+        for shares in [false, true] {
+            for count in [1, 10, 100, 1_000] {
+                measure((&sealing, shares), &signing, count, &mut rng);
+            }
         }
     }
 }
 
+/// Envelopes that each have an encapsulated key of their own, or that share one.
 fn measure(
-    encapsulation: Encapsulation,
-    sealing: &SealingKey,
+    (sealing, in_common): (&SealingKey, bool),
     signing: &SigningKey,
     count: u64,
     rng: &mut StdRng,
 ) {
     let rounds = (20_000 / (count + 20)).max(20);
     let to = sealing.public_key();
+    let shared = SharedKey::new(&to, rng).expect("a usable key");
     let events: Vec<Record> = (1..=count).map(|n| Record::Event(event(n))).collect();
     let mut bytes = Vec::new();
     let start = Instant::now();
     for _ in 0..rounds {
         let records = record::encode(&events).expect("readable events");
-        let made = Envelope::make(addressing(count), &records, &to, signing, rng);
+        let made = if in_common {
+            Envelope::make_shared(addressing(count), &records, &shared, signing, rng)
+        } else {
+            Envelope::make(addressing(count), &records, &to, signing, rng)
+        };
         bytes = made.expect("a usable key").encode();
     }
     let out = micros(start, rounds);
+    let first = Envelope::decode(&bytes).expect("a good envelope");
+    let opening = first.share(sealing).expect("an encapsulated key");
     let start = Instant::now();
     for _ in 0..rounds {
         let envelope = Envelope::decode(&bytes).expect("a good envelope");
         envelope.check_signature(&signing.verifying_key()).expect("a good signature");
-        let plain = envelope.open(sealing).expect("a good seal");
+        let opened =
+            if in_common { envelope.open_shared(&opening) } else { envelope.open(sealing) };
+        let plain = opened.expect("a good seal");
         let records = record::decode(&plain, 1, count).expect("good records");
         let hash = RunningHash::default();
         let last = (1..).zip(&records).fold(hash, |hash, (n, record)| record.follow(hash, n));
@@ -67,8 +78,8 @@ fn measure(
     let taken = micros(start, rounds);
     let each = f64::from(u32::try_from(count).unwrap_or(u32::MAX));
     println!(
-        "{:13}  {count:6}  {out:7.1}  {:12.2}  {taken:7.1}  {:11.2}  {:7}",
-        format!("{encapsulation:?}"),
+        "{:15}  {count:6}  {out:7.1}  {:12.2}  {taken:7.1}  {:11.2}  {:7}",
+        format!("{:?}{}", sealing.encapsulation(), if in_common { ", shared" } else { "" }),
         out / each,
         taken / each,
         bytes.len()

@@ -293,7 +293,6 @@ impl World {
         self.at(self.now + POLL_MS, What::Poll { node, life });
     }
 
-    /// The process dies. Of the work that was not finished, the first may have become durable.
     // === the store ===
 
     fn work(&mut self, schedule: &Schedule, node: usize, work: Work) {

@@ -6,6 +6,7 @@ use rand::RngExt;
 use super::{Fault, Schedule, What, Work, World};
 
 impl World {
+    /// The process dies. Of the work that was not finished, the first may have become durable.
     pub(super) fn down(&mut self, node: usize) {
         let clock = self.clock(self.nodes[node].region);
         let own = &mut self.nodes[node];
