@@ -3,6 +3,7 @@
 //! One runs per destination, under the destination's lease. If the store fails or the lease is lost
 //! it stops; whoever started it starts another one, which finds everything in the store again.
 
+mod ahead;
 mod chores;
 mod flight;
 mod pace;
@@ -28,6 +29,7 @@ use rand_core::CryptoRng;
 use tokio::{task::JoinSet, time};
 
 use self::{
+    ahead::{Ahead, Source},
     chores::Chores,
     flight::{Landed, Sealed},
     pace::{Pace, Pending},
@@ -99,6 +101,7 @@ pub struct Worker<R> {
     rng: R,
     sender: StreamSender,
     sealing: Sealing,
+    ahead: Ahead,
     hints: Arc<Hints>,
     flights: JoinSet<Landed>,
     chores: Chores,
@@ -142,6 +145,7 @@ impl<R: CryptoRng + Send + Sync> Worker<R> {
             rng,
             sender,
             sealing: Sealing::default(),
+            ahead: Ahead::new(),
             hints,
             flights: JoinSet::new(),
             chores: Chores::new(now),
@@ -274,8 +278,14 @@ impl<R: CryptoRng + Send + Sync> Worker<R> {
         match &action {
             Action::Rewind { lane, .. }
             | Action::Refuse { lane, .. }
-            | Action::Forget { lane, .. } => self.settle(*lane).await?,
-            Action::Open(_) => self.settle_all().await?,
+            | Action::Forget { lane, .. } => {
+                self.ahead.forget();
+                self.settle(*lane).await?;
+            }
+            Action::Open(_) => {
+                self.ahead.forget();
+                self.settle_all().await?;
+            }
             _ => {}
         }
         let (store, fence, to) = (&self.parts.store, &self.fence, &self.destination);
@@ -283,7 +293,12 @@ impl<R: CryptoRng + Send + Sync> Worker<R> {
         Ok(match action {
             Action::Load { lane, after, limit, max_bytes } => {
                 let range = LoadRange { after, limit, max_bytes };
-                let loaded = store.load(fence, to, lane, range).await?;
+                let source = Source {
+                    store: Arc::clone(store),
+                    fence: fence.clone(),
+                    destination: to.clone(),
+                };
+                let loaded = self.ahead.load(&source, lane, range).await?;
                 let (entries, end) = (loaded.entries, loaded.end);
                 Some(Input::Loaded { lane, after, entries, end })
             }

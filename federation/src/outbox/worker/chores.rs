@@ -65,6 +65,7 @@ impl<R: CryptoRng + Send + Sync> Worker<R> {
 
     /// Messages that have expired fail; all of them, if the region does not exist.
     async fn fail(&mut self, all: bool, now: Timestamp) -> Result<(), WorkerError> {
+        self.ahead.forget();
         // What the destination has signed for does not fail.
         self.settle_all().await?;
         let (store, fence, to) = (&self.parts.store, &self.fence, &self.destination);
