@@ -107,7 +107,7 @@ mod tests {
     fn ids(loaded: &Loaded) -> Vec<u128> {
         let id = |item: &LogItem| match item {
             LogItem::Event { id, .. } => id.as_u128(),
-            other => panic!("{other:?}"),
+            LogItem::Refused => panic!("nothing is refused here"),
         };
         loaded.entries.iter().map(|entry| id(&entry.item)).collect()
     }
