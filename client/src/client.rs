@@ -3,6 +3,8 @@
 mod device;
 mod groups;
 mod linking;
+mod refresh;
+mod requests;
 mod setup;
 mod trust;
 mod updates;

@@ -6,6 +6,7 @@ use super::Client;
 use crate::{
     ClientError,
     machine::{ListChange, Wish},
+    store::{Scan, Table},
 };
 
 impl Client {
@@ -15,6 +16,16 @@ impl Client {
     /// [`ClientError::Transport`].
     pub async fn devices(&self) -> Result<Vec<DeviceInfo>, ClientError> {
         Ok(self.access.call(|api, token| async move { api.devices(&token).await }).await?.devices)
+    }
+
+    /// How many things of this device wait to be taken by the homeserver, also such as nobody sees:
+    /// receipts, keys for groups and their titles.
+    ///
+    /// # Errors
+    /// [`ClientError::Store`].
+    pub async fn waiting(&self) -> Result<usize, ClientError> {
+        let all = Scan::prefix(Table::Queue, &[], usize::MAX);
+        Ok(self.access.store.scan(&all).await?.len())
     }
 
     /// Removes another device of the account, and signs a list without it.

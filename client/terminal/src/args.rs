@@ -175,6 +175,28 @@ pub(crate) enum Command {
         #[arg(long)]
         mark_read: bool,
     },
+    /// Groups: lists them, and changes them. A group is named by its id, or by its title.
+    Groups {
+        #[command(flatten)]
+        within: Within,
+        #[command(subcommand)]
+        command: Option<Groups>,
+    },
+    /// Strangers who have written to you: lists them, or decides about one.
+    Requests {
+        /// Hears this one.
+        #[arg(long, value_name = "NAME", conflicts_with = "decline")]
+        accept: Option<String>,
+        /// Does not hear this one for 30 days, who cannot tell.
+        #[arg(long, value_name = "NAME")]
+        decline: Option<String>,
+    },
+    /// Writes everything that this device has said and heard, one JSON object a line.
+    Export {
+        /// A new file, which only you can read; standard output if it is left out.
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+    },
     /// Shows the safety number of you and somebody: 60 digits, the same on both sides.
     Safety {
         /// Whose.
@@ -188,11 +210,104 @@ pub(crate) enum Command {
     },
 }
 
+/// What to do about groups; a list of them if there is nothing.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Groups {
+    /// Makes a group, and invites people.
+    Create {
+        /// What its members call it.
+        title: String,
+        /// Whom to invite.
+        people: Vec<String>,
+    },
+    /// The groups of this account, and those that it is invited to.
+    List,
+    /// Who is in a group, and who is invited.
+    Members {
+        /// Which.
+        group: String,
+    },
+    /// Invites people. For admins.
+    Invite {
+        /// To which.
+        group: String,
+        /// Whom.
+        #[arg(required = true)]
+        people: Vec<String>,
+    },
+    /// Joins a group that you are invited to.
+    Accept {
+        /// Which.
+        group: String,
+    },
+    /// Leaves a group, or does not join it.
+    Leave {
+        /// Which.
+        group: String,
+    },
+    /// Removes somebody, or takes an invitation back. For admins.
+    Remove {
+        /// From which.
+        group: String,
+        /// Whom.
+        person: String,
+    },
+    /// Gives a member a role. For owners.
+    Role {
+        /// In which.
+        group: String,
+        /// Whom.
+        person: String,
+        /// What they shall be.
+        #[arg(value_enum)]
+        role: Role,
+    },
+    /// Gives a group another title. For admins.
+    Rename {
+        /// Which.
+        group: String,
+        /// What its members call it from now on.
+        title: String,
+    },
+    /// Sends a text to a group.
+    Send {
+        /// To which.
+        group: String,
+        /// The text; standard input if it is left out.
+        text: Option<String>,
+        /// How far the message must have come: on a device of every member, for `delivered`.
+        #[arg(long, value_enum, default_value_t = Wanted::Sent)]
+        wait: Wanted,
+    },
+    /// Prints the local timeline of a group.
+    History {
+        /// Which.
+        group: String,
+        /// The newest so many.
+        #[arg(long, value_name = "NUMBER", default_value_t = 50)]
+        limit: usize,
+        /// Only messages with this text, large or small letters.
+        #[arg(long, value_name = "TEXT")]
+        search: Option<String>,
+    },
+}
+
+/// A role in a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// Writes and leaves.
+    Member,
+    /// Also invites, removes and renames.
+    Admin,
+    /// Also gives roles.
+    Owner,
+}
+
 /// How long to wait.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct Within {
     /// How long to wait, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    #[arg(long, value_name = "SECONDS", global = true, default_value_t = 30)]
     timeout: u64,
 }
 

@@ -2,16 +2,23 @@
 
 mod account;
 
+mod export;
+
+mod groups;
+
 mod link;
 
 mod listen;
 
 mod read;
 
+mod requests;
+
 mod safety;
 
 mod send;
 
+pub(crate) use groups::role;
 pub(crate) use safety::grouped;
 
 use crate::{
@@ -64,6 +71,15 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<(), Failure> {
             let asked = read::Asked { with, limit, search, mark_read };
             Box::pin(read::history(session, &asked, output)).await
         }
+        Command::Groups { within, command } => {
+            let session = Session::open(profile).await?;
+            Box::pin(groups::run(session, command, within.duration(), output)).await
+        }
+        Command::Requests { accept, decline } => {
+            let session = Session::open(profile).await?;
+            Box::pin(requests::run(session, accept, decline, output)).await
+        }
+        Command::Export { to } => export::run(Session::open(profile).await?, to.as_deref()).await,
         Command::Safety { with, verify, accept } => {
             let session = Session::open(profile).await?;
             let act = safety::Act { verify, accept };

@@ -21,6 +21,8 @@ mod names;
 
 mod session;
 
+mod talk;
+
 mod command;
 
 mod screen;

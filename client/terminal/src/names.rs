@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use posthouse_protocol::id::AccountId;
+use posthouse_protocol::id::{AccountId, GroupId};
 use serde::{Deserialize, Serialize};
 
 /// Names that are remembered; beyond that accounts are shown.
@@ -11,13 +11,17 @@ const MAX_NAMES: usize = 10_000;
 /// Names by account, as they were looked up: `bob`, `bob@us.example`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct Names(BTreeMap<String, String>);
+pub(crate) struct Names {
+    people: BTreeMap<String, String>,
+    #[serde(skip)]
+    groups: BTreeMap<GroupId, String>,
+}
 
 impl Names {
     /// What somebody is called; the account if that is not known.
     pub(crate) fn of(&self, user: &AccountId) -> String {
         let user = user.to_string();
-        self.0.get(&user).cloned().unwrap_or(user)
+        self.people.get(&user).cloned().unwrap_or(user)
     }
 
     /// The same in little room: an account without a name by its end, which is random.
@@ -32,29 +36,43 @@ impl Names {
         }
     }
 
+    /// What a group is called; its id if that is not known.
+    pub(crate) fn group(&self, group: &GroupId) -> String {
+        self.groups.get(group).cloned().unwrap_or_else(|| group.to_string())
+    }
+
+    /// Remembers what groups are called, while the program runs: their chains say it anew.
+    pub(crate) fn learn_groups(
+        &mut self,
+        all: impl IntoIterator<Item = (GroupId, Option<String>)>,
+    ) {
+        let named = all.into_iter().filter_map(|(id, title)| Some((id, title?)));
+        self.groups = named.collect();
+    }
+
     /// Whom a name means.
     pub(crate) fn whose(&self, name: &str) -> Option<AccountId> {
-        let (user, _) = self.0.iter().find(|(_, known)| *known == name)?;
+        let (user, _) = self.people.iter().find(|(_, known)| *known == name)?;
         AccountId::parse(user).ok()
     }
 
     /// Whether there is a name.
     pub(crate) fn knows(&self, user: &AccountId) -> bool {
-        self.0.contains_key(&user.to_string())
+        self.people.contains_key(&user.to_string())
     }
 
     /// Remembers a name. Whether that is news.
     pub(crate) fn learn(&mut self, user: &AccountId, name: &str) -> bool {
         let user = user.to_string();
         // A name means one account: another one of the same name is shown as its account.
-        if self.0.iter().any(|(other, known)| known == name && *other != user) {
+        if self.people.iter().any(|(other, known)| known == name && *other != user) {
             return false;
         }
-        let is_full = self.0.len() >= MAX_NAMES && !self.0.contains_key(&user);
-        if is_full || user == name || self.0.get(&user).is_some_and(|known| known == name) {
+        let is_full = self.people.len() >= MAX_NAMES && !self.people.contains_key(&user);
+        if is_full || user == name || self.people.get(&user).is_some_and(|known| known == name) {
             return false;
         }
-        self.0.insert(user, name.to_owned());
+        self.people.insert(user, name.to_owned());
         true
     }
 }

@@ -1,11 +1,11 @@
 //! What the scriptable commands print: lines for people, or one JSON object a line.
 
-use core::fmt::Display;
+use core::fmt::{Display, Write as _};
 use std::io::{self, Write as _};
 
 use jiff::tz::TimeZone;
 use posthouse_client::{Change, Entry, Said, Update};
-use posthouse_protocol::{id::AccountId, status::Status, time::Timestamp};
+use posthouse_protocol::{id::AccountId, rest::groups::Standing, status::Status, time::Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
@@ -65,7 +65,7 @@ impl Output {
 }
 
 /// A message as an object (docs/chat.md).
-fn entry_json(own: &AccountId, entry: &Entry, names: &Names) -> Value {
+pub(crate) fn entry_json(own: &AccountId, entry: &Entry, names: &Names) -> Value {
     let (kind, reply_to) = match &entry.said {
         Said::Text(_) => ("text", None),
         Said::Reply { to, .. } => ("reply", Some(to)),
@@ -81,6 +81,7 @@ fn entry_json(own: &AccountId, entry: &Entry, names: &Names) -> Value {
         "from_name": names.of(&entry.from),
         "with": entry.with,
         "with_name": names.of(&entry.with),
+        "group": entry.group,
         "outgoing": entry.from == *own,
         "sent_at": entry.sent_at,
         "kind": kind,
@@ -95,7 +96,10 @@ fn entry_json(own: &AccountId, entry: &Entry, names: &Names) -> Value {
 }
 
 fn entry_text(own: &AccountId, entry: &Entry, names: &Names) -> String {
-    let who = if entry.from == *own {
+    let who = if let Some(group) = &entry.group {
+        let from = if entry.from == *own { "you".to_owned() } else { names.of(&entry.from) };
+        format!("{} → {}", line(&from), line(&names.group(group)))
+    } else if entry.from == *own {
         format!("you → {}", line(&names.of(&entry.with)))
     } else {
         line(&names.of(&entry.from))
@@ -116,6 +120,9 @@ fn entry_text(own: &AccountId, entry: &Entry, names: &Names) -> String {
     if entry.from == *own {
         text.push_str("  ");
         text.push_str(ticks(entry.status));
+        if entry.group.is_some() && entry.audience > 0 {
+            _ = write!(text, " {}/{}", entry.delivered, entry.audience);
+        }
     }
     text
 }
@@ -132,6 +139,17 @@ pub(crate) fn ticks(status: Option<Status>) -> &'static str {
         Some(Status::Read) => "✓✓ read",
         Some(Status::Failed) => "✗ failed",
         Some(_) => "?",
+    }
+}
+
+/// What this account is in a group, in words.
+pub(crate) fn stands(standing: Option<Standing>) -> &'static str {
+    match standing {
+        None => "you are not in it any more",
+        Some(Standing::Invited) => "you are invited",
+        Some(Standing::Member) => "you are a member",
+        Some(Standing::Admin) => "you are an admin",
+        Some(Standing::Owner) => "you are an owner",
     }
 }
 
@@ -187,6 +205,21 @@ fn tell(update: &Update, names: &Names) -> Option<(Value, String)> {
         Update::Refused { user, reason } => (
             json!({ "event": "refused", "user": user, "reason": reason.to_string() }),
             format!("! A server told something untrue of {}: {reason}.", name(user)),
+        ),
+        Update::Group { group, standing, epoch } => (
+            json!({ "event": "group", "group": group, "standing": standing, "epoch": epoch }),
+            format!("  {}: {}", line(&names.group(group)), stands(*standing)),
+        ),
+        Update::Delivered { id, group, delivered, audience } => (
+            json!({
+                "event": "delivered", "id": id, "group": group, "delivered": delivered,
+                "audience": audience,
+            }),
+            format!("  to {}: {delivered} of {audience} have it", line(&names.group(group))),
+        ),
+        Update::GroupRefused { group, fault } => (
+            json!({ "event": "group_refused", "group": group, "reason": fault.to_string() }),
+            format!("! A server told something untrue of {}: {fault}.", line(&names.group(group))),
         ),
         Update::Undecryptable { id, from, reason } => (
             json!({ "event": "undecryptable", "id": id, "from": from, "reason": reason }),

@@ -1,5 +1,9 @@
 //! The full screen: what `posthouse-chat` without a command shows.
 
+mod acts;
+
+mod dialog;
+
 mod editor;
 
 mod keys;
@@ -16,7 +20,6 @@ use std::{io, ops::ControlFlow, time::Duration};
 
 use jiff::tz::TimeZone;
 use posthouse_client::{ClientError, Update};
-use posthouse_protocol::id::AccountId;
 use ratatui::{
     DefaultTerminal,
     crossterm::{
@@ -33,9 +36,11 @@ use crate::{
     failure::{Exit, Failure},
     qr,
     session::{Session, replaced},
+    talk::Talk,
 };
+use dialog::{Dialog, Safety};
 use keys::Action;
-use model::{Dialog, Model, Safety};
+use model::{About, Group, Member, Model, Talked};
 
 /// Messages of a conversation that are at hand; `history` prints older ones.
 const AT_HAND: usize = 500;
@@ -132,11 +137,12 @@ impl Screen {
                     self.open(with).await?;
                 }
             }
-            Action::Find => self.find().await?,
-            Action::Safety => self.safety().await?,
+            Action::Answer => Box::pin(self.answer()).await?,
+            Action::Info => self.info().await?,
             Action::Send => self.send().await?,
             Action::Wrote => self.wrote().await?,
             Action::Verify | Action::Accept => self.trust(action).await?,
+            other => Box::pin(self.act(other)).await?,
         }
         Ok(ControlFlow::Continue(()))
     }
@@ -150,8 +156,17 @@ impl Screen {
         match update {
             Update::Replaced => return Err(replaced()),
             Update::SessionEnded => return Err(ClientError::SessionEnded.into()),
-            Update::Message(entry) => self.session.learn(&entry.from).await?,
-            Update::Connected => self.watch().await?,
+            Update::Message(entry) => {
+                self.session.learn(&entry.from).await?;
+                let talk = Talk::of(entry);
+                if talk.person().is_some() && !self.model.rows.iter().any(|row| row.talk == talk) {
+                    self.ask_requests().await;
+                }
+            }
+            Update::Connected => {
+                self.watch().await?;
+                self.ask_requests().await;
+            }
             _ => {}
         }
         self.model.names = self.session.names.clone();
@@ -159,52 +174,70 @@ impl Screen {
         self.reload().await
     }
 
+    /// Who wants to be heard. It is asked again at the next chance if that fails.
+    async fn ask_requests(&mut self) {
+        if let Ok(all) = self.session.client.requests().await {
+            self.model.requests = all.into_iter().map(|one| one.account_id).collect();
+        }
+    }
+
     /// Shows what the store has. What is open was seen.
     async fn reload(&mut self) -> Result<(), Failure> {
         let client = &self.session.client;
+        let groups: Vec<Group> = client.groups().await?.into_iter().map(Group::from).collect();
         if let Some(open) = self.model.open.clone() {
-            self.model.timeline = client.timeline(&open, None, AT_HAND).await?;
-            self.model.trust = client.key_trust(&open).await?;
-            let unread = self.model.timeline.iter().any(|one| one.from == open && !one.read);
-            if unread && self.model.scrolled == 0 {
-                client.mark_read(&open).await?;
+            self.model.timeline = open.timeline(client, None, AT_HAND).await?;
+            self.model.trust = match &open {
+                Talk::Person(person) => client.key_trust(person).await?,
+                Talk::Group(_) => posthouse_client::KeyTrust::Unknown,
+            };
+            self.model.group = groups.iter().find(|one| Some(&one.id) == open.group()).cloned();
+            self.model.members = match &self.model.group {
+                Some(group) => {
+                    let all = client.members(&group.id).await?.into_iter();
+                    all.map(|one| Member { account: one.account, standing: one.standing }).collect()
+                }
+                None => Vec::new(),
+            };
+            let own = &self.model.own;
+            let unread = self.model.timeline.iter().any(|one| one.from != *own && !one.read);
+            // Strangers are not told before they are heard.
+            if unread && self.model.scrolled == 0 && !self.model.asks() {
+                open.mark_read(client).await?;
             }
         }
-        let all = client.conversations().await?;
-        self.model.list(all);
+        let people = client.conversations().await?.into_iter().map(|one| Talked {
+            with: one.with,
+            active: one.active,
+            unread: one.unread,
+        });
+        self.model.list(people.collect(), &groups);
         Ok(())
     }
 
-    async fn open(&mut self, with: AccountId) -> Result<(), Failure> {
+    async fn open(&mut self, with: Talk) -> Result<(), Failure> {
         self.stop_typing().await?;
         self.model.open = Some(with);
         self.model.scrolled = 0;
+        (self.model.about, self.model.chosen) = (None, None);
+        self.reload().await?;
+        self.learn_members().await
+    }
+
+    /// Members of a group are shown by name, where their region tells it.
+    async fn learn_members(&mut self) -> Result<(), Failure> {
+        for member in self.model.members.clone() {
+            self.session.learn(&member.account).await?;
+        }
+        self.model.names = self.session.names.clone();
         self.reload().await
     }
 
     async fn watch(&mut self) -> Result<(), Failure> {
         let users: Vec<_> =
-            self.model.rows.iter().take(WATCHED).map(|row| row.with.clone()).collect();
-        Ok(self.session.client.watch_presence(&users).await?)
-    }
-
-    /// Opens the conversation with whom the dialog names.
-    async fn find(&mut self) -> Result<(), Failure> {
-        let Some(Dialog::To(name)) = &self.model.dialog else { return Ok(()) };
-        let name = name.text().trim().to_owned();
-        match self.session.find(&name).await {
-            Ok(user) if user == *self.session.client.account() => {
-                self.model.notice = Some("that is you: name somebody else".to_owned());
-            }
-            Ok(user) => {
-                self.model.dialog = None;
-                self.model.names = self.session.names.clone();
-                self.open(user).await?;
-                self.watch().await?;
-            }
-            Err(failure) => self.model.notice = Some(failure.to_string()),
-        }
-        Ok(())
+            self.model.rows.iter().filter_map(|row| row.talk.person().cloned()).collect();
+        let users = users.get(..WATCHED).unwrap_or(&users);
+        Ok(self.session.client.watch_presence(users).await?)
     }
 
     async fn send(&mut self) -> Result<(), Failure> {
@@ -216,8 +249,21 @@ impl Screen {
             return Ok(());
         }
         // What cannot be sent stays to be changed.
-        match self.session.client.send_text(&open, text.trim_end()).await {
-            Ok(_) => _ = self.model.draft().map(editor::Editor::take),
+        let (client, said) = (&self.session.client, text.trim_end());
+        let sent = match self.model.about {
+            None => open.send(client, said).await,
+            Some(About::Reply(id)) => open.reply(client, id, said).await,
+            Some(About::Edit(id)) => open.edit(client, id, said).await,
+        };
+        match sent {
+            Ok(_) => {
+                self.model.about = None;
+                self.model.draft().map(editor::Editor::take);
+                // Who writes back has heard.
+                if let Some(person) = open.person() {
+                    self.model.requests.remove(person);
+                }
+            }
             Err(ClientError::Stopped) => return Err(ClientError::Stopped.into()),
             Err(err) => self.model.notice = Some(Failure::from(err).to_string()),
         }
@@ -234,7 +280,8 @@ impl Screen {
             return self.stop_typing().await;
         }
         if self.typed.is_none_or(|at| at.elapsed() >= TYPING_EVERY)
-            && let Some(open) = &self.model.open
+            && let Some(Talk::Person(open)) = &self.model.open
+            && !self.model.asks()
         {
             self.session.client.set_typing(open, true).await?;
             self.typed = Some(Instant::now());
@@ -244,16 +291,23 @@ impl Screen {
 
     async fn stop_typing(&mut self) -> Result<(), Failure> {
         if self.typed.take().is_some()
-            && let Some(open) = &self.model.open
+            && let Some(Talk::Person(open)) = &self.model.open
         {
             self.session.client.set_typing(open, false).await?;
         }
         Ok(())
     }
 
-    /// Shows the safety number of the open conversation.
-    async fn safety(&mut self) -> Result<(), Failure> {
-        let Some(open) = self.model.open.clone() else { return Ok(()) };
+    /// Shows the safety number of the open conversation, or who is in the group.
+    async fn info(&mut self) -> Result<(), Failure> {
+        let open = match &self.model.open {
+            Some(Talk::Person(person)) => person.clone(),
+            Some(Talk::Group(_)) => {
+                self.model.dialog = Some(Dialog::Members(0));
+                return Ok(());
+            }
+            None => return Ok(()),
+        };
         match self.session.client.safety_number(&open).await {
             Ok(number) => {
                 let trust = self.session.client.key_trust(&open).await?;
@@ -272,7 +326,8 @@ impl Screen {
 
     /// The person has decided about the key that the dialog shows.
     async fn trust(&mut self, action: Action) -> Result<(), Failure> {
-        let (Some(open), Some(Dialog::Safety(shown))) = (&self.model.open, &self.model.dialog)
+        let (Some(Talk::Person(open)), Some(Dialog::Safety(shown))) =
+            (&self.model.open, &self.model.dialog)
         else {
             return Ok(());
         };
@@ -280,7 +335,7 @@ impl Screen {
         // Only what was shown is decided about: it may have changed since.
         if client.safety_number(&open).await?.digits() != shown.digits {
             self.model.notice = Some("the number has changed just now: compare again".to_owned());
-            return self.safety().await;
+            return self.info().await;
         }
         let trust = client.key_trust(&open).await?;
         let changed = trust == posthouse_client::KeyTrust::Changed;
@@ -292,7 +347,7 @@ impl Screen {
             }
             _ => {}
         }
-        self.safety().await?;
+        self.info().await?;
         self.reload().await
     }
 }

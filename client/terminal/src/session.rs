@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use posthouse_client::{Client, ClientError, KeyTrust, Update, Updates};
+use posthouse_client::{Client, ClientError, GroupSummary, KeyTrust, Update, Updates};
 use posthouse_protocol::{
-    id::{AccountId, Address, MessageId},
+    id::{AccountId, Address, GroupId, MessageId},
     status::Status,
 };
 use tokio::time::Instant;
@@ -14,10 +14,13 @@ use crate::{
     failure::{Exit, Failure},
     names::Names,
     profile::Profile,
+    talk::Talk,
 };
 
 /// How long an ended program waits for its connection to be closed.
 const CLOSING: Duration = Duration::from_secs(3);
+/// How often it is looked whether everything was taken.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A running device, and what people are called on it.
 #[derive(Debug)]
@@ -86,7 +89,7 @@ impl Session {
     /// Waits until a message has come so far. No update is taken: those are for `listen`.
     pub(crate) async fn wait_for(
         &mut self,
-        to: &AccountId,
+        to: &Talk,
         id: MessageId,
         wanted: Wanted,
         within: Duration,
@@ -108,7 +111,10 @@ impl Session {
             if status >= least {
                 return Ok(status);
             }
-            if status.is_none() && self.client.key_trust(to).await? == KeyTrust::Changed {
+            if status.is_none()
+                && let Some(to) = to.person()
+                && self.client.key_trust(to).await? == KeyTrust::Changed
+            {
                 return Err(key_changed(&self.names.of(to)));
             }
             let next = tokio::time::timeout_at(until, self.updates.next_numbered()).await;
@@ -123,6 +129,75 @@ impl Session {
                 Some(_) => {}
             }
         }
+    }
+
+    /// The group that a name means: its id, or its title if only one of this account's groups has
+    /// it. Groups that it was invited to become known while this waits.
+    pub(crate) async fn find_group(
+        &mut self,
+        name: &str,
+        until: Instant,
+    ) -> Result<GroupSummary, Failure> {
+        let id = GroupId::parse(name).ok();
+        loop {
+            let mut found = self.client.groups().await?;
+            found.retain(|one| match &id {
+                Some(id) => one.id == *id,
+                None => one.standing.is_some() && one.title.as_deref() == Some(name),
+            });
+            match (found.pop(), found.is_empty()) {
+                (Some(group), true) => return Ok(group),
+                (Some(_), false) => {
+                    let fact = format!("Several groups are called \"{name}\".");
+                    let advice = "Name it by its id: `posthouse-chat groups` shows them.";
+                    return Err(Failure::new(Exit::Usage, fact, advice));
+                }
+                (None, _) => {}
+            }
+            if self.learned(until).await?.is_none() {
+                let fact = format!("No group of yours is called \"{name}\".");
+                let advice = "`posthouse-chat groups` shows them, with their ids.";
+                return Err(Failure::new(Exit::Usage, fact, advice));
+            }
+        }
+    }
+
+    /// Waits until this device has heard of something; `None` once the time is over. Nothing is
+    /// taken: that is for `listen`.
+    async fn learned(&mut self, until: Instant) -> Result<Option<Update>, Failure> {
+        match tokio::time::timeout_at(until, self.updates.next_numbered()).await {
+            Err(_) => Ok(None),
+            Ok(None) => Err(ClientError::Stopped.into()),
+            Ok(Some(numbered)) => match numbered.update {
+                Update::SessionEnded => Err(ClientError::SessionEnded.into()),
+                Update::Replaced => Err(replaced()),
+                update => Ok(Some(update)),
+            },
+        }
+    }
+
+    /// Waits until the homeserver was reached and what waited there is here.
+    pub(crate) async fn connected(&mut self, until: Instant) -> Result<(), Failure> {
+        loop {
+            match self.learned(until).await? {
+                Some(Update::Connected) => return Ok(()),
+                Some(_) => {}
+                None => {
+                    let advice = "Check whether the server runs, or give it more time.";
+                    let fact = "The homeserver was not reached.";
+                    return Err(Failure::new(Exit::Unreachable, fact, advice));
+                }
+            }
+        }
+    }
+
+    /// Waits until the homeserver has taken everything of this device, or the time is over: it goes
+    /// with the next command then.
+    pub(crate) async fn flush(&mut self, until: Instant) -> Result<(), Failure> {
+        while self.client.waiting().await? > 0 && Instant::now() < until {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Ok(())
     }
 
     /// Ends in good order: what was acknowledged is told to the homeserver.

@@ -20,5 +20,11 @@ mod talk;
 #[path = "chat/failures.rs"]
 mod failures;
 
+#[path = "chat/terminal.rs"]
+mod terminal;
+
+#[path = "chat/groups.rs"]
+mod groups;
+
 #[path = "chat/screen.rs"]
 mod screen;

@@ -9,6 +9,7 @@ use crate::{
     failure::{Exit, Failure},
     output::Output,
     session::{Session, replaced},
+    talk::Talk,
 };
 
 /// When to end, and what to tell others.
@@ -43,6 +44,14 @@ pub(super) async fn listen(
     }
 }
 
+fn is_of_group(update: &Update) -> bool {
+    match update {
+        Update::Group { .. } | Update::Delivered { .. } | Update::GroupRefused { .. } => true,
+        Update::Message(entry) => entry.group.is_some(),
+        _ => false,
+    }
+}
+
 async fn listen_on(
     session: &mut Session,
     listening: &Listening,
@@ -69,6 +78,10 @@ async fn listen_on(
         if let Some(from) = &heard {
             session.learn(from).await?;
         }
+        if is_of_group(&next.update) {
+            let groups = session.client.groups().await?;
+            session.names.learn_groups(groups.into_iter().map(|one| (one.id, one.title)));
+        }
         if output.update(&own, &next.update, &session.names) == Some(false) {
             // What nobody read is printed again next time.
             return Ok(Ended::Unread);
@@ -76,9 +89,10 @@ async fn listen_on(
         if let Some(number) = next.number {
             session.updates.taken(number).await?;
         }
-        let Some(from) = heard else { continue };
+        let (Some(_), Update::Message(entry)) = (heard, &next.update) else { continue };
+        let from = Talk::of(entry);
         if listening.mark_read {
-            session.client.mark_read(&from).await?;
+            from.mark_read(&session.client).await?;
         }
         left = left.map(|left| left - 1);
         if left == Some(0) {

@@ -1,11 +1,10 @@
 //! `whoami`, `conversations` and `history`: what this device knows.
 
 use posthouse_client::{Client, ClientError, Entry};
-use posthouse_protocol::id::AccountId;
 use serde_json::json;
 
 use super::account::say_who;
-use crate::{failure::Failure, output::Output, session::Session};
+use crate::{failure::Failure, output::Output, session::Session, talk::Talk};
 
 /// Messages that a search reads at once.
 const PAGE: usize = 200;
@@ -48,35 +47,37 @@ pub(super) async fn history(
 ) -> Result<(), Failure> {
     let with = session.find(&asked.with).await?;
     let own = session.client.account().clone();
-    for entry in newest(&session.client, &with, asked).await? {
+    let with = Talk::Person(with);
+    for entry in newest(&session.client, &with, asked.limit, asked.search.as_deref()).await? {
         if !output.entry(&own, &entry, &session.names) {
             break;
         }
     }
     if asked.mark_read {
-        session.client.mark_read(&with).await?;
+        with.mark_read(&session.client).await?;
     }
     session.close().await;
     Ok(())
 }
 
 /// The newest messages that are asked for, the oldest of them first.
-async fn newest(
+pub(super) async fn newest(
     client: &Client,
-    with: &AccountId,
-    asked: &Asked,
+    with: &Talk,
+    limit: usize,
+    search: Option<&str>,
 ) -> Result<Vec<Entry>, ClientError> {
-    let Some(wanted) = asked.search.as_ref().map(|text| text.to_lowercase()) else {
-        return client.timeline(with, None, asked.limit).await;
+    let Some(wanted) = search.map(str::to_lowercase) else {
+        return with.timeline(client, None, limit).await;
     };
     let mut found: Vec<Entry> = Vec::new();
     let mut before: Option<Entry> = None;
-    while found.len() < asked.limit {
-        let page = client.timeline(with, before.as_ref(), PAGE).await?;
+    while found.len() < limit {
+        let page = with.timeline(client, before.as_ref(), PAGE).await?;
         let Some(oldest) = page.first().cloned() else { break };
         let matches =
             |one: &Entry| one.said.text().is_some_and(|t| t.to_lowercase().contains(&wanted));
-        let room = asked.limit - found.len();
+        let room = limit - found.len();
         found.extend(page.into_iter().rev().filter(matches).take(room));
         before = Some(oldest);
     }

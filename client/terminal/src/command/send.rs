@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use posthouse_protocol::id::MessageId;
 use serde_json::json;
 
 use crate::{
@@ -12,6 +13,7 @@ use crate::{
     failure::{Exit, Failure},
     output::{Output, ticks},
     session::Session,
+    talk::Talk,
 };
 
 /// More is not read from standard input: a text may have 32 KiB.
@@ -54,9 +56,25 @@ pub(super) async fn send(
         Some(seconds) => session.client.send_disappearing(&to, &sending.text, seconds).await?,
         None => session.client.send_text(&to, &sending.text).await?,
     };
-    let came = session.wait_for(&to, id, sending.wait, sending.within).await;
+    let to = Talk::Person(to);
+    went(session, &to, id, (sending.wait, sending.within), output).await
+}
+
+/// Tells how far a message comes in its time.
+pub(super) async fn went(
+    mut session: Session,
+    to: &Talk,
+    id: MessageId,
+    (wanted, within): (Wanted, Duration),
+    output: Output,
+) -> Result<(), Failure> {
+    let came = session.wait_for(to, id, wanted, within).await;
     // A message that waits is known by its id, too.
     let status = came.as_ref().ok().copied().flatten();
+    let to = match to {
+        Talk::Person(to) => to.to_string(),
+        Talk::Group(to) => to.to_string(),
+    };
     let object = json!({ "event": "sent", "id": id, "to": to, "status": status });
     if came.is_ok() {
         output.print(&object, format!("{id} {}", ticks(status)));

@@ -1,23 +1,40 @@
 //! What the keys do.
 
+use posthouse_client::Said;
+use posthouse_protocol::rest::groups::Standing;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use super::model::{Dialog, Model};
+use super::{
+    dialog::{Dialog, Question},
+    editor::Editor,
+    model::{About, Model},
+};
 
 /// What the loop has to do about a key; what only concerns the model is done already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
     Nothing,
     Accept,
+    /// A question was answered.
+    Answer,
     /// Draw everything anew.
     Anew,
     Beside {
         down: bool,
     },
-    Find,
+    Block,
+    Devices,
+    /// Who asks is heard, or is not.
+    Hear(bool),
+    /// The safety number, or who is in the group.
+    Info,
+    Leave,
     Quit,
-    Safety,
+    Remove,
+    Role(Standing),
     Send,
+    /// The chosen message is taken back.
+    TakeBack,
     Verify,
     /// The draft has changed.
     Wrote,
@@ -35,6 +52,7 @@ pub(crate) fn press(model: &mut Model, key: KeyEvent) -> Action {
     model.notice = None;
     match model.dialog.take() {
         Some(dialog) => in_dialog(model, dialog, key),
+        None if model.chosen.is_some() => in_choice(model, key.code),
         None if control => with_control(model, key.code),
         None => in_conversation(model, key),
     }
@@ -43,11 +61,15 @@ pub(crate) fn press(model: &mut Model, key: KeyEvent) -> Action {
 /// Text was pasted.
 pub(crate) fn paste(model: &mut Model, text: &str) -> Action {
     match &mut model.dialog {
-        Some(Dialog::To(text_of) | Dialog::Search(text_of)) => _ = text_of.insert(text.trim()),
+        Some(Dialog::Ask(_, text_of) | Dialog::Search(text_of)) => _ = text_of.insert(text.trim()),
         Some(_) => {}
         None => return write(model, text),
     }
     Action::Nothing
+}
+
+fn ask(model: &mut Model, question: Question) {
+    model.dialog = Some(Dialog::Ask(question, Editor::default()));
 }
 
 fn in_dialog(model: &mut Model, dialog: Dialog, key: KeyEvent) -> Action {
@@ -68,14 +90,13 @@ fn in_dialog(model: &mut Model, dialog: Dialog, key: KeyEvent) -> Action {
             model.dialog = Some(Dialog::Search(wanted));
             Action::Nothing
         }
-        (Dialog::To(name), KeyCode::Enter) => {
-            model.dialog = Some(Dialog::To(name));
-            Action::Find
-        }
-        (Dialog::To(mut name), code) => {
-            edit(&mut name, code, key.modifiers);
-            model.dialog = Some(Dialog::To(name));
-            Action::Nothing
+        (Dialog::Ask(question, mut text), code) => {
+            let answered = code == KeyCode::Enter;
+            if !answered {
+                edit(&mut text, code, key.modifiers);
+            }
+            model.dialog = Some(Dialog::Ask(question, text));
+            if answered { Action::Answer } else { Action::Nothing }
         }
         (Dialog::Safety(safety), code) => {
             model.dialog = Some(Dialog::Safety(safety));
@@ -89,29 +110,113 @@ fn in_dialog(model: &mut Model, dialog: Dialog, key: KeyEvent) -> Action {
                 _ => Action::Nothing,
             }
         }
+        (Dialog::Decide, code) => match code {
+            KeyCode::Char('a') => Action::Hear(true),
+            KeyCode::Char('d') => Action::Hear(false),
+            KeyCode::Char('b') => Action::Block,
+            _ => {
+                model.dialog = Some(Dialog::Decide);
+                Action::Nothing
+            }
+        },
+        (Dialog::Devices(lines), code) => {
+            match code {
+                KeyCode::Char('l') => ask(model, Question::Code),
+                KeyCode::Enter | KeyCode::F(5) => {}
+                _ => model.dialog = Some(Dialog::Devices(lines)),
+            }
+            Action::Nothing
+        }
+        (Dialog::Members(at), code) => in_members(model, at, code),
     }
+}
+
+fn in_members(model: &mut Model, at: usize, code: KeyCode) -> Action {
+    let last = model.members.len().saturating_sub(1);
+    let at = match code {
+        KeyCode::Up => at.saturating_sub(1),
+        KeyCode::Down => (at + 1).min(last),
+        _ => at,
+    };
+    model.dialog = Some(Dialog::Members(at));
+    match code {
+        KeyCode::Char('i') => ask(model, Question::Invite),
+        KeyCode::Char('n') => ask(model, Question::Rename),
+        KeyCode::Char('o') => return Action::Role(Standing::Owner),
+        KeyCode::Char('a') => return Action::Role(Standing::Admin),
+        KeyCode::Char('m') => return Action::Role(Standing::Member),
+        KeyCode::Char('r') => return Action::Remove,
+        KeyCode::Char('l') => return Action::Leave,
+        KeyCode::Enter | KeyCode::F(2) => model.dialog = None,
+        _ => {}
+    }
+    Action::Nothing
+}
+
+/// A message is chosen: what is to be done about it.
+fn in_choice(model: &mut Model, code: KeyCode) -> Action {
+    let chosen = model.chosen.and_then(|id| model.message(id));
+    let Some((id, own, text)) = chosen.map(|one| {
+        let text = match &one.said {
+            Said::Text(text) | Said::Reply { text, .. } => Some(text.clone()),
+            _ => None,
+        };
+        (one.id, one.from == model.own, text)
+    }) else {
+        model.chosen = None;
+        return Action::Nothing;
+    };
+    match code {
+        KeyCode::Up | KeyCode::Char('k') => model.choose(false),
+        KeyCode::Down | KeyCode::Char('j') => model.choose(true),
+        KeyCode::Enter | KeyCode::Char('r') => {
+            model.about = Some(About::Reply(id));
+            model.chosen = None;
+        }
+        KeyCode::Char('+') => ask(model, Question::Reaction),
+        KeyCode::Char('e' | 'd') if !own => {
+            model.notice = Some("that is for your own messages".to_owned());
+        }
+        KeyCode::Char('e') => {
+            let Some(text) = text else { return Action::Nothing };
+            if let Some(draft) = model.draft() {
+                draft.take();
+                draft.insert(&text);
+            }
+            model.about = Some(About::Edit(id));
+            model.chosen = None;
+        }
+        KeyCode::Char('d') => return Action::TakeBack,
+        KeyCode::Esc => model.chosen = None,
+        _ => {}
+    }
+    Action::Nothing
 }
 
 fn with_control(model: &mut Model, code: KeyCode) -> Action {
     match code {
-        KeyCode::Char('n') | KeyCode::Down => Action::Beside { down: true },
-        KeyCode::Char('p') | KeyCode::Up => Action::Beside { down: false },
-        KeyCode::Char('t') => {
-            model.dialog = Some(Dialog::To(super::editor::Editor::default()));
-            Action::Nothing
+        KeyCode::Char('n') | KeyCode::Down => return Action::Beside { down: true },
+        KeyCode::Char('p') | KeyCode::Up => return Action::Beside { down: false },
+        KeyCode::Char('t') => ask(model, Question::To),
+        KeyCode::Char('g') => ask(model, Question::GroupTitle),
+        KeyCode::Char('r') => {
+            model.choose(false);
+            if model.chosen.is_none() {
+                model.notice = Some("there is no message here yet".to_owned());
+            }
         }
         KeyCode::Char('f') if model.open.is_some() => {
-            model.dialog = Some(Dialog::Search(super::editor::Editor::default()));
-            Action::Nothing
+            model.dialog = Some(Dialog::Search(Editor::default()));
         }
-        KeyCode::Char('l') => Action::Anew,
-        KeyCode::Char('j') => write(model, "\n"),
+        KeyCode::Char('l') => return Action::Anew,
+        KeyCode::Char('j') => return write(model, "\n"),
         _ => {
             let changed =
                 model.draft().is_some_and(|draft| edit(draft, code, KeyModifiers::CONTROL));
-            if changed { Action::Wrote } else { Action::Nothing }
+            return if changed { Action::Wrote } else { Action::Nothing };
         }
     }
+    Action::Nothing
 }
 
 fn in_conversation(model: &mut Model, key: KeyEvent) -> Action {
@@ -119,13 +224,22 @@ fn in_conversation(model: &mut Model, key: KeyEvent) -> Action {
     match key.code {
         KeyCode::F(1) => model.dialog = Some(Dialog::Help),
         KeyCode::Char('?') if empty => model.dialog = Some(Dialog::Help),
-        KeyCode::F(2) => return Action::Safety,
+        KeyCode::F(2) => return Action::Info,
+        KeyCode::F(4) if model.asks() => model.dialog = Some(Dialog::Decide),
+        KeyCode::F(4) => model.notice = Some("nobody asks here".to_owned()),
+        KeyCode::F(5) => return Action::Devices,
         KeyCode::Tab => return Action::Beside { down: true },
         KeyCode::BackTab => return Action::Beside { down: false },
         KeyCode::Down if empty => return Action::Beside { down: true },
         KeyCode::Up if empty => return Action::Beside { down: false },
         KeyCode::PageUp => model.scrolled = model.scrolled.saturating_add(10),
         KeyCode::PageDown => model.scrolled = model.scrolled.saturating_sub(10),
+        KeyCode::Esc => {
+            // The text of an edit was not written for anything else.
+            if matches!(model.about.take(), Some(About::Edit(_))) {
+                model.draft().map(Editor::take);
+            }
+        }
         KeyCode::Enter if key.modifiers.intersects(KeyModifiers::ALT | KeyModifiers::SHIFT) => {
             return write(model, "\n");
         }
@@ -156,7 +270,7 @@ fn write(model: &mut Model, text: &str) -> Action {
 }
 
 /// Editing as in a shell. Whether the text may have changed.
-fn edit(editor: &mut super::editor::Editor, code: KeyCode, with: KeyModifiers) -> bool {
+fn edit(editor: &mut Editor, code: KeyCode, with: KeyModifiers) -> bool {
     if with.contains(KeyModifiers::CONTROL) {
         match code {
             KeyCode::Char('a') => editor.home(),

@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
-use posthouse_client::{ConversationSummary, Entry, KeyTrust, Update};
+use posthouse_client::{Entry, GroupSummary, KeyTrust, Update};
 use posthouse_protocol::{
-    id::{AccountId, MessageId},
+    id::{AccountId, GroupId, MessageId},
+    rest::groups::Standing,
     status::Status,
     time::Timestamp,
 };
 
-use super::editor::Editor;
-use crate::{names::Names, output::when};
+use super::{dialog::Dialog, editor::Editor};
+use crate::{names::Names, output::when, talk::Talk};
 
 /// Reasons of failed messages that are remembered while the program runs.
 const MAX_REASONS: usize = 1_000;
@@ -19,29 +20,59 @@ const MAX_REASONS: usize = 1_000;
 /// A conversation in the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Row {
-    pub(crate) with: AccountId,
+    pub(crate) talk: Talk,
+    pub(crate) unread: u64,
+    pub(crate) mark: Mark,
+}
+
+/// What the person should know of a conversation before it is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mark {
+    Plain,
+    /// A stranger, or an invitation: to be decided about.
+    Asks,
+    /// A group that the account is not in any more.
+    Left,
+}
+
+/// A group, as the list and the head show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Group {
+    pub(crate) id: GroupId,
+    pub(crate) title: Option<String>,
+    pub(crate) standing: Option<Standing>,
+    pub(crate) members: usize,
+    pub(crate) active: Timestamp,
     pub(crate) unread: u64,
 }
 
-/// What lies over the conversation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Dialog {
-    /// The keys.
-    Help,
-    /// Whom to write to.
-    To(Editor),
-    /// Only messages with this text are shown.
-    Search(Editor),
-    /// The safety number of the open conversation.
-    Safety(Safety),
+impl From<GroupSummary> for Group {
+    fn from(one: GroupSummary) -> Self {
+        let GroupSummary { id, title, standing, members, active, unread, .. } = one;
+        Self { id, title, standing, members, active, unread }
+    }
 }
 
-/// What the safety-number screen shows.
+/// Somebody in the open group.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Safety {
-    pub(crate) digits: String,
-    pub(crate) trust: KeyTrust,
-    pub(crate) code: Vec<String>,
+pub(crate) struct Member {
+    pub(crate) account: AccountId,
+    pub(crate) standing: Standing,
+}
+
+/// A conversation with somebody: when something was last said, and how much is unread.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Talked {
+    pub(crate) with: AccountId,
+    pub(crate) active: Timestamp,
+    pub(crate) unread: u64,
+}
+
+/// What is written is about another message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum About {
+    Reply(MessageId),
+    Edit(MessageId),
 }
 
 /// Everything that is shown.
@@ -52,14 +83,23 @@ pub(crate) struct Model {
     pub(crate) zone: TimeZone,
     pub(crate) rows: Vec<Row>,
     /// The open conversation.
-    pub(crate) open: Option<AccountId>,
+    pub(crate) open: Option<Talk>,
     /// The open conversation's messages, the oldest first.
     pub(crate) timeline: Vec<Entry>,
     /// What is believed of the open conversation's key.
     pub(crate) trust: KeyTrust,
+    /// The open group, and who is in it.
+    pub(crate) group: Option<Group>,
+    pub(crate) members: Vec<Member>,
+    /// Strangers who have written and were not answered.
+    pub(crate) requests: BTreeSet<AccountId>,
+    /// The message that something is to be done about.
+    pub(crate) chosen: Option<MessageId>,
+    /// What the draft of the open conversation is about.
+    pub(crate) about: Option<About>,
     /// Lines that the timeline is scrolled up.
     pub(crate) scrolled: usize,
-    pub(crate) drafts: BTreeMap<AccountId, Editor>,
+    pub(crate) drafts: BTreeMap<Talk, Editor>,
     pub(crate) dialog: Option<Dialog>,
     pub(crate) connected: bool,
     /// Something to tell once.
@@ -79,6 +119,11 @@ impl Model {
             open: None,
             timeline: Vec::new(),
             trust: KeyTrust::Unknown,
+            group: None,
+            members: Vec::new(),
+            requests: BTreeSet::new(),
+            chosen: None,
+            about: None,
             scrolled: 0,
             drafts: BTreeMap::new(),
             dialog: None,
@@ -90,34 +135,99 @@ impl Model {
         }
     }
 
-    /// The conversations as the store has them; an open one without a message stays in the list.
-    pub(crate) fn list(&mut self, all: Vec<ConversationSummary>) {
-        let rows = all.into_iter().map(|one| Row { with: one.with, unread: one.unread });
-        self.rows = rows.collect();
+    /// The conversations as the store has them, those with the latest activity first; an open one
+    /// without a message stays in the list.
+    pub(crate) fn list(&mut self, people: Vec<Talked>, groups: &[Group]) {
+        self.names.learn_groups(groups.iter().map(|one| (one.id.clone(), one.title.clone())));
+        let mut all: Vec<(Timestamp, Row)> = people
+            .into_iter()
+            .map(|one| {
+                let asks = self.requests.contains(&one.with);
+                let mark = if asks { Mark::Asks } else { Mark::Plain };
+                (one.active, Row { talk: Talk::Person(one.with), unread: one.unread, mark })
+            })
+            .collect();
+        all.extend(groups.iter().map(|one| {
+            let mark = match one.standing {
+                Some(Standing::Invited) => Mark::Asks,
+                Some(_) => Mark::Plain,
+                None => Mark::Left,
+            };
+            (one.active, Row { talk: Talk::Group(one.id.clone()), unread: one.unread, mark })
+        }));
+        // What asks for a decision stands first.
+        all.sort_by_key(|(active, row)| {
+            (row.mark != Mark::Asks, row.mark == Mark::Left, core::cmp::Reverse(*active))
+        });
+        self.rows = all.into_iter().map(|(_, row)| row).collect();
         if let Some(open) = &self.open
-            && !self.rows.iter().any(|row| row.with == *open)
+            && !self.rows.iter().any(|row| row.talk == *open)
         {
-            self.rows.insert(0, Row { with: open.clone(), unread: 0 });
+            let row = Row { talk: open.clone(), unread: 0, mark: Mark::Plain };
+            self.rows.insert(0, row);
         }
     }
 
     /// The conversation so many places below the open one, around the end; the first if none is
     /// open.
-    pub(crate) fn beside(&self, down: bool) -> Option<AccountId> {
+    pub(crate) fn beside(&self, down: bool) -> Option<Talk> {
         let count = self.rows.len();
-        let at = self.open.as_ref().and_then(|o| self.rows.iter().position(|row| row.with == *o));
+        let at = self.open.as_ref().and_then(|o| self.rows.iter().position(|row| row.talk == *o));
         let next = match (at, down) {
             (None, _) => 0,
             (Some(at), true) => at + 1,
             (Some(at), false) => (at + count).saturating_sub(1),
         };
-        self.rows.get(next.checked_rem(count)?).map(|row| row.with.clone())
+        self.rows.get(next.checked_rem(count)?).map(|row| row.talk.clone())
+    }
+
+    /// What a conversation is called, in little room.
+    pub(crate) fn title(&self, talk: &Talk) -> String {
+        match talk {
+            Talk::Person(person) => self.names.short(person),
+            Talk::Group(group) => {
+                let title = self.names.group(group);
+                // Its key may still be on its way.
+                if title == group.to_string() { "a group".to_owned() } else { title }
+            }
+        }
     }
 
     /// What is being written in the open conversation.
     pub(crate) fn draft(&mut self) -> Option<&mut Editor> {
         let open = self.open.clone()?;
         Some(self.drafts.entry(open).or_default())
+    }
+
+    /// The open conversation is a stranger's, or of a group that the account is invited to.
+    pub(crate) fn asks(&self) -> bool {
+        match &self.open {
+            Some(Talk::Person(person)) => self.requests.contains(person),
+            Some(Talk::Group(_)) => self.standing() == Some(Standing::Invited),
+            None => false,
+        }
+    }
+
+    /// What the account is in the open group.
+    pub(crate) fn standing(&self) -> Option<Standing> {
+        self.group.as_ref()?.standing
+    }
+
+    /// A message of the open conversation.
+    pub(crate) fn message(&self, id: MessageId) -> Option<&Entry> {
+        self.timeline.iter().find(|one| one.id == id)
+    }
+
+    /// Chooses the message before or behind the chosen one; the newest if none is.
+    pub(crate) fn choose(&mut self, down: bool) {
+        let count = self.timeline.len();
+        let at = self.chosen.and_then(|id| self.timeline.iter().position(|one| one.id == id));
+        let next = match (at, down) {
+            (None, _) => count.saturating_sub(1),
+            (Some(at), true) => (at + 1).min(count.saturating_sub(1)),
+            (Some(at), false) => at.saturating_sub(1),
+        };
+        self.chosen = self.timeline.get(next).map(|one| one.id);
     }
 
     /// Remembers what an update says besides what the store has.
@@ -151,6 +261,9 @@ impl Model {
             Update::Refused { user, reason } => {
                 self.notice = Some(format!("of {}: {reason}", self.names.of(user)));
             }
+            Update::GroupRefused { group, fault } => {
+                self.notice = Some(format!("of {}: {fault}", self.names.group(group)));
+            }
             Update::Undecryptable { from, .. } => {
                 let name = self.names.of(from);
                 self.notice = Some(format!("a message of {name} cannot be read; asked again"));
@@ -172,7 +285,7 @@ impl Model {
     }
 
     /// What is known of the other one's presence, in words.
-    pub(crate) fn about(&self, user: &AccountId) -> Option<String> {
+    pub(crate) fn about_person(&self, user: &AccountId) -> Option<String> {
         if self.typing.contains(user) {
             return Some("types …".to_owned());
         }

@@ -4,6 +4,8 @@ mod dialogs;
 
 mod timeline;
 
+use posthouse_client::KeyTrust;
+use posthouse_protocol::rest::groups::Standing;
 use ratatui::{
     Frame,
     layout::{Constraint, Layout, Position, Rect},
@@ -14,11 +16,15 @@ use ratatui::{
 use unicode_width::UnicodeWidthStr as _;
 
 use super::{
-    model::{Dialog, Model},
+    dialog::Dialog,
+    model::{About, Mark, Model},
     theme::Theme,
     wrap::{cut, wrap},
 };
-use crate::text::{harmless, line};
+use crate::{
+    talk::Talk,
+    text::{harmless, line},
+};
 
 /// Narrower screens show the conversation alone.
 const LIST_FROM: u16 = 60;
@@ -49,17 +55,21 @@ fn conversations(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: &Theme
     let inner = block.inner(area);
     frame.render_widget(block, area);
     let (width, height) = (usize::from(inner.width), usize::from(inner.height));
-    let open = model.rows.iter().position(|row| Some(&row.with) == model.open.as_ref());
+    let open = model.rows.iter().position(|row| Some(&row.talk) == model.open.as_ref());
     // The open one stays in sight.
     let first = open.map_or(0, |open| (open + 1).saturating_sub(height));
     let lines = model.rows.iter().enumerate().skip(first).take(height).map(|(at, row)| {
         let count = if row.unread > 0 { format!(" {}", row.unread) } else { String::new() };
         let room = width.saturating_sub(count.width() + 2);
-        let dot = match model.presence.get(&row.with) {
-            Some((true, _)) => "•",
+        let online = row.talk.person().and_then(|person| model.presence.get(person));
+        let dot = match (row.mark, &row.talk, online) {
+            (Mark::Asks, ..) => "?",
+            (Mark::Left, ..) => "-",
+            (_, Talk::Group(_), _) => "#",
+            (_, _, Some((true, _))) => "•",
             _ => " ",
         };
-        let name = cut(&line(&model.names.short(&row.with)), room);
+        let name = cut(&line(&model.title(&row.talk)), room);
         let gap = " ".repeat(room.saturating_sub(name.width()));
         let style = if Some(at) == open { theme.selected } else { Style::new() };
         Line::from(vec![
@@ -77,10 +87,11 @@ fn conversation(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: &Theme)
             "",
             "Tab opens the next conversation,",
             "Ctrl-T begins one with somebody,",
+            "Ctrl-G makes a group,",
             "F1 shows all keys.",
         ];
         let lines: Vec<_> = lines.into_iter().map(|one| Line::styled(one, theme.dim)).collect();
-        frame.render_widget(Paragraph::new(lines).centered(), middle(area, 5));
+        frame.render_widget(Paragraph::new(lines).centered(), middle(area, 6));
         return;
     };
     let empty = super::editor::Editor::default();
@@ -92,15 +103,20 @@ fn conversation(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: &Theme)
     let cursor = before.len().saturating_sub(1);
     let shown = written.len().clamp(1, MAX_DRAFT);
     let first = (cursor + 1).saturating_sub(shown);
-    let height = u16::try_from(shown).unwrap_or(1) + 1;
+    let about = about(model, width);
+    let height = u16::try_from(shown + about.iter().len()).unwrap_or(1) + 1;
     let [title, talk, input] =
         Layout::vertical([Constraint::Length(1), Constraint::Min(1), Constraint::Length(height)])
             .areas(area);
     head(frame, title, model, theme);
     timeline::draw(frame, talk, model, theme);
     let block = Block::new().borders(Borders::TOP).border_style(theme.frame);
-    let inner = block.inner(input);
+    let mut inner = block.inner(input);
     frame.render_widget(block, input);
+    if let Some(text) = about {
+        frame.render_widget(Paragraph::new(Line::styled(text, theme.dim)), inner);
+        inner = Rect { y: inner.y + 1, height: inner.height.saturating_sub(1), ..inner };
+    }
     let lines: Vec<_> = written
         .iter()
         .enumerate()
@@ -120,19 +136,38 @@ fn conversation(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: &Theme)
     }
 }
 
+/// What is written is about another message: which.
+fn about(model: &Model, width: usize) -> Option<String> {
+    let (what, id) = match model.about? {
+        About::Reply(id) => ("reply to", id),
+        About::Edit(id) => ("instead of", id),
+    };
+    let text = model.message(id).map(timeline::words).unwrap_or_default();
+    Some(cut(&format!("{what}: {} (Esc)", cut(&line(&text), width.saturating_sub(18))), width))
+}
+
 fn head(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: &Theme) {
     let Some(open) = &model.open else { return };
-    let mut spans = vec![Span::styled(line(&model.names.short(open)), theme.other)];
-    match model.trust {
-        posthouse_client::KeyTrust::Verified => spans.push(Span::styled("  verified", theme.dim)),
-        posthouse_client::KeyTrust::Changed => {
-            spans
-                .push(Span::styled("  KEY CHANGED: F2, nothing is sent until then", theme.warning));
+    let mut spans = vec![Span::styled(line(&model.title(open)), theme.other)];
+    let mut add = |text: String, style: Style| spans.push(Span::styled(format!("  {text}"), style));
+    if model.asks() {
+        let what = if open.group().is_some() { "you are invited" } else { "wants to write to you" };
+        add(format!("{what}: F4"), theme.warning);
+    }
+    match (open, model.trust) {
+        (Talk::Group(_), _) => match (&model.group, model.standing()) {
+            (Some(_), Some(Standing::Invited)) => {}
+            (Some(group), Some(_)) => add(format!("{} members: F2", group.members), theme.dim),
+            _ => add("you are not in it any more".to_owned(), theme.dim),
+        },
+        (_, KeyTrust::Verified) => add("verified".to_owned(), theme.dim),
+        (_, KeyTrust::Changed) => {
+            add("KEY CHANGED: F2, nothing is sent until then".to_owned(), theme.warning);
         }
         _ => {}
     }
-    if let Some(about) = model.about(open) {
-        spans.push(Span::styled(format!("  {about}"), theme.dim));
+    if let Some(about) = open.person().and_then(|person| model.about_person(person)) {
+        add(about, theme.dim);
     }
     frame.render_widget(Paragraph::new(Line::from(spans)), area);
 }
@@ -147,9 +182,11 @@ fn footer(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: &Theme) {
         Line::from(vec![Span::raw(SEARCH), wanted, Span::styled(rest, theme.dim)])
     } else if let Some(notice) = &model.notice {
         Line::styled(line(notice), theme.warning)
+    } else if model.chosen.is_some() && model.dialog.is_none() {
+        Line::styled("Up Down choose  r reply  + react  e edit  d take back  Esc", theme.dim)
     } else {
         let state = if model.connected { "connected" } else { "not connected: tries again" };
-        let keys = "F1 help  Tab next  Ctrl-T new  F2 safety  Ctrl-Q quit";
+        let keys = "F1 help  Tab next  Ctrl-T new  Ctrl-R message  Ctrl-Q quit";
         Line::styled(format!("{keys}  │ {state}"), theme.dim)
     };
     frame.render_widget(Paragraph::new(text), area);

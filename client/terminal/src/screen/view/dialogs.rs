@@ -1,4 +1,4 @@
-//! What lies over the conversation: help, whom to write to, the safety number.
+//! What lies over the conversation: help, questions, the safety number, members, devices.
 
 use posthouse_client::KeyTrust;
 use ratatui::{
@@ -11,25 +11,32 @@ use ratatui::{
 use unicode_width::UnicodeWidthStr as _;
 
 use super::super::{
-    model::{Dialog, Model, Safety},
+    dialog::{Dialog, Safety},
+    model::Model,
     theme::Theme,
 };
-use crate::{command::grouped, text::line};
+use crate::{
+    command::{grouped, role},
+    talk::Talk,
+    text::line,
+};
 
 /// The keys, as the help shows them.
 const KEYS: &[(&str, &str)] = &[
     ("Enter", "send"),
     ("Alt-Enter, Ctrl-J", "a new line"),
     ("Tab, Shift-Tab", "next conversation, the one before"),
-    ("Ctrl-T", "write to somebody: bob, bob@us.example"),
+    ("Ctrl-T, Ctrl-G", "write to bob, or bob@us.example; a new group"),
+    ("Ctrl-R", "choose a message: reply, react, edit, take back"),
     ("PageUp, PageDown", "scroll"),
     ("Ctrl-F", "search in the conversation"),
-    ("F2", "safety number: compare it with them"),
+    ("F2", "safety number; in a group, who is in it"),
+    ("F4", "answer a stranger, or an invitation ( ? )"),
+    ("F5", "your devices; let a new one in"),
     ("Ctrl-A -E -W -U", "start, end, delete word, delete all"),
     ("Ctrl-L", "draw the screen anew"),
     ("F1, ?", "this help (? while nothing is written)"),
     ("Ctrl-Q, Ctrl-C", "quit; what is sent is kept"),
-    ("", ""),
     ("…", "waits here      ✓  on the homeserver"),
     ("✓✓", "delivered       ✓✓ read  (blue)"),
 ];
@@ -48,22 +55,76 @@ pub(super) fn draw(
         }
         // It stands in the last line, below what it finds.
         Dialog::Search(_) => {}
-        Dialog::To(name) => {
-            let lines = vec![
-                Line::raw("A name, or name@region of another region:"),
-                Line::raw(format!("> {}", line(name.text()))),
-            ];
-            let inner = boxed(frame, area, " Write to (Enter, Esc) ", lines, theme);
-            let column = u16::try_from(line(name.before()).width() + 2).unwrap_or(0);
+        Dialog::Ask(question, text) => {
+            let (title, what) = question.words();
+            let lines = vec![Line::raw(what), Line::raw(format!("> {}", line(text.text())))];
+            let inner = boxed(frame, area, title, lines, theme);
+            let column = u16::try_from(line(text.before()).width() + 2).unwrap_or(0);
             let x = (inner.x + column).min(inner.right().saturating_sub(1));
             frame.set_cursor_position(Position::new(x, inner.y + 1));
         }
         Dialog::Safety(safety) => safety_number(frame, area, safety, model, theme),
+        Dialog::Members(at) => members(frame, area, *at, model, theme),
+        Dialog::Decide => decide(frame, area, model, theme),
+        Dialog::Devices(devices) => {
+            let mut lines: Vec<_> = devices.iter().map(|one| Line::raw(line(one))).collect();
+            lines.push(Line::default());
+            lines
+                .push(Line::styled("l  let a new device in, by the code that it shows", theme.dim));
+            lines.push(Line::styled("   (there: posthouse-chat link --server URL)", theme.dim));
+            boxed(frame, area, " Your devices (Esc) ", lines, theme);
+        }
     }
 }
 
+fn members(frame: &mut Frame<'_>, area: Rect, at: usize, model: &Model, theme: &Theme) {
+    // Room for the frame, and for what can be done.
+    let room = usize::from(area.height).saturating_sub(6).max(1);
+    let first = (at + 1).saturating_sub(room);
+    let mut lines: Vec<Line<'_>> = model
+        .members
+        .iter()
+        .enumerate()
+        .skip(first)
+        .take(room)
+        .map(|(place, member)| {
+            let own = if member.account == model.own { "  (you)" } else { "" };
+            let name = line(&model.names.short(&member.account));
+            let style = if place == at { theme.selected } else { Style::new() };
+            Line::styled(format!("{:8} {name}{own} ", role(member.standing)), style)
+        })
+        .collect();
+    lines.push(Line::default());
+    lines.push(Line::styled("Up, Down choose   i invite   n rename   l leave", theme.dim));
+    lines.push(Line::styled("r remove   make it: o owner  a admin  m member", theme.dim));
+    let title = model.open.as_ref().map(|open| line(&model.title(open))).unwrap_or_default();
+    boxed(frame, area, &format!(" {} in {title} (Esc) ", model.members.len()), lines, theme);
+}
+
+fn decide(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: &Theme) {
+    let (title, ways) = match &model.open {
+        Some(Talk::Group(_)) => (" You are invited (Esc) ", ["a  join", "d  do not join", "", ""]),
+        _ => (
+            " A stranger writes to you (Esc) ",
+            [
+                "a  hear them: they may write to you",
+                "d  do not hear them for 30 days",
+                "b  block them for good",
+                "They cannot tell what you choose.",
+            ],
+        ),
+    };
+    let mut lines: Vec<_> = ways.into_iter().take(3).map(Line::raw).collect();
+    if matches!(model.open, Some(Talk::Person(_))) {
+        lines.push(Line::styled(ways[3], theme.dim));
+    } else {
+        lines.pop();
+    }
+    boxed(frame, area, title, lines, theme);
+}
+
 fn safety_number(frame: &mut Frame<'_>, area: Rect, safety: &Safety, model: &Model, theme: &Theme) {
-    let name = model.open.as_ref().map(|open| line(&model.names.short(open))).unwrap_or_default();
+    let name = model.open.as_ref().map(|open| line(&model.title(open))).unwrap_or_default();
     let mut lines: Vec<Line<'_>> =
         grouped(&safety.digits).lines().map(|one| Line::raw(one.to_owned()).centered()).collect();
     let (text, style) = match safety.trust {

@@ -1,7 +1,11 @@
 //! Screens, as a person sees them.
 
 use posthouse_client::{Entry, KeyTrust};
-use posthouse_protocol::id::AccountId;
+use posthouse_protocol::{
+    id::{AccountId, GroupId},
+    rest::groups::Standing,
+    time::Timestamp,
+};
 use ratatui::{
     Terminal,
     backend::TestBackend,
@@ -13,14 +17,24 @@ use super::draw;
 use crate::{
     names::Names,
     screen::{
+        dialog::{Dialog, Question, Safety},
         keys::{self, Action},
-        model::{Dialog, Model, Row, Safety},
+        model::{About, Group, Mark, Member, Model, Row, Talked},
         theme::Theme,
     },
+    talk::Talk,
 };
 
 fn account(number: u8) -> AccountId {
     AccountId::parse(&format!("01890a5d-ac96-774b-bcce-b302099a80{number:02}@eu.example")).unwrap()
+}
+
+fn person(number: u8) -> Talk {
+    Talk::Person(account(number))
+}
+
+fn row(talk: Talk, unread: u64, mark: Mark) -> Row {
+    Row { talk, unread, mark }
 }
 
 /// A message as the SDK keeps it.
@@ -45,9 +59,9 @@ fn model() -> Model {
     }
     let mut model = Model::new(account(1), names, jiff::tz::TimeZone::UTC);
     model.rows = vec![
-        Row { with: account(2), unread: 0 },
-        Row { with: account(3), unread: 12 },
-        Row { with: account(4), unread: 0 },
+        row(person(2), 0, Mark::Plain),
+        row(person(3), 12, Mark::Plain),
+        row(person(4), 0, Mark::Plain),
     ];
     model.connected = true;
     model
@@ -56,7 +70,7 @@ fn model() -> Model {
 /// A model with a conversation of all kinds of messages.
 fn talking() -> Model {
     let mut model = model();
-    model.open = Some(account(2));
+    model.open = Some(person(2));
     let text = |text: &str| json!({ "Text": text });
     let reply = json!({ "Reply": {
         "text": "Here it is.", "to": "01890a5d-ac96-774b-bcce-b302099a9001",
@@ -150,20 +164,20 @@ fn what_is_pasted_is_text_and_no_keys() {
 fn keys_open_conversations_and_drafts_stay_where_they_were_written() {
     let mut model = model();
     assert_eq!(press(&mut model, KeyCode::Tab), Action::Beside { down: true });
-    assert_eq!(model.beside(true), Some(account(2)));
-    model.open = Some(account(2));
+    assert_eq!(model.beside(true), Some(person(2)));
+    model.open = Some(person(2));
     press(&mut model, KeyCode::Char('x'));
-    model.open = Some(account(4));
+    model.open = Some(person(4));
     assert!(model.draft().unwrap().is_empty());
     // Around the end.
-    assert_eq!(model.beside(true), Some(account(2)));
-    assert_eq!(model.beside(false), Some(account(3)));
-    model.open = Some(account(2));
+    assert_eq!(model.beside(true), Some(person(2)));
+    assert_eq!(model.beside(false), Some(person(3)));
+    model.open = Some(person(2));
     assert_eq!(model.draft().unwrap().text(), "x");
     assert_eq!(press(&mut model, KeyCode::Enter), Action::Send);
     control(&mut model, 't');
     keys::paste(&mut model, " dana ");
-    assert_eq!(press(&mut model, KeyCode::Enter), Action::Find);
+    assert_eq!(press(&mut model, KeyCode::Enter), Action::Answer);
     insta::assert_snapshot!(shown(&model, 80, 12));
     press(&mut model, KeyCode::Esc);
     assert_eq!(model.dialog, None);
@@ -185,10 +199,169 @@ fn a_search_shows_what_it_finds() {
 #[test]
 fn no_size_is_too_small_to_draw() {
     let mut model = talking();
-    for dialog in [None, Some(Dialog::Help)] {
+    let all = [
+        None,
+        Some(Dialog::Help),
+        Some(Dialog::Decide),
+        Some(Dialog::Devices(vec!["1  laptop".to_owned()])),
+        Some(Dialog::Members(0)),
+        Some(Dialog::Ask(Question::Code, crate::screen::editor::Editor::default())),
+    ];
+    model.about = Some(About::Reply(model.timeline[0].id));
+    for dialog in all {
         model.dialog = dialog;
         for (width, height) in [(1, 1), (2, 3), (5, 2), (60, 1), (61, 4), (200, 80)] {
             shown(&model, width, height);
         }
     }
+}
+
+/// A model with a group of three that is open, an invitation and a stranger.
+fn in_group() -> Model {
+    let mut model = model();
+    let group = |number: u8| {
+        let id = format!("g.01890a5d-ac96-774b-bcce-b302099a70{number:02}@eu.example");
+        GroupId::parse(&id).unwrap()
+    };
+    let summary = |number: u8, title: &str, standing: &str| -> Group {
+        Group {
+            id: group(number),
+            title: Some(title.to_owned()),
+            standing: Some(serde_json::from_value(json!(standing)).unwrap()),
+            members: 3,
+            active: Timestamp(7),
+            unread: 0,
+        }
+    };
+    let groups = [summary(1, "The stable", "owner"), summary(2, "Riders", "invited")];
+    model.names.learn_groups(groups.iter().map(|one| (one.id.clone(), one.title.clone())));
+    model.requests.insert(account(3));
+    let mut rows = vec![
+        row(Talk::Group(group(2)), 0, Mark::Asks),
+        row(person(3), 12, Mark::Asks),
+        row(Talk::Group(group(1)), 2, Mark::Plain),
+    ];
+    rows.push(row(person(4), 0, Mark::Plain));
+    model.rows = rows;
+    model.open = Some(Talk::Group(group(1)));
+    let [stable, _] = groups;
+    model.group = Some(stable);
+    model.members = [(1, Standing::Owner), (2, Standing::Member), (4, Standing::Invited)]
+        .map(|(number, standing)| Member { account: account(number), standing })
+        .into();
+    let said = |number: u8, own: bool, text: &str, status: Option<&str>, delivered: u64| {
+        let mut entry = entry(number, own, &json!({ "Text": text }), status);
+        entry.group = Some(group(1));
+        (entry.delivered, entry.audience) = (delivered, 2);
+        entry
+    };
+    model.timeline = vec![
+        said(1, true, "Who rides?", Some("delivered"), 2),
+        said(2, false, "I do.", None, 0),
+        said(3, true, "Then take the grey one.", Some("sent"), 1),
+    ];
+    model.timeline[1].reactions = vec![(account(1), "👍".to_owned())];
+    model
+}
+
+#[test]
+fn a_group_shows_who_has_a_message_and_who_is_in_it() {
+    let mut model = in_group();
+    insta::assert_snapshot!(shown(&model, 80, 12));
+    assert_eq!(press(&mut model, KeyCode::F(2)), Action::Info);
+    model.dialog = Some(Dialog::Members(0));
+    press(&mut model, KeyCode::Down);
+    press(&mut model, KeyCode::Down);
+    press(&mut model, KeyCode::Down);
+    assert_eq!(model.dialog, Some(Dialog::Members(2)));
+    press(&mut model, KeyCode::Up);
+    insta::assert_snapshot!(shown(&model, 80, 14));
+    assert_eq!(press(&mut model, KeyCode::Char('a')), Action::Role(Standing::Admin));
+    assert_eq!(press(&mut model, KeyCode::Char('r')), Action::Remove);
+    assert_eq!(press(&mut model, KeyCode::Char('l')), Action::Leave);
+    press(&mut model, KeyCode::Char('i'));
+    insta::assert_snapshot!(shown(&model, 80, 10));
+}
+
+#[test]
+fn strangers_and_invitations_wait_for_an_answer() {
+    let mut model = in_group();
+    press(&mut model, KeyCode::F(4));
+    assert_eq!(model.dialog, None, "nobody asks here");
+    model.open = Some(person(3));
+    press(&mut model, KeyCode::F(4));
+    insta::assert_snapshot!(shown(&model, 80, 14));
+    assert_eq!(press(&mut model, KeyCode::Char('x')), Action::Nothing);
+    assert_eq!(model.dialog, Some(Dialog::Decide));
+    assert_eq!(press(&mut model, KeyCode::Char('d')), Action::Hear(false));
+    model.dialog = Some(Dialog::Decide);
+    assert_eq!(press(&mut model, KeyCode::Char('a')), Action::Hear(true));
+    model.dialog = Some(Dialog::Decide);
+    assert_eq!(press(&mut model, KeyCode::Char('b')), Action::Block);
+}
+
+#[test]
+fn a_message_is_chosen_to_be_answered_changed_or_taken_back() {
+    let mut model = talking();
+    control(&mut model, 'r');
+    assert_eq!(model.chosen, Some(model.timeline[6].id));
+    // Of others, neither.
+    for _ in 0..4 {
+        press(&mut model, KeyCode::Up);
+    }
+    insta::assert_snapshot!(shown(&model, 80, 12));
+    press(&mut model, KeyCode::Char('e'));
+    assert!(model.notice.as_ref().is_some_and(|notice| notice.contains("your own")));
+    press(&mut model, KeyCode::Char('+'));
+    assert!(matches!(model.dialog, Some(Dialog::Ask(Question::Reaction, _))));
+    press(&mut model, KeyCode::Char('🐎'));
+    insta::assert_snapshot!(shown(&model, 80, 12));
+    press(&mut model, KeyCode::Esc);
+    press(&mut model, KeyCode::Char('r'));
+    assert_eq!(model.about, Some(About::Reply(model.timeline[2].id)));
+    press(&mut model, KeyCode::Char('y'));
+    insta::assert_snapshot!(shown(&model, 80, 12));
+    press(&mut model, KeyCode::Esc);
+    // What was written stays, for it was no edit.
+    assert_eq!((model.about, model.draft().unwrap().text()), (None, "y"));
+
+    control(&mut model, 'r');
+    for _ in 0..3 {
+        press(&mut model, KeyCode::Up);
+    }
+    press(&mut model, KeyCode::Char('e'));
+    assert_eq!(model.about, Some(About::Edit(model.timeline[3].id)));
+    assert!(model.draft().unwrap().text().starts_with("A longer text"));
+    press(&mut model, KeyCode::Esc);
+    assert!(model.draft().unwrap().is_empty());
+    control(&mut model, 'r');
+    assert_eq!(press(&mut model, KeyCode::Char('d')), Action::TakeBack);
+}
+
+#[test]
+fn the_own_devices_are_shown_and_a_code_lets_one_in() {
+    let mut model = talking();
+    assert_eq!(press(&mut model, KeyCode::F(5)), Action::Devices);
+    let lines = vec!["1  laptop  (this one)".to_owned(), "2  phone".to_owned()];
+    model.dialog = Some(Dialog::Devices(lines));
+    insta::assert_snapshot!(shown(&model, 80, 14));
+    press(&mut model, KeyCode::Char('l'));
+    keys::paste(&mut model, " posthouse-link:x\n");
+    assert_eq!(press(&mut model, KeyCode::Enter), Action::Answer);
+    let Some(Dialog::Ask(Question::Code, code)) = &model.dialog else { panic!("no code") };
+    assert_eq!(code.text(), "posthouse-link:x");
+}
+
+#[test]
+fn what_asks_for_a_decision_stands_first() {
+    let mut model = in_group();
+    let talked = |number: u8, active: u64| Talked {
+        with: account(number),
+        active: Timestamp(active),
+        unread: 0,
+    };
+    model.open = None;
+    model.list(vec![talked(2, 9), talked(3, 1), talked(4, 5)], &[]);
+    let order: Vec<_> = model.rows.iter().map(|row| row.talk.clone()).collect();
+    assert_eq!(order, [person(3), person(2), person(4)]);
 }

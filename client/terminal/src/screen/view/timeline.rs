@@ -24,7 +24,7 @@ use crate::{
 /// Draws as many lines as fit, from the bottom, less what is scrolled.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: &Theme) {
     let (width, height) = (usize::from(area.width), usize::from(area.height));
-    let mut lines = Vec::new();
+    let (mut lines, mut chosen) = (Vec::new(), None);
     let mut day = String::new();
     for entry in model.shown() {
         let at = when(entry.sent_at, &model.zone);
@@ -33,10 +33,21 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: &The
             date.clone_into(&mut day);
             lines.push(Line::styled(format!("── {date} ──"), theme.dim).centered());
         }
+        let first = lines.len();
         message(&mut lines, entry, time, width, model, theme);
+        if model.chosen == Some(entry.id) {
+            for one in lines.iter_mut().skip(first) {
+                *one = std::mem::take(one).patch_style(theme.selected);
+            }
+            chosen = Some((first, lines.len()));
+        }
     }
     // Scrolling ends at the first line.
-    let end = lines.len() - model.scrolled.min(lines.len().saturating_sub(height));
+    let mut end = lines.len() - model.scrolled.min(lines.len().saturating_sub(height));
+    // What is chosen stays in sight.
+    if let Some((first, last)) = chosen {
+        end = end.min(first + height).max(last.min(first + height)).min(lines.len());
+    }
     let shown: Vec<_> = lines.drain(end.saturating_sub(height)..end).collect();
     frame.render_widget(Paragraph::new(shown), area);
 }
@@ -86,7 +97,7 @@ fn message(
 }
 
 /// What a message says, in words.
-fn words(entry: &Entry) -> String {
+pub(super) fn words(entry: &Entry) -> String {
     match &entry.said {
         Said::Text(text) | Said::Reply { text, .. } => text.clone(),
         Said::Gone => "taken back, or its time is over".to_owned(),
@@ -110,6 +121,9 @@ fn behind(entry: &Entry, own: bool, model: &Model, theme: &Theme) -> Vec<Span<'s
             _ => theme.dim,
         };
         let mut text = format!("  {}", ticks(entry.status));
+        if entry.group.is_some() && entry.audience > 0 && entry.status != Some(Status::Delivered) {
+            text = format!("{text} {}/{}", entry.delivered, entry.audience);
+        }
         if let Some(reason) = model.reasons.get(&entry.id) {
             text.push_str(": ");
             text.push_str(&line(reason));

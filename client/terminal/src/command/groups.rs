@@ -1,0 +1,217 @@
+//! `groups`: who is in them, and what is said there.
+
+use core::fmt::Write as _;
+use std::time::Duration;
+
+use posthouse_client::{ClientError, GroupSummary};
+use posthouse_protocol::{
+    id::GroupId,
+    rest::groups::{EpochStatus, Standing},
+};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::{read, send};
+use crate::{
+    args::{Groups, Role},
+    failure::{Exit, Failure},
+    output::{Output, stands},
+    session::Session,
+    talk::Talk,
+};
+
+/// How long a question waits for the homeserver, before what is known is told.
+const NEWS: Duration = Duration::from_secs(3);
+
+pub(super) async fn run(
+    mut session: Session,
+    command: Option<Groups>,
+    within: Duration,
+    output: Output,
+) -> Result<(), Failure> {
+    let until = Instant::now() + within;
+    if let Some(Groups::Send { group, text, wait }) = command {
+        let text = send::text(text)?;
+        let to = Talk::Group(session.find_group(&group, until).await?.id);
+        let id = to.send(&session.client, &text).await?;
+        return send::went(session, &to, id, (wait, within), output).await;
+    }
+    match command.unwrap_or(Groups::List) {
+        Groups::List => {
+            news(&mut session, until).await?;
+            list(&session, output).await?;
+        }
+        Groups::Members { group } => members(&mut session, &group, until, output).await?,
+        Groups::History { group, limit, search } => {
+            let group = session.find_group(&group, until).await?;
+            let (talk, own) = (Talk::Group(group.id), session.client.account().clone());
+            learn(&mut session).await?;
+            let all = read::newest(&session.client, &talk, limit, search.as_deref()).await?;
+            for entry in all {
+                if !output.entry(&own, &entry, &session.names) {
+                    break;
+                }
+            }
+        }
+        change => {
+            // What is signed is signed on top of what the group is now.
+            session.connected(until).await?;
+            let (group, status) = Box::pin(change_it(&mut session, change, until)).await?;
+            // The title's key goes to who was invited.
+            session.flush(until).await?;
+            tell(&session.client.group(&group).await?, Some(status), output);
+        }
+    }
+    session.close().await;
+    Ok(())
+}
+
+/// Makes a change. Which group it was, and what became of it.
+async fn change_it(
+    session: &mut Session,
+    change: Groups,
+    until: Instant,
+) -> Result<(GroupId, EpochStatus), Failure> {
+    let mut status = EpochStatus::Taken;
+    let id = match change {
+        Groups::Create { title, people } => {
+            let mut accounts = Vec::new();
+            for person in &people {
+                accounts.push(session.find(person).await?);
+            }
+            session.client.create_group(&title, &accounts).await?
+        }
+        Groups::Invite { group, people } => {
+            let id = found(session, &group, until).await?;
+            for person in &people {
+                let person = session.find(person).await?;
+                status = session.client.invite(&id, &person).await?;
+            }
+            id
+        }
+        Groups::Accept { group } => {
+            let id = found(session, &group, until).await?;
+            status = session.client.accept_invitation(&id).await?;
+            id
+        }
+        Groups::Leave { group } => {
+            let id = found(session, &group, until).await?;
+            status = session.client.leave(&id).await?;
+            id
+        }
+        Groups::Remove { group, person } => {
+            let id = found(session, &group, until).await?;
+            let person = session.find(&person).await?;
+            status = session.client.remove(&id, &person).await?;
+            id
+        }
+        Groups::Role { group, person, role } => {
+            let id = found(session, &group, until).await?;
+            let person = session.find(&person).await?;
+            let role = match role {
+                Role::Member => Standing::Member,
+                Role::Admin => Standing::Admin,
+                Role::Owner => Standing::Owner,
+            };
+            status = session.client.set_role(&id, &person, role).await?;
+            id
+        }
+        Groups::Rename { group, title } => {
+            let id = found(session, &group, until).await?;
+            status = session.client.rename(&id, &title).await?;
+            id
+        }
+        // These change nothing, and were dealt with before.
+        Groups::List | Groups::Members { .. } | Groups::History { .. } | Groups::Send { .. } => {
+            return Err(ClientError::UnknownGroup.into());
+        }
+    };
+    Ok((id, status))
+}
+
+/// The group that a name means, as the homeserver has it now.
+async fn found(session: &mut Session, name: &str, until: Instant) -> Result<GroupId, Failure> {
+    let id = session.find_group(name, until).await?.id;
+    match session.client.refresh_group(&id).await {
+        // What is known stays good while the homeserver is away.
+        Err(ClientError::Transport(err)) if err.is_transient() => Ok(id),
+        Err(err) => Err(err.into()),
+        Ok(()) => Ok(id),
+    }
+}
+
+/// Hears of what has changed, if the homeserver can be reached; what is known stays good without.
+async fn news(session: &mut Session, until: Instant) -> Result<(), Failure> {
+    match session.connected(until.min(Instant::now() + NEWS)).await {
+        Err(failure) if failure.exit() != Exit::Unreachable => Err(failure),
+        _ => Ok(()),
+    }
+}
+
+async fn list(session: &Session, output: Output) -> Result<(), Failure> {
+    for group in session.client.groups().await? {
+        if !tell(&group, None, output) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+async fn members(
+    session: &mut Session,
+    group: &str,
+    until: Instant,
+    output: Output,
+) -> Result<(), Failure> {
+    news(session, until).await?;
+    let group = found(session, group, until).await?;
+    for member in session.client.members(&group).await? {
+        session.learn(&member.account).await?;
+        let name = session.names.of(&member.account);
+        let object = json!({
+            "event": "member", "group": group, "user": member.account, "name": name,
+            "role": member.standing, "joined": member.joined,
+        });
+        if !output.print(&object, format!("{:8} {name}", role(member.standing))) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Messages name their groups by title.
+async fn learn(session: &mut Session) -> Result<(), Failure> {
+    let groups = session.client.groups().await?;
+    session.names.learn_groups(groups.into_iter().map(|one| (one.id, one.title)));
+    Ok(())
+}
+
+fn tell(group: &GroupSummary, status: Option<EpochStatus>, output: Output) -> bool {
+    let title = group.title.as_deref().unwrap_or("(its title is not known yet)");
+    let mut object = json!({
+        "event": "group", "group": group.id, "title": group.title, "standing": group.standing,
+        "members": group.members, "epoch": group.epoch, "unread": group.unread,
+    });
+    if let (Some(status), Value::Object(object)) = (status, &mut object) {
+        object.insert("change".to_owned(), json!(status));
+    }
+    let mut text = format!("{title}  {}  {} members", stands(group.standing), group.members);
+    if group.unread > 0 {
+        _ = write!(text, ", {} unread", group.unread);
+    }
+    if status == Some(EpochStatus::Queued) {
+        text.push_str("\n  The group's region is away: the change is signed and waits for it.");
+    }
+    _ = write!(text, "\n  {}", group.id);
+    output.print(&object, crate::text::harmless(&text))
+}
+
+/// A role in a word.
+pub(crate) fn role(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Invited => "invited",
+        Standing::Member => "member",
+        Standing::Admin => "admin",
+        Standing::Owner => "owner",
+    }
+}

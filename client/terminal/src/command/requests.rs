@@ -1,0 +1,38 @@
+//! `requests`: strangers who have written, and whether they are heard.
+
+use serde_json::json;
+
+use crate::{failure::Failure, output::Output, session::Session};
+
+pub(super) async fn run(
+    mut session: Session,
+    accept: Option<String>,
+    decline: Option<String>,
+    output: Output,
+) -> Result<(), Failure> {
+    if let Some(name) = accept {
+        let user = session.find(&name).await?;
+        session.client.accept_request(&user).await?;
+        let object = json!({ "event": "accepted", "user": user });
+        output.print(&object, format!("You hear {}.", session.names.of(&user)));
+    } else if let Some(name) = decline {
+        let user = session.find(&name).await?;
+        session.client.decline_request(&user).await?;
+        let object = json!({ "event": "declined", "user": user });
+        output.print(&object, format!("You do not hear {}.", session.names.of(&user)));
+    } else {
+        for request in session.client.requests().await? {
+            session.learn(&request.account_id).await?;
+            let name = session.names.of(&request.account_id);
+            let object = json!({
+                "event": "request", "user": request.account_id, "name": name,
+                "since": request.requested_at,
+            });
+            if !output.print(&object, name) {
+                break;
+            }
+        }
+    }
+    session.close().await;
+    Ok(())
+}

@@ -1,0 +1,84 @@
+//! Groups, strangers and an export, from scripts.
+
+use crate::{
+    home::Home,
+    person::{Person, mode},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_is_made_joined_talked_in_and_left() {
+    let home = Home::start().await;
+    let at = home.address();
+    let [ada, ben, cleo] = ["ada", "ben", "cleo"].map(|name| Person::registered(at, name));
+    let made = ada.run(&["groups", "create", "The stable", "ben", "cleo"]).done();
+    assert_eq!((&made["title"], &made["standing"]), (&"The stable".into(), &"owner".into()));
+    let id = made["group"].as_str().unwrap();
+    // By its title, once the key of it is there; by its id at once.
+    assert_eq!(ben.run(&["groups", "accept", "The stable"]).done()["standing"], "member");
+    assert_eq!(cleo.run(&["groups", "accept", id]).done()["members"], 3);
+
+    let listening =
+        [&ben, &cleo].map(|who| who.start(&["listen", "--count", "1", "--timeout", "60"]));
+    let sent = ada.run(&["groups", "send", "The stable", "Who rides?", "--wait", "delivered"]);
+    assert_eq!(sent.done()["status"], "delivered");
+    for mut one in listening {
+        let heard = one.next("message");
+        assert_eq!((&heard["text"], &heard["group"]), (&"Who rides?".into(), &id.into()));
+        one.ends();
+    }
+    ben.run(&["groups", "role", "The stable", "cleo", "admin"]).failed(1, &["may not"]);
+    ada.run(&["groups", "role", "The stable", "cleo", "admin"]).done();
+    cleo.run(&["groups", "rename", "The stable", "The mews"]).done();
+    ben.run(&["groups", "leave", id]).done();
+    let members = cleo.run(&["groups", "members", "The mews"]).all();
+    let roles: Vec<_> = members
+        .iter()
+        .map(|one| (one["name"].as_str().unwrap(), one["role"].as_str().unwrap()))
+        .collect();
+    assert_eq!(roles.len(), 2, "{members:?}");
+    assert!(roles.contains(&("ada", "owner")) && roles.contains(&("cleo", "admin")), "{roles:?}");
+    let history = ada.run(&["groups", "history", id]).all();
+    assert_eq!((history.len(), &history[0]["text"]), (1, &"Who rides?".into()));
+    ada.run(&["groups", "members", "nothing", "--timeout", "1"]).failed(2, &["nothing"]);
+    assert!(ada.run_plain(&["groups"]).out.contains("you are an owner"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_are_listed_until_they_are_answered() {
+    let home = Home::start().await;
+    let at = home.address();
+    let [ada, ben, cleo] = ["ada", "ben", "cleo"].map(|name| Person::registered(at, name));
+    ada.run(&["send", "ben", "You do not know me"]).done();
+    cleo.run(&["send", "ben", "Nor me"]).done();
+    let mut asking: Vec<_> =
+        ben.run(&["requests"]).all().iter().map(|one| one["name"].clone()).collect();
+    asking.sort_by_key(ToString::to_string);
+    assert_eq!(asking, ["ada", "cleo"]);
+    ben.run(&["requests", "--accept", "ada"]).done();
+    ben.run(&["requests", "--decline", "cleo"]).done();
+    assert!(ben.run(&["requests"]).all().is_empty());
+    ben.run(&["requests", "--accept", "ada"]).failed(3, &["not_found"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_that_was_said_can_be_taken_along() {
+    let home = Home::start().await;
+    let at = home.address();
+    let (ada, ben) = (Person::registered(at, "ada"), Person::registered(at, "ben"));
+    for text in ["one", "two"] {
+        ada.run(&["send", "ben", text]).done();
+    }
+    let file = ada.path("taken.jsonl");
+    let to = ["export", "--to", file.to_str().unwrap()];
+    assert!(ada.run(&to).all().is_empty());
+    assert_eq!(mode(&file), 0o600);
+    let written = std::fs::read_to_string(&file).unwrap();
+    let all: Vec<serde_json::Value> =
+        written.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let events: Vec<_> = all.iter().map(|one| one["event"].as_str().unwrap()).collect();
+    assert_eq!(events, ["export", "conversation", "message", "message"]);
+    assert_eq!((&all[2]["text"], &all[3]["text"]), (&"one".into(), &"two".into()));
+    // Nothing is ever overwritten.
+    ada.run(&to).failed(2, &["exists"]);
+    assert_eq!(ben.run(&["export"]).all()[0]["handle"], "ben@eu.example");
+}
