@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use super::{
     Row, Script,
     args::ArgsKind,
+    checkpoint::Checkpoints,
     script::{Answer, Answers, Segment},
 };
 use crate::failure::{Failure, unavailable};
@@ -55,13 +56,15 @@ struct Job {
 }
 
 impl Worker {
-    /// Opens a connection and starts its thread.
+    /// Opens a connection and starts its thread; that of a writer has the log copied.
     pub(super) fn start(name: &str, options: &Options) -> Result<Self, StoreError> {
         let connection = open(options).map_err(unavailable)?;
+        let writes = !options.read_only;
+        let checkpoints = writes.then(|| Checkpoints::start(options)).transpose()?;
         let (jobs, queue) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || work(connection, &queue))
+            .spawn(move || work(connection, checkpoints, &queue))
             .map_err(unavailable)?;
         Ok(Self { jobs, thread })
     }
@@ -97,7 +100,8 @@ pub(super) fn closed() -> Failure {
     Failure::Store(unavailable("the database is closed"))
 }
 
-fn open(options: &Options) -> rusqlite::Result<Connection> {
+/// Opens a connection.
+pub(super) fn open(options: &Options) -> rusqlite::Result<Connection> {
     let access = if options.read_only {
         OpenFlags::SQLITE_OPEN_READ_ONLY
     } else {
@@ -114,11 +118,19 @@ fn open(options: &Options) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn work(connection: Connection, queue: &mpsc::Receiver<Job>) {
+fn work(connection: Connection, mut checkpoints: Option<Checkpoints>, queue: &mpsc::Receiver<Job>) {
+    if checkpoints.is_some() {
+        Checkpoints::follow(&connection);
+    }
     while let Ok(Job { segments, part, answer }) = queue.recv() {
         let result = run(&connection, segments, part);
         let _ = answer.send(result);
+        if let Some(checkpoints) = checkpoints.as_mut().filter(|_| connection.is_autocommit()) {
+            checkpoints.look(&connection);
+        }
     }
+    // The last connection to close empties the log.
+    drop(checkpoints);
     if let Err((_, error)) = connection.close() {
         tracing::warn!(%error, "closing the database failed");
     }
