@@ -29,6 +29,8 @@ mod retention;
 
 mod service;
 
+mod supplement;
+
 mod sync;
 
 pub(crate) use commit::queued_frame;
@@ -40,3 +42,4 @@ pub(crate) use progress::announce;
 pub use recent::Recent;
 pub use retention::{run as run_retention, run_sessions as run_session_retention};
 pub use service::MessagingService;
+pub use supplement::AdmittedSupplement;

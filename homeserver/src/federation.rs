@@ -7,6 +7,7 @@
 //!   connected devices ◀──statuses────── observer ◀── workers                   (federation)
 //! ```
 
+mod advice;
 mod ephemerals;
 mod gateway;
 mod handles;
@@ -15,6 +16,7 @@ mod keys;
 mod observer;
 mod receive;
 
+pub use advice::{Advice, AdviceParts};
 pub use ephemerals::Ephemerals;
 pub use gateway::{Gateway, GatewayParts};
 pub use handles::LocalHandles;

@@ -156,7 +156,7 @@ impl Region {
         let keys = parts::keys_service(&stores, &accounts, notices);
         let links = parts::link_service(&stores, &accounts);
         let silent = parts::silent_devices(&stores, &accounts);
-        let (book, gate) = parts::group_gate(&stores, &directory);
+        let (book, gate) = parts::group_gate(&stores, &directory, &keys.abroad);
         let messaging = Arc::new(MessagingService {
             gate: Gate::new(
                 config.policy,
@@ -179,9 +179,10 @@ impl Region {
         });
         let (presence, whisperer) = parts::presence(&messaging);
         let people = parts::people(&stores, &messaging, &presence);
-        let groups = parts::groups(&stores, &messaging, book);
-        let reception = parts::reception(config, &stores, (&messaging, &groups));
-        let ephemerals = parts::ephemerals(config, &presence, recent, &keys);
+        let groups = parts::groups(&stores, &messaging, Arc::clone(&book));
+        let advice = parts::advice(&messaging, &keys);
+        let reception = parts::reception(config, &stores, (&messaging, &groups), &advice);
+        let ephemerals = parts::ephemerals(config, &presence, recent, (&keys, advice), book);
         tasks.spawn(committing);
         let hinted = (Arc::clone(&accounts), Arc::clone(&people), Arc::clone(&regions));
         tasks.spawn(progress.run(

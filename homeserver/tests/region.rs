@@ -61,6 +61,8 @@ mod sdk_crash;
 mod sdk_ghost;
 #[path = "region/sdk_groups.rs"]
 mod sdk_groups;
+#[path = "region/supplements.rs"]
+mod supplements;
 #[path = "region/sync.rs"]
 mod sync;
 #[path = "chaos/talk.rs"]

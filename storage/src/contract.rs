@@ -211,6 +211,7 @@ macro_rules! contract_tests {
                 ids_belong_to_their_senders
                 a_batch_of_any_size_is_accepted
                 both_sides_must_have_spoken
+                a_supplement_has_the_place_of_its_message
             }
             inboxes {
                 pages_follow_each_other_without_a_gap

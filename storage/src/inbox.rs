@@ -84,6 +84,8 @@ pub struct StoredMessage {
     pub device_number: Option<DeviceNumber>,
     /// The version of the recipient's device list that the sender knew.
     pub device_list_version: Option<u64>,
+    /// 0 for the message itself, else the number of one of its supplements.
+    pub part: u8,
     /// The sender's id for it.
     pub id: MessageId,
     /// The address that the sender wrote.

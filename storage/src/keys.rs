@@ -7,7 +7,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use posthouse_protocol::{
-    id::{AccountId, DeviceId, DeviceNumber, RegistrationId, ServerName},
+    id::{AccountId, DeviceId, DeviceNumber, MessageId, RegistrationId, ServerName},
     limits,
     time::Timestamp,
 };
@@ -218,6 +218,17 @@ pub enum KeyNotice {
         one_time: u32,
         /// KEM keys left.
         one_time_kem: u32,
+    },
+    /// A message of this account did not serve all devices of its recipient.
+    Unserved {
+        /// The message.
+        message: MessageId,
+        /// Whose devices.
+        user: AccountId,
+        /// Those that were not served.
+        missing: Vec<DeviceNumber>,
+        /// The newest signed version of their list; 0 if there is none.
+        version: u64,
     },
 }
 

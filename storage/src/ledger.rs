@@ -29,6 +29,10 @@ pub struct Accept {
     pub device_number: DeviceNumber,
     /// The client's id.
     pub id: MessageId,
+    /// 0 for a message; else the number of a supplement of the message with this id, one more than
+    /// the highest before, at most [`MAX_PART`]. It takes stamp, number and time of the message, and
+    /// replaces nothing in an inbox. `prev`, `after`, `side` and `now` are not looked at.
+    pub part: u8,
     /// The conversation.
     pub conversation: ConversationId,
     /// In a direct conversation the bit (1 or 2) of the sender's side, the lower id's first; 0 in a
@@ -68,6 +72,9 @@ pub struct Accept {
     /// How many bytes it has.
     pub size: u64,
 }
+
+/// The most supplements of a message.
+pub const MAX_PART: u8 = posthouse_protocol::federation::limits::MAX_PART;
 
 /// A region that a message goes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,6 +127,10 @@ pub struct Arrival {
 pub enum Refusal {
     /// `after` lies above the highest stamp that is known in the conversation.
     AfterUnknown,
+    /// A supplement of a message that is not known in this conversation.
+    NothingToSupplement,
+    /// A supplement whose number is not the next one: another came first.
+    Overtaken,
     /// `prev` is not the device's last accepted message in the conversation.
     OutOfOrder,
     /// The inbox of one of the recipients would hold more than [`MAX_INBOX_ENTRIES`]
@@ -159,8 +170,16 @@ pub trait Ledger: Send + Sync {
     /// The cursor before the first entry that arrived at or after `at`.
     async fn cursor_at(&self, account: Uuid, at: Timestamp) -> Result<Cursor, StoreError>;
 
-    /// All messages with these ids that are remembered, of whatever sender, in no order; of one id
-    /// at most 16.
+    /// The message of `sender` with this id and its supplements, in the order of their numbers, as far
+    /// as they are remembered.
+    async fn parts(
+        &self,
+        sender: &AccountId,
+        id: MessageId,
+    ) -> Result<Vec<StoredMessage>, StoreError>;
+
+    /// All messages with these ids that are remembered, of whatever sender, in no order and without
+    /// supplements; of one id at most 16.
     async fn messages(&self, ids: &[MessageId]) -> Result<Vec<StoredMessage>, StoreError>;
 
     /// Records positions and watermarks in one transaction. Both only ever rise; what is lower than

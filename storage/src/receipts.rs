@@ -41,10 +41,23 @@ pub struct Watermark {
     pub reached: Reached,
     /// The highest number.
     pub through: u64,
-    /// Numbers below `through` that are not covered; ascending, at most [`MAX_EXCEPT`].
+    /// Numbers up to `through` that are not covered; ascending, at most [`MAX_EXCEPT`].
     pub except: Vec<u64>,
     /// When it last rose.
     pub at: Timestamp,
+}
+
+impl Watermark {
+    /// The highest number that is covered, 0 for none, and the lower ones that are not: as it is told.
+    pub fn told(&self) -> (u64, &[u64]) {
+        let (mut through, mut except) = (self.through, self.except.as_slice());
+        while let Some((last, rest)) = except.split_last()
+            && *last >= through
+        {
+            (through, except) = (through.saturating_sub(1), rest);
+        }
+        (through, except)
+    }
 }
 
 /// A watermark that may have risen, and who is to be told.
@@ -107,4 +120,26 @@ pub struct Risen {
     pub arrivals: Vec<crate::ledger::Arrival>,
     /// In a group: what those entries tell instead.
     pub tally: Option<Tally>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_ends_with_a_covered_number() {
+        let server = ServerName::parse("eu.example").unwrap();
+        let mark = |through, except: &[u64]| Watermark {
+            conversation: ConversationId([7; 16]),
+            reader: AccountId { uuid: Uuid::from_u128(1), server: server.clone() },
+            origin: server.clone(),
+            reached: Reached::Delivered,
+            through,
+            except: except.to_vec(),
+            at: Timestamp(1),
+        };
+        assert_eq!(mark(9, &[3]).told(), (9, &[3][..]));
+        assert_eq!(mark(9, &[3, 8, 9]).told(), (7, &[3][..]));
+        assert_eq!(mark(2, &[1, 2]).told(), (0, &[][..]));
+    }
 }

@@ -208,7 +208,8 @@ pub(super) const SERVER: &[Frame] = &[
         schema: FrameSchema::Of(schema_of::<DevicesChangedFrame>),
         examples: &[r#"{"type":"devices_changed",
                 "message_id":"01890a5d-ac96-774b-bcce-b302099a8057",
-                "user":"01890a5d-1111-774b-bcce-b302099a8057@us.example","missing":[3]}"#],
+                "user":"01890a5d-1111-774b-bcce-b302099a8057@us.example","missing":[3],
+                "version":4,"cursor":"c22"}"#],
     },
     Frame {
         name: "CaughtUpFrame",

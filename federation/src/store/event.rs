@@ -46,6 +46,7 @@ pub(super) fn message(
         device_list_version: message.device_list_version,
         collapse: message.collapse.clone(),
         expires: Some(message.expires.unwrap_or(latest)),
+        part: (message.part > 0).then_some(message.part),
         ..Event::new(EventKind::Message, class)
     };
     let content = Content::from_stored(body)?;
@@ -65,7 +66,8 @@ pub(super) fn watermark(
         // That is said by the receipt itself.
         Reached::Accepted => return None,
     };
-    let payload = payload::Watermark { seen, through: mark.through, except: mark.except.clone() };
+    let (through, except) = mark.told();
+    let payload = payload::Watermark { seen, through, except: except.to_vec() };
     let event = Event {
         payload_version,
         conversation: Some(mark.conversation),
@@ -96,6 +98,7 @@ mod tests {
 
     fn stored(expires: Option<Timestamp>) -> StoredMessage {
         StoredMessage {
+            part: 0,
             sender: account(1, "north.test"),
             device: None,
             device_number: Some(DeviceNumber::FIRST),

@@ -181,6 +181,12 @@ impl AccountsPort for AccountsService {
     }
 
     async fn user(&self, _caller: &Caller, address: Address) -> Result<User, Rejection> {
+        if let Address::Handle(handle) = &address
+            && handle.server != *self.directory.server()
+        {
+            let account_id = self.directory.resolve(&address).await?;
+            return Ok(User { account_id, handle: handle.name.clone() });
+        }
         let account = self.directory.account(&address).await?;
         let account_id = AccountId { uuid: account.id, server: self.directory.server().clone() };
         Ok(User { account_id, handle: account.handle })

@@ -1,7 +1,7 @@
 //! Registering and logging in.
 
 use posthouse_protocol::{
-    id::{Address, DeviceId},
+    id::{AccountId, Address, DeviceId, Handle},
     limits,
     problem::{Code, Rejection},
     rest::{LogIn, NewDevice as DeviceRequest, Register, SessionTokens},
@@ -66,6 +66,15 @@ impl AccountsService {
     pub(super) async fn sign_in(&self, request: LogIn) -> Result<SessionTokens, Rejection> {
         let wrong = || Rejection::new(Code::WrongCredentials, "the handle or password is wrong");
         let address = Address::parse(&request.user, self.directory.server());
+        if let Ok(
+            Address::Account(AccountId { server, .. }) | Address::Handle(Handle { server, .. }),
+        ) = &address
+            && server != self.directory.server()
+        {
+            let own = self.directory.server();
+            let detail = format!("this is the region {own}: log in at {server}, that user's own");
+            return Err(Rejection::new(Code::BadRequest, detail));
+        }
         let account = match address {
             Ok(address) => match self.directory.account(&address).await {
                 Ok(account) => Some(account),

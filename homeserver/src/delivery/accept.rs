@@ -13,7 +13,7 @@ use posthouse_client_api::{
 use posthouse_protocol::{
     content::{Ciphertext, Payload},
     frame::{Class, Submission},
-    id::{AccountId, DeviceNumber, RegistrationId, ServerName},
+    id::{AccountId, Address, DeviceNumber, RegistrationId, ServerName},
     limits,
     problem::{Code, Rejection, StaleDevices},
     time::Timestamp,
@@ -184,7 +184,28 @@ impl Gate {
         now: Timestamp,
     ) -> Result<Admitted, Rejection> {
         self.check(sender, &submission, now)?;
-        let recipient = match self.directory.resolve(&submission.to).await {
+        let recipient = self.addressee(sender, &submission.to).await?;
+        let own_copy = match &submission.content.payload {
+            Payload::Body(_) => {
+                let own = self.directory.devices(sender.account.uuid, now).await?;
+                own.iter().any(|device| device.id != sender.device)
+            }
+            Payload::Ciphertexts(all) => self.check_devices(sender, &recipient, all, now).await?,
+        };
+        let reception = self.receive(sender, &recipient, submission.class, now).await?;
+        Ok(Admitted { submission, sender: sender.clone(), recipient, own_copy, reception, at: now })
+    }
+
+    /// Whom `to` means, and whether the sender may write to that region now.
+    ///
+    /// # Errors
+    /// [`Rejection`] for the client.
+    pub(super) async fn addressee(
+        &self,
+        sender: &Caller,
+        to: &Address,
+    ) -> Result<AccountId, Rejection> {
+        let recipient = match self.directory.resolve(to).await {
             Ok(recipient) => recipient,
             Err(rejection) => {
                 if rejection.code == Code::UnknownUser {
@@ -198,15 +219,12 @@ impl Gate {
             self.to_region.take(key, self.start.elapsed()).map_err(too_often)?;
             self.begin(sender, &recipient.server).await?;
         }
-        let own_copy = match &submission.content.payload {
-            Payload::Body(_) => {
-                let own = self.directory.devices(sender.account.uuid, now).await?;
-                own.iter().any(|device| device.id != sender.device)
-            }
-            Payload::Ciphertexts(all) => self.check_devices(sender, &recipient, all, now).await?,
-        };
-        let reception = self.receive(sender, &recipient, submission.class, now).await?;
-        Ok(Admitted { submission, sender: sender.clone(), recipient, own_copy, reception, at: now })
+        Ok(recipient)
+    }
+
+    /// Devices of this region or another one, as far as they are known.
+    pub(super) fn sources(&self) -> (&Directory, &Arc<ForeignKeys>) {
+        (&self.directory, &self.abroad)
     }
 
     /// Counts a submission, and checks its form: what it has to pass wherever it goes.
@@ -225,7 +243,7 @@ impl Gate {
 
     /// Whether the two want to have to do with each other. A recipient of another region is asked
     /// there.
-    async fn receive(
+    pub(super) async fn receive(
         &self,
         sender: &Caller,
         recipient: &AccountId,
@@ -306,10 +324,6 @@ impl Gate {
             let detail = "this region takes contents of the type `encrypted` only";
             return Err(Rejection::new(Code::UnencryptedRefused, detail));
         }
-        if submission.supplement {
-            let detail = "this version takes no supplements: send a new message";
-            return Err(Rejection::new(Code::BadRequest, detail));
-        }
         let Some(expires) = submission.expires else { return Ok(()) };
         if submission.class == Class::Ephemeral {
             return Ok(());
@@ -342,7 +356,8 @@ impl Gate {
             compare(recipient, &theirs, &addressed_to(ciphertexts, recipient, true))?;
         }
         if recipient.server != sender.account.server {
-            self.check_abroad(recipient, &addressed_to(ciphertexts, recipient, true)).await?;
+            let theirs = addressed_to(ciphertexts, recipient, true);
+            check_abroad(&self.abroad, recipient, &theirs).await?;
         }
         let to_own = addressed_to(ciphertexts, &sender.account, to_self);
         compare(&sender.account, &named(others.iter().copied()), &to_own)?;
@@ -353,21 +368,21 @@ impl Gate {
         }
         Ok(!others.is_empty())
     }
+}
 
-    /// Compares with what is known of another region's user, without waiting for that region as
-    /// long as it fits. What is not known passes: the other region knows its devices.
-    async fn check_abroad(
-        &self,
-        recipient: &AccountId,
-        ciphertexts: &[&Ciphertext],
-    ) -> Result<(), Rejection> {
-        let Some(known) = self.abroad.addressable(recipient) else { return Ok(()) };
-        let Err(stale) = compare(recipient, &known, ciphertexts) else { return Ok(()) };
-        // The client may know better.
-        match self.abroad.renewed(recipient).await {
-            Some(newer) => compare(recipient, &newer, ciphertexts),
-            None => Err(stale),
-        }
+/// Compares with what is known of another region's user, without waiting for that region as long as it
+/// fits. What is not known passes: the other region knows its devices.
+pub(super) async fn check_abroad(
+    abroad: &Arc<ForeignKeys>,
+    user: &AccountId,
+    ciphertexts: &[&Ciphertext],
+) -> Result<(), Rejection> {
+    let Some(known) = abroad.addressable(user) else { return Ok(()) };
+    let Err(stale) = compare(user, &known, ciphertexts) else { return Ok(()) };
+    // The client may know better.
+    match abroad.renewed(user).await {
+        Some(newer) => compare(user, &newer, ciphertexts),
+        None => Err(stale),
     }
 }
 

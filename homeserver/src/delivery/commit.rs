@@ -256,11 +256,22 @@ fn rejection(refusal: Refusal) -> Rejection {
         Refusal::QueueFull => {
             Rejection::new(Code::QueueFull, "too much waits for the recipient's devices already")
         }
+        Refusal::NothingToSupplement => nothing_to_supplement(),
+        Refusal::Overtaken => Rejection::new(
+            Code::Conflict,
+            "another supplement of the message came first; send it again",
+        ),
         Refusal::OutOfOrder => Rejection::new(
             Code::OutOfOrder,
             "`prev` is not this device's last accepted message in the conversation",
         ),
     }
+}
+
+/// There is no such message to be supplemented.
+pub(super) fn nothing_to_supplement() -> Rejection {
+    let detail = "no message with this id, to this recipient, waits here any more";
+    Rejection::new(Code::NotFound, detail)
 }
 
 /// Hands the new entries to connected devices.
@@ -303,7 +314,8 @@ pub(crate) fn queued_frame(id: MessageId, since: Timestamp) -> StatusFrame {
     }
 }
 
-fn sent(answer: Answer, id: MessageId, accepted: &Accepted) {
+/// Tells an acceptance.
+pub(super) fn sent(answer: Answer, id: MessageId, accepted: &Accepted) {
     match answer {
         Answer::Socket(mailbox) => {
             let frame = StatusFrame {

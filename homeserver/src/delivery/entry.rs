@@ -7,7 +7,8 @@ use posthouse_protocol::{
     content::Content,
     cursor::Cursor,
     frame::{
-        GroupFrame, KeysEvent, KeysFrame, MessageFrame, StatusFrame, TallyFrame, WatermarkFrame,
+        DevicesChangedFrame, GroupFrame, KeysEvent, KeysFrame, MessageFrame, StatusFrame,
+        TallyFrame, WatermarkFrame,
     },
     rest::groups::{EpochHash, GroupHead},
     status::Status,
@@ -96,6 +97,16 @@ pub(super) fn keys(notice: &KeyNotice, cursor: Cursor, viewer: &Caller) -> Optio
             one_time_kem: Some(*one_time_kem),
             ..frame(KeysEvent::PrekeysLow)
         },
+        KeyNotice::Unserved { message, user, missing, version } => {
+            let frame = DevicesChangedFrame {
+                message_id: *message,
+                user: user.clone(),
+                missing: missing.clone(),
+                version: *version,
+                cursor,
+            };
+            return Some(frame.to_json());
+        }
     };
     Some(frame.to_json())
 }
@@ -125,11 +136,12 @@ pub(super) fn tally(tally: &Tally, cursor: Cursor) -> String {
 
 /// The `status` frame of a watermark.
 pub(super) fn watermark(watermark: &Watermark, cursor: Cursor) -> String {
+    let (through, except) = watermark.told();
     let frame = WatermarkFrame {
         conversation_id: watermark.conversation,
         origin: watermark.origin.clone(),
-        through: watermark.through,
-        except: watermark.except.clone(),
+        through,
+        except: except.to_vec(),
         status: watermark.reached.into(),
         user: watermark.reader.clone(),
         at: watermark.at,

@@ -7,10 +7,15 @@ use posthouse_client_api::{
     ports::{Answer, Caller},
     rate::{Limiter, Rate},
 };
+use posthouse_federation::engine::ephemeral::{Ephemeral, EphemeralKey};
 use posthouse_protocol::{
     content::{Ciphertext, Payload},
+    federation::{
+        event::{Event, EventClass, EventKind},
+        message,
+    },
     frame::{Class, Submission},
-    id::{AccountId, ConversationId, GroupId},
+    id::{AccountId, ConversationId, GroupId, ServerName},
     problem::{Code, Rejection},
     rest::groups::Standing,
     time::{Stamp, Timestamp},
@@ -27,12 +32,13 @@ use uuid::Uuid;
 
 use super::{
     MessagingService,
-    accept::{compare, named, too_often},
+    accept::{check_abroad, compare, named, too_often},
     commit::refuse,
     route::route_to_group,
 };
 use crate::{
     accounts::{Directory, store_failed},
+    devices::ForeignKeys,
     groups::{GroupBook, Known, member_regions, no_such_group, stale_epoch},
 };
 
@@ -46,6 +52,7 @@ const TO_LARGE: Rate = Rate { burst: 300, interval: Duration::from_millis(50) };
 pub struct GroupGate {
     book: Arc<GroupBook>,
     directory: Arc<Directory>,
+    abroad: Arc<ForeignKeys>,
     store: MessageStore,
     to_large: Limiter<Uuid>,
     start: Instant,
@@ -115,9 +122,13 @@ impl Audience {
 
 impl GroupGate {
     /// A gate to the groups of `book`.
-    pub fn new(book: Arc<GroupBook>, directory: Arc<Directory>, store: MessageStore) -> Self {
+    pub fn new(
+        book: Arc<GroupBook>,
+        (directory, abroad): (Arc<Directory>, Arc<ForeignKeys>),
+        store: MessageStore,
+    ) -> Self {
         let to_large = Limiter::new(TO_LARGE);
-        Self { book, directory, store, to_large, start: Instant::now() }
+        Self { book, directory, abroad, store, to_large, start: Instant::now() }
     }
 
     /// Groups as they are.
@@ -220,7 +231,7 @@ impl GroupGate {
                 return Err(Rejection::new(Code::BadRequest, detail));
             }
             if user.server != sender.account.server {
-                // Which devices there are is for that region to know.
+                check_abroad(&self.abroad, user, &ciphertexts).await?;
                 audience.add(user);
                 continue;
             }
@@ -267,6 +278,7 @@ impl MessagingService {
     fn pass_on_to_group(&self, admitted: &AdmittedToGroup) {
         let (submission, at) = (&admitted.submission, admitted.at);
         let message = StoredMessage {
+            part: 0,
             sender: admitted.sender.account.clone(),
             device: Some(admitted.sender.device),
             device_number: Some(admitted.sender.number),
@@ -290,5 +302,42 @@ impl MessagingService {
         for account in others {
             self.connections.pass_on(*account, &message, &body);
         }
+        for to in &admitted.audience.abroad {
+            self.whisper_to_group(admitted, &to.server);
+        }
+    }
+
+    /// The same to a region with members: one event for all of them there.
+    fn whisper_to_group(&self, admitted: &AdmittedToGroup, server: &ServerName) {
+        let (submission, at) = (&admitted.submission, admitted.at);
+        let conversation = ConversationId::group(&admitted.group);
+        let mut event = Event {
+            conversation: Some(conversation),
+            sender_device: Some(admitted.sender.number),
+            stamp: Some(Stamp::default()),
+            origin_number: Some(0),
+            client_timestamp: Some(submission.timestamp.unwrap_or(at)),
+            accepted_at: Some(at),
+            epoch: submission.epoch,
+            group: Some(admitted.group.clone()),
+            collapse: submission.collapse.clone(),
+            expires: submission.expires,
+            ..Event::new(EventKind::Message, EventClass::Ephemeral)
+        };
+        // Only a `body` is for everybody.
+        if !matches!(submission.content.payload, Payload::Body(_))
+            || message::put(&mut event, &submission.content, server).is_err()
+        {
+            return;
+        }
+        let (sender, id) = (admitted.sender.account.uuid, submission.id.0);
+        // None replaces another, unless the client says so by a collapse key.
+        let key = EphemeralKey {
+            kind: EventKind::Message.number(),
+            sender: if submission.collapse.is_some() { sender } else { id },
+            conversation: Some(conversation),
+        };
+        let ephemeral = Ephemeral { key, sender, id, event: event.encode().into() };
+        self.directory.regions().whisper(server, ephemeral);
     }
 }

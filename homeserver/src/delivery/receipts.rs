@@ -186,30 +186,34 @@ impl Receipts {
     /// One watermark per conversation and origin, however many messages were passed.
     fn rise(&self, reader: &Caller, passed: &[(Flying, bool)], seen: Seen, now: Timestamp) {
         let mut rises: Vec<WatermarkRise> = Vec::new();
-        for (message, was_seen) in passed {
+        for (message, _) in passed {
             if message.sender == reader.account {
                 continue;
             }
-            let found = rises.iter_mut().find(|rise| same(rise, message));
-            let rise = match found {
-                Some(rise) => rise,
-                None if *was_seen => {
-                    rises.push(self.new_rise(message, &reader.account, seen, now));
-                    continue;
+            match rises.iter_mut().find(|rise| same(rise, message)) {
+                Some(rise) => {
+                    let number = message.origin_number;
+                    rise.watermark.through = rise.watermark.through.max(number);
+                    tell(rise, &message.sender);
                 }
-                // Without anything seen there is no watermark to except it from.
-                None => continue,
-            };
-            if *was_seen {
-                rise.watermark.through = rise.watermark.through.max(message.origin_number);
+                None => rises.push(self.new_rise(message, &reader.account, seen, now)),
             }
-            tell(rise, &message.sender);
         }
         for rise in &mut rises {
-            let skipped = passed.iter().filter(|(message, was_seen)| {
-                !was_seen && same(rise, message) && message.origin_number < rise.watermark.through
-            });
-            let except: Vec<u64> = skipped.map(|(message, _)| message.origin_number).collect();
+            let of = |wanted: bool| {
+                let all = passed.iter().filter(move |(_, was_seen)| *was_seen == wanted);
+                all.map(|(message, _)| message)
+            };
+            let is_seen =
+                |number| of(true).any(|one| same(rise, one) && one.origin_number == number);
+            let skipped = of(false).filter(|one| same(rise, one)).map(|one| one.origin_number);
+            // What another entry of the same number had for the device counts.
+            let except: Vec<u64> = skipped.filter(|number| !is_seen(*number)).collect();
+            if !of(true).any(|one| same(rise, one)) {
+                // It is noted, so that later watermarks name it; there is nothing to be told.
+                rise.tell.clear();
+                rise.forward = None;
+            }
             rise.watermark.except = except;
         }
         for rise in rises {

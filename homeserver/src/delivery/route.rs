@@ -8,10 +8,10 @@ use posthouse_storage::{
     ledger::{Accept, Accepted, Destination},
 };
 
-use super::{accept::Admitted, group::AdmittedToGroup};
+use super::{accept::Admitted, group::AdmittedToGroup, supplement::AdmittedSupplement};
 
-/// A message with its recipients worked out, ready to be committed. Only [`route`] and
-/// [`route_to_group`] make one.
+/// A message with its recipients worked out, ready to be committed. Only [`route`],
+/// [`route_to_group`] and [`route_supplement`] make one.
 #[derive(Debug)]
 pub struct Plan {
     accept: Accept,
@@ -33,6 +33,7 @@ impl Plan {
     pub fn stored(&self, accepted: &Accepted) -> StoredMessage {
         let accept = &self.accept;
         StoredMessage {
+            part: accept.part,
             sender: accept.sender.clone(),
             device: Some(accept.device),
             device_number: Some(accept.device_number),
@@ -71,6 +72,7 @@ pub fn route(admitted: &Admitted, own: &ServerName, body: BodyId) -> Plan {
     }
     let content: Bytes = submission.content.to_stored().into();
     let accept = Accept {
+        part: 0,
         sender: sender.clone(),
         device: admitted.sender().device,
         device_number: admitted.sender().number,
@@ -101,6 +103,7 @@ pub fn route_to_group(admitted: &AdmittedToGroup, body: BodyId) -> Plan {
     let (submission, at) = (admitted.submission(), admitted.at());
     let content: Bytes = submission.content.to_stored().into();
     let accept = Accept {
+        part: 0,
         sender: admitted.sender().account.clone(),
         device: admitted.sender().device,
         device_number: admitted.sender().number,
@@ -120,6 +123,51 @@ pub fn route_to_group(admitted: &AdmittedToGroup, body: BodyId) -> Plan {
         device_list_version: submission.device_list_version,
         client_timestamp: submission.timestamp.unwrap_or(at),
         now: at,
+        body,
+        size: content.len() as u64,
+    };
+    Plan { accept, body: content }
+}
+
+/// The same for a supplement, which has the facts of its message but for the device that sends it.
+pub fn route_supplement(admitted: &AdmittedSupplement, own: &ServerName, body: BodyId) -> Plan {
+    let (message, recipient) = (admitted.message(), admitted.recipient());
+    let mut recipients = Vec::with_capacity(2);
+    let mut destinations = Vec::new();
+    if admitted.serves(recipient) {
+        if recipient.server == *own {
+            recipients.push(recipient.uuid);
+        } else {
+            let (server, there) = (recipient.server.clone(), vec![recipient.uuid]);
+            destinations.push(Destination { server, recipients: there });
+        }
+    }
+    let sender = &admitted.sender().account;
+    if sender != recipient && admitted.serves(sender) {
+        recipients.push(sender.uuid);
+    }
+    let content: Bytes = admitted.content().to_stored().into();
+    let accept = Accept {
+        part: admitted.part(),
+        sender: sender.clone(),
+        device: admitted.sender().device,
+        device_number: admitted.sender().number,
+        id: message.id,
+        conversation: message.conversation,
+        side: 0,
+        prev: None,
+        after: None,
+        recipients,
+        discard: admitted.is_discarded(),
+        destinations,
+        to: message.to.clone(),
+        class: message.class,
+        collapse: message.collapse.clone(),
+        expires: message.expires,
+        epoch: message.epoch,
+        device_list_version: admitted.device_list_version(),
+        client_timestamp: message.client_timestamp,
+        now: message.accepted_at,
         body,
         size: content.len() as u64,
     };

@@ -83,6 +83,9 @@ impl Messaging for MessagingService {
             let detail = "ephemeral messages are for the socket";
             return refuse(answer, id, Rejection::new(Code::BadRequest, detail));
         }
+        if submission.supplement {
+            return self.supplement(caller, submission, answer).await;
+        }
         if let Address::Group(group) = &submission.to {
             let group = group.clone();
             return self.submit_to_group(caller, submission, group, answer).await;
@@ -231,6 +234,7 @@ impl MessagingService {
             Ok(_) if recipient.server != *self.directory.server() => self.whisper(admitted),
             Ok(_) => {
                 let message = StoredMessage {
+                    part: 0,
                     sender: sender.clone(),
                     device: Some(admitted.sender().device),
                     device_number: Some(admitted.sender().number),

@@ -185,9 +185,9 @@ impl Window {
         }
         self.position = reached;
         progressed.position = Some(reached);
-        // Skipped messages at the end of the prefix are passed with the next acknowledged one, whose
-        // watermark has to name them, even if the position is beyond them already.
-        while let Some(slot) = self.slots.pop_front_if(|slot| Some(slot.cursor) <= acknowledged) {
+        // What is skipped up to there is passed with it: after a reconnection nobody would remember
+        // it, and the next watermark would take it for seen.
+        while let Some(slot) = self.slots.pop_front_if(|slot| slot.cursor <= reached) {
             progressed.passed.push((slot.message, slot.state == State::Acknowledged));
         }
         self.forget_skipped();

@@ -51,6 +51,18 @@ impl Notices {
         self.connections.hand_over(arrivals, entry, None);
     }
 
+    /// A message of `account` did not serve all devices of its recipient.
+    pub(crate) async fn unserved(
+        &self,
+        account: Uuid,
+        notice: &KeyNotice,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let arrivals = self.store.tell(notice, &[account], now).await?;
+        self.hand_over(notice, &arrivals, now);
+        Ok(())
+    }
+
     /// Tells people of this region who have exchanged messages with `of`. What fails is logged:
     /// they learn of the change when they next send.
     pub(super) async fn tell_acquaintances(

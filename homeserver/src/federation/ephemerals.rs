@@ -6,27 +6,33 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use posthouse_federation::ports::EphemeralSink;
 use posthouse_protocol::{
+    content::Payload,
     federation::{
         event::{Event, EventClass, EventKind},
+        message,
         payload::{Acknowledged, Typing},
         record::EventRecord,
     },
     frame::{Class, StatusFrame},
-    id::{AccountId, MessageId, ServerName},
+    id::{AccountId, ConversationId, GroupId, MessageId, ServerName},
     time::{Clock, Stamp, Timestamp},
 };
 use posthouse_storage::{bodies::BodyId, inbox::StoredMessage};
 
-use super::judge::Judge;
+use super::{advice::Advice, judge::Judge};
 use crate::{
     delivery::{Connections, Recent},
     devices::ForeignKeys,
+    groups::GroupBook,
     presence::{Acquaintance, PresenceService},
 };
 
 /// Most questions about presence that one envelope may ask: each reads the store. They are asked
 /// again.
 const MAX_WATCHES: usize = 256;
+
+/// Most messages to groups that one envelope may bring: each reads the store.
+const MAX_TO_GROUPS: usize = 256;
 
 /// Passes ephemerals on.
 pub struct Ephemerals {
@@ -42,6 +48,10 @@ pub struct Ephemerals {
     pub recent: Arc<Recent>,
     /// Keys of other regions' users.
     pub keys: Arc<ForeignKeys>,
+    /// What senders here are told of devices elsewhere.
+    pub advice: Arc<Advice>,
+    /// Groups.
+    pub book: Arc<GroupBook>,
     /// Typing.
     pub presence: Arc<PresenceService>,
     /// The time.
@@ -54,13 +64,20 @@ impl EphemeralSink for Ephemerals {
         let now = self.clock.now();
         let judge =
             Judge { origin, own: &self.own, allow_unencrypted: self.allow_unencrypted, now };
-        let mut watches = 0;
+        let (mut watches, mut to_groups) = (0, 0);
         for record in events {
             let Ok(event) = &record.event else { continue };
             if let (EventKind::KeysChanged, EventClass::Ephemeral, Some(uuid)) =
                 (event.kind, event.class, record.sender)
             {
                 self.keys.changed(&AccountId { uuid, server: origin.clone() });
+                continue;
+            }
+            if let Some(group) = &event.group {
+                if to_groups < MAX_TO_GROUPS {
+                    to_groups += 1;
+                    self.to_group(&judge, record, (event, group)).await;
+                }
                 continue;
             }
             let Ok((sender, recipient, conversation)) = judge.ends(record, event) else { continue };
@@ -75,6 +92,10 @@ impl EphemeralSink for Ephemerals {
                     }
                     EventKind::Presence => {
                         self.presence.told(&sender, &recipient, &body.data);
+                        continue;
+                    }
+                    EventKind::Unserved => {
+                        self.advice.take(&sender, &recipient, &body.data, now).await;
                         continue;
                     }
                     _ => {}
@@ -100,6 +121,59 @@ impl EphemeralSink for Ephemerals {
 }
 
 impl Ephemerals {
+    /// A message to a group: for members here who are connected, if a member sends it.
+    async fn to_group(
+        &self,
+        judge: &Judge<'_>,
+        record: &EventRecord,
+        (event, group): (&Event, &GroupId),
+    ) {
+        let is_message = event.kind == EventKind::Message && event.class == EventClass::Ephemeral;
+        let is_over = event.expires.is_some_and(|expires| expires <= judge.now);
+        let (true, false, Some(uuid)) = (is_message, is_over, record.sender) else { return };
+        let conversation = ConversationId::group(group);
+        if event.conversation != Some(conversation) || !event.recipients.is_empty() {
+            return;
+        }
+        let sender = AccountId { uuid, server: judge.origin.clone() };
+        // If the store cannot say, nobody is told.
+        let Ok(Some(known)) = self.book.current(group).await else { return };
+        if !known.state.members().contains_key(&sender.to_string()) {
+            return;
+        }
+        let Ok(content) = message::group_content(event, &self.own) else { return };
+        let is_whole = matches!(content.payload, Payload::Body(_));
+        if !is_whole || !(content.is_encrypted() || self.allow_unencrypted) {
+            return;
+        }
+        let accepted_at = judge.accepted_at(event);
+        let message = StoredMessage {
+            part: 0,
+            conversation,
+            to: group.to_string(),
+            sender,
+            device: None,
+            device_number: event.sender_device,
+            device_list_version: None,
+            id: MessageId(record.id),
+            stamp: Stamp::default(),
+            origin_number: 0,
+            class: Class::Ephemeral,
+            collapse: event.collapse.clone(),
+            expires: event.expires,
+            epoch: event.epoch,
+            client_timestamp: event.client_timestamp.unwrap_or(accepted_at),
+            accepted_at,
+            body: BodyId::floor(judge.now),
+        };
+        let body = content.to_stored();
+        let members =
+            known.local.iter().filter(|(name, _)| known.state.members().contains_key(*name));
+        for (_, one) in members {
+            self.connections.pass_on(one.account.uuid, &message, &body);
+        }
+    }
+
     fn hand_over(
         &self,
         judge: &Judge<'_>,
@@ -121,9 +195,8 @@ impl Ephemerals {
                 }
                 let accepted_at = judge.accepted_at(event);
                 let message = StoredMessage {
-                    conversation: posthouse_protocol::id::ConversationId::direct(
-                        &sender, &recipient,
-                    ),
+                    part: 0,
+                    conversation: ConversationId::direct(&sender, &recipient),
                     to: recipient.to_string(),
                     sender,
                     device: None,

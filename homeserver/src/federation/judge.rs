@@ -144,6 +144,7 @@ impl Judge<'_> {
         let accepted_at = self.accepted_at(event);
         let side = side(&sender, &recipient);
         let message = StoredMessage {
+            part: event.part.unwrap_or_default(),
             device: None,
             device_number: event.sender_device,
             device_list_version: event.device_list_version,

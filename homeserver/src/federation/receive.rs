@@ -31,7 +31,10 @@ use posthouse_storage::{
 };
 use uuid::Uuid;
 
-use super::judge::{Judge, Recipients, Verdict};
+use super::{
+    advice::{Advice, Served},
+    judge::{Judge, Recipients, Verdict},
+};
 use crate::{
     accounts::Directory,
     delivery::{Connections, announce},
@@ -59,6 +62,8 @@ pub struct ReceptionParts {
     pub random: Arc<Random>,
     /// Groups.
     pub groups: Arc<GroupsService>,
+    /// What senders are told of devices here.
+    pub advice: Arc<Advice>,
     /// Whether contents are taken that are not end-to-end encrypted.
     pub allow_unencrypted: bool,
 }
@@ -71,6 +76,8 @@ pub struct Reception(ReceptionParts);
 struct Sorted {
     messages: Vec<reception::Received>,
     bodies: Vec<(BodyId, Bytes)>,
+    /// Whom messages serve, by their places.
+    served: Vec<(usize, Served)>,
     /// Strangers who have written: account here, sender.
     asking: Vec<(Uuid, AccountId)>,
     watermarks: Vec<ReceivedWatermark>,
@@ -102,11 +109,13 @@ impl Reception {
                     let body = BodyId::new(now, parts.random.bytes());
                     match judge.judge(event, &known, body) {
                         Verdict::Message(received, content) => {
+                            sorted.note_served(event, &received);
                             sorted.messages.push(*received);
                             sorted.bodies.push((body, content));
                         }
                         Verdict::Request(received, content) => {
                             sorted.ask(&received, &known);
+                            sorted.note_served(event, &received);
                             sorted.messages.push(*received);
                             sorted.bodies.push((body, content));
                         }
@@ -242,6 +251,13 @@ impl Reception {
 }
 
 impl Sorted {
+    /// A message is about to be noted.
+    fn note_served(&mut self, record: &EventRecord, received: &reception::Received) {
+        let Ok(event) = &record.event else { return };
+        let served = Served::of(event, record.id, &received.message.sender);
+        self.served.extend(served.map(|served| (self.messages.len(), served)));
+    }
+
     /// The recipient is asked whether to hear the sender, unless it has been.
     fn ask(&mut self, received: &reception::Received, known: &Recipients) {
         let sender = &received.message.sender;
@@ -293,7 +309,7 @@ impl InboundStore for Reception {
         taking: Taking<'_>,
         now: Timestamp,
     ) -> Result<Vec<Rejection>, TakeError> {
-        let sorted = self.sort(origin, taking, now).await?;
+        let mut sorted = self.sort(origin, taking, now).await?;
         // Before the messages: a request without one does no harm.
         self.0.relations.ask(&sorted.asking, now).await?;
         let kept = |stream: &InboundStream| reception::InboundStream {
@@ -315,7 +331,12 @@ impl InboundStore for Reception {
         match self.0.messages.receive(self.0.receptions.as_ref(), reception).await? {
             Taken::Moved => Err(TakeError::Moved),
             Taken::Done { arrivals, risen, rejected } => {
+                let mut served = std::mem::take(&mut sorted.served);
+                // What was known before was advised about then.
+                served.retain(|(at, _)| arrivals.get(*at).is_some_and(|new| !new.is_empty()));
+                let served: Vec<Served> = served.into_iter().map(|(_, one)| one).collect();
                 self.tell(sorted, arrivals, now);
+                self.0.advice.give(&served, now).await;
                 announce(risen, &self.0.connections);
                 if rejected.is_empty() {
                     return Ok(Vec::new());

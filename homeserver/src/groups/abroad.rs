@@ -49,6 +49,10 @@ impl PeerGroups for LocalGroups {
             GroupAct::Pull(from) => self.0.pulled(origin, &group, from).await,
             GroupAct::Push(documents) => self.0.pushed(origin, &group, documents).await,
             GroupAct::Submit(document) => self.0.submitted(origin, &group, &document).await,
+            GroupAct::Join { account, code } => {
+                let account = AccountId { uuid: account, server: origin.clone() };
+                self.0.asked(origin, &group, (&account, &code)).await
+            }
         };
         answer.or_else(|rejection| refusal(&rejection))
     }
@@ -419,7 +423,7 @@ fn parsed(document: &[u8]) -> Result<SignedGroupEpoch, Rejection> {
 }
 
 /// The refusal of another region, as its own would be.
-fn reason(code: Option<&str>) -> Rejection {
+pub(super) fn reason(code: Option<&str>) -> Rejection {
     let known = Code::ALL.iter().find(|one| Some(one.as_str()) == code);
     let code = known.copied().filter(|code| code.status() < 500).unwrap_or(Code::Forbidden);
     Rejection::new(code, "the region that sequences the group refuses the change")

@@ -22,12 +22,18 @@ const CREATED: Rate = Rate { burst: 50, interval: Duration::from_mins(10) };
 /// Epochs that one region tells of.
 const PUSHED: Rate = Rate { burst: 70_000, interval: Duration::from_millis(20) };
 
+/// Wishes to join that one region brings, and one account makes elsewhere: each tries a code.
+const ASKED: Rate = Rate { burst: 256, interval: Duration::from_secs(1) };
+const ASKS: Rate = Rate { burst: 20, interval: Duration::from_secs(30) };
+
 /// The limits of one process.
 pub struct GroupLimits {
     group: Limiter<GroupId>,
     actor: Limiter<Uuid>,
     created: Limiter<Uuid>,
     pushed: Limiter<ServerName>,
+    asked: Limiter<ServerName>,
+    asks: Limiter<Uuid>,
     start: Instant,
 }
 
@@ -38,6 +44,8 @@ impl Default for GroupLimits {
             actor: Limiter::new(ACTOR),
             created: Limiter::new(CREATED),
             pushed: Limiter::new(PUSHED),
+            asked: Limiter::new(ASKED),
+            asks: Limiter::new(ASKS),
             start: Instant::now(),
         }
     }
@@ -59,6 +67,18 @@ impl GroupLimits {
             taken.map_err(|err| too_often(err.seconds()))?;
         }
         Ok(())
+    }
+
+    /// Counts a wish to join that another region brings.
+    pub(super) fn asked(&self, origin: &ServerName) -> Result<(), Rejection> {
+        let taken = self.asked.take(origin.clone(), self.start.elapsed());
+        taken.map_err(|err| too_often(err.seconds()))
+    }
+
+    /// Counts a wish of an account to join a group of another region.
+    pub(super) fn asks(&self, account: Uuid) -> Result<(), Rejection> {
+        let taken = self.asks.take(account, self.start.elapsed());
+        taken.map_err(|err| too_often(err.seconds()))
     }
 
     /// Counts a new group.

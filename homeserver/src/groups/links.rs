@@ -2,8 +2,9 @@
 
 use posthouse_client_api::ports::Caller;
 use posthouse_protocol::{
+    federation::query::groups::{GroupAct, GroupAnswer, GroupOutcome, GroupQuestion},
     frame::{Changed, ServerFrame},
-    id::{AccountId, GroupId},
+    id::{AccountId, GroupId, ServerName},
     limits,
     problem::{Code, Rejection},
     rest::{
@@ -20,6 +21,7 @@ use uuid::Uuid;
 
 use super::{
     GroupsService,
+    abroad::reason,
     book::{Known, no_such_group},
 };
 use crate::accounts::store_failed;
@@ -101,17 +103,60 @@ impl GroupsService {
         group: &GroupId,
         code: &Secret,
     ) -> Result<(), Rejection> {
-        let known = self.book.current(group).await?.ok_or_else(no_such_group)?;
-        let (hash, most) = (hash(&code.0), limits::MAX_JOIN_REQUESTS);
+        let code = hash(&code.0);
+        let known = self.book.current(group).await?;
+        // A link may be of an admin here, whichever region sequences the group.
+        match self.ask_here(known.as_deref(), group, (&caller.account, &code)).await {
+            Err(rejection) if rejection.code == Code::NotFound => {}
+            asked => return asked,
+        }
+        let owner = match &known {
+            Some(known) => ServerName::parse(known.state.region())?,
+            None => group.server.clone(),
+        };
+        if owner == self.own {
+            return Err(no_such_group());
+        }
+        self.limits.asks(caller.account.uuid)?;
+        let act = GroupAct::Join { account: caller.account.uuid, code };
+        let question = GroupQuestion { group: group.clone(), act };
+        let answer = self.regions.group(&owner, question).await?;
+        match answer.outcome {
+            GroupOutcome::Done => Ok(()),
+            GroupOutcome::Refused => Err(reason(answer.reason.as_deref())),
+            GroupOutcome::Nothing | GroupOutcome::Stale => Err(no_such_group()),
+        }
+    }
+
+    /// The same by somebody of another region.
+    pub(super) async fn asked(
+        &self,
+        origin: &ServerName,
+        group: &GroupId,
+        (account, code): (&AccountId, &[u8; 32]),
+    ) -> Result<GroupAnswer, Rejection> {
+        self.limits.asked(origin)?;
+        let known = self.book.current(group).await?;
+        self.ask_here(known.as_deref(), group, (account, code)).await?;
+        Ok(GroupAnswer::of(GroupOutcome::Done, None))
+    }
+
+    async fn ask_here(
+        &self,
+        known: Option<&Known>,
+        group: &GroupId,
+        (account, hash): (&AccountId, &[u8; 32]),
+    ) -> Result<(), Rejection> {
+        let known = known.ok_or_else(no_such_group)?;
+        let most = limits::MAX_JOIN_REQUESTS;
         let now = self.clock.now();
-        let account = &caller.account;
         if known.state.members().contains_key(&account.to_string()) {
             return Err(Rejection::new(Code::Conflict, "you are a member already"));
         }
-        let asked = self.book.store().ask_to_join(group, account, (&hash, most), now).await;
+        let asked = self.book.store().ask_to_join(group, account, (hash, most), now).await;
         match asked.map_err(|err| store_failed(&err))? {
             Grown::New => {
-                self.hint_admins(&known);
+                self.hint_admins(known);
                 Ok(())
             }
             Grown::Known => Ok(()),

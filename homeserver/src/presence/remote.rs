@@ -116,6 +116,20 @@ impl Remote {
         }
     }
 
+    /// `watcher`, of this region, watches nobody elsewhere any longer.
+    pub(super) fn blind(&mut self, watcher: Uuid) {
+        let watched = self.ours.iter().filter_map(|(target, watchers)| {
+            let sockets = &watchers.get(&watcher)?.sockets;
+            Some((target.clone(), sockets.keys().copied().collect::<Vec<Key>>()))
+        });
+        let watched: Vec<(AccountId, Vec<Key>)> = watched.collect();
+        for (target, keys) in watched {
+            for key in keys {
+                self.unwatch(key, &target);
+            }
+        }
+    }
+
     /// The connection is gone.
     pub(super) fn forget(&mut self, key: Key) {
         for target in self.of_socket.remove(&key).unwrap_or_default() {

@@ -180,6 +180,13 @@ impl PresenceService {
     /// What an account thinks of others, or what it shows, has changed: who watches it is looked at
     /// again.
     pub async fn look_again(&self, account: Uuid) {
+        // Who shows nothing sees nothing, also not what they watched before. If the store cannot say,
+        // neither: the watcher asks again.
+        let shows = self.relations.privacy(account).await.map(|privacy| privacy.last_seen);
+        if !shows.is_ok_and(|shows| shows != LastSeen::Nobody) {
+            let server = self.directory.server().clone();
+            self.watchers.blind(&AccountId { uuid: account, server });
+        }
         for watcher in self.watchers.watchers(account) {
             match self.visible(&watcher, &[account]).await {
                 Ok(visible) => match visible.first() {

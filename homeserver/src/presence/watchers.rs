@@ -183,6 +183,21 @@ impl Watchers {
         }
     }
 
+    /// `watcher`, of this region, watches nobody but itself any longer.
+    pub(super) fn blind(&self, watcher: &AccountId) {
+        let mut state = self.state();
+        let others = state.targets.iter().filter(|(account, _)| **account != watcher.uuid);
+        let watches = others.flat_map(|(account, target)| {
+            let own = target.watchers.iter().filter(|(_, one)| one.account == *watcher);
+            own.map(|(key, _)| (*key, *account))
+        });
+        let watches: Vec<(Key, Uuid)> = watches.collect();
+        for (key, account) in watches {
+            state.remove(key, account);
+        }
+        state.remote.blind(watcher.uuid);
+    }
+
     /// From now on watchers are told of `account` so exactly.
     pub(super) fn set_precision(&self, account: Uuid, precision: LastSeen) {
         let mut state = self.state();

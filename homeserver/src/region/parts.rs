@@ -14,7 +14,7 @@ use crate::{
         ForeignKeys, ForeignParts, KeyBook, KeyLimits, KeysService, LinkService, Notices,
         SilentDevices,
     },
-    federation::{Ephemerals, Reception, ReceptionParts},
+    federation::{Advice, AdviceParts, Ephemerals, Reception, ReceptionParts},
     groups::{Consent, GroupBook, GroupLimits, GroupsService},
     people::{PeopleService, Relations},
     presence::{PresenceService, Whisperer},
@@ -98,6 +98,7 @@ pub(super) fn reception(
     config: &RegionConfig,
     stores: &Stores,
     (messaging, groups): (&Arc<MessagingService>, &Arc<GroupsService>),
+    advice: &Arc<Advice>,
 ) -> Arc<Reception> {
     Arc::new(Reception::new(ReceptionParts {
         receptions: Arc::clone(&stores.receptions),
@@ -107,7 +108,19 @@ pub(super) fn reception(
         connections: Arc::clone(&messaging.connections),
         random: Arc::clone(&messaging.random),
         groups: Arc::clone(groups),
+        advice: Arc::clone(advice),
         allow_unencrypted: config.policy.allow_unencrypted,
+    }))
+}
+
+/// Advice about devices, between regions.
+pub(super) fn advice(messaging: &Arc<MessagingService>, keys: &Arc<KeysService>) -> Arc<Advice> {
+    Arc::new(Advice::new(AdviceParts {
+        directory: Arc::clone(&messaging.directory),
+        notices: Arc::clone(&keys.notices),
+        abroad: Arc::clone(&keys.abroad),
+        messages: messaging.store.clone(),
+        random: Arc::clone(&messaging.random),
     }))
 }
 
@@ -116,7 +129,8 @@ pub(super) fn ephemerals(
     config: &RegionConfig,
     presence: &Arc<PresenceService>,
     recent: Arc<Recent>,
-    keys: &Arc<KeysService>,
+    (keys, advice): (&Arc<KeysService>, Arc<Advice>),
+    book: Arc<GroupBook>,
 ) -> Arc<Ephemerals> {
     Arc::new(Ephemerals {
         own: config.server.clone(),
@@ -125,6 +139,8 @@ pub(super) fn ephemerals(
         connections: Arc::clone(&presence.connections),
         recent,
         keys: Arc::clone(&keys.abroad),
+        advice,
+        book,
         presence: Arc::clone(presence),
         clock: Arc::clone(&keys.clock),
     })
@@ -224,10 +240,11 @@ pub(super) fn told(
 pub(super) fn group_gate(
     stores: &Stores,
     directory: &Arc<Directory>,
+    abroad: &Arc<ForeignKeys>,
 ) -> (Arc<GroupBook>, GroupGate) {
     let book = Arc::new(GroupBook::new(Arc::clone(&stores.groups)));
-    let (directory, messages) = (Arc::clone(directory), stores.messages.clone());
-    (Arc::clone(&book), GroupGate::new(book, directory, messages))
+    let devices = (Arc::clone(directory), Arc::clone(abroad));
+    (Arc::clone(&book), GroupGate::new(book, devices, stores.messages.clone()))
 }
 
 /// Groups, beside `messaging`.

@@ -3,6 +3,7 @@
 use posthouse_client::Event;
 use posthouse_homeserver::delivery::accept::Policy;
 use posthouse_protocol::{
+    cursor::Cursor,
     frame::Class,
     id::{Address, ConversationId, MessageId},
     limits,
@@ -11,6 +12,7 @@ use posthouse_protocol::{
 };
 
 use super::{
+    calls::call,
     device::{Device, new_id, submission, text},
     home::{Home, Settings, server},
 };
@@ -246,9 +248,6 @@ async fn policy_bounds_what_is_sent() {
     let mut too_far = submission(ben.account(), "x");
     too_far.expires = Some(home.clock.now().plus_millis(limits::MAX_EXPIRES_MS + 60_000));
     assert_eq!(ada.submit(too_far).await.unwrap_err().code, "bad_request");
-    let mut supplement = submission(ben.account(), "x");
-    supplement.supplement = true;
-    assert_eq!(ada.submit(supplement).await.unwrap_err().code, "bad_request");
 }
 
 #[tokio::test]
@@ -377,6 +376,7 @@ async fn a_full_inbox_is_an_explicit_refusal() {
     let (from, to) = (ada.account().clone(), ben.account().clone());
     let now = Timestamp(1_700_000_000_000);
     let large = Accept {
+        part: 0,
         conversation: ConversationId::direct(&from, &to),
         device: ada.tokens.device_id,
         device_number: ada.tokens.device,
@@ -405,4 +405,55 @@ async fn a_full_inbox_is_an_explicit_refusal() {
     assert_eq!(refusal.code, "queue_full");
     let other = Device::register(&home, "cem").await;
     ada.write(other.account(), "others are not held back").await;
+}
+
+/// What expired at the end of what a device acknowledged is not delivered by what follows.
+#[tokio::test]
+async fn what_expired_last_stays_undelivered_after_a_reconnection() {
+    let home = Home::start().await;
+    let (mut ada, mut ben) = pair(&home).await;
+    ben.leave().await;
+    ada.write(ben.account(), "first").await;
+    let mut brief = submission(ben.account(), "too late");
+    brief.expires = Some(home.clock.now().plus_millis(60_000));
+    let brief = ada.submit(brief).await.unwrap();
+    home.clock.pass(61_000);
+    let backlog = ben.catch_up(&home).await;
+    assert_eq!(backlog.iter().map(text).collect::<Vec<_>>(), ["first"]);
+    // Up to the end of the inbox, which lies behind what expired.
+    ben.ack_through(Cursor(u64::MAX >> 1)).await;
+    ben.settle().await;
+    ben.leave().await;
+    assert_eq!(ben.catch_up(&home).await.len(), 0);
+    let last = ada.write(ben.account(), "last").await;
+    let got = ben.message().await;
+    assert_eq!(text(&got), "last");
+    ben.ack(vec![last.message_id], Seen::Delivered).await;
+    let mark = loop {
+        let mark = ada.watermark(Status::Delivered).await;
+        if Some(mark.through) == last.origin_number {
+            break mark;
+        }
+    };
+    assert_eq!(Some(mark.except), brief.origin_number.map(|number| vec![number]));
+}
+
+/// Decision 0015.
+#[tokio::test]
+async fn what_was_blocked_is_never_told_as_delivered() {
+    let home = Home::start().await;
+    let (mut ada, mut ben) = pair(&home).await;
+    let block = serde_json::json!({ "user": ada.account() });
+    let blocked = call(&home, "POST", "/v1/blocks", Some(ben.token()), Some(block)).await;
+    assert_eq!(blocked.status, 204, "{blocked:?}");
+    let lost = ada.write(ben.account(), "lost").await;
+    let path = format!("/v1/blocks/{}", ada.account());
+    let unblocked = call(&home, "DELETE", &path, Some(ben.token()), None).await;
+    assert_eq!(unblocked.status, 204, "{unblocked:?}");
+    let heard = ada.write(ben.account(), "heard").await;
+    assert_eq!(text(&ben.message().await), "heard");
+    ben.ack(vec![heard.message_id], Seen::Delivered).await;
+    let mark = ada.watermark(Status::Delivered).await;
+    assert_eq!(Some(mark.through), heard.origin_number);
+    assert_eq!(Some(mark.except), lost.origin_number.map(|number| vec![number]));
 }

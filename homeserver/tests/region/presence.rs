@@ -10,7 +10,7 @@ use posthouse_protocol::{
 };
 use tokio::time::Instant;
 
-use super::{device::Device, home::Home};
+use super::{calls::call, device::Device, home::Home};
 
 /// Within this, 95 % of changes must be visible; a clean one must always be.
 const VISIBLE_WITHIN: Duration = Duration::from_secs(10);
@@ -126,4 +126,28 @@ async fn heartbeats_presence_and_typing_write_nothing_to_the_database() {
     ada.settle().await;
     ben.settle().await;
     assert_eq!(home.store().counters().read().transactions, before);
+}
+
+/// Who shows nothing sees nothing, also not what they watched before they chose so.
+#[tokio::test]
+async fn own_watches_end_with_the_choice_to_show_nothing() {
+    let home = Home::start().await;
+    let (mut ada, mut ben) = acquainted(&home).await;
+    let mut cem = Device::register(&home, "cem").await;
+    cem.catch_up(&home).await;
+    cem.write(ada.account(), "hello").await;
+    ada.write(cem.account(), "hello").await;
+    for watcher in [&mut ben, &mut cem] {
+        watcher.send(watch(&ada)).await;
+        assert_eq!(presence(watcher).await.status, Presence::Online);
+    }
+    let path = "/v1/account/privacy";
+    let mut privacy = call(&home, "GET", path, Some(ben.token()), None).await.body;
+    privacy["last_seen"] = "nobody".into();
+    let chosen = call(&home, "PUT", path, Some(ben.token()), Some(privacy)).await;
+    assert_eq!(chosen.status, 204, "{chosen:?}");
+    ada.send(ClientFrame::Presence(PresenceUpdate::Away)).await;
+    assert_eq!(presence(&mut cem).await.status, Presence::Away);
+    let told = ben.settle().await;
+    assert!(!told.iter().any(|event| matches!(event, Event::Presence(_))), "{told:?}");
 }

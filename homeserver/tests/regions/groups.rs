@@ -1,5 +1,6 @@
 //! A group of people of two regions: one chain, talk both ways, races, and a region that is away.
 
+use posthouse_client::Event;
 use posthouse_crypto::e2ee::{
     signed::group_epoch::{
         Change, GroupEpoch, GroupRole, GroupState, Person as Member, SignedGroupEpoch,
@@ -7,16 +8,20 @@ use posthouse_crypto::e2ee::{
     time::UnixMillis,
 };
 use posthouse_protocol::{
-    frame::TallyFrame,
-    id::GroupId,
+    content::{Content, Payload},
+    frame::{Class, ClientFrame, Submission, TallyFrame},
+    id::{Address, GroupId, MessageId},
     rest::groups::{EpochDocument, Epochs},
 };
 use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::{
     http::Answer,
-    person::{Pair, Person, until},
+    person::{PATIENCE, Pair, Person, until},
+    presence::connect,
     server::Server,
 };
 
@@ -320,4 +325,150 @@ async fn a_deputy_takes_over_from_a_region_that_is_gone() {
     caught_up(&ada, &group).await;
     act(&mut ada, &mut group, Change::Rename(b"by south's order".to_vec())).await;
     caught_up(&bob, &group).await;
+}
+
+/// Typing, for instance: kept nowhere, for members who are connected.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_kept_reaches_members_of_other_regions_who_are_connected() {
+    let pair = Pair::start();
+    let mut ada = signer(&pair.north, "ada", 1).await;
+    let mut ben = signer(&pair.south, "ben", 2).await;
+    let eve = signer(&pair.south, "eve", 3).await;
+    let mut group = created(&mut ada).await;
+    join(&mut ada, &mut ben, &mut group).await;
+    caught_up(&ada, &group).await;
+    assert_eq!(say(&ada, &group, 1, "kept").await.status, 200);
+    hears(&ben, "kept").await;
+    let mut speaks = connect(&ada, &pair.north).await;
+    let mut listens = connect(&ben, &pair.south).await;
+    let mut stranger = connect(&eve, &pair.south).await;
+    let types = |number: u128| {
+        let content = Content {
+            kind: "encrypted".into(),
+            encrypted: true,
+            payload: Payload::Body("types".into()),
+        };
+        ClientFrame::Message(Box::new(Submission {
+            id: MessageId(Uuid::from_u128(number)),
+            to: Address::Group(GroupId::parse(group.group()).unwrap()),
+            after: None,
+            prev: None,
+            class: Class::Ephemeral,
+            collapse: Some("typing".to_owned()),
+            expires: None,
+            device_list_version: None,
+            epoch: None,
+            supplement: false,
+            timestamp: None,
+            content,
+        }))
+    };
+    let heard_live = async {
+        let mut number = 100;
+        loop {
+            // What is not kept may be lost: whoever goes on typing says so again.
+            number += 1;
+            speaks.send(&types(number)).await.unwrap();
+            let next = async {
+                loop {
+                    match listens.next().await.unwrap() {
+                        Event::Message(message) if message.class == Class::Ephemeral => {
+                            return *message;
+                        }
+                        _ => {}
+                    }
+                }
+            };
+            if let Ok(message) = timeout(Duration::from_secs(2), next).await {
+                return message;
+            }
+        }
+    };
+    let message = timeout(PATIENCE, heard_live).await.expect("typing is heard");
+    assert_eq!((&message.from, message.place), (ada.account(), None));
+    assert_eq!(message.content.payload, Payload::Body("types".into()));
+    assert_eq!(heard(&ben).await, ["kept"], "nothing is kept of it");
+    // Who is no member neither hears nor is heard.
+    stranger.send(&types(900)).await.unwrap();
+    let refused = async {
+        loop {
+            match stranger.next().await.unwrap() {
+                Event::Refused(refusal) => return refusal,
+                Event::Message(message) => panic!("{message:?}"),
+                _ => {}
+            }
+        }
+    };
+    let refused = timeout(PATIENCE, refused).await.expect("an answer comes");
+    assert_eq!(refused.code, "not_found");
+}
+
+/// Whoever hands out keys learns of a device abroad before anything is sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_handed_to_the_devices_that_members_abroad_have() {
+    let pair = Pair::start();
+    let mut ada = signer(&pair.north, "ada", 1).await;
+    let mut ben = signer(&pair.south, "ben", 2).await;
+    ben.sign_list(1).await;
+    let mut group = created(&mut ada).await;
+    join(&mut ada, &mut ben, &mut group).await;
+    caught_up(&ada, &group).await;
+    let path = format!("/v1/users/{}/devices", ben.account());
+    assert_eq!(ada.call("GET", &path, None).await.status, 200);
+    let hand = async |number: u128, devices: &[(u64, u32)]| {
+        let one = |(device, registration): &(u64, u32)| {
+            json!({ "user": ben.account(),
+            "device": device, "registration_id": registration, "type": 1, "data": "AAAA" })
+        };
+        let ciphertexts: Vec<Value> = devices.iter().map(one).collect();
+        let content = json!({ "type": "encrypted", "encrypted": true, "ciphertexts": ciphertexts });
+        let body = json!({ "id": Uuid::from_u128(number), "to": group.group(), "class": "key",
+            "epoch": group.epoch(), "content": content });
+        ada.call("POST", "/v1/messages", Some(body)).await
+    };
+    let one = ben.devices().await;
+    let wrong = hand(1, &[(one[0].0, one[0].1 ^ 1)]).await;
+    assert_eq!((wrong.status, wrong.code()), (409, "stale_devices"));
+    assert_eq!(wrong.body["stale_devices"]["user"], json!(ben.account()));
+    assert_eq!(wrong.body["stale_devices"]["stale"], json!([one[0].0]));
+    let extra = hand(2, &[one[0], (77, 5)]).await;
+    assert_eq!(extra.body["stale_devices"]["extra"], json!([77]));
+    let taken = hand(3, &one).await;
+    assert_eq!(taken.status, 200, "{taken:?}");
+    let keys = async || ben.inbox().await["messages"].as_array().unwrap().len();
+    until("the key comes", async || keys().await == 1).await;
+}
+
+/// The code of a link is shown in another region: its owner asks, is invited, and joins.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invite_link_is_used_from_the_other_region() {
+    let pair = Pair::start();
+    let mut ada = signer(&pair.north, "ada", 1).await;
+    let mut ben = signer(&pair.south, "ben", 2).await;
+    let mut group = created(&mut ada).await;
+    let at = |what: &str| format!("/v1/groups/{}/{what}", group.group());
+    let (links, join_at, requests) = (at("links"), at("join"), at("requests"));
+    let link = ada.call("POST", &links, Some(json!({ "expires_in": 600 }))).await;
+    assert_eq!(link.status, 201, "{link:?}");
+    let wrong = ben.call("POST", &join_at, Some(json!({ "code": "0".repeat(32) }))).await;
+    assert_eq!((wrong.status, wrong.code()), (404, "not_found"));
+    let nowhere = format!("/v1/groups/g.{}@north.test/join", Uuid::from_u128(0xdead));
+    let code = json!({ "code": link.body["code"] });
+    let nothing = ben.call("POST", &nowhere, Some(code.clone())).await;
+    assert_eq!(nothing.body["detail"], wrong.body["detail"], "a guess learns nothing");
+    for _ in 0..2 {
+        let asked = ben.call("POST", &join_at, Some(code.clone())).await;
+        assert_eq!(asked.status, 204, "{asked:?}");
+    }
+    let waiting = ada.call("GET", &requests, None).await;
+    assert_eq!(waiting.body["requests"][0]["account_id"], json!(ben.account()));
+    assert_eq!(waiting.body["requests"].as_array().unwrap().len(), 1);
+    let shown = ben.call("GET", &format!("/v1/groups/{}", group.group()), None).await;
+    assert_eq!(shown.code(), "not_found", "asking shows nothing");
+    join(&mut ada, &mut ben, &mut group).await;
+    caught_up(&ada, &group).await;
+    let waiting = ada.call("GET", &requests, None).await;
+    assert_eq!(waiting.body["requests"], json!([]), "who was invited asks no more");
+    let again = ben.call("POST", &join_at, Some(code)).await;
+    assert_eq!((again.status, again.code()), (409, "conflict"));
 }

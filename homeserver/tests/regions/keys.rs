@@ -180,3 +180,77 @@ async fn a_stranger_who_knows_better_than_their_region_is_believed() {
     let refused = ben.seal(ada.account(), &both[..1], 4).await;
     assert_eq!(refused.body["stale_devices"]["missing"], json!([both[1].0]));
 }
+
+/// Ben's region has an old list, and Ada's notices.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_a_message_abroad_did_not_serve_is_supplemented() {
+    let pair = Pair::start();
+    let mut phone = Person::with_keys(&pair.north, "ada", 1).await;
+    let ben = Person::register(&pair.south, "ben", 3).await;
+    // Somebody else has written, so that north has spoken with south before it whispers.
+    let cem = Person::register(&pair.north, "cem", 5).await;
+    let text = json!({ "type": "encrypted", "encrypted": true, "body": "x" });
+    assert_eq!(cem.send(ben.account(), 1, text).await.status, 200);
+    until("cem's message comes", async || {
+        ben.inbox().await["messages"].as_array().is_some_and(|all| !all.is_empty())
+    })
+    .await;
+    let ada = phone.account().clone();
+    let path = format!("/v1/users/{ada}/devices");
+    assert_eq!(ben.call("GET", &path, None).await.status, 200);
+    let one = phone.devices().await;
+    let laptop = phone.log_in_again("ada").await;
+    phone.sign_list(2).await;
+    let both = phone.devices().await;
+    let sent = ben.seal(&ada, &one, 7).await;
+    assert_eq!(sent.status, 200, "{sent:?}");
+    let advice = async || {
+        let inbox = ben.inbox().await;
+        let all = inbox["events"].as_array().unwrap();
+        all.iter().find(|event| event["type"] == "devices_changed").cloned()
+    };
+    until("the advice comes", async || advice().await.is_some()).await;
+    let advice = advice().await.unwrap();
+    assert_eq!(advice["message_id"], json!(Uuid::from_u128(7)));
+    assert_eq!((&advice["user"], &advice["version"]), (&json!(ada), &json!(2)));
+    assert_eq!(advice["missing"], json!([both[1].0]));
+    // South hears of the newer list, then takes a ciphertext for the second device.
+    until("the supplement is taken", async || {
+        let answer = ben.supplement(&ada, &both, 7).await;
+        assert!(answer.status == 200 || answer.code() == "stale_devices", "{answer:?}");
+        answer.status == 200
+    })
+    .await;
+    let messages =
+        async |device: &Person| device.inbox().await["messages"].as_array().unwrap().clone();
+    until("the laptop has it", async || !messages(&laptop).await.is_empty()).await;
+    let (theirs, first) = (messages(&laptop).await, messages(&phone).await);
+    assert_eq!((theirs.len(), first.len()), (1, 1), "each device has it once");
+    for field in ["id", "stamp", "origin_number", "server_timestamp"] {
+        assert_eq!(theirs[0][field], first[0][field], "{field}");
+    }
+    assert_eq!(theirs[0]["content"]["ciphertexts"][0]["device"], json!(both[1].0));
+    let again = ben.supplement(&ada, &both, 7).await;
+    assert_eq!(again.body["stamp"], sent.body["stamp"], "{again:?}");
+    let next = ben.seal(&ada, &both, 8).await;
+    assert_eq!(next.status, 200, "{next:?}");
+    until("the next one comes", async || messages(&laptop).await.len() == 2).await;
+    assert_eq!(messages(&laptop).await[1]["origin_number"], json!(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handles_of_the_other_region_are_found_and_log_in_at_home() {
+    let pair = Pair::start();
+    let ada = Person::register(&pair.north, "ada", 1).await;
+    let ben = Person::register(&pair.south, "ben", 2).await;
+    let found = ben.call("GET", "/v1/users/ada@north.test", None).await;
+    assert_eq!(found.status, 200, "{found:?}");
+    assert_eq!(found.body, json!({ "account_id": ada.account(), "handle": "ada" }));
+    let nobody = ben.call("GET", "/v1/users/nobody@north.test", None).await;
+    assert_eq!((nobody.status, nobody.code()), (404, "unknown_user"));
+    for user in ["ada@north.test".to_owned(), ada.account().to_string()] {
+        let refused = ben.log_in_as(&user).await;
+        assert_eq!((refused.status, refused.code()), (400, "bad_request"), "{refused:?}");
+        assert!(refused.body["detail"].as_str().unwrap().contains("north.test"), "{refused:?}");
+    }
+}

@@ -147,10 +147,17 @@ impl Person {
     }
 
     /// Adds a device to the account.
-    pub(crate) async fn log_in_again(&self, handle: &str) {
-        let request = json!({ "user": handle, "password": PASSWORD, "device": {} });
-        let answer = exchange(self.at, "POST", "/v1/sessions", None, Some(request)).await;
+    pub(crate) async fn log_in_again(&self, handle: &str) -> Self {
+        let answer = self.log_in_as(handle).await;
         assert!(answer.status < 300, "{answer:?}");
+        let tokens = serde_json::from_value(answer.body).unwrap();
+        Self { at: self.at, tokens, keyring: Keyring::new(9) }
+    }
+
+    /// Logs in at this person's region.
+    pub(crate) async fn log_in_as(&self, user: &str) -> Answer {
+        let request = json!({ "user": user, "password": PASSWORD, "device": {} });
+        exchange(self.at, "POST", "/v1/sessions", None, Some(request)).await
     }
 
     pub(crate) async fn claim(&self, of: &AccountId, request: u128) -> Answer {
@@ -160,10 +167,31 @@ impl Person {
 
     /// Sends a ciphertext to each of these devices of somebody.
     pub(crate) async fn seal(&self, to: &AccountId, devices: &[(u64, u32)], id: u128) -> Answer {
+        self.seal_part(to, devices, (id, false)).await
+    }
+
+    /// Sends a ciphertext to those of these devices that the message with this id did not serve.
+    pub(crate) async fn supplement(
+        &self,
+        to: &AccountId,
+        devices: &[(u64, u32)],
+        id: u128,
+    ) -> Answer {
+        self.seal_part(to, devices, (id, true)).await
+    }
+
+    async fn seal_part(
+        &self,
+        to: &AccountId,
+        devices: &[(u64, u32)],
+        (id, supplement): (u128, bool),
+    ) -> Answer {
         let one = |(device, registration): &(u64, u32)| json!({ "device": device, "registration_id": registration, "type": 1, "data": "AAAA" });
         let ciphertexts: Vec<Value> = devices.iter().map(one).collect();
         let content = json!({ "type": "encrypted", "encrypted": true, "ciphertexts": ciphertexts });
-        self.send(to, id, content).await
+        let id = Uuid::from_u128(id);
+        let body = json!({ "id": id, "to": to, "content": content, "supplement": supplement });
+        self.call("POST", "/v1/messages", Some(body)).await
     }
 
     pub(crate) async fn send(&self, to: &AccountId, id: u128, content: Value) -> Answer {

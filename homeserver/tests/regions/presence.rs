@@ -14,7 +14,7 @@ use crate::{
     server::Server,
 };
 
-async fn connect(person: &Person, server: &Server) -> Connection {
+pub(crate) async fn connect(person: &Person, server: &Server) -> Connection {
     let endpoint = Endpoint::parse(&format!("http://{}", server.at.client)).unwrap();
     let connector = Connector::new(endpoint, Trust::System).unwrap();
     Connection::open(&connector, &person.tokens.access_token).await.unwrap()

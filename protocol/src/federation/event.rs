@@ -16,6 +16,9 @@ use crate::{
 /// The key of [`Event::encrypted`]: a reader that does not know it may skip it.
 const ENCRYPTED: u64 = 128;
 
+/// The key of [`Event::part`].
+const PART: u64 = 129;
+
 /// An event without its id and sender, which stand in its record.
 ///
 /// Accounts are UUIDs alone: the sender's server is the envelope's origin and the recipients'
@@ -60,6 +63,9 @@ pub struct Event {
     /// Whether the sending client says that a message's content is ciphertext; see
     /// [`super::message`].
     pub encrypted: Option<bool>,
+    /// Of a supplement: its number, from 1 to [`limits::MAX_PART`]. It is for devices that the message
+    /// with its id did not serve.
+    pub part: Option<u8>,
 }
 
 /// A body: for everybody, or for one device.
@@ -102,6 +108,9 @@ pub enum EventKind {
     KeysChanged,
     /// An account asks to be told of the recipient's presence; [`super::payload::Watch`].
     Watch,
+    /// Devices of the sender were not served by a message of the recipient;
+    /// [`super::payload::Unserved`].
+    Unserved,
     /// Something that this version does not know: rejected by itself.
     Other(u16),
 }
@@ -117,6 +126,7 @@ impl EventKind {
             Self::Acknowledged => 5,
             Self::KeysChanged => 6,
             Self::Watch => 7,
+            Self::Unserved => 8,
             Self::Other(number) => number,
         }
     }
@@ -130,6 +140,7 @@ impl EventKind {
             5 => Self::Acknowledged,
             6 => Self::KeysChanged,
             7 => Self::Watch,
+            8 => Self::Unserved,
             other => Self::Other(other),
         }
     }
@@ -190,6 +201,7 @@ impl Event {
             group: None,
             bodies: Vec::new(),
             encrypted: None,
+            part: None,
         }
     }
 
@@ -240,6 +252,9 @@ impl Event {
         }
         if let Some(encrypted) = self.encrypted {
             fields.key(ENCRYPTED).bool(encrypted);
+        }
+        if let Some(part) = self.part {
+            fields.key(PART).uint(part.into());
         }
         fields.finish()
     }
@@ -327,6 +342,7 @@ struct Raw {
     group: Option<GroupId>,
     bodies: Option<Vec<EventBody>>,
     encrypted: Option<bool>,
+    part: Option<u8>,
 }
 
 impl Raw {
@@ -364,6 +380,7 @@ impl Raw {
             }
             17 => self.bodies = Some(reader.list(limits::MAX_BODIES, EventBody::read)?),
             ENCRYPTED => self.encrypted = Some(reader.bool()?),
+            PART => self.part = Some(read_part(reader)?),
             other => reader.unknown(other)?,
         }
         Ok(())
@@ -407,11 +424,18 @@ impl Raw {
             group: self.group,
             bodies,
             encrypted: self.encrypted,
+            part: self.part,
         })
     }
 }
 
-fn read_device(reader: &mut Reader<'_>) -> Result<DeviceNumber, CborError> {
+fn read_part(reader: &mut Reader<'_>) -> Result<u8, CborError> {
+    let part = reader.uint_up_to(limits::MAX_PART.into())?;
+    let part = u8::try_from(part).ok().filter(|part| *part > 0);
+    part.ok_or_else(|| reader.invalid("supplements are counted from 1"))
+}
+
+pub(super) fn read_device(reader: &mut Reader<'_>) -> Result<DeviceNumber, CborError> {
     let number = u8::try_from(reader.uint()?).unwrap_or(0);
     DeviceNumber::try_from(number).map_err(|err| reader.invalid(err.why))
 }

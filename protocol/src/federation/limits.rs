@@ -47,5 +47,9 @@ pub const MAX_DETAIL: usize = 256;
 pub const MAX_SKIP_DEPTH: usize = 8;
 /// Most messages that one event says were acknowledged.
 pub const MAX_ACKNOWLEDGED: usize = 256;
+/// Most supplements of one message.
+pub const MAX_PART: u8 = 15;
+/// Most devices that one event says were not served.
+pub const MAX_UNSERVED: usize = 16;
 /// Most messages named in a watermark's `except`.
 pub const MAX_EXCEPT: usize = 64;

@@ -5,9 +5,10 @@ use uuid::Uuid;
 
 use super::{
     cbor::{CborError, Fields, Reader},
+    event::read_device,
     limits,
 };
-use crate::{status::Seen, time::Timestamp};
+use crate::{id::DeviceNumber, status::Seen, time::Timestamp};
 
 /// How far the event's sender has read in the event's conversation, counting in the numbers of the
 /// destination.
@@ -109,6 +110,57 @@ impl Acknowledged {
         }
         reader.finish()?;
         Ok(acknowledged)
+    }
+}
+
+/// Devices of the event's sender that a message of the recipient's did not serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unserved {
+    /// The message's id.
+    pub message: Uuid,
+    /// The devices, 1 to [`limits::MAX_UNSERVED`], rising.
+    pub devices: Vec<DeviceNumber>,
+    /// The newest signed version of the sender's device list; 0 if there is none.
+    pub version: u64,
+}
+
+impl Unserved {
+    /// The bytes of the body.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut fields = Fields::default();
+        fields.key(1).bytes(self.message.as_bytes());
+        let devices = fields.key(2).array(self.devices.len());
+        for device in &self.devices {
+            devices.uint(device.get().into());
+        }
+        fields.key(3).uint(self.version);
+        fields.finish()
+    }
+
+    /// Parses the bytes of a body.
+    ///
+    /// # Errors
+    /// [`CborError`] with the place and the rule that is broken.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CborError> {
+        let (mut message, mut devices, mut version) = (None, None, None);
+        let mut reader = Reader::new(bytes);
+        reader.map(|reader, key| {
+            match key {
+                1 => message = Some(Uuid::from_bytes(reader.fixed()?)),
+                2 => devices = Some(reader.list(limits::MAX_UNSERVED, read_device)?),
+                3 => version = Some(reader.uint()?),
+                other => reader.unknown(other)?,
+            }
+            Ok(())
+        })?;
+        let devices: Vec<DeviceNumber> = reader.require(devices, "devices")?;
+        if devices.is_empty() || !devices.windows(2).all(|pair| pair.first() < pair.last()) {
+            return Err(reader.invalid("at least one device is named, and they rise"));
+        }
+        let message = reader.require(message, "message")?;
+        let version = reader.require(version, "version")?;
+        reader.finish()?;
+        Ok(Self { message, devices, version })
     }
 }
 
@@ -270,6 +322,14 @@ mod tests {
             prop_assert_eq!(Watch::decode(&watch.encode()), Ok(watch));
             let long = Watch { seconds: Watch::MAX_SECONDS + 1 };
             prop_assert!(Watch::decode(&long.encode()).is_err());
+            let device = |n| DeviceNumber::try_from(n).unwrap();
+            let message = Uuid::from_u128(at.into());
+            let unserved = Unserved { message, devices: vec![device(2), device(127)], version: at };
+            prop_assert_eq!(Unserved::decode(&unserved.encode()), Ok(unserved.clone()));
+            for devices in [vec![], vec![device(2); 2], vec![device(3), device(2)]] {
+                let wrong = Unserved { devices, ..unserved.clone() };
+                prop_assert!(Unserved::decode(&wrong.encode()).is_err());
+            }
             let typing = Typing { active: online };
             prop_assert_eq!(Typing::decode(&typing.encode()), Ok(typing));
         }
@@ -280,6 +340,7 @@ mod tests {
             let _ = Presence::decode(&noise);
             let _ = Acknowledged::decode(&noise);
             let _ = Typing::decode(&noise);
+            let _ = Unserved::decode(&noise);
         }
     }
 

@@ -48,7 +48,7 @@ pub enum KeysEvent {
 }
 
 /// A message that was sent to another region did not reach all of the recipient's devices: the
-/// sender may supplement it.
+/// sender may supplement it. An entry of the inbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(
     feature = "schema",
@@ -63,6 +63,10 @@ pub struct DevicesChangedFrame {
     pub user: AccountId,
     /// Devices that were not served.
     pub missing: Vec<DeviceNumber>,
+    /// The newest signed version of the user's device list; 0 if there is none.
+    pub version: u64,
+    /// Its place in this account's inbox.
+    pub cursor: Cursor,
 }
 
 impl KeysFrame {

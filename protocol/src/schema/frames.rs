@@ -11,7 +11,9 @@ use super::{named, tag, tagged};
 use crate::{
     content::Ciphertext,
     cursor::Cursor,
-    frame::{Class, GroupFrame, KeysFrame, StatusFrame, TallyFrame, WatermarkFrame},
+    frame::{
+        Class, DevicesChangedFrame, GroupFrame, KeysFrame, StatusFrame, TallyFrame, WatermarkFrame,
+    },
     id::MessageId,
     limits,
     status::Seen,
@@ -245,6 +247,7 @@ pub enum InboxEvent {
     Watermark(WatermarkFrame),
     Keys(KeysFrame),
     Group(GroupFrame),
+    DevicesChanged(DevicesChangedFrame),
     Tally(TallyFrame),
 }
 

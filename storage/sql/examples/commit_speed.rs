@@ -150,6 +150,7 @@ impl Bench {
             let body = BodyId::new(at, random);
             bodies.push((body, Bytes::from_static(BODY)));
             batch.push(Accept {
+                part: 0,
                 sender: from.account.clone(),
                 device: from.device,
                 device_number: posthouse_protocol::id::DeviceNumber::FIRST,

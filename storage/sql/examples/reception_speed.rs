@@ -112,6 +112,7 @@ impl Bench {
             let body = BodyId::new(at, random);
             bodies.push((body, Bytes::from_static(BODY)));
             let message = StoredMessage {
+                part: 0,
                 device: None,
                 device_number: Some(DeviceNumber::FIRST),
                 device_list_version: None,
@@ -235,6 +236,7 @@ impl Bench {
             for _ in 0..MESSAGES {
                 let at = now();
                 batch.push(Accept {
+                    part: 0,
                     sender: sender.clone(),
                     device: posthouse_protocol::id::DeviceId(teller),
                     device_number: DeviceNumber::FIRST,

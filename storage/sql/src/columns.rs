@@ -75,7 +75,7 @@ macro_rules! message_columns {
     () => {
         "m.id, m.sender, m.server, m.device, m.addressed_to, m.conversation, m.stamp, \
          m.origin_number, m.class, m.collapse, m.expires, m.epoch, m.client_timestamp, m.accepted_at, m.body, \
-         m.device_number, m.device_list_version"
+         m.device_number, m.device_list_version, m.part"
     };
 }
 pub(crate) use message_columns;
@@ -99,6 +99,7 @@ pub(crate) struct MessageRow {
     body: BodyId,
     device_number: Option<DeviceNumber>,
     device_list_version: Option<u64>,
+    part: u8,
 }
 
 impl MessageRow {
@@ -134,6 +135,10 @@ impl MessageRow {
                 None => None,
             },
             device_list_version: fields.bits("device_list_version")?,
+            part: {
+                let part = fields.integer("part")?;
+                fields.parse("part", part, u8::try_from)?
+            },
         }))
     }
 
@@ -141,6 +146,7 @@ impl MessageRow {
     pub(crate) async fn resolve(self, store: &SqlStore) -> Result<StoredMessage, Failure> {
         let server = store.inner.servers.name(store.db(), self.server).await?;
         Ok(StoredMessage {
+            part: self.part,
             sender: AccountId { uuid: self.sender, server },
             device: self.device,
             id: self.id,

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use posthouse_protocol::{
     cursor::Cursor,
-    id::{ConversationId, MessageId},
+    id::{AccountId, ConversationId, MessageId},
     time::Timestamp,
 };
 use posthouse_storage::{
@@ -35,6 +35,14 @@ impl Ledger for SqlStore {
 
     async fn cursor_at(&self, account: Uuid, at: Timestamp) -> Result<Cursor, StoreError> {
         Ok(self.read_cursor_at(account, at).await?)
+    }
+
+    async fn parts(
+        &self,
+        sender: &AccountId,
+        id: MessageId,
+    ) -> Result<Vec<StoredMessage>, StoreError> {
+        Ok(self.read_parts(sender, id).await?)
     }
 
     async fn messages(&self, ids: &[MessageId]) -> Result<Vec<StoredMessage>, StoreError> {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use posthouse_protocol::{
     cursor::Cursor,
-    id::{ConversationId, GroupId, MessageId},
+    id::{AccountId, ConversationId, GroupId, MessageId},
     time::Timestamp,
 };
 use posthouse_storage::{
@@ -47,8 +47,12 @@ statements! {
         "WITH v(id) AS ({rows})
         SELECT ", message_columns!(), " FROM (
             SELECT x.ref, ROW_NUMBER() OVER (PARTITION BY x.id ORDER BY x.sender, x.server) AS place
-            FROM v CROSS JOIN messages x WHERE x.id = v.id
+            FROM v CROSS JOIN messages x WHERE x.id = v.id AND x.part = 0
         ) AS found CROSS JOIN messages m WHERE m.ref = found.ref AND found.place <= 16",
+    ));
+    PARTS = Statement::new(concat!(
+        "SELECT ", message_columns!(), " FROM messages m
+        WHERE m.id = ? AND m.sender = ? AND m.server = ? ORDER BY m.part",
     ));
     MUTUAL = Statement::rows(
         "b",
@@ -195,6 +199,24 @@ impl SqlStore {
             }
         }
         Ok(messages)
+    }
+
+    pub(crate) async fn read_parts(
+        &self,
+        sender: &AccountId,
+        id: MessageId,
+    ) -> Result<Vec<StoredMessage>, Failure> {
+        let server = self.inner.servers.number(self.db(), &sender.server).await?;
+        let rows = self.db().rows(&PARTS, |args| {
+            args.uuid(id.0).uuid(sender.uuid).integer(server);
+        });
+        let mut parts = Vec::new();
+        for row in rows.await? {
+            if let Some(part) = MessageRow::read(&mut row.fields("messages"))? {
+                parts.push(part.resolve(self).await?);
+            }
+        }
+        Ok(parts)
     }
 
     pub(crate) async fn read_mutual(

@@ -73,7 +73,7 @@ statements! {
     );
     DROP_OLDEST = Statement::new(
         "DELETE FROM relations WHERE (account, other) IN (
-            SELECT account, other FROM relations WHERE account = ? AND state >= 2
+            SELECT account, other FROM relations WHERE account = ? AND state = ?
             ORDER BY at DESC LIMIT 0 + ? OFFSET 0 + ?)",
     );
     ANSWER = Statement::new(
@@ -362,9 +362,12 @@ impl SqlStore {
         let grown: BTreeSet<Uuid> = new.iter().map(|(account, _)| *account).collect();
         let mut script = tx.script();
         for account in grown {
-            script.one(&DROP_OLDEST, |args| {
-                args.uuid(account).limit(DROPPED_AT_ONCE).limit(most);
-            });
+            // Each list by itself: what was declined takes no place of what waits.
+            for state in [REQUESTED, DECLINED] {
+                script.one(&DROP_OLDEST, |args| {
+                    args.uuid(account).integer(state).limit(DROPPED_AT_ONCE).limit(most);
+                });
+            }
         }
         tx.finish(script).await?;
         Ok(new)

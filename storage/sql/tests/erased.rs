@@ -129,7 +129,12 @@ async fn know_each_other(
             reported: about.account.clone(),
             reason: ReportReason::Spam,
             comment: None,
-            evidence: "evidence about alice".into(),
+            evidence: if by.uuid() == alice.uuid() {
+                "evidence by alice"
+            } else {
+                "evidence about alice"
+            }
+            .into(),
             at: START,
             resolved_at: None,
             note: None,
@@ -183,7 +188,10 @@ async fn nothing_of_a_deleted_account_is_left() {
     assert_eq!(places(&path, b"alice-who-goes").await, ["handles.handle"]);
     let left = places(&path, id.as_bytes()).await;
     assert_eq!(left, ["gone_accounts.id", "messages.sender"], "others hold her messages");
-    assert_eq!(places(&path, text.as_bytes()).await, ["messages.addressed_to"]);
+    // What others report of her stays for the operator.
+    let left = places(&path, text.as_bytes()).await;
+    assert_eq!(left, ["messages.addressed_to", "reports.reported"]);
+    assert_eq!(places(&path, b"evidence about alice").await, ["reports.evidence"]);
     assert_eq!(places(&path, alice.device.id.0.as_bytes()).await, ["messages.device"]);
     for secret in [
         "hash of alice's pin",
@@ -191,7 +199,7 @@ async fn nothing_of_a_deleted_account_is_left() {
         "written to alice",
         "profile of alice",
         "label about alice",
-        "evidence about alice",
+        "evidence by alice",
     ] {
         assert_eq!(places(&path, secret.as_bytes()).await, Vec::<String>::new());
         assert_eq!(bytes_in(&path, secret.as_bytes()), 0, "{secret} is in the file");

@@ -156,6 +156,7 @@ pub fn received<S: Store>(
 ) -> Received {
     let at = START.plus_millis(number);
     let message = StoredMessage {
+        part: 0,
         sender: from.clone(),
         device: None,
         device_number: Some(DeviceNumber::FIRST),

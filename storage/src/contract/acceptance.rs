@@ -35,6 +35,7 @@ pub async fn a_message_is_stored_with_all_its_facts<S: Subject>(subject: &S) {
     for accept in [full, bare] {
         let accepted = world.accept(&accept).await;
         let want = StoredMessage {
+            part: 0,
             sender: alice.account.clone(),
             device: Some(alice.device.id),
             device_number: Some(alice.device.number),
@@ -259,5 +260,43 @@ pub async fn both_sides_must_have_spoken<S: Subject>(subject: &S) {
     world.accept(&back).await;
     assert_eq!(world.store.mutual(&asked).await.unwrap(), [false, true]);
     assert!(world.store.mutual(&[]).await.unwrap().is_empty());
+    subject.close(world.store).await;
+}
+
+/// It serves more inboxes, replaces nothing, and comes in its turn.
+pub async fn a_supplement_has_the_place_of_its_message<S: Subject>(subject: &S) {
+    let world = World::new(subject).await;
+    let (alice, bob) = (world.person("alice").await, world.person("bob").await);
+    let collapse = Some("k".to_owned());
+    let first = Accept { collapse, ..world.message(&alice, &bob, START) };
+    let accepted = world.accept(&first).await;
+    let later = START.plus_millis(9_000);
+    let part = |part| Accept { part, body: world.body(later), now: later, ..first.clone() };
+    let offer = async |accept: Accept| {
+        let body = (accept.body, Bytes::from_static(b"more"));
+        world.store.commit(&[accept], &[body]).await.unwrap().remove(0)
+    };
+    let unknown = Accept { id: MessageId(world.id()), ..part(1) };
+    assert_eq!(offer(unknown).await, Outcome::Refused(Refusal::NothingToSupplement));
+    let elsewhere = Accept { conversation: ConversationId([9; 16]), ..part(1) };
+    assert_eq!(offer(elsewhere).await, Outcome::Refused(Refusal::NothingToSupplement));
+    assert_eq!(offer(part(2)).await, Outcome::Refused(Refusal::Overtaken));
+    let Outcome::Accepted(supplement) = offer(part(1)).await else { panic!("it is taken") };
+    assert_eq!(supplement.arrivals.len(), 1);
+    assert_eq!(
+        crate::ledger::Accepted { arrivals: accepted.arrivals.clone(), ..supplement },
+        accepted
+    );
+    assert_eq!(offer(part(1)).await, Outcome::Refused(Refusal::Overtaken));
+    assert!(matches!(offer(part(2)).await, Outcome::Accepted(_)));
+    let inbox = world.inbox(&bob).await;
+    let parts: Vec<u8> = inbox.iter().filter_map(|one| Some(message(one)?.part)).collect();
+    assert_eq!(parts, [0, 1, 2], "the message itself is still there");
+    assert!(inbox.iter().filter_map(message).all(|one| one.stamp == accepted.stamp));
+    let known = world.store.parts(&alice.account, first.id).await.unwrap();
+    assert_eq!(known.iter().map(|one| one.part).collect::<Vec<_>>(), [0, 1, 2]);
+    assert_eq!(world.store.messages(&[first.id]).await.unwrap(), known[..1]);
+    let next = world.accept(&world.message(&alice, &bob, later)).await;
+    assert_eq!(next.origin_number, accepted.origin_number + 1);
     subject.close(world.store).await;
 }

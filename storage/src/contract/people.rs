@@ -153,6 +153,22 @@ pub async fn requests_are_bounded<S: Subject>(subject: &S) {
     let waiting = world.store.requests(alice.uuid(), ALL).await.unwrap();
     let waiting: Vec<_> = waiting.into_iter().map(|(who, _)| who).collect();
     assert_eq!(waiting, (4..=8).map(abroad).collect::<Vec<_>>());
+    // What is declined takes no place of what waits, and the other way round.
+    for n in 4..=8_u64 {
+        let at = START.plus_millis(100 + n);
+        let from = abroad(n.into());
+        assert!(world.store.answer_request(alice.uuid(), &from, false, at).await.unwrap());
+    }
+    for n in 11..=15_u64 {
+        let (at, from) = (START.plus_millis(n), [(alice.uuid(), abroad(n.into()))]);
+        assert_eq!(world.store.request(&from, at, 5).await.unwrap(), from);
+    }
+    let waiting = world.store.requests(alice.uuid(), ALL).await.unwrap();
+    let waiting: Vec<_> = waiting.into_iter().map(|(who, _)| who).collect();
+    assert_eq!(waiting, (11..=15).map(abroad).collect::<Vec<_>>());
+    for n in 4..=8 {
+        assert_eq!(stance(&world, &alice, &abroad(n)).await, Stance::Declined);
+    }
     subject.close(world.store).await;
 }
 

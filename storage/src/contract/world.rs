@@ -143,6 +143,7 @@ impl<S: Store> World<S> {
     pub fn message(&self, from: &Person, to: &Person, at: Timestamp) -> Accept {
         let low = from.account.to_string() < to.account.to_string();
         Accept {
+            part: 0,
             sender: from.account.clone(),
             device: from.device.id,
             device_number: from.device.number,

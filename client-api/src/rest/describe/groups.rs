@@ -182,7 +182,7 @@ pub(in crate::rest) fn join() -> Operation {
          not exist are answered alike.",
     )
     .takes::<JoinGroup>(r#"{"code":"8f3b2a9cdd10e47b6a5c4d3e2f100f1e"}"#)
-    .fails(&[Code::Conflict, Code::TooMany])
+    .fails(&[Code::Conflict, Code::TooMany, Code::RegionUnreachable])
     .limited(Limit::Lookup)
     .done()
 }

@@ -28,7 +28,6 @@ pub(in crate::rest) fn log_in() -> Operation {
         Code::NotFound,
         Code::TooMany,
         Code::Forbidden,
-        Code::RegionUnreachable,
         Code::Overloaded,
     ])
     .limited(Limit::LogIn)

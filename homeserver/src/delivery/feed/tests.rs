@@ -103,6 +103,10 @@ impl Ledger for Inbox {
         Ok(Cursor::START)
     }
 
+    async fn parts(&self, _: &AccountId, _: MessageId) -> Result<Vec<StoredMessage>, StoreError> {
+        Ok(Vec::new())
+    }
+
     async fn messages(&self, _: &[MessageId]) -> Result<Vec<StoredMessage>, StoreError> {
         Ok(Vec::new())
     }
@@ -162,6 +166,7 @@ fn body() -> Bytes {
 
 fn message(n: u64) -> StoredMessage {
     StoredMessage {
+        part: 0,
         sender: account(2),
         device: None,
         device_number: None,

@@ -36,7 +36,7 @@ impl Judge<'_> {
             return Err(RejectionReason::Malformed);
         };
         let sender = AccountId { uuid: sender, server: self.origin.clone() };
-        if event.conversation != Some(conversation) {
+        if event.conversation != Some(conversation) || event.part.is_some() {
             return Err(RejectionReason::Malformed);
         }
         if event.expires.is_some_and(|expires| expires <= self.now) {
@@ -69,6 +69,7 @@ impl Judge<'_> {
         }
         let accepted_at = self.accepted_at(event);
         let message = StoredMessage {
+            part: 0,
             device: None,
             device_number: event.sender_device,
             device_list_version: event.device_list_version,

@@ -1,6 +1,8 @@
 //! Questions about groups (`POST /federation/v1/query/group`): what a group's chain says, new epochs
 //! of it, and changes that ask for their place in it (docs/spec/groups.md).
 
+use uuid::Uuid;
+
 use super::Question;
 use crate::{
     federation::cbor::{CborError, Fields, Reader, Writer},
@@ -31,6 +33,13 @@ pub enum GroupAct {
     Push(Vec<Vec<u8>>),
     /// An account of the asker wants this epoch to be the next one.
     Submit(Vec<u8>),
+    /// An account of the asker has the code of an invite link, whose SHA-256 this is, and asks to join.
+    Join {
+        /// The account.
+        account: Uuid,
+        /// SHA-256 of the code's text.
+        code: [u8; 32],
+    },
 }
 
 /// The answer to a [`GroupQuestion`].
@@ -80,6 +89,9 @@ impl Question for GroupQuestion {
             GroupAct::Submit(document) => {
                 fields.key(4).bytes(document);
             }
+            GroupAct::Join { account, code } => {
+                fields.key(5).array(2).bytes(account.as_bytes()).bytes(code);
+            }
         }
         writer.map(&fields);
     }
@@ -96,6 +108,11 @@ impl Question for GroupQuestion {
                     let document = reader.bytes(limits::MAX_GROUP_EPOCH)?;
                     act = Some(GroupAct::Submit(document.to_vec()));
                 }
+                5 => {
+                    reader.array_of(2)?;
+                    let account = Uuid::from_bytes(reader.fixed()?);
+                    act = Some(GroupAct::Join { account, code: reader.fixed()? });
+                }
                 other => return reader.unknown(other),
             }
             acts += usize::from(key != 1);
@@ -103,7 +120,7 @@ impl Question for GroupQuestion {
         })?;
         let act = reader.require(act, "what is wanted")?;
         if acts > 1 {
-            return Err(reader.invalid("one of the keys 2, 3 and 4 is expected"));
+            return Err(reader.invalid("one of the keys 2 to 5 is expected"));
         }
         Ok(Self { group: reader.require(group, "group")?, act })
     }
@@ -203,6 +220,7 @@ mod tests {
             GroupAct::Pull(7),
             GroupAct::Push(vec![vec![1, 2], vec![3]]),
             GroupAct::Submit(vec![9; 100]),
+            GroupAct::Join { account: Uuid::from_u128(7), code: [8; 32] },
         ];
         for act in acts {
             let question = GroupQuestion { group: group.clone(), act };

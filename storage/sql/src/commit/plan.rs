@@ -1,13 +1,13 @@
 //! The decisions of acceptance, without a database: from what is known and a batch of submissions to
 //! their outcomes and the rows to be written.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use posthouse_protocol::{
     cursor::Cursor,
     federation::stream::Lane,
     id::{ConversationId, DeviceId, MessageId, ServerName},
-    time::Stamp,
+    time::{Stamp, Timestamp},
 };
 use posthouse_storage::{
     ledger::{Accept, Accepted, Arrival, Outcome, Refusal},
@@ -29,6 +29,8 @@ pub(crate) type Queue = (ServerName, Lane);
 pub(crate) struct Known {
     /// Acceptances by id and sender, without arrivals.
     pub(crate) accepted: HashMap<(MessageId, Uuid), Accepted>,
+    /// The parts of them: 0 for the message itself, and its supplements.
+    pub(crate) parts: HashMap<(MessageId, Uuid), BTreeSet<u8>>,
     pub(crate) conversations: HashMap<ConversationId, Conversation>,
     /// The last accepted message of a device in a conversation.
     pub(crate) marks: HashMap<(DeviceId, ConversationId), MessageId>,
@@ -98,6 +100,8 @@ pub(crate) struct NewMessage {
     pub(crate) submission: usize,
     pub(crate) stamp: Stamp,
     pub(crate) origin_number: u64,
+    /// When its region accepted it.
+    pub(crate) at: Timestamp,
     /// How many entries and intents refer to it.
     pub(crate) pointers: i64,
 }
@@ -199,6 +203,9 @@ impl Slot {
 impl Planner {
     fn submit(&mut self, submission: usize, accept: &Accept) -> Outcome {
         let key = (accept.id, accept.sender.uuid);
+        if accept.part > 0 {
+            return self.supplement(submission, accept);
+        }
         if let Some(first) = self.known.accepted.get(&key) {
             return Outcome::Repeated(first.clone());
         }
@@ -230,7 +237,13 @@ impl Planner {
             self.list(accept);
         }
         let message = self.plan.messages.len();
-        self.plan.messages.push(NewMessage { submission, stamp, origin_number, pointers: 0 });
+        self.plan.messages.push(NewMessage {
+            submission,
+            stamp,
+            origin_number,
+            at: accept.now,
+            pointers: 0,
+        });
         let slot = |discarded| {
             let (sender, collapse) = (accept.sender.uuid, accept.collapse.as_ref());
             Slot::of(sender, accept.id, accept.conversation, collapse, discarded)
@@ -262,7 +275,41 @@ impl Planner {
             arrivals: Vec::new(),
         };
         self.known.accepted.insert(key, accepted.clone());
+        self.known.parts.entry(key).or_default().insert(0);
         accepted.arrivals = arrivals;
+        Outcome::Accepted(accepted)
+    }
+
+    /// A supplement has the place of its message, and replaces nothing: what waits with its collapse
+    /// key may be that message.
+    fn supplement(&mut self, submission: usize, accept: &Accept) -> Outcome {
+        let key = (accept.id, accept.sender.uuid);
+        let known = self.known.accepted.get(&key);
+        let known = known.filter(|known| known.conversation == accept.conversation).cloned();
+        let Some(mut accepted) = known else {
+            return Outcome::Refused(Refusal::NothingToSupplement);
+        };
+        let parts = self.known.parts.entry(key).or_default();
+        if parts.last().is_none_or(|last| last.checked_add(1) != Some(accept.part)) {
+            return Outcome::Refused(Refusal::Overtaken);
+        }
+        if !accept.recipients.iter().all(|to| self.has_room(*to, accept.size)) {
+            return Outcome::Refused(Refusal::QueueFull);
+        }
+        self.known.parts.entry(key).or_default().insert(accept.part);
+        let Accepted { stamp, origin_number, at, .. } = accepted;
+        let message = self.plan.messages.len();
+        self.plan.messages.push(NewMessage { submission, stamp, origin_number, at, pointers: 0 });
+        let (sender, conversation) = (accept.sender.uuid, accept.conversation);
+        let unseen = Slot::of(sender, accept.id, conversation, None, true);
+        let deliver = |to: &Uuid| {
+            let slot = unseen.as_ref().filter(|_| accept.discard && *to != sender);
+            self.deliver((message, accept.size), slot, *to)
+        };
+        accepted.arrivals = accept.recipients.iter().map(deliver).collect();
+        for destination in 0..accept.destinations.len() {
+            self.enqueue(message, accept, destination);
+        }
         Outcome::Accepted(accepted)
     }
 

@@ -37,7 +37,7 @@ statements! {
     KNOWN_IDS = Statement::rows(
         "bbi",
         "WITH v(id, sender, server) AS ({rows})
-        SELECT m.id, m.sender, m.conversation, m.stamp, m.origin_number, m.accepted_at
+        SELECT m.id, m.sender, m.part, m.conversation, m.stamp, m.origin_number, m.accepted_at
         FROM v CROSS JOIN messages m
         WHERE m.id = v.id AND m.sender = v.sender AND m.server = v.server",
     );
@@ -245,6 +245,8 @@ fn read_ids(known: &mut Known, rows: &[Row]) -> Result<(), Failure> {
         let mut fields = row.fields("messages");
         let id = MessageId(fields.uuid("id")?);
         let sender = fields.uuid("sender")?;
+        let part = fields.integer("part")?;
+        let part = fields.parse("part", part, u8::try_from)?;
         let accepted = Accepted {
             conversation: ConversationId(fields.array("conversation")?),
             stamp: Stamp(fields.number("stamp")?),
@@ -252,6 +254,7 @@ fn read_ids(known: &mut Known, rows: &[Row]) -> Result<(), Failure> {
             at: fields.time("accepted_at")?,
             arrivals: Vec::new(),
         };
+        known.parts.entry((id, sender)).or_default().insert(part);
         known.accepted.insert((id, sender), accepted);
     }
     Ok(())

@@ -31,10 +31,10 @@ use crate::{
 
 statements! {
     MESSAGES = Statement::rows(
-        "ibbibitbiiitiiiiibi",
+        "ibbibitbiiitiiiiibii",
         "INSERT INTO messages (ref, id, sender, server, device, device_number, addressed_to,
             conversation, stamp, origin_number, class, collapse, expires, epoch,
-            device_list_version, client_timestamp, accepted_at, body, pointers)
+            device_list_version, client_timestamp, accepted_at, body, pointers, part)
         {new}",
     );
     /// Entries about to be replaced no longer refer to their messages.
@@ -189,9 +189,10 @@ fn put_messages(store: &SqlStore, script: &mut Script, plan: &Plan, batch: &[Acc
             .bits(accept.epoch)
             .bits(accept.device_list_version)
             .bits(Some(accept.client_timestamp.0))
-            .number(accept.now.0)
+            .number(message.at.0)
             .bytes(&accept.body.0)
-            .integer(message.pointers);
+            .integer(message.pointers)
+            .integer(i64::from(accept.part));
     });
 }
 

@@ -45,23 +45,25 @@ statements! {
         "DELETE FROM group_asks WHERE (group_id, account) IN (
             SELECT group_id, account FROM group_asks WHERE account = ? LIMIT 0 + ?)",
     );
+    /// Those about the account stay for the operator: whoever is reported could take the evidence
+    /// along otherwise.
     DELETE_REPORTS = Statement::new(
         "DELETE FROM reports WHERE id IN (
-            SELECT id FROM reports WHERE reporter = ? OR reported = ? LIMIT 0 + ?)",
+            SELECT id FROM reports WHERE reporter = ? LIMIT 0 + ?)",
     );
 }
 
 /// Adds what deletes at most `limit` rows of each kind. The slots tell how many there were.
 pub(super) fn erase(script: &mut Script, account: &AccountId, limit: usize) -> Vec<Slot> {
     let text = account.to_string();
-    let both = [&DELETE_BLOCKS, &DELETE_RELATIONS, &DELETE_LISTS, &DELETE_REPORTS];
+    let both = [&DELETE_BLOCKS, &DELETE_RELATIONS, &DELETE_LISTS];
     let mut slots: Vec<Slot> = Vec::new();
     for statement in both {
         slots.push(script.one(statement, |args| {
             args.uuid(account.uuid).text(&text).limit(limit);
         }));
     }
-    for statement in [&DELETE_LEFT_GROUPS, &LEAVE_GROUPS, &DELETE_PENDING] {
+    for statement in [&DELETE_REPORTS, &DELETE_LEFT_GROUPS, &LEAVE_GROUPS, &DELETE_PENDING] {
         slots.push(script.one(statement, |args| {
             args.uuid(account.uuid).limit(limit);
         }));

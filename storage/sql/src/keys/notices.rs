@@ -3,12 +3,14 @@
 //! ```text
 //! slot   'k' ‖ kind (1) ‖ subject (16) ‖ the subject's region (8)
 //! data   'd': version (8)     'i': nothing     'l': one-time keys (4) ‖ KEM keys (4)
+//!        'u': account (16) ‖ its region (8) ‖ version (8) ‖ devices (1 each)
 //! ```
 //! Numbers are big-endian. The subject of 'd' (device list) and 'i' (identity) is an account, that
-//! of 'l' (keys run low) a device of the inbox's own account, whose region is written as 0.
+//! of 'l' (keys run low) a device of the inbox's own account, that of 'u' (devices were not served) a
+//! message; both have the region 0.
 
 use posthouse_protocol::{
-    id::{AccountId, DeviceId, ServerName},
+    id::{AccountId, DeviceId, DeviceNumber, MessageId, ServerName},
     time::Timestamp,
 };
 use posthouse_storage::{error::StoreError, keys::KeyNotice, ledger::Arrival};
@@ -38,6 +40,7 @@ pub(crate) const SLOT_KEYS: u8 = b'k';
 const LIST: u8 = b'd';
 const IDENTITY: u8 = b'i';
 const LOW: u8 = b'l';
+const UNSERVED: u8 = b'u';
 
 impl SqlStore {
     pub(super) async fn try_tell(
@@ -46,7 +49,10 @@ impl SqlStore {
         accounts: &[Uuid],
         now: Timestamp,
     ) -> Result<Vec<Arrival>, Failure> {
-        if let KeyNotice::DeviceList { user, .. } | KeyNotice::Identity { user } = notice {
+        if let KeyNotice::DeviceList { user, .. }
+        | KeyNotice::Identity { user }
+        | KeyNotice::Unserved { user, .. } = notice
+        {
             self.inner.servers.number(self.db(), &user.server).await?;
         }
         let tx = self.db().begin().await?;
@@ -105,6 +111,13 @@ impl SqlStore {
                 let data = [one_time.to_be_bytes(), one_time_kem.to_be_bytes()].concat();
                 (slot(LOW, device.0, 0), data)
             }
+            KeyNotice::Unserved { message, user, missing, version } => {
+                let server = self.inner.servers.id(&user.server).unwrap_or_default();
+                let devices: Vec<u8> = missing.iter().map(|device| device.get()).collect();
+                let (server, version) = (server.to_be_bytes(), version.to_be_bytes());
+                let data = [user.uuid.as_bytes(), &server[..], &version, &devices].concat();
+                (slot(UNSERVED, message.0, 0), data)
+            }
         }
     }
 
@@ -152,11 +165,29 @@ fn slot(kind: u8, subject: Uuid, server: i64) -> Vec<u8> {
 }
 
 /// A notice whose region is still a number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Stored {
-    DeviceList { user: Uuid, server: i64, version: u64 },
-    Identity { user: Uuid, server: i64 },
-    PreKeysLow { device: DeviceId, one_time: u32, one_time_kem: u32 },
+    DeviceList {
+        user: Uuid,
+        server: i64,
+        version: u64,
+    },
+    Identity {
+        user: Uuid,
+        server: i64,
+    },
+    PreKeysLow {
+        device: DeviceId,
+        one_time: u32,
+        one_time_kem: u32,
+    },
+    Unserved {
+        message: MessageId,
+        user: Uuid,
+        server: i64,
+        missing: Vec<DeviceNumber>,
+        version: u64,
+    },
 }
 
 /// Reads slot and data of an entry; `None` if it is no notice.
@@ -183,6 +214,19 @@ pub(crate) fn parse(
             let (one_time, one_time_kem) = ((both >> 32) as u32, (both & 0xffff_ffff) as u32);
             Ok(Some(Stored::PreKeysLow { device: DeviceId(subject), one_time, one_time_kem }))
         }
+        UNSERVED => {
+            let (user, rest) = data.split_first_chunk::<16>().ok_or_else(wrong)?;
+            let (server, rest) = rest.split_first_chunk().ok_or_else(wrong)?;
+            let (version, devices) = rest.split_first_chunk().ok_or_else(wrong)?;
+            let missing = devices.iter().map(|one| DeviceNumber::try_from(*one));
+            Ok(Some(Stored::Unserved {
+                message: MessageId(subject),
+                user: Uuid::from_bytes(*user),
+                server: i64::from_be_bytes(*server),
+                missing: missing.collect::<Result<_, _>>().map_err(|_| wrong())?,
+                version: u64::from_be_bytes(*version),
+            }))
+        }
         _ => Err(wrong()),
     }
 }
@@ -203,6 +247,9 @@ impl Stored {
             }
             Self::PreKeysLow { device, one_time, one_time_kem } => {
                 KeyNotice::PreKeysLow { device, one_time, one_time_kem }
+            }
+            Self::Unserved { message, user, server, missing, version } => {
+                KeyNotice::Unserved { message, user: name(user, server).await?, missing, version }
             }
         })
     }

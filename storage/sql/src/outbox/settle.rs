@@ -39,7 +39,9 @@ statements! {
     CHOSEN = Statement::rows(
         "iii",
         "WITH v(destination, lane, idx) AS ({rows})
-        SELECT o.lane, o.idx, o.state, o.id, o.sender, o.recipients, o.message
+        SELECT o.lane, o.idx, o.state, o.id, o.sender, o.recipients, o.message,
+            (SELECT m.part FROM messages m
+                WHERE m.ref = o.message AND m.id = o.id AND m.sender = o.sender) AS part
         FROM v CROSS JOIN outbox o
         WHERE o.destination = v.destination AND o.lane = v.lane AND o.idx = v.idx
         /*pg:ORDER BY o.lane, o.idx FOR UPDATE OF o*/",
@@ -60,7 +62,7 @@ statements! {
         FROM outbox o JOIN messages m ON m.ref = o.message AND m.id = o.id AND m.sender = o.sender
         WHERE o.destination = ? AND o.lane = ? AND o.idx > (
                 SELECT l.receipted FROM outbox_lanes l WHERE l.destination = ? AND l.lane = ?)
-            AND o.idx <= ? AND o.state <> 0 AND LENGTH(o.recipients) = 16",
+            AND o.idx <= ? AND o.state <> 0 AND LENGTH(o.recipients) = 16 AND m.part = 0",
     );
     /// Messages that are not receipted, that have not failed, and that expire before a time.
     WAITING_BEFORE = Statement::new(

@@ -50,6 +50,8 @@ pub(super) struct Entry {
     recipients: Vec<Uuid>,
     /// Its message's number, which it holds as long as it is queued.
     message: Option<i64>,
+    /// Whether it is a supplement: that it fails is no failure of the message.
+    is_supplement: bool,
 }
 
 impl Entry {
@@ -63,6 +65,7 @@ impl Entry {
             sender: fields.maybe_uuid("sender")?,
             recipients: read_recipients(&mut fields)?,
             message: fields.maybe_integer("message")?,
+            is_supplement: fields.maybe_integer("part")?.is_some_and(|part| part > 0),
         })
     }
 
@@ -112,12 +115,15 @@ impl SqlStore {
         // A message to a group names no recipient: that one region does not take it is no failure of
         // the message. Its members there never count.
         let fresh = |one: &&GivenUp<'_>| {
-            one.entry.held_message().is_some() && !one.entry.recipients.is_empty()
+            let entry = one.entry;
+            entry.held_message().is_some() && !entry.recipients.is_empty() && !entry.is_supplement
         };
         let people: Vec<Uuid> =
             told.given_up.iter().filter(fresh).filter_map(|one| one.entry.sender).collect();
         if people.is_empty() && told.accepted.is_empty() {
-            return Ok((tx.script(), settled));
+            let mut script = tx.script();
+            release(&mut script, told.given_up);
+            return Ok((script, settled));
         }
         let (mut rises, mut keys) = (Vec::new(), Vec::new());
         for ((conversation, recipient), accepted) in told.accepted {

@@ -144,7 +144,8 @@ impl Effects<'_> {
                 .bits(Some(message.client_timestamp.0))
                 .number(message.accepted_at.0)
                 .bytes(&message.body.0)
-                .integer(*pointers);
+                .integer(*pointers)
+                .integer(i64::from(message.part));
         });
     }
 

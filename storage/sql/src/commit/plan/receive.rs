@@ -81,7 +81,8 @@ impl Planner {
     fn receive(&mut self, place: usize, received: &Received) -> Option<Vec<Arrival>> {
         let message = &received.message;
         let key = (message.id, message.sender.uuid);
-        if self.known.accepted.contains_key(&key) {
+        let parts = self.known.parts.get(&key);
+        if parts.is_some_and(|parts| parts.contains(&message.part)) {
             return Some(Vec::new());
         }
         let named = received.recipients.iter().copied();
@@ -111,18 +112,21 @@ impl Planner {
             arrivals: Vec::new(),
         };
         self.known.accepted.insert(key, facts);
+        self.known.parts.entry(key).or_default().insert(message.part);
         let new = self.plan.messages.len();
         self.plan.messages.push(NewMessage {
             submission: place,
             stamp,
             origin_number,
+            at: message.accepted_at,
             pointers: 0,
         });
         let slot = Slot::of(
             message.sender.uuid,
             message.id,
             message.conversation,
-            message.collapse.as_ref(),
+            // What waits with a supplement's key may be the message that it belongs to.
+            message.collapse.as_ref().filter(|_| message.part == 0),
             received.discard,
         );
         let deliver = |to| self.deliver((new, received.size), slot.as_ref(), to);

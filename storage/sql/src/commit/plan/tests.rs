@@ -54,6 +54,7 @@ fn accept(step: &Step, known_stamps: &[Stamp]) -> Accept {
     let server = ServerName::parse("eu.example").unwrap();
     let region = |n: &u8| ServerName::parse(&format!("r{n}.example")).unwrap();
     Accept {
+        part: 0,
         sender: AccountId { uuid: uuid(2, step.sender), server },
         device: DeviceId(uuid(3, step.device)),
         device_number: posthouse_protocol::id::DeviceNumber::FIRST,
@@ -91,6 +92,7 @@ fn store(known: &mut Known, plan: &Plan, batch: &[Accept]) {
         if let Outcome::Accepted(accepted) = outcome {
             let facts = Accepted { arrivals: Vec::new(), ..accepted.clone() };
             known.accepted.insert((accept.id, accept.sender.uuid), facts);
+            known.parts.entry((accept.id, accept.sender.uuid)).or_default().insert(accept.part);
         }
     }
     for (id, state) in &plan.conversations {
@@ -198,6 +200,9 @@ proptest! {
                 Outcome::Refused(Refusal::OutOfOrder) => prop_assert!(!follows),
                 Outcome::Refused(Refusal::AfterUnknown) => prop_assert!(accept.after.is_some()),
                 Outcome::Refused(Refusal::QueueFull) => prop_assert!(false, "far from full"),
+                Outcome::Refused(Refusal::NothingToSupplement | Refusal::Overtaken) => {
+                    prop_assert!(false, "there are no supplements");
+                }
                 Outcome::Repeated(_) => {}
             }
         }

@@ -55,6 +55,7 @@ fn uuid(kind: u128, n: u8) -> Uuid {
 fn received(step: &Step) -> Received {
     let server = ServerName::parse("us.example").unwrap();
     let message = StoredMessage {
+        part: 0,
         sender: AccountId { uuid: uuid(2, step.sender), server },
         device: None,
         device_number: None,
@@ -112,7 +113,9 @@ impl Model {
                 at: message.accepted_at,
                 arrivals: Vec::new(),
             };
-            self.known.accepted.insert((message.id, message.sender.uuid), facts);
+            let event = (message.id, message.sender.uuid);
+            self.known.accepted.insert(event, facts);
+            self.known.parts.entry(event).or_default().insert(message.part);
         }
         let slot = |message: &StoredMessage| {
             let key = message.collapse.clone()?;
