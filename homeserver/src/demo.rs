@@ -13,7 +13,13 @@ use posthouse_protocol::id::{HandleName, IdError, ServerName};
 use posthouse_storage_sql::SqlStore;
 use rand::{SeedableRng, rngs::StdRng};
 use tempfile::TempDir;
-use tokio::{net::UdpSocket, runtime::Runtime, signal, task::JoinHandle, time::Instant};
+use tokio::{
+    net::UdpSocket,
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+    task::JoinHandle,
+    time::Instant,
+};
 
 use crate::{
     clock::system_random,
@@ -40,9 +46,18 @@ pub fn run(once: bool, console: Console) -> Result<(), Failure> {
     let runtime = Runtime::new()
         .map_err(|err| failed(format!("The threads of the demo cannot be started: {err}.")))?;
     runtime.block_on(async {
+        let hear = |kind| signal(kind).map_err(|err| failed(format!("No signals: {err}.")));
+        // Its servers end with it, also when its terminal is closed.
+        let (mut interrupt, mut terminate, mut hangup) = (
+            hear(SignalKind::interrupt())?,
+            hear(SignalKind::terminate())?,
+            hear(SignalKind::hangup())?,
+        );
         tokio::select! {
             outcome = show(once, console) => outcome,
-            _ = signal::ctrl_c() => Ok(()),
+            _ = interrupt.recv() => Ok(()),
+            _ = terminate.recv() => Ok(()),
+            _ = hangup.recv() => Ok(()),
         }
     })
 }

@@ -184,7 +184,7 @@ impl Screen {
     /// Shows what the store has. What is open was seen.
     async fn reload(&mut self) -> Result<(), Failure> {
         let client = &self.session.client;
-        let groups: Vec<Group> = client.groups().await?.into_iter().map(Group::from).collect();
+        let mut groups: Vec<Group> = client.groups().await?.into_iter().map(Group::from).collect();
         if let Some(open) = self.model.open.clone() {
             self.model.timeline = open.timeline(client, None, AT_HAND).await?;
             self.model.trust = match &open {
@@ -204,6 +204,10 @@ impl Screen {
             // Strangers are not told before they are heard.
             if unread && self.model.scrolled == 0 && !self.model.asks() {
                 open.mark_read(client).await?;
+                // They were read before that.
+                for group in groups.iter_mut().filter(|one| Some(&one.id) == open.group()) {
+                    group.unread = 0;
+                }
             }
         }
         let people = client.conversations().await?.into_iter().map(|one| Talked {

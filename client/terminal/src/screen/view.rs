@@ -157,7 +157,10 @@ fn head(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: &Theme) {
     match (open, model.trust) {
         (Talk::Group(_), _) => match (&model.group, model.standing()) {
             (Some(_), Some(Standing::Invited)) => {}
-            (Some(group), Some(_)) => add(format!("{} members: F2", group.members), theme.dim),
+            (Some(group), Some(_)) => {
+                let what = if group.members == 1 { "member" } else { "members" };
+                add(format!("{} {what}: F2", group.members), theme.dim);
+            }
             _ => add("you are not in it any more".to_owned(), theme.dim),
         },
         (_, KeyTrust::Verified) => add("verified".to_owned(), theme.dim),

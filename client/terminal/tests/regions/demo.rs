@@ -37,7 +37,7 @@ pub(crate) fn the_demo_offers_commands_that_work() {
     let heard = shell(&format!("{ada} listen --count 1 --timeout 60"));
     assert!(heard.contains("ben@south.test: Off we go"), "{heard}");
     assert!(shell(eve).contains("You are eve@north.test"));
-    demo.interrupt();
+    demo.hang_up();
     assert!(demo.0.wait().unwrap().success());
     let left = std::fs::read_dir(dir.path()).unwrap().count();
     assert_eq!(left, 0, "the demo leaves nothing behind");
@@ -47,9 +47,9 @@ pub(crate) fn the_demo_offers_commands_that_work() {
 struct Demo(Child);
 
 impl Demo {
-    /// As Ctrl-C does.
-    fn interrupt(&self) {
-        let kill = format!("kill -INT {}", self.0.id());
+    /// As a terminal does that is closed.
+    fn hang_up(&self) {
+        let kill = format!("kill -HUP {}", self.0.id());
         _ = Command::new("/bin/sh").args(["-c", &kill]).status();
     }
 }
@@ -57,7 +57,7 @@ impl Demo {
 impl Drop for Demo {
     fn drop(&mut self) {
         if matches!(self.0.try_wait(), Ok(None)) {
-            self.interrupt();
+            self.hang_up();
             _ = self.0.wait();
         }
     }

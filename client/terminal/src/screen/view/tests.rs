@@ -261,6 +261,10 @@ fn in_group() -> Model {
         said(3, true, "Then take the grey one.", Some("sent"), 1),
     ];
     model.timeline[1].reactions = vec![(account(1), "👍".to_owned())];
+    // What is gone was not merely edited.
+    let mut gone = entry(4, false, &json!("Gone"), None);
+    (gone.group, gone.edited) = (Some(group(1)), true);
+    model.timeline.push(gone);
     model
 }
 

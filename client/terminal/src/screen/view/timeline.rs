@@ -108,7 +108,7 @@ pub(super) fn words(entry: &Entry) -> String {
 /// What stands behind a message: whether it was edited, reactions, and how far it has come.
 fn behind(entry: &Entry, own: bool, model: &Model, theme: &Theme) -> Vec<Span<'static>> {
     let mut spans = Vec::new();
-    if entry.edited {
+    if entry.edited && entry.said.text().is_some() {
         spans.push(Span::styled("  edited", theme.dim));
     }
     for (_, reaction) in &entry.reactions {
