@@ -61,8 +61,12 @@ mod sdk_crash;
 mod sdk_ghost;
 #[path = "region/sdk_groups.rs"]
 mod sdk_groups;
+#[cfg(feature = "interop")]
+#[path = "region/sdk_libsignal.rs"]
+mod sdk_libsignal;
 #[path = "region/sync.rs"]
 mod sync;
+#[cfg(test)]
 #[path = "chaos/talk.rs"]
 mod talk;
 
