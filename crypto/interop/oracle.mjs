@@ -12,6 +12,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import readline from 'node:readline';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { akey, stores } from './stores.mjs';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 const version = process.argv[process.argv.indexOf('--version') + 1];
@@ -35,45 +36,10 @@ const b64 = (b) => (b == null ? null : Buffer.from(b).toString('base64'));
 const un = (s) => (s == null ? null : Buffer.from(s, 'base64'));
 const need = (v, what) => { if (v === undefined || v === null) throw new Error(`missing ${what}`); return v; };
 const addr = (a) => S.ProtocolAddress.new(need(a, 'address').name, a.device ?? 1);
-const akey = (a) => `${a.name()}.${a.deviceId()}`;
 const pub = (s) => S.PublicKey.deserialize(un(s));
 const priv = (s) => S.PrivateKey.deserialize(un(s));
 
-class Sessions extends S.SessionStore {
-  m = new Map();
-  async saveSession(n, r) { this.m.set(akey(n), r.serialize()); }
-  async getSession(n) { const b = this.m.get(akey(n)); return b ? S.SessionRecord.deserialize(b) : null; }
-  async getExistingSessions(l) { return Promise.all(l.map(async (a) => { const r = await this.getSession(a); if (!r) throw new Error(`no session ${akey(a)}`); return r; })); }
-}
-class Identities extends S.IdentityKeyStore {
-  m = new Map();
-  constructor(key, reg) { super(); this.key = key; this.reg = reg; }
-  async getIdentityKey() { return this.key; }
-  async getIdentityKeyPair() { return new S.IdentityKeyPair(this.key.getPublicKey(), this.key); }
-  async getLocalRegistrationId() { return this.reg; }
-  async saveIdentity(n, k) {
-    const old = this.m.get(akey(n)); const b = b64(k.serialize()); this.m.set(akey(n), b);
-    const changed = old !== undefined && old !== b;
-    return S.IdentityChange ? (changed ? S.IdentityChange.ReplacedExisting : S.IdentityChange.NewOrUnchanged) : changed;
-  }
-  async isTrustedIdentity(n, k) { const old = this.m.get(akey(n)); return old === undefined || old === b64(k.serialize()); }
-  async getIdentity(n) { const o = this.m.get(akey(n)); return o ? pub(o) : null; }
-}
-const recStore = (Base, save, get, cls, extra = {}) => {
-  const C = class extends Base { m = new Map(); };
-  C.prototype[save] = async function (id, r) { this.m.set(id, r.serialize()); };
-  C.prototype[get] = async function (id) { const b = this.m.get(id); if (!b) throw new Error(`no ${cls.name} ${id}`); return cls.deserialize(b); };
-  Object.assign(C.prototype, extra);
-  return C;
-};
-const PreKeys = recStore(S.PreKeyStore, 'savePreKey', 'getPreKey', S.PreKeyRecord, { async removePreKey(id) { this.m.delete(id); } });
-const SignedPreKeys = recStore(S.SignedPreKeyStore, 'saveSignedPreKey', 'getSignedPreKey', S.SignedPreKeyRecord);
-const KyberPreKeys = recStore(S.KyberPreKeyStore, 'saveKyberPreKey', 'getKyberPreKey', S.KyberPreKeyRecord, { async markKyberPreKeyUsed(id) { (this.used ??= []).push(id); } });
-class SenderKeys extends S.SenderKeyStore {
-  m = new Map();
-  async saveSenderKey(a, d, r) { this.m.set(`${akey(a)}/${d}`, r.serialize()); }
-  async getSenderKey(a, d) { const b = this.m.get(`${akey(a)}/${d}`); return b ? S.SenderKeyRecord.deserialize(b) : null; }
-}
+const { Sessions, Identities, PreKeys, SignedPreKeys, KyberPreKeys, SenderKeys } = stores(S);
 
 class Party {
   constructor(address, key, reg) {

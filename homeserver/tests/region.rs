@@ -61,10 +61,14 @@ mod sdk_crash;
 mod sdk_ghost;
 #[path = "region/sdk_groups.rs"]
 mod sdk_groups;
+#[cfg(feature = "interop")]
+#[path = "region/sdk_libsignal.rs"]
+mod sdk_libsignal;
 #[path = "region/supplements.rs"]
 mod supplements;
 #[path = "region/sync.rs"]
 mod sync;
+#[cfg(test)]
 #[path = "chaos/talk.rs"]
 mod talk;
 

@@ -33,6 +33,14 @@ mod groups;
 mod keys;
 
 #[cfg(test)]
+#[path = "regions/phrase.rs"]
+mod phrase;
+
+#[cfg(test)]
+#[path = "regions/recorder.rs"]
+mod recorder;
+
+#[cfg(test)]
 #[path = "regions/presence.rs"]
 mod presence;
 

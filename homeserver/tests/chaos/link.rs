@@ -79,14 +79,15 @@ impl Chaos {
     pub(crate) async fn to(target: SocketAddr, seed: u64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (weather, seen) = watch::channel(None);
+        let (weather, watched) = watch::channel(None);
         let tally = Arc::<Tally>::default();
         let counted = Arc::clone(&tally);
         tokio::spawn(async move {
             let mut rng = StdRng::seed_from_u64(seed);
             while let Ok((from, _)) = listener.accept().await {
                 let rng = StdRng::from_rng(&mut rng);
-                let one = One { target, rng, tally: Arc::clone(&counted), weather: seen.clone() };
+                let one =
+                    One { target, rng, tally: Arc::clone(&counted), weather: watched.clone() };
                 tokio::spawn(one.serve(from));
             }
         });

@@ -438,7 +438,7 @@ async fn what_expired_last_stays_undelivered_after_a_reconnection() {
     assert_eq!(Some(mark.except), brief.origin_number.map(|number| vec![number]));
 }
 
-/// Decision 0015.
+/// Decision 0017.
 #[tokio::test]
 async fn what_was_blocked_is_never_told_as_delivered() {
     let home = Home::start().await;

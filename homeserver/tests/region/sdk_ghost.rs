@@ -1,5 +1,5 @@
-//! A homeserver that adds a ghost to somebody's devices, and wants it given ciphertexts: between
-//! Ada's device and the region stands one who changes what it answers.
+//! A homeserver that adds a ghost to somebody's devices, or to a group, and wants it given ciphertexts:
+//! between Ada's device and the region stands one who changes what it answers.
 
 use std::{
     collections::BTreeSet,
@@ -9,9 +9,21 @@ use std::{
 };
 
 use posthouse_client::{
-    Connector, Endpoint, Home as Homeserver, MemoryStore, Misbehaviour, NewAccount, Trust, Update,
+    ChainFault, Connector, Endpoint, Home as Homeserver, MemoryStore, Misbehaviour, NewAccount,
+    Trust, Update,
 };
-use posthouse_protocol::rest::keys::UserDevices;
+use posthouse_crypto::e2ee::{
+    primitives::curve::KeyPair,
+    signed::group_epoch::{Change, Person},
+};
+use posthouse_protocol::{
+    id::AccountId,
+    rest::{
+        groups::{EpochDocument, Epochs, Standing},
+        keys::UserDevices,
+    },
+};
+use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, copy_bidirectional},
@@ -22,11 +34,13 @@ use super::{home::Home, sdk::Sdk};
 
 /// The number of the ghost.
 const GHOST: u8 = 9;
+/// The ghost in groups.
+const GHOST_MEMBER: &str = "01890a5d-9999-774b-bcce-b302099a8057@eu.example";
 
-/// Which bundles were asked for.
-type Asked = Arc<Mutex<Vec<Value>>>;
+/// Which bundles were asked for: the first line of the request, and its body.
+type Asked = Arc<Mutex<Vec<(String, Value)>>>;
 
-/// Relays to the region, and adds a ghost to every answer about devices.
+/// Relays to the region, and adds a ghost to every answer about devices or a group's chain.
 async fn hostile(target: SocketAddr, asked: Asked) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -61,7 +75,8 @@ async fn serve(from: TcpStream, target: SocketAddr, asked: Asked) -> std::io::Re
         return Ok(());
     }
     if first.contains("/bundles") {
-        asked.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
+        let claim = serde_json::from_slice(&body).unwrap();
+        asked.lock().unwrap().push((first.clone(), claim));
     }
     // One request each: the answer ends with the connection.
     let head = head.replacen("\r\n", "\r\nconnection: close\r\n", 1);
@@ -79,6 +94,9 @@ async fn serve(from: TcpStream, target: SocketAddr, asked: Asked) -> std::io::Re
         devices.devices.push(ghost);
         body = serde_json::to_string(&devices).unwrap();
     }
+    if first.contains("GET /v1/groups/") && first.contains("/epochs") && head.contains(" 200 ") {
+        body = serde_json::to_string(&haunted(serde_json::from_str(&body).unwrap())).unwrap();
+    }
     let status = head.lines().next().unwrap();
     let length = body.len();
     let answer = format!(
@@ -89,17 +107,63 @@ async fn serve(from: TcpStream, target: SocketAddr, asked: Asked) -> std::io::Re
     from.shutdown().await
 }
 
+/// A piece of a chain with one epoch more, in which its last actor adds the ghost. The server does not
+/// have the actor's key, so it signs with another one.
+fn haunted(mut piece: Epochs) -> Epochs {
+    let Some(last) = piece.epochs.last() else { return piece };
+    let mut rng = StdRng::seed_from_u64(9);
+    let (ghost, forged) = (KeyPair::generate(&mut rng), KeyPair::generate(&mut rng));
+    let ghost = Person { account: GHOST_MEMBER.to_owned(), identity: ghost.public };
+    let mut epoch = last.0.unverified().unwrap();
+    epoch.epoch += 1;
+    epoch.previous = Some(last.0.hash());
+    epoch.change = Change::Add(ghost);
+    piece.epochs.push(EpochDocument(epoch.sign(&forged.private, &mut rng)));
+    piece
+}
+
+/// Ada's device, whose homeserver lies.
+async fn haunted_ada(home: &Home, asked: &Asked) -> Sdk {
+    let at = hostile(home.address(), Arc::clone(asked)).await;
+    let endpoint = Endpoint::parse(&format!("http://{at}")).unwrap();
+    let homeserver = Homeserver::new(Connector::new(endpoint, Trust::System).unwrap()).unwrap();
+    let account = NewAccount::new("ada", "correct horse battery staple");
+    let (client, updates) = homeserver.register(MemoryStore::new(), &account).await.unwrap();
+    Sdk { client, updates }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_adds_a_ghost_to_a_group_is_caught() {
+    let home = Home::start().await;
+    let mut ben = Sdk::register(&home, "ben").await;
+    let asked = Asked::default();
+    let mut ada = haunted_ada(&home, &asked).await;
+    let group = ada.client.create_group("Hikers", &[ben.account().clone()]).await.unwrap();
+    ben.join(&group).await;
+    let fault = ada.wait("the ghost is named", |update| match update {
+        Update::GroupRefused { group: of, fault } if *of == group => Some(fault.clone()),
+        _ => None,
+    });
+    let ChainFault::Ghost { account, .. } = fault.await else { panic!("another fault") };
+    assert_eq!(account, AccountId::parse(GHOST_MEMBER).unwrap());
+    ada.in_group(&group, Some(Standing::Owner), 3).await;
+    let id = ada.client.send_to_group(&group, "for ben alone").await.unwrap();
+    assert_eq!(ben.message().await.id, id);
+    let members = ada.client.members(&group).await.unwrap();
+    let members: BTreeSet<_> = members.into_iter().map(|member| member.account).collect();
+    assert_eq!(members, BTreeSet::from([ada.account().clone(), ben.account().clone()]));
+    let asked = asked.lock().unwrap();
+    assert!(!asked.is_empty());
+    let about_ghost = asked.iter().filter(|(request, _)| request.contains(&GHOST_MEMBER[..36]));
+    assert_eq!(about_ghost.count(), 0, "no session is begun with the ghost");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_adds_a_ghost_device_is_caught() {
     let home = Home::start().await;
     let mut ben = Sdk::register(&home, "ben").await;
     let asked = Asked::default();
-    let at = hostile(home.address(), Arc::clone(&asked)).await;
-    let endpoint = Endpoint::parse(&format!("http://{at}")).unwrap();
-    let homeserver = Homeserver::new(Connector::new(endpoint, Trust::System).unwrap()).unwrap();
-    let account = NewAccount::new("ada", "correct horse battery staple");
-    let (client, updates) = homeserver.register(MemoryStore::new(), &account).await.unwrap();
-    let mut ada = Sdk { client, updates };
+    let mut ada = haunted_ada(&home, &asked).await;
     let id = ada.client.send_text(ben.account(), "for ben alone").await.unwrap();
     // Of her own account she is told of a ghost as well.
     let mut named = BTreeSet::from([ada.account().clone(), ben.account().clone()]);
@@ -114,7 +178,7 @@ async fn a_server_that_adds_a_ghost_device_is_caught() {
     assert_eq!((got.id, got.said.text()), (id, Some("for ben alone")));
     let asked = asked.lock().unwrap().clone();
     assert!(!asked.is_empty());
-    for claim in asked {
+    for (_, claim) in asked {
         assert_eq!(claim["devices"], json!([1]), "nothing is begun with the ghost");
     }
 }

@@ -31,6 +31,15 @@ pub(crate) struct Pair {
 
 impl Pair {
     pub(crate) fn start() -> Self {
+        Self::start_with(&[], |_, at, _| at)
+    }
+
+    /// With more settings, and with something in front of each region: `front` is given the region,
+    /// where it listens, and the other one, and says where the other one is to find it.
+    pub(crate) fn start_with(
+        settings: &[&str],
+        mut front: impl FnMut(&Place, SocketAddr, &Place) -> SocketAddr,
+    ) -> Self {
         let dns = UdpSocket::bind("127.0.0.1:0").unwrap();
         dns.set_nonblocking(true).unwrap();
         let mut places = Place::federated(
@@ -39,10 +48,13 @@ impl Pair {
         );
         for place in &mut places {
             place.settings.push("client.rate_limits=false".to_owned());
+            place.settings.extend(settings.iter().map(|setting| (*setting).to_owned()));
         }
         let [north, south] = [&places[0], &places[1]].map(|place| place.start(At::any()));
-        let found = [(&places[0], &north), (&places[1], &south)].map(|(place, server)| {
-            (ServerName::parse(&place.domain).unwrap(), server.at.federation)
+        let regions = [(&places[0], &north, &places[1]), (&places[1], &south, &places[0])];
+        let found = regions.map(|(place, server, other)| {
+            let at = front(place, server.at.federation, other);
+            (ServerName::parse(&place.domain).unwrap(), at)
         });
         let zone = Zone::new(found);
         let dns = tokio::spawn(async move {
@@ -53,6 +65,11 @@ impl Pair {
 }
 
 impl Pair {
+    /// Where the regions' files are.
+    pub(crate) fn dirs(&self) -> Vec<&std::path::Path> {
+        self.places.iter().map(|place| place.dir.path()).collect()
+    }
+
     /// Starts north again, where it was.
     pub(crate) fn restart_north(&mut self) {
         self.north = self.places[0].start(self.north.at);
