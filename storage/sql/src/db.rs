@@ -1,7 +1,6 @@
 //! The two databases behind one small surface: scripts of statements, rows, transactions.
 
 mod args;
-mod checkpoint;
 mod migrate;
 mod postgres;
 mod row;

@@ -14,7 +14,6 @@ use tokio::sync::oneshot;
 use super::{
     Row, Script,
     args::ArgsKind,
-    checkpoint::Checkpoints,
     script::{Answer, Answers, Segment},
 };
 use crate::failure::{Failure, unavailable};
@@ -56,15 +55,13 @@ struct Job {
 }
 
 impl Worker {
-    /// Opens a connection and starts its thread; that of a writer has the log copied.
+    /// Opens a connection and starts its thread.
     pub(super) fn start(name: &str, options: &Options) -> Result<Self, StoreError> {
         let connection = open(options).map_err(unavailable)?;
-        let writes = !options.read_only;
-        let checkpoints = writes.then(|| Checkpoints::start(options)).transpose()?;
         let (jobs, queue) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || work(connection, checkpoints, &queue))
+            .spawn(move || work(connection, &queue))
             .map_err(unavailable)?;
         Ok(Self { jobs, thread })
     }
@@ -100,8 +97,7 @@ pub(super) fn closed() -> Failure {
     Failure::Store(unavailable("the database is closed"))
 }
 
-/// Opens a connection.
-pub(super) fn open(options: &Options) -> rusqlite::Result<Connection> {
+fn open(options: &Options) -> rusqlite::Result<Connection> {
     let access = if options.read_only {
         OpenFlags::SQLITE_OPEN_READ_ONLY
     } else {
@@ -118,19 +114,11 @@ pub(super) fn open(options: &Options) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn work(connection: Connection, mut checkpoints: Option<Checkpoints>, queue: &mpsc::Receiver<Job>) {
-    if checkpoints.is_some() {
-        Checkpoints::follow(&connection);
-    }
+fn work(connection: Connection, queue: &mpsc::Receiver<Job>) {
     while let Ok(Job { segments, part, answer }) = queue.recv() {
         let result = run(&connection, segments, part);
         let _ = answer.send(result);
-        if let Some(checkpoints) = checkpoints.as_mut().filter(|_| connection.is_autocommit()) {
-            checkpoints.look(&connection);
-        }
     }
-    // The last connection to close empties the log.
-    drop(checkpoints);
     if let Err((_, error)) = connection.close() {
         tracing::warn!(%error, "closing the database failed");
     }
