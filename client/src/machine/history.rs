@@ -143,8 +143,10 @@ impl Step<'_> {
             one.device == device && listed.is_some_and(|(_, listed)| listed.registration_id == id)
         };
         let Some(let_in) = all.iter_mut().find(fits) else { return Ok(()) };
-        // An answer is on its way already.
-        if self.machine.lanes.get(ConversationId::direct(&own, &own)).is_some() {
+        // A whole answer is on its way already. Less of one may be the rest of an earlier one,
+        // whose acknowledgement was lost.
+        let lane = self.machine.lanes.get(ConversationId::direct(&own, &own));
+        if lane.is_some_and(|lane| lane.items.len() >= ANSWER) {
             return Ok(());
         }
         let of = match let_in.of {

@@ -104,6 +104,10 @@ impl Step<'_> {
         if let Some(list) = person.verified_list(&message.from) {
             let is_listed = |number: u8| list.as_list().devices.keys().any(|n| n.get() == number);
             if !is_listed(device.get()) {
+                if person.announced.is_some() {
+                    // The list is of the key before: it says nothing of devices of the other one.
+                    return Ok(Opened::Held);
+                }
                 if person.fresh {
                     // Asked afresh once; whoever is not listed then is a ghost.
                     self.put_person(&message.from, &Person { fresh: false, ..person });

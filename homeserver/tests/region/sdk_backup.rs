@@ -124,8 +124,9 @@ async fn without_a_backup_the_account_goes_on_under_another_key() {
     let (mut ada, mut ben) = (Sdk::register(&home, "ada").await, Sdk::register(&home, "ben").await);
     let (to_ada, to_ben) = (ada.account().clone(), ben.account().clone());
     let id = ada.client.send_text(&to_ben, "before").await.unwrap();
-    ada.status(id, Status::Delivered).await;
-    ben.message().await;
+    assert_eq!(ben.message().await.id, id);
+    let id = ben.client.send_text(&to_ada, "indeed").await.unwrap();
+    assert_eq!(ada.message().await.id, id);
     ben.client.mark_verified(&to_ada).await.unwrap();
     let homeserver = Homeserver::new(home.connector()).unwrap();
     let anew = homeserver.begin_anew(MemoryStore::new(), &ada_again(), None).await.unwrap();
@@ -145,7 +146,7 @@ async fn without_a_backup_the_account_goes_on_under_another_key() {
     again.status(id, Status::Delivered).await;
     let unsent = ben.client.message(&to_ben, waiting).await.unwrap().unwrap();
     assert_eq!(unsent.status, None, "nothing was sent to a key that nobody agreed to");
-    assert_eq!(ben.client.timeline(&to_ada, None, 9).await.unwrap().len(), 2, "nor believed");
+    assert_eq!(ben.client.timeline(&to_ada, None, 9).await.unwrap().len(), 3, "nor believed");
     ben.client.accept_key(&to_ada).await.unwrap();
     assert_eq!(again.message().await.id, waiting);
     assert_eq!(ben.message().await.id, id);

@@ -20,8 +20,7 @@ use super::{
     sdk_crash::{Process, device, lines, relay, write_down},
 };
 
-/// More than one sender key is good for.
-const MESSAGES: usize = 1_100;
+const MESSAGES: usize = 400;
 /// How long all of it may take.
 const PATIENCE: Duration = Duration::from_mins(4);
 
