@@ -1,10 +1,13 @@
 //! The SDK's handle: what an application holds.
 
+mod anew;
+mod backup;
 mod device;
 mod groups;
 mod linking;
 mod refresh;
 mod requests;
+mod restoring;
 mod setup;
 mod trust;
 mod updates;
@@ -299,6 +302,10 @@ impl Client {
         for (_, value) in self.access.store.scan(&scan).await? {
             let Conversation { with, active, unread, .. } = decode(Table::Conversations, &value)?;
             let With::Person(with) = with else { continue };
+            if with == self.account.id {
+                // Where the own devices speak among themselves.
+                continue;
+            }
             let id = ConversationId::direct(&self.account.id, &with);
             all.push(ConversationSummary { with, id, active, unread });
         }

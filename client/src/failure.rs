@@ -1,6 +1,6 @@
 //! Why the SDK could not do what it was asked for.
 
-use posthouse_crypto::e2ee::signed::group_epoch::EpochError;
+use posthouse_crypto::e2ee::{backup::BackupError, signed::group_epoch::EpochError};
 use posthouse_protocol::id::IdError;
 
 use crate::{Error, store::StoreError};
@@ -16,6 +16,19 @@ pub enum ClientError {
     /// link this one.
     #[error("another device of the account must link this one")]
     LinkNeeded,
+    /// The passphrase is wrong, or the file is damaged or no backup.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// The file of a backup could not be written or read.
+    #[error("the file failed: {0}")]
+    File(#[from] std::io::Error),
+    /// The backup is of another account than the one that was logged in to.
+    #[error("the backup is of another account")]
+    OtherAccount,
+    /// The account has another identity key than the backup, or a device list that it did not sign:
+    /// it was set up anew since.
+    #[error("the account has another identity key than the backup")]
+    OtherIdentity,
     /// The account may not change the group in this way, or the change makes no sense any more.
     #[error("the group cannot be changed: {0}")]
     Group(#[from] EpochError),

@@ -64,7 +64,14 @@
 //!
 //! A further device is linked: [`Home::link`] shows a code, [`Client::approve_link`] on an old
 //! device takes it. It gets what is sent from then on, also what the other own devices send, and
-//! knows what they have read. Earlier messages do not move to it.
+//! knows what they have read. What was before comes from the device that let it in, encrypted, in
+//! pieces ([`Update::History`]): whom the account knows by which key, and all conversations.
+//!
+//! # Backups
+//!
+//! [`Client::back_up`] writes one encrypted file, [`Home::restore`] makes a new device of it. Who
+//! has lost all devices and has no backup goes on under a new identity key with
+//! [`Home::begin_anew`].
 //!
 //! # What is kept, and how
 //!
@@ -132,5 +139,6 @@ pub use error::Error;
 pub use event::{Event, Message, Place, Refusal};
 pub use failure::ClientError;
 pub use message_id::message_id;
+pub use posthouse_crypto::e2ee::backup::BackupError;
 pub use store::{Batch, MemoryStore, Scan, SqliteStore, Store, StoreError, Table, Value};
 pub use update::{ChainFault, Change, Entry, Misbehaviour, Said, Update};

@@ -11,14 +11,17 @@ mod expiry;
 mod group_incoming;
 mod group_sending;
 mod groups;
+mod history;
 mod incoming;
 mod keys;
 mod lanes;
 mod marks;
 mod outgoing;
+mod past;
 mod people;
 mod sealing;
 mod statuses;
+mod take_over;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -51,8 +54,10 @@ use crate::{
 };
 
 pub(crate) use self::{
+    history::Receiving,
     keys::{kem_key, one_time_key, signed_key},
     outgoing::{ListChange, Outgoing, Wish},
+    past::{Position, page},
 };
 
 /// What a device knows while it runs. All of it is in the store too.
@@ -73,6 +78,8 @@ pub(crate) struct Machine {
     next_update: u64,
     /// When the next message disappears.
     next_expiry: Option<Timestamp>,
+    /// When more of the history is asked for.
+    history_due: Option<Timestamp>,
     /// Refusals of the own list in a row.
     lists_refused: u32,
     /// Whose presence the application watches.
@@ -146,16 +153,29 @@ impl Machine {
         let secret = tx.get(Table::Own, own::IDENTITY).await?.ok_or_else(corrupt)?;
         let secret: &[u8; 32] = secret.as_slice().try_into().map_err(|_| corrupt())?;
         let prekeys = tx.get(Table::Own, own::PREKEYS).await?.ok_or_else(corrupt)?;
+        let identity = KeyPair::from_private(PrivateKey::from_bytes(secret));
+        let prekeys = PreKeys::from_bytes(&prekeys).map_err(|err| match err {
+            StateError::Version(version) => {
+                StoreError::Version(i64::try_from(version).unwrap_or(-1))
+            }
+            _ => corrupt(),
+        })?;
+        Self::with_keys(store, account, identity, prekeys).await
+    }
+
+    /// The machine of a device with these keys, which need not be stored yet.
+    pub(crate) async fn with_keys(
+        store: &dyn Store,
+        account: Account,
+        identity: KeyPair,
+        prekeys: PreKeys,
+    ) -> Result<Self, StoreError> {
+        let tx = Tx::new(store);
         let local = LocalDevice {
             address: address(&account.id, account.device),
-            identity: KeyPair::from_private(PrivateKey::from_bytes(secret)),
+            identity,
             registration_id: account.registration_id.get(),
-            prekeys: PreKeys::from_bytes(&prekeys).map_err(|err| match err {
-                StateError::Version(version) => {
-                    StoreError::Version(i64::try_from(version).unwrap_or(-1))
-                }
-                _ => corrupt(),
-            })?,
+            prekeys,
             accepts: AcceptedProfiles::default(),
         };
         let mut lanes = Lanes::default();
@@ -181,6 +201,7 @@ impl Machine {
             waiting,
             next_update,
             next_expiry: expiry::next(&tx).await?,
+            history_due: history::due(&tx).await?,
             lists_refused: 0,
             watched: BTreeSet::new(),
             seen: None,
@@ -216,7 +237,8 @@ impl Machine {
 
     /// When something that waits for a time is due.
     pub(crate) fn due(&self) -> Option<Timestamp> {
-        self.lanes.due().into_iter().chain(self.next_expiry).min()
+        let of_history = self.history_due.filter(|_| self.online);
+        self.lanes.due().into_iter().chain(self.next_expiry).chain(of_history).min()
     }
 }
 
@@ -290,6 +312,7 @@ impl Step<'_> {
 
     /// Commits, and gives what follows.
     pub(crate) async fn finish(mut self) -> Result<Effects, StoreError> {
+        self.ask_for_history().await?;
         self.pump().await?;
         self.expire().await?;
         if self.prekeys_changed {

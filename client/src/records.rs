@@ -38,6 +38,12 @@ pub(crate) mod own {
     pub(crate) const LISTED_GROUPS: &[u8] = b"listed-groups";
     /// The number of the last update that the application took.
     pub(crate) const TAKEN: &[u8] = b"taken";
+    /// How far the history of a linked device has come.
+    pub(crate) const HISTORY: &[u8] = b"history";
+    /// That a backup is being restored, of which account.
+    pub(crate) const RESTORING: &[u8] = b"restoring";
+    /// The devices that this one let in.
+    pub(crate) const LET_IN: &[u8] = b"let-in";
 }
 
 /// Who the device is.
@@ -58,6 +64,9 @@ pub(crate) struct Tokens {
     pub(crate) access: Secret,
     pub(crate) refresh: Secret,
     pub(crate) until: Timestamp,
+    /// The refresh token that the next refresh asks for, drawn and stored before it.
+    #[serde(default)]
+    pub(crate) next: Option<Secret>,
 }
 
 impl Tokens {
@@ -66,6 +75,7 @@ impl Tokens {
             access: tokens.access_token.clone(),
             refresh: tokens.refresh_token.clone(),
             until: now.plus_millis(tokens.expires_in * 1000),
+            next: None,
         }
     }
 }
@@ -133,6 +143,23 @@ impl With {
             Self::Group(group) => ConversationId::group(group),
         }
     }
+
+    /// An account or a group, by its full name.
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        match GroupId::parse(name) {
+            Ok(group) => Some(Self::Group(group)),
+            Err(_) => AccountId::parse(name).ok().map(Self::Person),
+        }
+    }
+}
+
+impl core::fmt::Display for With {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Person(person) => person.fmt(f),
+            Self::Group(group) => group.fmt(f),
+        }
+    }
 }
 
 impl From<AccountId> for With {
@@ -154,9 +181,11 @@ pub(crate) struct Queued {
     pub(crate) to: With,
     pub(crate) class: Class,
     pub(crate) timestamp: Timestamp,
-    /// Only for this device: something is sent again.
     #[serde(default)]
     pub(crate) collapse: Option<String>,
+    /// To the own account: for this device only.
+    #[serde(default)]
+    pub(crate) only: Option<DeviceNumber>,
     /// Once it is encrypted. The sessions have moved on with it, so it is sent as it is, or not.
     #[serde(default)]
     pub(crate) sealed: Option<Vec<Ciphertext>>,
@@ -165,6 +194,14 @@ pub(crate) struct Queued {
     pub(crate) body: Option<String>,
     #[serde(default)]
     pub(crate) epoch: Option<u64>,
+}
+
+impl Queued {
+    /// Something that is still to be encrypted.
+    pub(crate) fn new(id: MessageId, to: With, class: Class, timestamp: Timestamp) -> Self {
+        let (collapse, only, sealed, body, epoch) = (None, None, None, None, None);
+        Self { id, to, class, timestamp, collapse, only, sealed, body, epoch }
+    }
 }
 
 /// What was sent, for those who cannot read it.
@@ -208,6 +245,17 @@ pub(crate) enum Mark {
     Edit { text: String, stamp: Stamp },
     Delete,
     Reaction { emoji: String, stamp: Stamp },
+}
+
+impl Mark {
+    /// Its kind, in the keys of marks.
+    pub(crate) fn kind(&self) -> u8 {
+        match self {
+            Self::Edit { .. } => 1,
+            Self::Delete => 2,
+            Self::Reaction { .. } => 3,
+        }
+    }
 }
 
 /// Bytes, in base64 inside of JSON.

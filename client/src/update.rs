@@ -10,6 +10,8 @@ use posthouse_protocol::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::{Message, records::With};
+
 /// Something that the application should know.
 ///
 /// Most are *durable*: they are written down with what they tell of, and handed out until they are
@@ -107,6 +109,27 @@ pub enum Update {
         /// What is wrong, and who is meant.
         fault: ChainFault,
     },
+    /// Of a device that was linked: more of the account's history has come from the device that
+    /// let it in. Timelines have it; there is no [`Update::Message`] for it.
+    History {
+        /// Messages up to now.
+        messages: u64,
+        /// Of about how many.
+        of: u64,
+        /// Whether all of it is here.
+        done: bool,
+    },
+    /// Of a device that let another one in: more of the history is on its way there.
+    HistorySent {
+        /// The number of the other device.
+        device: u8,
+        /// Messages up to now.
+        messages: u64,
+        /// Of about how many.
+        of: u64,
+        /// Whether that was the last of it.
+        done: bool,
+    },
     /// A message came that cannot be read; its sender is asked to send it again.
     Undecryptable {
         /// The message.
@@ -118,6 +141,15 @@ pub enum Update {
     },
     /// Somebody types, or stopped. Not durable.
     Typing {
+        /// Who.
+        user: AccountId,
+        /// Began or stopped.
+        typing: bool,
+    },
+    /// Somebody types in a group, or stopped. Not durable.
+    TypingInGroup {
+        /// Where.
+        group: GroupId,
         /// Who.
         user: AccountId,
         /// Began or stopped.
@@ -288,6 +320,40 @@ pub struct Entry {
     /// Of own messages to a group: of how many, once it was encrypted.
     #[serde(default)]
     pub audience: u64,
+}
+
+impl Entry {
+    /// A message that came: from somebody else, or from another own device.
+    pub(crate) fn received(
+        message: &Message,
+        content: &Content,
+        (id, stamp): (MessageId, Stamp),
+        with: &With,
+        said: Said,
+        own: &AccountId,
+    ) -> Self {
+        let mine = message.from == *own;
+        let number = message.place.as_ref().map(|place| place.origin_number);
+        Self {
+            id,
+            from: message.from.clone(),
+            with: with.person().unwrap_or(&message.from).clone(),
+            group: with.group().cloned(),
+            conversation: with.conversation(own),
+            stamp: Some(stamp),
+            sent_at: Timestamp(content.sent_at.0),
+            status: mine.then_some(Status::Sent),
+            said,
+            expires_after: content.expires_after,
+            origin_number: number.filter(|_| mine),
+            queued: 0,
+            read: mine,
+            edited: false,
+            reactions: Vec::new(),
+            delivered: 0,
+            audience: 0,
+        }
+    }
 }
 
 /// What a message says.

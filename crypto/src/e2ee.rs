@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod attachment;
+pub mod backup;
 pub mod content;
 pub mod device;
 pub mod group;

@@ -5,7 +5,11 @@
 use posthouse_crypto::e2ee::{
     address::DeviceId,
     attachment::{Decryptor, Encryptor},
-    content::{AttachmentPointer, Body, Content, KeyBytes, ReceiptStatus, ResendRequest},
+    backup::{BackupHead, BackupWriter, Cost, items_to_bytes},
+    content::{
+        AttachmentPointer, Body, Content, KeyBytes, ReceiptStatus, ResendRequest,
+        history::{HistoryChunk, HistoryItem, HistoryStep, PastMark, PastMessage, PastSaid},
+    },
     padding,
     primitives::curve::{KeyPair, PrivateKey},
     safety_number::SafetyNumber,
@@ -29,9 +33,11 @@ const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 fn the_file_holds_what_the_code_makes() {
     let made = json!({
         "attachment": attachment(),
+        "backup": backup(),
         "content": contents(),
         "device_list": device_list(),
         "group_epochs": group_epochs(),
+        "history": history(),
         "padding": paddings(),
         "safety_number": safety_number(),
     });
@@ -69,6 +75,78 @@ fn attachment() -> Value {
         "ciphertext": hex(&out),
         "digest": hex(&sealed.digest),
     })
+}
+
+/// One item of each kind.
+fn items() -> Vec<HistoryItem> {
+    let (with, from, id) = (OTHER.to_owned(), OTHER.to_owned(), [9; 16]);
+    let message = PastMessage {
+        with: with.clone(),
+        from: from.clone(),
+        id,
+        stamp: 111_411_200_000_000_000,
+        sent_at: NOW,
+        said: PastSaid::Reply { text: "hello to you".to_owned(), target: [8; 16] },
+        expires_after: Some(3_600),
+        read: true,
+        edited: false,
+        origin_number: None,
+        status: None,
+        delivered: 0,
+        audience: 0,
+    };
+    let mark = PastMark::Reaction { emoji: "👍".to_owned(), stamp: 111_411_200_000_000_001 };
+    vec![
+        HistoryItem::Person {
+            account: OTHER.to_owned(),
+            identity: identity(2).public,
+            verified: true,
+        },
+        HistoryItem::Group {
+            group: GROUP.to_owned(),
+            titles: vec![KeyBytes(Secret::new([5; 32]))],
+            head: Some((3, [6; 32])),
+        },
+        HistoryItem::Conversation { with: with.clone(), active: NOW, highest: Some(message.stamp) },
+        HistoryItem::Message(Box::new(message)),
+        HistoryItem::Mark { with, target: id, by: ACCOUNT.to_owned(), mark },
+        HistoryItem::Expiry { from, id, at: UnixMillis(NOW.0 + 3_600_000) },
+    ]
+}
+
+fn history() -> Value {
+    let chunk = HistoryChunk {
+        after: Some(vec![3, 0, 1]),
+        next: None,
+        ends: true,
+        messages: 1,
+        of: 1,
+        items: items(),
+    };
+    let steps = [
+        ("nothing", HistoryStep::Nothing),
+        ("request", HistoryStep::Request { after: Some(vec![3, 0, 1]) }),
+        ("chunk", HistoryStep::Chunk(chunk)),
+    ];
+    let one = |(name, step)| {
+        let padded = Content::new(NOW, None, Body::History(step)).to_padded_bytes().unwrap();
+        json!({ "step": name, "map": hex(padding::unpad_message(&padded).unwrap()) })
+    };
+    steps.into_iter().map(one).collect()
+}
+
+fn backup() -> Value {
+    let (passphrase, cost) = ("open sesame", Cost { memory_kib: 64, passes: 2, lanes: 1 });
+    let mut file = Vec::new();
+    let mut writer = BackupWriter::new(passphrase, cost, &mut rng(), &mut file).unwrap();
+    let head =
+        BackupHead { account: ACCOUNT.to_owned(), identity: identity(1).private, made_at: NOW };
+    let parts = [head.to_bytes(), items_to_bytes(&items()), items_to_bytes(&[])];
+    writer.push(&parts[0], &mut file).unwrap();
+    writer.push(&parts[1], &mut file).unwrap();
+    writer.finish(&parts[2], &mut file).unwrap();
+    let parts: Vec<String> = parts.iter().map(|part| hex(part)).collect();
+    json!({ "passphrase": passphrase, "parts": parts, "file": hex(&file) })
 }
 
 fn contents() -> Value {

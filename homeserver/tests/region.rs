@@ -53,14 +53,20 @@ mod protection;
 mod published;
 #[path = "region/sdk.rs"]
 mod sdk;
+#[path = "region/sdk_backup.rs"]
+mod sdk_backup;
 #[path = "region/sdk_chaos.rs"]
 mod sdk_chaos;
 #[path = "region/sdk_crash.rs"]
 mod sdk_crash;
 #[path = "region/sdk_ghost.rs"]
 mod sdk_ghost;
+#[path = "region/sdk_group_crash.rs"]
+mod sdk_group_crash;
 #[path = "region/sdk_groups.rs"]
 mod sdk_groups;
+#[path = "region/sdk_history.rs"]
+mod sdk_history;
 #[cfg(feature = "interop")]
 #[path = "region/sdk_libsignal.rs"]
 mod sdk_libsignal;

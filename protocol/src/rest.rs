@@ -100,6 +100,11 @@ pub struct LogIn {
 pub struct Refresh {
     /// The newest refresh token; it is used up by this call.
     pub refresh_token: Secret,
+    /// The one to come in its place, drawn by the client: 32 random bytes, in base64url without
+    /// padding. Who sends both again, since the answer was lost, gets the answer again. Absent: the
+    /// server draws it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub next_refresh_token: Option<Secret>,
 }
 
 /// The answer to registering, logging in and refreshing.

@@ -163,6 +163,7 @@ macro_rules! contract_tests {
             }
             sessions {
                 a_refresh_token_is_used_once
+                a_rotation_can_be_repeated_as_it_was
                 a_token_used_twice_ends_its_session
                 of_two_rotations_at_once_one_succeeds
                 a_new_session_ends_the_devices_earlier_ones

@@ -69,7 +69,10 @@ pub trait Sessions: Send + Sync {
     /// The session, if it is neither ended nor expired at `now` and its account is active.
     async fn session(&self, id: SessionId, now: Timestamp) -> Result<Option<Session>, StoreError>;
 
-    /// Uses up the token `presented` and puts `next` in its place, valid until `expires_at`.
+    /// Uses up the token `presented` and puts `next` in its place, valid until `expires_at`. The
+    /// same rotation again changes nothing and succeeds, as long as `next` was not used: whoever
+    /// asks for it knows both. A `next` that is known otherwise is [`Rotation::Unknown`], and
+    /// another one for a used token [`Rotation::Reused`].
     async fn rotate(
         &self,
         presented: &TokenHash,

@@ -268,6 +268,31 @@ impl Client {
         self.say_in(group, Body::Text { text: text.to_owned() }).await
     }
 
+    /// Sends a text to a group that disappears so many seconds after each member has read it.
+    ///
+    /// # Errors
+    /// As [`Client::send_to_group`].
+    pub async fn send_disappearing_to_group(
+        &self,
+        group: &GroupId,
+        text: &str,
+        seconds: u32,
+    ) -> Result<MessageId, ClientError> {
+        self.say_for(group, Body::Text { text: text.to_owned() }, Some(seconds)).await
+    }
+
+    /// Tells the group that the own person types, or stopped; as [`Client::set_typing`].
+    ///
+    /// # Errors
+    /// [`ClientError::Stopped`].
+    pub async fn set_typing_in_group(
+        &self,
+        group: &GroupId,
+        typing: bool,
+    ) -> Result<(), ClientError> {
+        self.wish(Wish::TypingIn(group.clone(), typing)).await
+    }
+
     /// Answers a message of a group.
     ///
     /// # Errors
@@ -344,11 +369,20 @@ impl Client {
     }
 
     async fn say_in(&self, group: &GroupId, body: Body) -> Result<MessageId, ClientError> {
+        self.say_for(group, body, None).await
+    }
+
+    async fn say_for(
+        &self,
+        group: &GroupId,
+        body: Body,
+        seconds: Option<u32>,
+    ) -> Result<MessageId, ClientError> {
         let standing = self.known_group(group).await?.standing(&self.account.id);
         if standing.is_none_or(|standing| standing < Standing::Member) {
             return Err(ClientError::UnknownGroup);
         }
-        self.say_to(group.clone().into(), body, None).await
+        self.say_to(group.clone().into(), body, seconds).await
     }
 
     async fn known_group(&self, group: &GroupId) -> Result<Group, ClientError> {

@@ -25,7 +25,7 @@ use crate::{
     Api, ClientError, Connector,
     access::Access,
     engine::Engine,
-    machine::{Machine, kem_key, one_time_key, signed_key},
+    machine::{Machine, Receiving, kem_key, one_time_key, signed_key},
     records::{Account, Person, Tokens, own},
     store::{Batch, Store, Table, Tx, decode, encode},
 };
@@ -120,21 +120,15 @@ impl Home {
     ) -> Result<(Client, Updates), ClientError> {
         let store: Arc<dyn Store> = Arc::new(store);
         let known = Tx::new(&*store).read::<Account>(Table::Own, own::ACCOUNT).await?;
+        if known.is_none() {
+            self.must_be_empty(&*store).await?;
+        }
         let registration_id = match &known {
             Some(known) => known.registration_id,
             None => self.draw_registration_id(),
         };
-        let request = LogIn {
-            user: account.handle.clone(),
-            password: account.password.clone(),
-            code,
-            recovery_code: None,
-            device_id: known.as_ref().map(|known| known.device_id),
-            device: NewDevice {
-                name: account.device_name.clone(),
-                registration_id: Some(registration_id),
-            },
-        };
+        let device_id = known.as_ref().map(|known| known.device_id);
+        let request = LogIn { device_id, ..self.new_log_in(account, code, registration_id) };
         let api = Api::new(self.connector.clone());
         let tokens = api.log_in(&request).await?;
         if known.is_none() {
@@ -188,6 +182,7 @@ impl Home {
             return Err(ClientError::NoDevice);
         };
         let clock = Arc::clone(&self.clock);
+        let tokens = (tokens, self.fork());
         let access = Arc::new(Access::new(&self.connector, Arc::clone(&store), clock, tokens));
         if !account.ready {
             Box::pin(self.enrol(&access, &account)).await?;
@@ -277,6 +272,9 @@ impl Home {
             batch.put(Table::Own, own::LIST.to_vec(), encode(&list).to_vec());
             let secret = identity.private.to_bytes();
             batch.put(Table::Own, own::IDENTITY.to_vec(), secret.expose().to_vec());
+        } else {
+            let history = encode(&Receiving::default()).to_vec();
+            batch.put(Table::Own, own::HISTORY.to_vec(), history);
         }
         let name = account.id.to_string().into_bytes();
         batch.put(Table::People, name, encode(&person).to_vec());
@@ -319,6 +317,17 @@ impl Home {
         tokens: &SessionTokens,
         registration_id: RegistrationId,
     ) -> Result<(), ClientError> {
+        self.keep_with(store, Batch::default(), tokens, registration_id).await
+    }
+
+    /// The same, together with other records.
+    pub(super) async fn keep_with(
+        &self,
+        store: &dyn Store,
+        mut batch: Batch,
+        tokens: &SessionTokens,
+        registration_id: RegistrationId,
+    ) -> Result<(), ClientError> {
         let known = Tx::new(store).read::<Account>(Table::Own, own::ACCOUNT).await?;
         let account = Account {
             id: tokens.account_id.clone(),
@@ -328,7 +337,6 @@ impl Home {
             registration_id,
             ready: known.is_some_and(|known| known.ready),
         };
-        let mut batch = Batch::default();
         batch.put(Table::Own, own::ACCOUNT.to_vec(), encode(&account).to_vec());
         let tokens = Tokens::new(tokens, self.clock.now());
         batch.put(Table::Own, own::TOKENS.to_vec(), encode(&tokens).to_vec());
@@ -336,10 +344,9 @@ impl Home {
     }
 
     pub(super) async fn must_be_empty(&self, store: &dyn Store) -> Result<(), ClientError> {
-        match store.get(Table::Own, own::ACCOUNT).await? {
-            Some(_) => Err(ClientError::AlreadyThere),
-            None => Ok(()),
-        }
+        let account = store.get(Table::Own, own::ACCOUNT).await?;
+        let restoring = store.get(Table::Own, own::RESTORING).await?;
+        if account.or(restoring).is_some() { Err(ClientError::AlreadyThere) } else { Ok(()) }
     }
 
     pub(super) fn draw_registration_id(&self) -> RegistrationId {

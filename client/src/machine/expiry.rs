@@ -19,9 +19,9 @@ const AT_ONCE: usize = 256;
 
 /// A message that disappears.
 #[derive(Serialize, Deserialize)]
-struct Expiring {
-    from: AccountId,
-    id: MessageId,
+pub(super) struct Expiring {
+    pub(super) from: AccountId,
+    pub(super) id: MessageId,
 }
 
 /// When the next message disappears.
@@ -34,7 +34,11 @@ impl Step<'_> {
     /// The time of a message runs from now.
     pub(super) fn start_expiry(&mut self, entry: &Entry) {
         let Some(seconds) = entry.expires_after else { return };
-        let at = self.now.plus_millis(u64::from(seconds) * 1000);
+        self.expire_at(entry, self.now.plus_millis(u64::from(seconds) * 1000));
+    }
+
+    /// A message disappears then.
+    pub(super) fn expire_at(&mut self, entry: &Entry, at: Timestamp) {
         let mut key = at.0.to_be_bytes().to_vec();
         key.extend_from_slice(&message_key(&entry.from, entry.id));
         let expiring = Expiring { from: entry.from.clone(), id: entry.id };
@@ -56,6 +60,9 @@ impl Step<'_> {
             self.tx.delete(Table::Expiry, key);
             let Expiring { from, id } = decode(Table::Expiry, &value)?;
             let Some((key, mut entry)) = self.entry(&from, id).await? else { continue };
+            if entry.said == Said::Gone {
+                continue;
+            }
             entry.said = Said::Gone;
             entry.reactions.clear();
             self.tx.write(Table::Timeline, key, &entry);

@@ -12,7 +12,6 @@ use posthouse_protocol::{
     content::Payload,
     frame::Class,
     id::{AccountId, ConversationId, DeviceNumber, GroupId, MessageId},
-    time::Timestamp,
 };
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -174,10 +173,20 @@ impl Step<'_> {
         message: &Message,
         content: &Content,
     ) -> Result<(), StoreError> {
-        let Some(place) = &message.place else { return Ok(()) };
         let conversation = message.conversation;
+        let Some(place) = &message.place else {
+            let group = self.group(conversation).await?;
+            if let (Body::Typing { started }, Some(Group { id: group, .. })) =
+                (&content.body, group)
+                && message.from != self.own()
+            {
+                let (user, typing) = (message.from.clone(), *started);
+                self.out.passing.push(Update::TypingInGroup { group, user, typing });
+            }
+            return Ok(());
+        };
         let Some(Group { id, .. }) = self.group(conversation).await? else { return Ok(()) };
-        let with = With::Group(id.clone());
+        let with = With::Group(id);
         let mut record = self.conversation(&with).await?;
         // What is sent again has its place in another conversation.
         if content.again.is_none() {
@@ -190,26 +199,7 @@ impl Step<'_> {
         let Some(said) = Said::of(content) else {
             return self.mark(&with, &message.from, &content.body, stamp, true).await;
         };
-        let mine = message.from == self.own();
-        let entry = Entry {
-            id: id_of,
-            from: message.from.clone(),
-            with: message.from.clone(),
-            group: Some(id),
-            conversation,
-            stamp: Some(stamp),
-            sent_at: Timestamp(content.sent_at.0),
-            status: mine.then_some(posthouse_protocol::status::Status::Sent),
-            said,
-            expires_after: content.expires_after,
-            origin_number: mine.then_some(place.origin_number),
-            queued: 0,
-            read: mine,
-            edited: false,
-            reactions: Vec::new(),
-            delivered: 0,
-            audience: 0,
-        };
+        let entry = Entry::received(message, content, (id_of, stamp), &with, said, &self.own());
         self.show(entry).await
     }
 

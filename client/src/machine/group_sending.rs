@@ -133,6 +133,21 @@ impl Step<'_> {
         Ok(Some(Sealed { payload: Payload::Body(body), epoch }))
     }
 
+    /// Encrypts what holds for the moment; `None` if somebody lacks the key.
+    pub(super) async fn seal_passing(
+        &mut self,
+        group: &Group,
+        padded: &[u8],
+    ) -> Result<Option<String>, StoreError> {
+        let Ok(readers) = self.readers(group).await? else { return Ok(None) };
+        let mut sending = self.sending(group.conversation()).await?;
+        let now = UnixMillis(self.now.0);
+        let Ok(ready) = sending.ready(&readers, now, self.rng) else { return Ok(None) };
+        let Ok(encrypted) = ready.encrypt(padded, self.rng) else { return Ok(None) };
+        self.put_sending(group.conversation(), &sending);
+        Ok(Some(STANDARD.encode(encrypted)))
+    }
+
     /// All devices that may read what is sent now, without this one.
     async fn readers(
         &mut self,
@@ -245,15 +260,10 @@ impl Step<'_> {
             lane.hold = Some(Hold::Answer);
             lane.needs = missing;
         }
-        let pieces = pieces.into_iter().map(|sealed| Queued {
-            id: message_id(self.now, self.rng),
-            to: group.id.clone().into(),
-            class: Class::Key,
-            timestamp: self.now,
-            collapse: None,
-            sealed: Some(sealed),
-            body: None,
-            epoch: None,
+        let pieces = pieces.into_iter().map(|sealed| {
+            let id = message_id(self.now, self.rng);
+            let queued = Queued::new(id, group.id.clone().into(), Class::Key, self.now);
+            Queued { sealed: Some(sealed), ..queued }
         });
         let pieces: Vec<Queued> = pieces.collect();
         self.insert_before(conversation, at, &pieces).await

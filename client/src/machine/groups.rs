@@ -41,7 +41,7 @@ impl Step<'_> {
     }
 
     /// The record of a group, or a new one; `None` if too many are known by name only.
-    async fn group_or_new(&self, id: &GroupId) -> Result<Option<Group>, StoreError> {
+    pub(super) async fn group_or_new(&self, id: &GroupId) -> Result<Option<Group>, StoreError> {
         if let Some(group) = self.group(ConversationId::group(id)).await? {
             return Ok(Some(group));
         }
@@ -163,6 +163,10 @@ impl Step<'_> {
             None => GroupState::create(&id.to_string(), signed),
         };
         Ok(match next {
+            // Another own device was shown another one.
+            Ok(next) if self.is_forked(id, next.epoch(), next.hash()).await? => {
+                Err(ChainFault::Fork { epoch: next.epoch() })
+            }
             Ok(next) if state.is_none() => self.check_owner(&next).await?.map(|()| Some(next)),
             Ok(next) => Ok(Some(next)),
             Err(EpochError::AlreadyKnown) => Ok(None),
@@ -300,16 +304,7 @@ impl Step<'_> {
                 answered: Vec::new(),
             };
             self.tx.write(Table::Sent, message.0.as_bytes().to_vec(), &sent);
-            self.enqueue(&Queued {
-                id: message,
-                to: to.clone().into(),
-                class: Class::Control,
-                timestamp: self.now,
-                collapse: None,
-                sealed: None,
-                body: None,
-                epoch: None,
-            });
+            self.enqueue(&Queued::new(message, to.clone().into(), Class::Control, self.now));
         }
         Ok(())
     }
@@ -337,7 +332,7 @@ fn fault(err: EpochError, signed: &SignedGroupEpoch) -> ChainFault {
 }
 
 /// `conversation ‖ epoch`.
-fn epoch_key(group: &Group, epoch: u64) -> Vec<u8> {
+pub(super) fn epoch_key(group: &Group, epoch: u64) -> Vec<u8> {
     let mut key = group.conversation().0.to_vec();
     key.extend_from_slice(&number_key(epoch));
     key

@@ -13,7 +13,6 @@ use posthouse_protocol::{
     frame::Class,
     id::{AccountId, DeviceNumber, GroupId},
     rest::keys::EcKey,
-    time::Timestamp,
 };
 use zeroize::Zeroizing;
 
@@ -105,6 +104,10 @@ impl Step<'_> {
         if let Some(list) = person.verified_list(&message.from) {
             let is_listed = |number: u8| list.as_list().devices.keys().any(|n| n.get() == number);
             if !is_listed(device.get()) {
+                if person.announced.is_some() {
+                    // The list is of the key before: it says nothing of devices of the other one.
+                    return Ok(Opened::Held);
+                }
                 if person.fresh {
                     // Asked afresh once; whoever is not listed then is a ghost.
                     self.put_person(&message.from, &Person { fresh: false, ..person });
@@ -216,6 +219,9 @@ impl Step<'_> {
             };
         }
         let own = self.own();
+        if let Body::History(step) = &content.body {
+            return if message.from == own { self.on_history(message, step).await } else { Ok(()) };
+        }
         let with = if message.from == own {
             // The server's `to` counts for nothing: the own other device says whom it wrote to.
             let named = content.conversation.as_deref().map(AccountId::parse);
@@ -240,26 +246,7 @@ impl Step<'_> {
         };
         let from = message.from.clone();
         if let Some(said) = Said::of(content) {
-            let mine = from == own;
-            let entry = Entry {
-                id,
-                from,
-                with,
-                group: None,
-                conversation,
-                stamp: Some(stamp),
-                sent_at: Timestamp(content.sent_at.0),
-                status: mine.then_some(posthouse_protocol::status::Status::Sent),
-                said,
-                expires_after: content.expires_after,
-                origin_number: mine.then_some(place.origin_number),
-                queued: 0,
-                read: mine,
-                edited: false,
-                reactions: Vec::new(),
-                delivered: 0,
-                audience: 0,
-            };
+            let entry = Entry::received(message, content, (id, stamp), &talk, said, &own);
             return self.show(entry).await;
         }
         match &content.body {

@@ -48,6 +48,9 @@ impl Step<'_> {
     pub(super) async fn change_list(&mut self, change: ListChange) -> Result<(), StoreError> {
         let mut changes = self.changes().await?;
         changes.push(change);
+        if let ListChange::Add { device, registration_id } = change {
+            self.let_in(device, registration_id).await?;
+        }
         self.tx.write(Table::Own, own::CHANGES.to_vec(), &changes);
         self.sign_next().await
     }

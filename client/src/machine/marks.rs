@@ -41,15 +41,9 @@ const MAX_ANSWERS: u8 = 3;
 
 impl Step<'_> {
     /// Puts a message of others, or of another own device, into the timeline.
-    pub(super) async fn show(&mut self, mut entry: Entry) -> Result<(), StoreError> {
+    pub(super) async fn show(&mut self, entry: Entry) -> Result<(), StoreError> {
         self.note_author(&entry).await?;
-        let prefix = marks_prefix(entry.conversation, entry.id);
-        for (key, mark) in self.tx.scan(&Scan::prefix(Table::Marks, &prefix, MAX_MARKS)).await? {
-            let by = marker(&key, prefix.len());
-            if let Some(by) = by {
-                apply(&mut entry, &by, &decode(Table::Marks, &mark)?);
-            }
-        }
+        let entry = self.with_marks(entry).await?;
         let key = timeline_key(&entry);
         self.tx.put(Table::Index, message_key(&entry.from, entry.id), key.clone().into());
         if let Some(number) = entry.origin_number {
@@ -68,6 +62,18 @@ impl Step<'_> {
         Ok(())
     }
 
+    /// An entry with what was said about it so far.
+    pub(super) async fn with_marks(&self, mut entry: Entry) -> Result<Entry, StoreError> {
+        let prefix = marks_prefix(entry.conversation, entry.id);
+        for (key, mark) in self.tx.scan(&Scan::prefix(Table::Marks, &prefix, MAX_MARKS)).await? {
+            let by = marker(&key, prefix.len());
+            if let Some(by) = by {
+                apply(&mut entry, &by, &decode(Table::Marks, &mark)?);
+            }
+        }
+        Ok(entry)
+    }
+
     /// Something was said about a message: by this device (`told` is false) or another.
     pub(super) async fn mark(
         &mut self,
@@ -77,45 +83,59 @@ impl Step<'_> {
         stamp: Stamp,
         told: bool,
     ) -> Result<(), StoreError> {
-        let (target, mark, kind, change) = match body {
+        let (target, mark, change) = match body {
             Body::Edit { text, target } => {
-                (target, Mark::Edit { text: text.clone(), stamp }, 1, Change::Edited)
+                (target, Mark::Edit { text: text.clone(), stamp }, Change::Edited)
             }
-            Body::Delete { target } => (target, Mark::Delete, 2, Change::Deleted),
+            Body::Delete { target } => (target, Mark::Delete, Change::Deleted),
             Body::Reaction { emoji, target } => {
-                (target, Mark::Reaction { emoji: emoji.clone(), stamp }, 3, Change::Reacted)
+                (target, Mark::Reaction { emoji: emoji.clone(), stamp }, Change::Reacted)
             }
             _ => return Ok(()),
         };
-        let (conversation, target) = (self.place_of(with), message(target));
-        let key = mark_key(conversation, target, by, kind);
-        let before = self.tx.read::<Mark>(Table::Marks, &key).await?;
-        if before.is_some_and(|before| newer(&before, &mark)) {
-            return Ok(());
+        let target = message(target);
+        if let Some(from) = self.note_mark(with, by, target, &mark).await?
+            && told
+        {
+            let (with, by) = (with.person().unwrap_or(by).clone(), by.clone());
+            self.tell(&Update::Changed { id: target, from, with, by, change });
         }
-        self.tx.write(Table::Marks, key, &mark);
-        let mut from = None;
+        Ok(())
+    }
+
+    /// Keeps what somebody said about a message, and changes the message if it is here: then its
+    /// author is inside. `None` if something newer is known.
+    pub(super) async fn note_mark(
+        &mut self,
+        with: &With,
+        by: &AccountId,
+        target: MessageId,
+        mark: &Mark,
+    ) -> Result<Option<Option<AccountId>>, StoreError> {
+        let conversation = self.place_of(with);
+        let key = mark_key(conversation, target, by, mark.kind());
+        let before = self.tx.read::<Mark>(Table::Marks, &key).await?;
+        if before.is_some_and(|before| newer(&before, mark)) {
+            return Ok(None);
+        }
+        self.tx.write(Table::Marks, key, mark);
         // Only the sender edits and takes back; anybody may react.
         let authors = match with {
-            _ if kind != 3 => vec![by.clone()],
+            _ if !matches!(mark, Mark::Reaction { .. }) => vec![by.clone()],
             With::Person(with) => vec![with.clone(), self.own()],
             With::Group(_) => self.authors(conversation, target).await?,
         };
         for author in &authors {
             if let Some((key, mut entry)) = self.entry(author, target).await? {
-                if entry.conversation == conversation {
-                    apply(&mut entry, by, &mark);
-                    self.tx.write(Table::Timeline, key, &entry);
-                    from = Some(entry.from);
+                if entry.conversation != conversation {
+                    break;
                 }
-                break;
+                apply(&mut entry, by, mark);
+                self.tx.write(Table::Timeline, key, &entry);
+                return Ok(Some(Some(entry.from)));
             }
         }
-        if told {
-            let (with, by) = (with.person().unwrap_or(by).clone(), by.clone());
-            self.tell(&Update::Changed { id: target, from, with, by, change });
-        }
-        Ok(())
+        Ok(Some(None))
     }
 
     /// A receipt: of the other person about messages of this account, or of another own device
@@ -335,16 +355,8 @@ impl Step<'_> {
             answered: vec![(asking.from.clone(), device.get(), MAX_ANSWERS)],
         };
         self.tx.write(Table::Sent, again.0.as_bytes().to_vec(), &copy);
-        self.enqueue(&Queued {
-            id: again,
-            to: asking.from.clone().into(),
-            class: Class::Message,
-            timestamp: self.now,
-            collapse: None,
-            sealed: None,
-            body: None,
-            epoch: None,
-        });
+        let to = asking.from.clone().into();
+        self.enqueue(&Queued::new(again, to, Class::Message, self.now));
         self.mend(&sent.to, &asking.from).await
     }
 

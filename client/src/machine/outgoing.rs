@@ -46,6 +46,8 @@ pub(crate) enum Wish {
     ReadGroup(GroupId),
     /// Typing began or stopped.
     Typing(AccountId, bool),
+    /// The same in a group.
+    TypingIn(GroupId, bool),
     /// The person knows of the changed key and goes on with it.
     AcceptKey(AccountId),
     /// The person has compared the safety number.
@@ -112,9 +114,7 @@ impl Step<'_> {
             answered: Vec::new(),
         };
         self.tx.write(Table::Sent, id.0.as_bytes().to_vec(), &sent);
-        let (timestamp, collapse, sealed) = (self.now, None, None);
-        let queued = Queued { id, to, class, timestamp, collapse, sealed, body: None, epoch: None };
-        self.enqueue(&queued);
+        self.enqueue(&Queued::new(id, to, class, self.now));
         Ok(Ok(id))
     }
 
@@ -131,6 +131,7 @@ impl Step<'_> {
             Wish::Read(user) => self.read_through(&user).await,
             Wish::ReadGroup(group) => self.mark_read(&group.into(), None).await.map(drop),
             Wish::Typing(to, started) => self.type_to(&to, started).await,
+            Wish::TypingIn(group, started) => self.type_in_group(&group, started).await,
             Wish::AcceptKey(user) => self.accept_key(&user).await,
             Wish::Verified(user) => self.verified(&user).await,
             Wish::Taken(through) => self.taken(through).await,
@@ -209,18 +210,25 @@ impl Step<'_> {
         // Who has no session yet is told later, or not at all.
         if let Ok(sealed) = self.seal(to, &padded).await? {
             let id = message_id(self.now, self.rng);
-            let queued = Queued {
-                id,
-                to: to.clone().into(),
-                class: Class::Ephemeral,
-                timestamp: self.now,
-                collapse: None,
-                sealed: None,
-                body: None,
-                epoch: None,
-            };
+            let queued = Queued::new(id, to.clone().into(), Class::Ephemeral, self.now);
             let frame = submission(&queued, Payload::Ciphertexts(sealed), (None, None), None);
             self.out.frames.push(frame);
+        }
+        Ok(())
+    }
+
+    /// Typing is not worth handing out a key: it is told to a group whose key everybody has.
+    async fn type_in_group(&mut self, id: &GroupId, started: bool) -> Result<(), StoreError> {
+        let group = self.group(ConversationId::group(id)).await?;
+        let Some(group) = group.filter(|_| self.machine.online) else { return Ok(()) };
+        let name = Some(id.to_string());
+        let content = Content::new(UnixMillis(self.now.0), name, Body::Typing { started });
+        let Ok(padded) = content.to_padded_bytes() else { return Ok(()) };
+        if let Some(body) = self.seal_passing(&group, &padded).await? {
+            let message = message_id(self.now, self.rng);
+            let queued = Queued::new(message, id.clone().into(), Class::Ephemeral, self.now);
+            let epoch = Some(group.epoch());
+            self.out.frames.push(submission(&queued, Payload::Body(body), (None, None), epoch));
         }
         Ok(())
     }
@@ -306,6 +314,9 @@ impl Step<'_> {
         let content = self.tx.read::<SentContent>(Table::Sent, queued.id.0.as_bytes()).await?;
         let content = content.ok_or(StoreError::Corrupt(Table::Sent))?;
         let Some(to) = queued.to.person() else { return Ok(None) };
+        if *to == self.machine.account.id {
+            return self.seal_for_own(queued, &content.padded.0).await;
+        }
         match self.seal(to, &content.padded.0).await? {
             Ok(sealed) => Ok(Some(sealed)),
             Err(lack) => {

@@ -46,6 +46,20 @@ pub(super) struct Targets {
     devices: Vec<Target>,
 }
 
+impl Targets {
+    /// The one device, or all if none is named, and the others.
+    pub(super) fn split(self, only: Option<DeviceNumber>) -> (Self, Self) {
+        let Self { identity, devices } = self;
+        let is_meant = |target: &Target| only.is_none_or(|only| only == target.device);
+        let (meant, others) = devices.into_iter().partition(is_meant);
+        (Self { identity, devices: meant }, Self { identity, devices: others })
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.devices.is_empty()
+    }
+}
+
 impl Step<'_> {
     /// Encrypts for every device of `to` that its owner signed and its server has, and for the own
     /// other devices. Sessions move on only if nothing is missing.

@@ -47,15 +47,19 @@ impl Step<'_> {
         let with = lane.to.clone();
         let Some(number) = self.machine.lanes.remove(id) else { return Ok(()) };
         self.tx.delete(Table::Queue, number_key(number));
+        let own = self.own();
+        if with.person() == Some(&own) {
+            // Own devices ask for the next piece, not for a message again.
+            self.tx.delete(Table::Sent, id.0.as_bytes().to_vec());
+        }
         let mut record = self.conversation(&with).await?;
         record.last_taken = Some(id);
         record.highest = record.highest.max(status.stamp);
         self.tx.write(Table::Conversations, conversation.0.to_vec(), &record);
-        let own = self.own();
         let Some((key, entry)) = self.entry(&own, id).await? else { return Ok(()) };
         self.tx.delete(Table::Timeline, key);
         let (stamp, origin_number) = (status.stamp, status.origin_number);
-        let entry = Entry { stamp, origin_number, ..entry };
+        let entry = Entry { stamp, origin_number, queued: 0, ..entry };
         let key = timeline_key(&entry);
         self.tx.put(Table::Index, message_key(&own, id), key.clone().into());
         if let Some(number) = origin_number {

@@ -127,6 +127,20 @@ impl Group {
         is_new
     }
 
+    /// The keys of titles, newest first.
+    pub(crate) fn title_keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.titles.iter().map(|key| key.0.as_slice())
+    }
+
+    /// Keeps the key of a title that another own device has, if there is room: what is known here
+    /// is newer.
+    pub(crate) fn add_older_title_key(&mut self, key: &[u8; 32]) {
+        let is_new = self.titles.iter().all(|known| known.0.as_slice() != key);
+        if is_new && self.titles.len() < MAX_TITLE_KEYS {
+            self.titles.push(Bytes(Zeroizing::new(key.to_vec())));
+        }
+    }
+
     /// The title, if a key of it is here.
     pub(crate) fn title(&self) -> Option<String> {
         self.opened_title().map(|(_, title)| title)
@@ -169,6 +183,11 @@ impl Chain {
                 .collect(),
             deputies: state.deputies().to_vec(),
         }
+    }
+
+    /// The hash of the newest epoch.
+    pub(crate) fn hash(&self) -> EpochHash {
+        self.hash
     }
 
     fn state(&self, group: &GroupId) -> GroupState {

@@ -12,6 +12,7 @@
 
 mod body;
 mod encode;
+pub mod history;
 mod parts;
 
 pub use body::{Body, MAX_RECEIPT_MESSAGES};
@@ -24,6 +25,7 @@ use super::{
     padding::{pad_message, unpad_message},
     time::UnixMillis,
 };
+use history::HistoryStep;
 
 /// The version of the format.
 const VERSION: u64 = 1;

@@ -95,7 +95,10 @@ impl AccountsPort for AccountsService {
     async fn refresh(&self, request: Refresh) -> Result<SessionTokens, Rejection> {
         let now = self.clock.now();
         let presented = tokens::refresh_hash(&request.refresh_token);
-        let (refresh, next) = tokens::new_refresh(&self.random);
+        let (refresh, next) = match request.next_refresh_token {
+            Some(drawn) => tokens::drawn_refresh(drawn, &request.refresh_token)?,
+            None => tokens::new_refresh(&self.random),
+        };
         let expires = now.plus_millis(limits::REFRESH_TOKEN_SECONDS * 1000);
         let rotation = self.sessions.rotate(&presented, &next, now, expires).await;
         match rotation.map_err(|err| store_failed(&err))? {

@@ -125,6 +125,23 @@ pub(crate) fn new_refresh(random: &Random) -> (Secret, TokenHash) {
     (token, hash)
 }
 
+/// A refresh token that the client drew, and its hash for the store.
+///
+/// # Errors
+/// [`Code::BadRequest`] for one that is not 32 bytes in base64url, or the one that it follows.
+pub(crate) fn drawn_refresh(
+    drawn: Secret,
+    before: &Secret,
+) -> Result<(Secret, TokenHash), Rejection> {
+    let is_token = URL_SAFE_NO_PAD.decode(&drawn.0).is_ok_and(|bytes| bytes.len() == 32);
+    if !is_token || drawn == *before {
+        let detail = "`next_refresh_token` is not 32 new random bytes in base64url";
+        return Err(Rejection::new(Code::BadRequest, detail));
+    }
+    let hash = refresh_hash(&drawn);
+    Ok((drawn, hash))
+}
+
 /// The hash under which a refresh token is stored. The token has 256 random bits: a plain hash is
 /// enough.
 pub(crate) fn refresh_hash(token: &Secret) -> TokenHash {

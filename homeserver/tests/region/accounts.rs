@@ -1,5 +1,6 @@
 //! Accounts, sessions and their tokens.
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use posthouse_client::{Closed, Connection, Error};
 use posthouse_homeserver::accounts::Registration;
 use posthouse_protocol::{
@@ -21,7 +22,7 @@ fn code<T>(result: Result<T, Error>) -> String {
 }
 
 fn refresh(token: &Secret) -> Refresh {
-    Refresh { refresh_token: token.clone() }
+    Refresh { refresh_token: token.clone(), next_refresh_token: None }
 }
 
 #[tokio::test]
@@ -104,6 +105,30 @@ async fn a_refresh_token_works_once_and_its_reuse_ends_the_session() {
     request.device_id = Some(ada.tokens.device_id);
     let back = home.api().log_in(&request).await.unwrap();
     assert_eq!(back.device, ada.tokens.device);
+}
+
+#[tokio::test]
+async fn a_refresh_whose_answer_was_lost_is_repeated_with_the_token_that_the_client_drew() {
+    let home = Home::start().await;
+    let ada = Device::register(&home, "ada").await;
+    let drawn = |byte: u8| {
+        let refresh_token = ada.tokens.refresh_token.clone();
+        let next = Secret(URL_SAFE_NO_PAD.encode([byte; 32]));
+        Refresh { refresh_token, next_refresh_token: Some(next) }
+    };
+    for _ in 0..2 {
+        let renewed = ada.api.refresh(&drawn(1)).await.unwrap();
+        assert_eq!(Some(renewed.refresh_token), drawn(1).next_refresh_token);
+        ada.api.me(&renewed.access_token).await.unwrap();
+    }
+    for wrong in ["", "short", "=", &"x".repeat(44)] {
+        let next_refresh_token = Some(Secret(wrong.to_owned()));
+        let vain = Refresh { next_refresh_token, ..drawn(1) };
+        assert_eq!(code(ada.api.refresh(&vain).await), "bad_request");
+    }
+    // Whoever has a copy of the old token does not know the new one.
+    assert_eq!(code(ada.api.refresh(&drawn(2)).await), "unauthorized");
+    assert_eq!(code(ada.api.refresh(&drawn(1)).await), "unauthorized");
 }
 
 #[tokio::test]

@@ -96,7 +96,8 @@ async fn a_new_password_ends_all_other_sessions() {
     assert_eq!(phone.closed().await.code, Closed::REVOKED);
     assert_eq!(code(phone.api.me(phone.token()).await), "unauthorized");
     ada.api.me(ada.token()).await.unwrap();
-    let refresh = Refresh { refresh_token: ada.tokens.refresh_token.clone() };
+    let refresh =
+        Refresh { refresh_token: ada.tokens.refresh_token.clone(), next_refresh_token: None };
     ada.api.refresh(&refresh).await.unwrap();
     assert_eq!(code(home.api().log_in(&log_in("ada", PASSWORD)).await), "wrong_credentials");
     // The device stays, and logs in again at its place.
@@ -235,7 +236,8 @@ async fn a_pin_is_guessed_with_growing_waits() {
     home.clock.pass(60_000);
     assert_eq!(check(&*home.security(), Some("271828")).await, None);
     assert_eq!(check(&*home.security(), Some("314159")).await, Some(("wrong_code", None)));
-    let refreshed = Refresh { refresh_token: ada.tokens.refresh_token.clone() };
+    let refreshed =
+        Refresh { refresh_token: ada.tokens.refresh_token.clone(), next_refresh_token: None };
     ada.tokens = ada.api.refresh(&refreshed).await.unwrap();
     ada.api.remove_pin(ada.token(), &confirm(None, None)).await.unwrap();
     assert_eq!(check(&*home.security(), None).await, None);
@@ -259,7 +261,7 @@ async fn guessing_costs_the_account_a_wait_and_locks_nobody_out() {
     let mut own = log_in("ada", PASSWORD);
     own.device_id = Some(ada.tokens.device_id);
     let back = home.api().log_in(&own).await.unwrap();
-    let refresh = Refresh { refresh_token: back.refresh_token };
+    let refresh = Refresh { refresh_token: back.refresh_token, next_refresh_token: None };
     let back = home.api().refresh(&refresh).await.unwrap();
     let pin = Pin::parse(secret("271828")).unwrap();
     let set = SetPin { current_password: secret(PASSWORD), pin };

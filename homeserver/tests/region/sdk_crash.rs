@@ -44,12 +44,12 @@ async fn killed_and_cut_off_shows_every_message_once_in_order() {
     let cuts = Arc::new(AtomicUsize::new(0));
     let relay = relay(home.address(), Arc::clone(&cuts)).await;
     let mut rng = StdRng::seed_from_u64(4);
-    let mut reader = Process::start("reader", relay, dir.path());
+    let mut reader = Process::start("sdk_crash::reader", relay, dir.path());
     let shown = dir.path().join("shown");
     while std::fs::read_to_string(dir.path().join("reader.ready")).is_err() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let mut sender = Process::start("sender", relay, dir.path());
+    let mut sender = Process::start("sdk_crash::sender", relay, dir.path());
     let (mut kills, mut before) = (0, 0);
     let all = tokio::time::timeout(PATIENCE, async {
         loop {
@@ -101,15 +101,15 @@ fn text(number: usize) -> String {
     format!("{number}: {PHRASE}")
 }
 
-fn lines(path: &Path) -> Vec<String> {
+pub(crate) fn lines(path: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     // A line whose end is missing is still being written.
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     whole.lines().map(|line| line.split_once(' ').unwrap().1.to_owned()).collect()
 }
 
-/// A child, killed when it is dropped.
-struct Process {
+/// A child, killed when it is dropped: a test by its full name.
+pub(crate) struct Process {
     what: &'static str,
     at: SocketAddr,
     dir: PathBuf,
@@ -117,9 +117,9 @@ struct Process {
 }
 
 impl Process {
-    fn start(what: &'static str, at: SocketAddr, dir: &Path) -> Self {
+    pub(crate) fn start(what: &'static str, at: SocketAddr, dir: &Path) -> Self {
         let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", &format!("sdk_crash::{what}"), "--nocapture", "--quiet"])
+            .args(["--ignored", "--exact", what, "--nocapture", "--quiet"])
             .env("SDK_AT", at.to_string())
             .env("SDK_DIR", dir)
             .stdin(Stdio::null())
@@ -130,7 +130,7 @@ impl Process {
     }
 
     /// kill -9, and start again.
-    fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.end();
         *self = Self::start(self.what, self.at, &self.dir.clone());
     }
@@ -149,7 +149,7 @@ impl Drop for Process {
 }
 
 /// A link that breaks every connection after some thousand bytes.
-async fn relay(target: SocketAddr, cuts: Arc<AtomicUsize>) -> SocketAddr {
+pub(crate) async fn relay(target: SocketAddr, cuts: Arc<AtomicUsize>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -192,7 +192,7 @@ fn variable(name: &str) -> OsString {
 }
 
 /// The child's device, in its file.
-async fn device(name: &str) -> (PathBuf, Client, Updates) {
+pub(crate) async fn device(name: &str) -> (PathBuf, Client, Updates) {
     let dir = PathBuf::from(variable("SDK_DIR"));
     let at = variable("SDK_AT").into_string().unwrap();
     let endpoint = Endpoint::parse(&format!("http://{at}")).unwrap();
@@ -215,11 +215,15 @@ async fn device(name: &str) -> (PathBuf, Client, Updates) {
     }
 }
 
-/// Writes down what it is shown, with the number of the update: that is what makes it once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "started by killed_and_cut_off_shows_every_message_once_in_order"]
 async fn reader() {
-    let (dir, _client, mut updates) = device("reader").await;
+    write_down("reader").await;
+}
+
+/// Writes down what the device is shown, with the number of the update: that is what makes it once.
+pub(crate) async fn write_down(name: &str) {
+    let (dir, _client, mut updates) = device(name).await;
     std::fs::write(dir.join("reader.ready"), "").unwrap();
     let path = dir.join("shown");
     let mut options = OpenOptions::new();

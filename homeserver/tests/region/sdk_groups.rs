@@ -30,7 +30,7 @@ impl Sdk {
     }
 
     /// Waits for the title of a group.
-    async fn sees_title(&mut self, group: &GroupId, title: &str) {
+    pub(crate) async fn sees_title(&mut self, group: &GroupId, title: &str) {
         loop {
             if let Ok(summary) = self.client.group(group).await
                 && summary.title.as_deref() == Some(title)
@@ -250,4 +250,33 @@ async fn a_client_goes_on_from_its_store() {
     let seen = ben.client.group_timeline(&group, None, 10).await.unwrap();
     let texts: Vec<_> = seen.iter().filter_map(|one| one.said.text()).collect();
     assert_eq!(texts, ["one", "heard", "two", "heard", "three", "heard"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_see_each_other_type_and_messages_disappear() {
+    let home = Home::start().await;
+    let (mut ada, mut ben, _cid, group) = three(&home).await;
+    let id = ada.client.send_disappearing_to_group(&group, "burn this", 1).await.unwrap();
+    let got = ben.message().await;
+    assert_eq!((got.id, got.expires_after), (id, Some(1)));
+    // Now everybody has the key; typing is not worth handing it out.
+    let to_ada = ada.account().clone();
+    ada.client.set_typing_in_group(&group, true).await.unwrap();
+    ben.wait("typing", |update| match update {
+        Update::TypingInGroup { group: of, user, typing: true } => {
+            (*of == group && *user == to_ada).then_some(())
+        }
+        _ => None,
+    })
+    .await;
+    ben.client.mark_group_read(&group).await.unwrap();
+    for one in [&mut ada, &mut ben] {
+        one.wait("its end", |update| match update {
+            Update::Changed { id: of, change: Change::Expired, .. } if *of == id => Some(()),
+            _ => None,
+        })
+        .await;
+        let entry = one.client.message(&to_ada, id).await.unwrap().unwrap();
+        assert_eq!(entry.said, posthouse_client::Said::Gone);
+    }
 }

@@ -53,6 +53,7 @@ statements! {
         WHERE t.hash = ? AND s.ended_at IS NULL AND s.expires_at > ? AND a.state = 0
         /*pg:FOR UPDATE OF t, s*/",
     );
+    SUCCESSOR = Statement::new("SELECT session, used_at FROM refresh_tokens WHERE hash = ?");
     USE_TOKEN = Statement::new("UPDATE refresh_tokens SET used_at = ? WHERE hash = ?");
     REFRESH = Statement::new(
         "UPDATE sessions SET refreshed_at = ?, expires_at = ? WHERE id = ?",
@@ -221,6 +222,25 @@ impl SqlStore {
         let mut fields = row.fields("sessions");
         let session = read_fields(&mut fields)?;
         let used = fields.of("refresh_tokens").maybe_integer("used_at")?.is_some();
+        let successor = tx.rows(&SUCCESSOR, |args| {
+            args.bytes(next);
+        });
+        let successor = successor.await?;
+        if let Some(row) = successor.first() {
+            let mut fields = row.fields("refresh_tokens");
+            let of_this_one = fields.uuid("session")? == session.id.0;
+            let is_fresh = fields.maybe_integer("used_at")?.is_none();
+            if !used {
+                // A token that is known already is no new one.
+                tx.cancel().await?;
+                return Ok(Rotation::Unknown);
+            }
+            if of_this_one && is_fresh {
+                // The same rotation again: its answer was lost.
+                tx.cancel().await?;
+                return Ok(Rotation::Rotated(session));
+            }
+        }
         let mut script = tx.script();
         if used {
             script.one(&END, |args| {

@@ -60,6 +60,29 @@ pub async fn a_token_used_twice_ends_its_session<S: Subject>(subject: &S) {
     subject.close(world.store).await;
 }
 
+/// The answer to a rotation was lost: the same one again succeeds, until its result is used.
+pub async fn a_rotation_can_be_repeated_as_it_was<S: Subject>(subject: &S) {
+    let (world, _, session) = opened(subject).await;
+    let (second, third, other) = (world.token(), world.token(), world.token());
+    let expires = START.plus_millis(DAY);
+    for _ in 0..3 {
+        let again = world.store.rotate(&session.refresh, &second, START, expires).await.unwrap();
+        assert_eq!(rotated(again).id, session.id);
+    }
+    // A token that is known is no new one: neither a used one nor the one that is presented.
+    for known in [&session.refresh, &second] {
+        let vain = world.store.rotate(&second, known, START, expires).await.unwrap();
+        assert_eq!(vain, Rotation::Unknown);
+    }
+    rotated(world.store.rotate(&second, &third, START, expires).await.unwrap());
+    // Whoever repeats the first one now has an old copy.
+    let late = world.store.rotate(&session.refresh, &second, START, expires).await.unwrap();
+    assert!(matches!(late, Rotation::Reused(ended) if ended.id == session.id));
+    let after = world.store.rotate(&third, &other, START, expires).await.unwrap();
+    assert_eq!(after, Rotation::Unknown);
+    subject.close(world.store).await;
+}
+
 /// Exactly one of many wins.
 pub async fn of_two_rotations_at_once_one_succeeds<S: Subject>(subject: &S) {
     let (world, _, session) = opened(subject).await;

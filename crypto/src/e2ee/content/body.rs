@@ -3,13 +3,14 @@
 use core::fmt;
 
 use super::{
-    AttachmentPointer, CborError, Fields, KeyBytes, MessageId, Reader, ReceiptStatus, ResendRequest,
+    AttachmentPointer, CborError, Fields, HistoryStep, KeyBytes, MessageId, Reader, ReceiptStatus,
+    ResendRequest,
 };
 use super::{MAX_TEXT_LEN, bounded, parts::read_key_bytes};
 use crate::e2ee::wire::sender_key_message::SenderKeyDistribution;
 
 /// The longest reaction, in bytes: one emoji with its modifiers.
-const MAX_REACTION_LEN: usize = 64;
+pub(super) const MAX_REACTION_LEN: usize = 64;
 /// How many messages one receipt names at most.
 pub const MAX_RECEIPT_MESSAGES: usize = 1_000;
 
@@ -76,11 +77,8 @@ pub enum Body {
     Resend(ResendRequest),
     /// Kind 11: `16 sender key distribution`.
     KeyDistribution(SenderKeyDistribution),
-    /// Kind 12: `17 attachment`: the conversations of an own device, for a new one.
-    History {
-        /// The encrypted history.
-        attachment: AttachmentPointer,
-    },
+    /// Kind 12: `16 step` and what goes with it: what an own device knows, for a new one.
+    History(HistoryStep),
     /// Kind 13: `16 key` of the sender's profile.
     ProfileKey(KeyBytes),
     /// A kind of a later version. Its fields are kept with the content.
@@ -110,7 +108,7 @@ impl Body {
             Self::View { .. } => 9,
             Self::Resend(_) => 10,
             Self::KeyDistribution(_) => 11,
-            Self::History { .. } => 12,
+            Self::History(_) => 12,
             Self::ProfileKey(_) => 13,
             Self::Unknown { kind } => *kind,
         }
@@ -140,7 +138,7 @@ impl Body {
             11 => Self::KeyDistribution(fields.take(16, |r| {
                 SenderKeyDistribution::from_bytes(r.bytes()?).map_err(|_| CborError)
             })?),
-            12 => Self::History { attachment: fields.take(17, AttachmentPointer::read)? },
+            12 => Self::History(HistoryStep::take(fields)?),
             13 => Self::ProfileKey(fields.take(16, read_key_bytes)?),
             kind => Self::Unknown { kind },
         })

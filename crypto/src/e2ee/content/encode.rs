@@ -35,7 +35,7 @@ impl Body {
             Self::KeyDistribution(distribution) => {
                 fields.put(16, |w| w.bytes(&distribution.to_bytes()));
             }
-            Self::History { attachment } => fields.put(17, |w| attachment.write(w)),
+            Self::History(step) => step.put(fields),
             Self::ProfileKey(key) => fields.put(16, |w| w.bytes(key.0.expose())),
             Self::Unknown { .. } => {}
         }

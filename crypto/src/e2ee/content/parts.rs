@@ -44,6 +44,12 @@ impl PartialEq for KeyBytes {
 
 impl Eq for KeyBytes {}
 
+impl From<[u8; 32]> for KeyBytes {
+    fn from(bytes: [u8; 32]) -> Self {
+        Self(Secret::new(bytes))
+    }
+}
+
 impl fmt::Debug for AttachmentPointer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AttachmentPointer").field("size", &self.size).finish_non_exhaustive()

@@ -41,7 +41,7 @@ fn bodies() -> Vec<Body> {
         Body::View { target },
         Body::Resend(request),
         Body::KeyDistribution(distribution),
-        Body::History { attachment: pointer() },
+        Body::History(HistoryStep::Nothing),
         Body::ProfileKey(KeyBytes(Secret::new([7; 32]))),
     ]
 }
