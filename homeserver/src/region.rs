@@ -180,8 +180,7 @@ impl Region {
         let (presence, whisperer) = parts::presence(&messaging);
         let people = parts::people(&stores, &messaging, &presence);
         let groups = parts::groups(&stores, &messaging, Arc::clone(&book));
-        let advice = parts::advice(&messaging, &keys);
-        let reception = parts::reception(config, &stores, (&messaging, &groups), &advice);
+        let (reception, advice) = parts::reception(config, &stores, (&messaging, &groups), &keys);
         let ephemerals = parts::ephemerals(config, &presence, recent, (&keys, advice), book);
         tasks.spawn(committing);
         let hinted = (Arc::clone(&accounts), Arc::clone(&people), Arc::clone(&regions));

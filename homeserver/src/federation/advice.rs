@@ -110,8 +110,8 @@ impl Advice {
         let identity = identity.map_err(|err| store_failed(&err))?;
         let version = identity.map_or(0, |identity| identity.list_version);
         let body = Unserved { message: served.id, devices: missing, version }.encode();
-        let server = self.parts.directory.server().clone();
-        let recipient = AccountId { uuid: served.recipient, server };
+        let own = self.parts.directory.server().clone();
+        let recipient = AccountId { uuid: served.recipient, server: own };
         let event = Event {
             conversation: Some(ConversationId::direct(&served.sender, &recipient)),
             recipients: vec![served.sender.uuid],

@@ -118,12 +118,12 @@ impl Remote {
 
     /// `watcher`, of this region, watches nobody elsewhere any longer.
     pub(super) fn blind(&mut self, watcher: Uuid) {
-        let watched = self.ours.iter().filter_map(|(target, watchers)| {
+        let ours = self.ours.iter().filter_map(|(target, watchers)| {
             let sockets = &watchers.get(&watcher)?.sockets;
             Some((target.clone(), sockets.keys().copied().collect::<Vec<Key>>()))
         });
-        let watched: Vec<(AccountId, Vec<Key>)> = watched.collect();
-        for (target, keys) in watched {
+        let ours: Vec<(AccountId, Vec<Key>)> = ours.collect();
+        for (target, keys) in ours {
             for key in keys {
                 self.unwatch(key, &target);
             }

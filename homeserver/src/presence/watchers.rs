@@ -187,12 +187,12 @@ impl Watchers {
     pub(super) fn blind(&self, watcher: &AccountId) {
         let mut state = self.state();
         let others = state.targets.iter().filter(|(account, _)| **account != watcher.uuid);
-        let watches = others.flat_map(|(account, target)| {
+        let seen = others.flat_map(|(account, target)| {
             let own = target.watchers.iter().filter(|(_, one)| one.account == *watcher);
             own.map(|(key, _)| (*key, *account))
         });
-        let watches: Vec<(Key, Uuid)> = watches.collect();
-        for (key, account) in watches {
+        let seen: Vec<(Key, Uuid)> = seen.collect();
+        for (key, account) in seen {
             state.remove(key, account);
         }
         state.remote.blind(watcher.uuid);

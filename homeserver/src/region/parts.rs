@@ -93,14 +93,15 @@ pub(super) fn link_service(stores: &Stores, accounts: &Arc<AccountsService>) -> 
     })
 }
 
-/// What takes events of other regions.
+/// What takes events of other regions, and the advice that goes with them.
 pub(super) fn reception(
     config: &RegionConfig,
     stores: &Stores,
     (messaging, groups): (&Arc<MessagingService>, &Arc<GroupsService>),
-    advice: &Arc<Advice>,
-) -> Arc<Reception> {
-    Arc::new(Reception::new(ReceptionParts {
+    keys: &Arc<KeysService>,
+) -> (Arc<Reception>, Arc<Advice>) {
+    let advice = advice(messaging, keys);
+    let reception = Reception::new(ReceptionParts {
         receptions: Arc::clone(&stores.receptions),
         messages: stores.messages.clone(),
         directory: Arc::clone(&messaging.directory),
@@ -108,13 +109,14 @@ pub(super) fn reception(
         connections: Arc::clone(&messaging.connections),
         random: Arc::clone(&messaging.random),
         groups: Arc::clone(groups),
-        advice: Arc::clone(advice),
+        advice: Arc::clone(&advice),
         allow_unencrypted: config.policy.allow_unencrypted,
-    }))
+    });
+    (Arc::new(reception), advice)
 }
 
 /// Advice about devices, between regions.
-pub(super) fn advice(messaging: &Arc<MessagingService>, keys: &Arc<KeysService>) -> Arc<Advice> {
+fn advice(messaging: &Arc<MessagingService>, keys: &Arc<KeysService>) -> Arc<Advice> {
     Arc::new(Advice::new(AdviceParts {
         directory: Arc::clone(&messaging.directory),
         notices: Arc::clone(&keys.notices),
