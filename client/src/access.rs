@@ -79,16 +79,15 @@ impl Access {
     /// The token that is asked for is stored before the question leaves: if the answer is lost,
     /// the same question again is answered in the same way (docs/spec/rest.md §2.3).
     async fn refresh(&self, tokens: &mut Tokens, rng: &mut StdRng) -> Result<(), ClientError> {
-        let next = match &tokens.next {
-            Some(next) => next.clone(),
-            None => {
-                let mut bytes = Zeroizing::new([0; 32]);
-                rng.fill_bytes(bytes.as_mut());
-                let next = Secret(URL_SAFE_NO_PAD.encode(bytes.as_slice()));
-                tokens.next = Some(next.clone());
-                self.keep(tokens).await?;
-                next
-            }
+        let next = if let Some(next) = &tokens.next {
+            next.clone()
+        } else {
+            let mut bytes = Zeroizing::new([0; 32]);
+            rng.fill_bytes(bytes.as_mut());
+            let next = Secret(URL_SAFE_NO_PAD.encode(bytes.as_slice()));
+            tokens.next = Some(next.clone());
+            self.keep(tokens).await?;
+            next
         };
         let refresh_token = tokens.refresh.clone();
         let request = Refresh { refresh_token, next_refresh_token: Some(next) };

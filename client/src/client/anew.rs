@@ -39,7 +39,7 @@ impl Home {
         self.must_be_empty(&*store).await?;
         let registration_id = self.draw_registration_id();
         let api = Api::new(self.connector.clone());
-        let tokens = api.log_in(&self.new_log_in(account, code, registration_id)).await?;
+        let tokens = api.log_in(&Self::new_log_in(account, code, registration_id)).await?;
         let token = &tokens.access_token;
         for device in api.devices(token).await?.devices {
             if !device.current {

@@ -104,7 +104,7 @@ impl Home {
         (id, identity): (&AccountId, &KeyPair),
     ) -> Result<(), ClientError> {
         let registration_id = self.draw_registration_id();
-        let request = self.new_log_in(account, code, registration_id);
+        let request = Self::new_log_in(account, code, registration_id);
         let api = Api::new(self.connector.clone());
         let tokens = api.log_in(&request).await?;
         let next = self.list_with(&api, &tokens, (id, identity), registration_id).await;
@@ -161,7 +161,6 @@ impl Home {
 
     /// A log-in as a new device.
     pub(super) fn new_log_in(
-        &self,
         account: &NewAccount,
         code: Option<Secret>,
         registration_id: RegistrationId,

@@ -128,7 +128,7 @@ impl Home {
             None => self.draw_registration_id(),
         };
         let device_id = known.as_ref().map(|known| known.device_id);
-        let request = LogIn { device_id, ..self.new_log_in(account, code, registration_id) };
+        let request = LogIn { device_id, ..Self::new_log_in(account, code, registration_id) };
         let api = Api::new(self.connector.clone());
         let tokens = api.log_in(&request).await?;
         if known.is_none() {
@@ -265,16 +265,16 @@ impl Home {
         let mut batch = Batch::default();
         batch.put(Table::Own, own::PREKEYS.to_vec(), prekeys.to_bytes().to_vec());
         let mut person = Person { identity: Some(EcKey(identity.public)), ..Person::default() };
-        if !linked {
+        if linked {
+            let history = encode(&Receiving::default()).to_vec();
+            batch.put(Table::Own, own::HISTORY.to_vec(), history);
+        } else {
             let list = self.first_list(access, account, identity, now).await?;
             person.list = Some(list.clone());
             person.present = vec![account.device];
             batch.put(Table::Own, own::LIST.to_vec(), encode(&list).to_vec());
             let secret = identity.private.to_bytes();
             batch.put(Table::Own, own::IDENTITY.to_vec(), secret.expose().to_vec());
-        } else {
-            let history = encode(&Receiving::default()).to_vec();
-            batch.put(Table::Own, own::HISTORY.to_vec(), history);
         }
         let name = account.id.to_string().into_bytes();
         batch.put(Table::People, name, encode(&person).to_vec());

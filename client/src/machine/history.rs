@@ -95,15 +95,13 @@ impl Step<'_> {
             return Ok(());
         }
         match self.tx.read::<Receiving>(Table::Own, own::HISTORY).await? {
-            Some(record) if !record.done => self.request(record).await,
-            _ => {
-                self.machine.history_due = None;
-                Ok(())
-            }
+            Some(record) if !record.done => self.request(record),
+            _ => self.machine.history_due = None,
         }
+        Ok(())
     }
 
-    async fn request(&mut self, mut record: Receiving) -> Result<(), StoreError> {
+    fn request(&mut self, mut record: Receiving) {
         let after = record.after.as_ref().map(|after| after.0.to_vec());
         self.queue_history(HistoryStep::Request { after }, record.from);
         let pause = PATIENCE.checked_shl(record.tries).unwrap_or(MAX_PATIENCE).min(MAX_PATIENCE);
@@ -111,7 +109,6 @@ impl Step<'_> {
         record.due = self.now.plus_millis(pause);
         self.machine.history_due = Some(record.due);
         self.tx.write(Table::Own, own::HISTORY.to_vec(), &record);
-        Ok(())
     }
 
     /// A step of the history, from another own device.
@@ -213,7 +210,7 @@ impl Step<'_> {
         let (messages, of, done) = (chunk.messages, chunk.of, record.done);
         self.tell(&Update::History { messages, of, done });
         if chunk.ends && !done {
-            return self.request(record).await;
+            self.request(record);
         }
         Ok(())
     }

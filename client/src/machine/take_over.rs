@@ -77,7 +77,7 @@ impl Step<'_> {
                 }
                 Ok(())
             }
-            _ => Ok(()),
+            HistoryItem::Unknown => Ok(()),
         }
     }
 

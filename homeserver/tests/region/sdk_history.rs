@@ -47,7 +47,7 @@ async fn a_linked_device_gets_people_groups_and_messages() {
     let unread = ben.client.reply(&to_ada, first, "an answer").await.unwrap();
     while ada.message().await.id != unread {}
     ada.client.mark_verified(&to_ben).await.unwrap();
-    let group = ada.client.create_group("Hikers", &[to_ben.clone()]).await.unwrap();
+    let group = ada.client.create_group("Hikers", std::slice::from_ref(&to_ben)).await.unwrap();
     ben.join(&group).await;
     ada.in_group(&group, Some(Standing::Owner), 3).await;
     let said = ben.client.send_to_group(&group, "who walks?").await.unwrap();

@@ -73,7 +73,9 @@ impl core::fmt::Debug for BackupHead {
 pub fn items_to_bytes(items: &[HistoryItem]) -> Zeroizing<Vec<u8>> {
     let mut writer = Writer::new();
     writer.array(items.len());
-    items.iter().for_each(|item| item.write(&mut writer));
+    for item in items {
+        item.write(&mut writer);
+    }
     writer.finish()
 }
 

@@ -175,7 +175,9 @@ impl HistoryItem {
                 head(w, 4, 1);
                 w.text(group);
                 w.array(titles.len());
-                titles.iter().for_each(|key| w.bytes(key.0.expose()));
+                for key in titles {
+                    w.bytes(key.0.expose());
+                }
                 w.optional(newest.as_ref(), |w, (epoch, hash)| {
                     w.array(2);
                     w.uint(*epoch);
