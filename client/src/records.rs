@@ -18,6 +18,7 @@ use posthouse_protocol::{
         Secret, SessionTokens,
         keys::{EcKey, ListDocument},
     },
+    status::Status,
     time::{Stamp, Timestamp},
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -231,11 +232,41 @@ pub(crate) struct Conversation {
     /// Messages of others that were not read.
     #[serde(default)]
     pub(crate) unread: u64,
+    /// How far the own messages have got, for those whose numbers are told only later: a status that
+    /// tells of many may overtake the `sent` of one that a cut swallowed.
+    #[serde(default)]
+    pub(crate) reached: Vec<Reached>,
+    /// The same in a group: the newest count, as it came.
+    #[serde(default)]
+    pub(crate) tally: Option<String>,
+}
+
+/// A watermark: numbers up to `through` have the status, but for some.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Reached {
+    pub(crate) status: Status,
+    pub(crate) through: u64,
+    pub(crate) except: Vec<u64>,
+}
+
+impl Reached {
+    /// Whether it tells of this number.
+    pub(crate) fn covers(&self, number: u64) -> bool {
+        number <= self.through && !self.except.contains(&number)
+    }
 }
 
 impl Conversation {
     pub(crate) fn new(with: With) -> Self {
-        Self { with, highest: None, last_taken: None, active: Timestamp(0), unread: 0 }
+        Self {
+            with,
+            highest: None,
+            last_taken: None,
+            active: Timestamp(0),
+            unread: 0,
+            reached: Vec::new(),
+            tally: None,
+        }
     }
 }
 

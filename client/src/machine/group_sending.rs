@@ -397,13 +397,22 @@ impl Step<'_> {
     /// How many members have got what this account sent to a group.
     pub(super) async fn on_tally(&mut self, tally: &TallyFrame) -> Result<(), StoreError> {
         self.seen(tally.cursor);
-        let (own, conversation) = (self.own(), tally.conversation_id);
-        if tally.origin != own.server
+        let conversation = tally.conversation_id;
+        if tally.origin != self.own().server
             || ConversationId::group(&tally.group) != conversation
             || tally.status != Status::Delivered
         {
             return Ok(());
         }
+        let mut record = self.conversation(&tally.group.clone().into()).await?;
+        record.tally = Some(tally.to_json());
+        self.tx.write(Table::Conversations, conversation.0.to_vec(), &record);
+        self.count(tally).await
+    }
+
+    /// Holds a count against the messages whose numbers are known.
+    pub(super) async fn count(&mut self, tally: &TallyFrame) -> Result<(), StoreError> {
+        let (own, conversation) = (self.own(), tally.conversation_id);
         let scan = Scan::prefix(Table::Open, &conversation.0, usize::MAX);
         for (key, id) in self.tx.scan(&scan).await? {
             let id: MessageId = decode(Table::Open, &id)?;

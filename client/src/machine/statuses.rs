@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{Call, Step, lanes::Hold};
 use crate::{
     Refusal,
-    records::{Person, Queued, message_key, number_key, open_key, timeline_key},
+    records::{Person, Queued, Reached, message_key, number_key, open_key, timeline_key},
     store::{Scan, StoreError, Table, decode},
     update::{Entry, Update},
 };
@@ -62,11 +62,24 @@ impl Step<'_> {
         let entry = Entry { stamp, origin_number, queued: 0, ..entry };
         let key = timeline_key(&entry);
         self.tx.put(Table::Index, message_key(&own, id), key.clone().into());
-        if let Some(number) = origin_number {
+        self.start_expiry(&entry);
+        self.advance(key.clone(), entry.clone(), Status::Sent, None);
+        let Some(number) = origin_number else { return Ok(()) };
+        // What has told of this number before it was known is not told again.
+        let known = record.reached.iter().filter(|reached| reached.covers(number));
+        let known = known.map(|reached| reached.status).max();
+        if let Some(status) = known {
+            let entry = Entry { status: Some(Status::Sent), ..entry };
+            self.advance(key, entry, status, None);
+        }
+        if known < Some(Status::Delivered) {
             self.tx.write(Table::Open, open_key(conversation, number), &id);
         }
-        self.start_expiry(&entry);
-        self.advance(key, entry, Status::Sent, None);
+        if let Some(tally) =
+            record.tally.as_deref().and_then(|json| serde_json::from_str(json).ok())
+        {
+            self.count(&tally).await?;
+        }
         Ok(())
     }
 
@@ -78,6 +91,11 @@ impl Step<'_> {
         if mark.origin != own.server || conversation != self.conversation_with(&mark.user) {
             return Ok(());
         }
+        let mut record = self.conversation(&mark.user.clone().into()).await?;
+        record.reached.retain(|reached| reached.status != mark.status);
+        let WatermarkFrame { status, through, .. } = *mark;
+        record.reached.push(Reached { status, through, except: mark.except.clone() });
+        self.tx.write(Table::Conversations, conversation.0.to_vec(), &record);
         let scan = Scan {
             to: open_key(conversation, mark.through.saturating_add(1)),
             ..Scan::prefix(Table::Open, &conversation.0, usize::MAX)

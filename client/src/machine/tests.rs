@@ -13,6 +13,7 @@ use posthouse_crypto::e2ee::{
 use posthouse_protocol::{
     id::DeviceNumber,
     rest::keys::{EcKey, ListDocument, PreKeyStatus, UserDevice},
+    status::Status,
 };
 use rand::{SeedableRng, rngs::StdRng};
 
@@ -175,6 +176,21 @@ async fn a_frame_that_comes_again_is_shown_once_and_acknowledged_again() {
     let reconnected = ben.reconnect().await;
     assert_eq!(reconnected.frames[0], first.frames[0], "before anything else");
     assert!(reconnected.frames.len() > 1, "{:?}", reconnected.frames);
+}
+
+/// The connection was cut before `sent` came; the status of many comes first on the next one.
+#[tokio::test]
+async fn a_watermark_that_overtakes_sent_counts_for_the_message() {
+    let (mut ada, mut ben) = acquainted().await;
+    let frames = ada.say(&mut ben, "how far?").await;
+    let number = ada.next_number();
+    ada.frame(&ada.watermark(ben.account(), "delivered", number, &[])).await;
+    assert_eq!(ada.taken(&frames).await, [Status::Sent, Status::Delivered]);
+    // One that it excepts stays where it is.
+    let frames = ada.say(&mut ben, "and this one?").await;
+    let number = ada.next_number();
+    ada.frame(&ada.watermark(ben.account(), "delivered", number + 1, &[number])).await;
+    assert_eq!(ada.taken(&frames).await, [Status::Sent]);
 }
 
 #[tokio::test]

@@ -31,8 +31,17 @@ impl Sdk {
         Self { client, updates }
     }
 
-    /// A further device of the same account.
+    /// Links a device, which then has the history: what is said before that is complete may come with
+    /// it, and is not told as a message.
     pub(crate) async fn link(&self, home: &Home) -> Self {
+        let mut linked = self.link_at_once(home).await;
+        let is_done = |update: &Update| matches!(update, Update::History { done: true, .. });
+        linked.wait("the history", |update| is_done(update).then_some(())).await;
+        linked
+    }
+
+    /// Links a device, whose history is still to come.
+    pub(crate) async fn link_at_once(&self, home: &Home) -> Self {
         let homeserver = Homeserver::new(home.connector()).unwrap();
         let linking = homeserver.link(MemoryStore::new(), "laptop").await.unwrap();
         let code = linking.code();

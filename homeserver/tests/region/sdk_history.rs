@@ -53,7 +53,7 @@ async fn a_linked_device_gets_people_groups_and_messages() {
     let said = ben.client.send_to_group(&group, "who walks?").await.unwrap();
     assert_eq!(ada.message().await.id, said);
 
-    let mut laptop = ada.link(&home).await;
+    let mut laptop = ada.link_at_once(&home).await;
     let (messages, of) = history(&mut laptop).await;
     assert_eq!((messages, of), (94, 94));
     ada.wait("that it was sent", |update| match update {
@@ -107,10 +107,10 @@ async fn another_own_device_has_no_part_in_it() {
     let (mut ada, ben) = (Sdk::register(&home, "ada").await, Sdk::register(&home, "ben").await);
     let id = ada.client.send_text(ben.account(), "before").await.unwrap();
     ada.status(id, Status::Delivered).await;
-    let mut laptop = ada.link(&home).await;
+    let mut laptop = ada.link_at_once(&home).await;
     history(&mut laptop).await;
     // The laptop lets a third one in: it gives the history, and the phone does not.
-    let mut tablet = laptop.link(&home).await;
+    let mut tablet = laptop.link_at_once(&home).await;
     history(&mut tablet).await;
     laptop
         .wait("that it was sent", |update| match update {

@@ -17,6 +17,7 @@ use posthouse_protocol::{
     rest::keys::{
         Bundle, Bundles, EcKey, ListDocument, PreKeyStatus, UploadPreKeys, UserDevice, UserDevices,
     },
+    status::Status,
     time::Timestamp,
 };
 use rand::{SeedableRng, rngs::StdRng};
@@ -49,10 +50,12 @@ pub(super) struct Device {
 }
 
 /// What a step has to say.
+#[derive(Default)]
 pub(super) struct Outcome {
     pub(super) frames: Vec<String>,
     pub(super) calls: Vec<Call>,
     pub(super) updates: Vec<Update>,
+    pub(super) statuses: Vec<Status>,
 }
 
 pub(super) fn number(number: u8) -> DeviceNumber {
@@ -303,15 +306,37 @@ impl Device {
         outcome.frames
     }
 
-    /// The server has taken these.
-    pub(super) async fn taken(&mut self, frames: &[String]) {
+    /// The number that the next message gets.
+    pub(super) fn next_number(&self) -> u64 {
+        self.cursor + 1
+    }
+
+    /// A status of all messages to `user` up to a number, but for some.
+    pub(super) fn watermark(
+        &self,
+        user: &AccountId,
+        status: &str,
+        through: u64,
+        except: &[u64],
+    ) -> String {
+        let own = &self.account.id;
+        json!({"type": "status", "conversation_id": ConversationId::direct(own, user),
+            "origin": own.server, "through": through, "except": except, "status": status,
+            "user": user, "at": START, "cursor": "c1"})
+        .to_string()
+    }
+
+    /// The server has taken these; the statuses that are told.
+    pub(super) async fn taken(&mut self, frames: &[String]) -> Vec<Status> {
+        let mut statuses = Vec::new();
         for frame in frames {
             self.cursor += 1;
             let stamp = ((START << 16) + self.cursor).to_string();
             let status = json!({"type": "status", "message_id": id_of(frame), "status": "sent",
                 "at": START, "stamp": stamp, "origin_number": self.cursor});
-            self.frame(&status.to_string()).await;
+            statuses.extend(self.frame(&status.to_string()).await.statuses);
         }
+        statuses
     }
 
     pub(super) async fn accept_key(&mut self, other: &mut Self) -> (Vec<String>, Vec<Update>) {
@@ -406,7 +431,7 @@ impl Device {
     }
 
     pub(super) async fn deliver_all(&mut self, from: &Self, frames: &[String]) -> Outcome {
-        let mut all = Outcome { frames: Vec::new(), calls: Vec::new(), updates: Vec::new() };
+        let mut all = Outcome::default();
         for frame in frames {
             let text = self.as_delivered(from, frame);
             let outcome = self.frame(&text).await;
@@ -447,7 +472,14 @@ impl Device {
             }
         }
         // Statuses are another test's matter.
-        updates.retain(|update| !matches!(update, Update::Status { .. }));
-        Outcome { frames, calls, updates }
+        let mut statuses = Vec::new();
+        updates.retain(|update| match update {
+            Update::Status { status, .. } => {
+                statuses.push(*status);
+                false
+            }
+            _ => true,
+        });
+        Outcome { frames, calls, updates, statuses }
     }
 }
