@@ -42,8 +42,8 @@ async fn three_hundred_messages_through_chaos_are_shown_once_and_in_order() {
     talk(both, 150, weather, Duration::from_mins(1)).await;
 }
 
-/// Here an attempt to connect may come after the client has given it up, and silence may last until
-/// it is the client who ends it.
+/// Here an attempt to connect may come after the client has given it up. Silence ends after five
+/// seconds at most.
 #[cfg(feature = "long-tests")]
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_messages_through_chaos_are_shown_once_and_in_order() {
