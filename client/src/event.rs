@@ -4,8 +4,8 @@ use posthouse_protocol::{
     content::{Ciphertext, Content, Payload},
     cursor::Cursor,
     frame::{
-        Class, GroupFrame, KeysFrame, MessageFrame, PresenceFrame, StatusFrame, TallyFrame,
-        WatermarkFrame,
+        Class, DevicesChangedFrame, GroupFrame, KeysFrame, MessageFrame, PresenceFrame,
+        StatusFrame, TallyFrame, WatermarkFrame,
     },
     id::{AccountId, ConversationId, DeviceNumber, MessageId},
     problem::StaleDevices,
@@ -28,6 +28,8 @@ pub enum Event {
     Watermark(Box<WatermarkFrame>),
     /// Something about somebody's keys or devices.
     Keys(Box<KeysFrame>),
+    /// A message that this account sent did not reach all of its recipient's devices.
+    DevicesChanged(Box<DevicesChangedFrame>),
     /// Somebody's presence, or typing.
     Presence(Box<PresenceFrame>),
     /// The backlog is drained; from here on traffic is live.
@@ -162,6 +164,11 @@ impl Event {
             "keys" => match serde_json::from_str(text) {
                 Ok(frame) => Self::Keys(Box::new(frame)),
                 // A notice of a later version.
+                Err(_) => Self::Unknown { kind: kind.into_owned() },
+            },
+            "devices_changed" => match serde_json::from_str(text) {
+                Ok(frame) => Self::DevicesChanged(Box::new(frame)),
+                // As for notices about keys.
                 Err(_) => Self::Unknown { kind: kind.into_owned() },
             },
             "caught_up" => Self::CaughtUp { cursor: read::<CaughtUp>(text)?.cursor },

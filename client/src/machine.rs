@@ -19,6 +19,7 @@ mod marks;
 mod outgoing;
 mod past;
 mod people;
+mod resend;
 mod sealing;
 mod statuses;
 mod take_over;
@@ -253,6 +254,7 @@ impl Step<'_> {
             Event::Watermark(watermark) => self.on_watermark(&watermark).await,
             Event::Refused(refusal) => self.on_refusal(&refusal).await,
             Event::Keys(keys) => self.on_keys(&keys).await,
+            Event::DevicesChanged(unserved) => self.on_unserved(&unserved).await,
             Event::Presence(presence) => {
                 self.on_presence(&presence);
                 Ok(())

@@ -193,6 +193,37 @@ async fn a_watermark_that_overtakes_sent_counts_for_the_message() {
     assert_eq!(ada.taken(&frames).await, [Status::Sent]);
 }
 
+/// A region says that a message did not reach a device there.
+#[tokio::test]
+async fn what_did_not_reach_a_device_is_sent_again_in_its_own_name() {
+    let (mut ada, mut ben) = acquainted().await;
+    let first = ada.say(&mut ben, "where are you?").await;
+    ada.taken(&first).await;
+    let id = world::id_of(&first[0]);
+    let unserved = world::unserved(id, ben.account(), &[1]);
+    let outcome = ada.frame(&unserved).await;
+    let sealed = outcome.frames.iter().any(|frame| frame.contains("ciphertexts"));
+    assert!(!sealed, "the devices are asked for first");
+    let again = ada.serve(outcome.calls, &mut ben).await;
+    assert_eq!(again.len(), 1);
+    assert_ne!(world::id_of(&again[0]), id);
+    let got = ben.deliver(&ada, &again).await;
+    assert_eq!(texts(&got), ["where are you?"]);
+    assert_eq!(texts(&ben.deliver(&ada, &first).await), [""; 0], "it is shown once");
+    ada.taken(&again).await;
+    // The copy is not sent again, and the message not for ever.
+    for _ in 0..9 {
+        let copy = world::unserved(world::id_of(&again[0]), ben.account(), &[1]);
+        assert!(ada.frame(&copy).await.calls.is_empty());
+        let outcome = ada.frame(&unserved).await;
+        let more = ada.serve(outcome.calls, &mut ben).await;
+        ada.taken(&more).await;
+    }
+    assert!(ada.frame(&unserved).await.calls.is_empty());
+    let others = world::unserved(id, ada.account(), &[1]);
+    assert!(ada.frame(&others).await.calls.is_empty(), "it was not to them");
+}
+
 #[tokio::test]
 async fn what_cannot_be_read_is_asked_for_and_shown_at_its_place() {
     let (mut ada, mut ben) = acquainted().await;

@@ -97,6 +97,13 @@ pub(super) fn stale(id: MessageId, user: &AccountId, missing: &[u8]) -> String {
     .to_string()
 }
 
+/// The notice that a message did not reach devices of another region.
+pub(super) fn unserved(id: MessageId, user: &AccountId, missing: &[u8]) -> String {
+    json!({"type": "devices_changed", "message_id": id, "user": user, "missing": missing,
+        "version": 1, "cursor": "c1"})
+    .to_string()
+}
+
 impl Device {
     pub(super) fn new(name: &'static str, seed: u64) -> Self {
         let uuid = Uuid::from_u128(u128::from(seed));
