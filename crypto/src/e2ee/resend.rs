@@ -152,6 +152,18 @@ mod tests {
         assert_eq!((recent.sent.len(), recent.bytes), (MAX_REMEMBERED, MAX_REMEMBERED));
         remember(&mut recent, 2, 0, MAX_REMEMBERED_BYTES);
         assert_eq!(recent.sent.len(), 1);
-        assert!(!format!("{recent:?}").contains("content"));
+        assert_eq!(MAX_REMEMBERED_BYTES, 4_194_304);
+        let shown = format!("{recent:?}");
+        assert!(shown.contains("Sent { id: [2, 2,") && !shown.contains("content"), "{shown}");
+    }
+
+    #[test]
+    fn is_bounded_in_time() {
+        let mut recent = RecentlySent::new();
+        remember(&mut recent, 1, 0, 1);
+        remember(&mut recent, 2, MAX_AGE, 1);
+        assert_eq!(recent.sent.len(), 2, "a day old is not too old");
+        remember(&mut recent, 3, MAX_AGE + 1, 1);
+        assert_eq!(recent.sent.len(), 2);
     }
 }
