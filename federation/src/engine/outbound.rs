@@ -118,9 +118,11 @@ pub enum TakeUp {
     Receipts,
     /// Where the destination says it stands: its database was restored.
     Standing(Standing),
-    /// At the beginning: the destination holds nothing. What is gone is named as void.
+    /// At the beginning: the destination holds nothing, or nobody can tell what it holds. What is gone
+    /// is named as void.
     Beginning,
-    /// With everything that is still kept: it cannot be told what the destination holds.
+    /// With everything that is still kept: this server's own past was lost or doubled, so the
+    /// destination may hold more than is known here, but no less than it signed for.
     Kept,
 }
 
@@ -200,7 +202,8 @@ impl OutboundStream {
             }
             TakeUp::Standing(standing) => match self.bases_at(&standing) {
                 Some(bases) => (bases, Some(standing)),
-                None => (floors, None),
+                // Older than what is remembered, or of a history that is not this server's.
+                None => (PerLane::default(), None),
             },
         }
     }

@@ -241,7 +241,9 @@ impl StreamSender {
         let forward = theirs.index >= durable.receipted.index;
         if ours != theirs {
             self.actions.push(Action::Alarm(Alarm::Diverged));
-            self.want(if forward { TakeUp::Receipts } else { TakeUp::Kept }, 0);
+            // Behind its own receipts and with another history, the destination is a twin of the one
+            // that gave them, or an old copy: what it holds cannot be told, so what is gone is named.
+            self.want(if forward { TakeUp::Receipts } else { TakeUp::Beginning }, 0);
             return;
         }
         let own = self.lanes.of_mut(lane);

@@ -49,7 +49,8 @@ impl Bench {
                     Action::Load { lane, after, limit, .. } => {
                         let mine = self.log.iter().filter(|e| lane == LANE && e.index > after);
                         let entries = mine.take(limit).cloned().collect();
-                        let end = if lane == LANE { self.log.len() as u64 } else { 0 };
+                        let last = self.log.last().map_or(0, |entry| entry.index);
+                        let end = if lane == LANE { last } else { 0 };
                         inputs.push(Input::Loaded { lane, after, entries, end });
                     }
                     Action::Settle { lane, .. } | Action::Rewind { lane, .. } => {
@@ -199,6 +200,31 @@ fn a_restored_peer_is_led_on_from_where_it_stands() {
     assert!(after.contains(&Action::Alarm(Alarm::TheyWereRestored)), "{after:?}");
     let again = sent(&after);
     assert_eq!((again.place.first, again.place.count, again.place.before), (3, 3, two));
+}
+
+/// Two copies of the destination, of which one took a void where the other had the event: what is
+/// gone here may be nowhere, so it is named.
+#[test]
+fn a_twin_of_the_peer_is_told_what_is_gone() {
+    let mut bench = Bench::new(5);
+    let one = sent(&bench.feed(Input::Tick));
+    let accepted = bench.accepted(&one);
+    bench.answer(&one, accepted);
+    let gone: Vec<LogEntry> = bench.log.drain(..2).collect();
+    let forgotten = bench.feed(Input::Overdue { lane: LANE, entries: gone });
+    assert!(matches!(forgotten[..], [Action::Forget { .. }]), "{forgotten:?}");
+
+    bench.now = bench.sender.next_tick(bench.now);
+    let probe = sent(&bench.feed(Input::Tick));
+    let voided = one.place.before.void(1, 2);
+    let hash = one.entries.get(2).unwrap().follow(voided, 3);
+    let twin = bench.receipt(Outcome::Gap, one.place.incarnation, Position { through: 3, hash });
+    let after = bench.answer(&probe, twin);
+    assert!(after.contains(&Action::Alarm(Alarm::Diverged)), "{after:?}");
+    let next = sent(&after);
+    assert_eq!((next.place.incarnation.number, next.place.resumes), (2, None));
+    assert_eq!((next.place.first, next.place.count), (1, 5));
+    assert_eq!(next.void, Some(Void { from: 1, to: 2, reason: VoidReason::NotKept }));
 }
 
 #[test]
