@@ -90,7 +90,8 @@ pub fn lock_file(path: &Path) -> PathBuf {
     name.into()
 }
 
-fn lockable(path: &Path) -> io::Result<File> {
+/// A file to be locked; it is made if it is missing.
+pub(crate) fn lockable(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 

@@ -8,6 +8,7 @@ mod metrics;
 mod operator;
 mod signals;
 mod streams;
+mod tenure;
 
 use std::{sync::Arc, thread};
 
@@ -40,6 +41,7 @@ use crate::{
 };
 use federation::{Outward, Running as Abroad};
 use signals::{Signals, Stop};
+use tenure::Tenure;
 
 /// Serves until a signal ends it.
 ///
@@ -77,6 +79,7 @@ async fn serve(config: Config, console: Console) -> Result<(), Failure> {
 
     let (draining, stop_tasks) = (CancellationToken::new(), CancellationToken::new());
     let connections: Arc<Connections> = Arc::default();
+    let tenure = Tenure::begin(&config, store, &random).await?;
     let shared = federation::Shared {
         config: &config,
         store,
@@ -84,6 +87,7 @@ async fn serve(config: Config, console: Console) -> Result<(), Failure> {
         connections: &connections,
         clock: &clock,
         random: &random,
+        holder: tenure.holder,
     };
     let outward = match listen::federation(&config).await? {
         Some(listener) => Some(Outward::open(listener, &shared)?),

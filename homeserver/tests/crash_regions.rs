@@ -1,6 +1,6 @@
 //! kill -9 of either of two regions while messages flow both ways: what was told `sent` arrives, once
-//! and in order. Two rounds here; thirty with the feature `long-tests`; four on PostgreSQL with
-//! `postgres-tests` and the URLs of two empty databases in POSTHOUSE_TEST_POSTGRES and
+//! and in order. Two rounds here; thirty with the feature `long-tests`; thirty on PostgreSQL
+//! with `postgres-tests` and the URLs of two empty databases in POSTHOUSE_TEST_POSTGRES and
 //! POSTHOUSE_TEST_POSTGRES_SECOND.
 
 #[cfg(test)]
@@ -60,7 +60,6 @@ mod tests {
         };
         let [first, second] =
             [url("POSTHOUSE_TEST_POSTGRES"), url("POSTHOUSE_TEST_POSTGRES_SECOND")];
-        // A killed server's lease on its queue ends after 30 s, which most of a round is spent on.
-        two_regions(4, [&["--database", &first], &["--database", &second]]);
+        two_regions(30, [&["--database", &first], &["--database", &second]]);
     }
 }

@@ -247,6 +247,7 @@ macro_rules! contract_tests {
                 a_lease_has_one_holder
                 an_expired_lease_passes_on_with_a_higher_fence
                 a_released_lease_is_free_at_once
+                the_leases_of_the_dead_are_free_at_once
             }
             outbox {
                 indices_are_dense_in_every_lane

@@ -32,6 +32,10 @@ pub trait Leases: Send + Sync {
     /// Holds it for another `ttl_ms`; `false` if it has passed to another.
     async fn renew(&self, fence: &Fence, now: Timestamp, ttl_ms: u64) -> Result<bool, StoreError>;
 
+    /// Gives back every lease that `holder` has: its process is known to be dead. What is still on
+    /// its way from that process is refused once the lease has its next holder.
+    async fn release_all(&self, holder: Uuid) -> Result<(), StoreError>;
+
     /// Gives it back at once; no error if it has passed to another.
     async fn release(&self, fence: &Fence) -> Result<(), StoreError>;
 }

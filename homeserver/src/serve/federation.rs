@@ -33,7 +33,7 @@ use uuid::Uuid;
 use self::contacts::Relay;
 use crate::{
     clock::{SystemClock, system_random},
-    config::{Config, Database},
+    config::Config,
     delivery::Connections,
     doctor::known_nobody,
     failure::{Exit, Failure},
@@ -73,6 +73,8 @@ pub(crate) struct Shared<'a> {
     pub(crate) connections: &'a Arc<Connections>,
     pub(crate) clock: &'a Arc<dyn Clock>,
     pub(crate) random: &'a Arc<Random>,
+    /// This process's name in leases.
+    pub(crate) holder: Uuid,
 }
 
 /// The running federation.
@@ -128,7 +130,7 @@ impl Outward {
             keep_ms: u64::try_from(config.federation.keep.as_millis()).unwrap_or(u64::MAX),
         };
         let parts = SupervisorParts { worker, leases: store, random: generators(shared.random) };
-        let supervisor = Supervisor::start(parts, SupervisorConfig::new(holder(shared)));
+        let supervisor = Supervisor::start(parts, SupervisorConfig::new(shared.holder));
         contacts.lead_to(&supervisor);
         let parts = DoctorParts {
             own: config.domain.clone(),
@@ -360,15 +362,6 @@ fn client(
     };
     let mut rng = StdRng::from_seed(system_random()?);
     PeerClient::new(parts, &mut rng).map_err(|err| defect(&err.to_string()))
-}
-
-/// Who holds this process's leases. A SQLite file has one process at a time, as its lock ensures: one
-/// that was killed is the same holder when it comes back, and need not wait for its own leases.
-fn holder(shared: &Shared<'_>) -> Uuid {
-    match shared.config.database {
-        Database::Sqlite(_) => Uuid::from_u128(1),
-        Database::Postgres(_) => shared.random.uuid(),
-    }
 }
 
 fn generators(random: &Arc<Random>) -> Randomness {

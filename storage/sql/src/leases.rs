@@ -32,6 +32,8 @@ statements! {
     RELEASE = Statement::new(
         "UPDATE leases SET holder = NULL, expires_at = 0 WHERE name = ? AND fence = ?",
     );
+    RELEASE_ALL =
+        Statement::new("UPDATE leases SET holder = NULL, expires_at = 0 WHERE holder = ?");
     LOOK = Statement::new("SELECT fence FROM leases WHERE name = ? AND holder IS NOT NULL");
     /// Whoever would take the lease waits for the transaction that writes under it.
     HELD = Statement::new(
@@ -93,6 +95,16 @@ impl Leases for SqlStore {
             args.number(now.plus_millis(ttl_ms).0).text(&fence.name).number(fence.number);
         });
         Ok(tx.finish(script).await?.changed(&renewed) == 1)
+    }
+
+    async fn release_all(&self, holder: Uuid) -> Result<(), StoreError> {
+        let mut tx = self.db().begin().await.map_err(StoreError::from)?;
+        let mut script = tx.script();
+        script.one(&RELEASE_ALL, |args| {
+            args.uuid(holder);
+        });
+        tx.finish(script).await?;
+        Ok(())
     }
 
     async fn release(&self, fence: &Fence) -> Result<(), StoreError> {

@@ -67,3 +67,22 @@ pub async fn a_released_lease_is_free_at_once<S: Subject>(subject: &S) {
     assert!(three.number > two.number);
     subject.close(world.store).await;
 }
+
+/// All of a dead process's leases are free at once, nobody else's, and what it still writes is
+/// refused.
+pub async fn the_leases_of_the_dead_are_free_at_once<S: Subject>(subject: &S) {
+    let world = World::new(subject).await;
+    let store = &world.store;
+    let one = store.acquire("l", holder(1), START, TTL).await.unwrap().unwrap();
+    let two = store.acquire("m", holder(1), START, TTL).await.unwrap().unwrap();
+    let other = store.acquire("n", holder(2), START, TTL).await.unwrap().unwrap();
+    store.release_all(holder(1)).await.unwrap();
+    for (name, old) in [("l", &one), ("m", &two)] {
+        assert!(!store.renew(old, START, TTL).await.unwrap(), "{name}");
+        let next = store.acquire(name, holder(3), START, TTL).await.unwrap().unwrap();
+        assert!(next.number > old.number, "{name}");
+        assert!(!store.renew(old, START, TTL).await.unwrap(), "{name}");
+    }
+    assert!(store.renew(&other, START, TTL).await.unwrap(), "this one lives");
+    subject.close(world.store).await;
+}

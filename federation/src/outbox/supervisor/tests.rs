@@ -44,6 +44,11 @@ impl Leases for Table {
         Ok(!self.passed_on.load(Ordering::SeqCst))
     }
 
+    async fn release_all(&self, holder: Uuid) -> Result<(), StoreError> {
+        self.held.lock().unwrap().retain(|_, other| *other != holder);
+        Ok(())
+    }
+
     async fn release(&self, fence: &Fence) -> Result<(), StoreError> {
         self.held.lock().unwrap().remove(&fence.name);
         Ok(())
