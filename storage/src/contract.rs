@@ -252,7 +252,7 @@ macro_rules! contract_tests {
             outbox {
                 indices_are_dense_in_every_lane
                 indices_become_visible_in_order
-                only_what_was_read_is_offered
+                what_was_accepted_is_offered
                 a_load_is_bounded_by_entries_and_bytes
                 a_stale_fence_writes_nothing
                 what_is_settled_again_is_told_once

@@ -5,6 +5,9 @@
 //! index   1 … floor   floor+1 … receipted    receipted+1 … offered    offered+1 … head
 //!         gone        kept for the grace     may have been sent       never sent
 //! ```
+//! Watermarks that were never sent still rise, so their lane keeps `offered`; in the other lanes it is
+//! the head.
+//!
 //! Indices are given by the commit, without a hole, and become visible in order. What an index means
 //! on the wire (incarnations, sequences) is the federation's business, and its state is opaque here.
 
@@ -61,7 +64,7 @@ pub struct OutboxLane {
     pub floor: Mark,
     /// The destination has signed for everything up to here.
     pub receipted: Mark,
-    /// Entries up to here may have been sent.
+    /// Entries up to here may have been sent: of watermarks what was read, of the rest all.
     pub offered: u64,
 }
 

@@ -85,8 +85,8 @@ impl SqlStore {
         if through <= range.after {
             return Ok(Loaded { entries: Vec::new(), offered });
         }
-        if through > offered {
-            // Before anything is read that could be sent.
+        if through > offered && lane == Lane::Receipts {
+            // Before anything is read that could be sent: from now on it does not rise.
             self.offer(fence, queue, through).await?;
         }
         let offered = offered.max(through);

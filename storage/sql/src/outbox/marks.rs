@@ -19,12 +19,23 @@ use crate::{
     store::SqlStore,
 };
 
+/// How far a lane may have been sent. Only watermarks (lane 2) change until they are offered, so only
+/// their lane keeps a mark; of the others, all that was accepted may have been.
+macro_rules! offered {
+    () => {
+        "CASE WHEN l.lane <> 2 AND h.head > l.offered THEN h.head ELSE l.offered END AS offered
+        FROM outbox_lanes l
+        LEFT JOIN outbox_heads h ON h.destination = l.destination AND h.lane = l.lane"
+    };
+}
+
 statements! {
     STATE = Statement::new("SELECT state FROM outbox_streams WHERE destination = ?");
-    LANES = Statement::new(
-        "SELECT lane, floor, floor_hash, receipted, receipted_hash, offered
-        FROM outbox_lanes WHERE destination = ? ORDER BY lane",
-    );
+    LANES = Statement::new(concat!(
+        "SELECT l.lane, l.floor, l.floor_hash, l.receipted, l.receipted_hash, ",
+        offered!(), "
+        WHERE l.destination = ? ORDER BY l.lane",
+    ));
     PUT_STATE = Statement::new(
         "INSERT INTO outbox_streams (destination, state) VALUES (?, ?)
         ON CONFLICT (destination) DO UPDATE SET state = excluded.state",
@@ -54,9 +65,9 @@ statements! {
         WHERE destination = ? AND lane = ? AND EXISTS (
             SELECT 1 FROM leases WHERE name = ? AND fence = ? AND holder IS NOT NULL)",
     );
-    OFFERED = Statement::new(
-        "SELECT offered FROM outbox_lanes WHERE destination = ? AND lane = ?",
-    );
+    OFFERED = Statement::new(concat!(
+        "SELECT ", offered!(), " WHERE l.destination = ? AND l.lane = ?",
+    ));
     RECEIPTED = Statement::new(
         "UPDATE outbox_lanes SET receipted = ?, receipted_hash = ?
         WHERE destination = ? AND lane = ?",
