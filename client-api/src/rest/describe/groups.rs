@@ -124,8 +124,8 @@ const EPOCHS: &str = concat!(
 pub(in crate::rest) fn submit() -> Operation {
     on_a_group(
         "Change a group",
-        "Invite, accept, add, remove, leave, roles, title, deputies: each is the next epoch of the \
-         chain, signed by who makes it. `stale_epoch` names the head that it has to follow.",
+        "Invite, accept or decline, add, remove, leave, roles, title, deputies: each is the next \
+         epoch of the chain, signed by who makes it. Who is invited declines by leaving. `stale_epoch` names the head that it has to follow.",
     )
     .takes::<SubmitEpoch>(SUBMIT)
     .fails(&[
