@@ -29,6 +29,10 @@ mod person;
 mod groups;
 
 #[cfg(test)]
+#[path = "regions/departures.rs"]
+mod departures;
+
+#[cfg(test)]
 #[path = "regions/keys.rs"]
 mod keys;
 

@@ -199,7 +199,7 @@ impl GroupsService {
         let frame = ServerFrame::Changed { what: Changed::GroupRequests, user: None };
         let frame = frame.to_json().into();
         for (name, person) in &known.local {
-            if known.standing(name) >= Some(Standing::Admin) {
+            if !person.has_left && known.standing(name) >= Some(Standing::Admin) {
                 self.connections.push(person.account.uuid, &frame, None);
             }
         }

@@ -131,6 +131,10 @@ pub struct GroupSummary {
     /// The newest epoch.
     #[serde(flatten)]
     pub head: GroupHead,
+    /// Whether the account has left here, or declined, while the region that sequences the group
+    /// was away: the chain does not say so yet.
+    #[serde(skip_serializing_if = "core::ops::Not::not", default)]
+    pub leaving: bool,
 }
 
 /// `GET /v1/groups`.
