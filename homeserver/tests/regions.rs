@@ -37,6 +37,10 @@ mod departures;
 mod keys;
 
 #[cfg(test)]
+#[path = "regions/links.rs"]
+mod links;
+
+#[cfg(test)]
 #[path = "regions/phrase.rs"]
 mod phrase;
 
