@@ -318,6 +318,19 @@ pub trait Groups: Send + Sync {
         epoch: u64,
     ) -> Result<(), StoreError>;
 
+    /// `region` does not take the group's epochs up to `epoch`: it is not told again before there
+    /// is another.
+    async fn refused_group(
+        &self,
+        region: &ServerName,
+        group: &GroupId,
+        epoch: u64,
+    ) -> Result<(), StoreError>;
+
+    /// Regions that were to be told of epochs and have not said that they have them, by name, and
+    /// from which epoch on.
+    async fn regions_behind(&self, group: &GroupId) -> Result<Vec<(ServerName, u64)>, StoreError>;
+
     /// Keeps an epoch of an account of this region for the region that sequences the group, unless
     /// `most` of the account's wait.
     async fn put_pending_epoch(

@@ -277,12 +277,17 @@ impl GroupsService {
         let group = &before.id;
         let owner = ServerName::parse(before.state.region())?;
         let document = read.signed.to_bytes();
+        let leaves = matches!(read.epoch.change, Change::Leave);
         let act = GroupAct::Submit(document.clone());
         let question = GroupQuestion { group: group.clone(), act };
         let answer = match self.regions.group(&owner, question).await {
             Ok(answer) => answer,
-            Err(rejection) if rejection.code == Code::RegionUnreachable => {
-                if matches!(read.epoch.change, Change::Leave) {
+            // Nothing keeps somebody in a group, whatever the reason that nobody can be asked.
+            Err(rejection) if leaves || rejection.code == Code::RegionUnreachable => {
+                // What does not follow what is known here, would never be taken.
+                let head = before.head();
+                before.state.apply(&read.signed).map_err(|err| change::refused(err, head))?;
+                if leaves {
                     self.depart(actor, before, read, &document).await?;
                 } else {
                     self.keep_pending(actor, group, read, &document).await?;
@@ -405,6 +410,11 @@ impl GroupsService {
             }
             if answer.outcome != GroupOutcome::Done {
                 tracing::warn!(%region, %group, reason = ?answer.reason, "a region takes no epoch");
+                let known = self.book.current(group).await?;
+                if known.is_some_and(|known| regions(&known.state).contains(region)) {
+                    let refused = self.book.store().refused_group(region, group, epoch).await;
+                    return refused.map_err(|err| store_failed(&err));
+                }
             }
             let told = self.book.store().told_group(region, group, epoch).await;
             return told.map_err(|err| store_failed(&err));

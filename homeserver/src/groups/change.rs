@@ -153,8 +153,10 @@ pub(super) fn step(verified: Verified<'_>, group: &GroupId) -> Result<(Step, Kno
             }
         }
     }
-    let members = local.iter().filter(|(name, _)| verified.after.members().contains_key(*name));
-    tell.extend(members.map(|(_, one)| (one.account.uuid, GroupEvent::Epoch)));
+    // Who has left ahead of the chain, and is in it still, signs anew.
+    let members = verified.after.members();
+    let told = local.iter().filter(|(name, one)| one.has_left || members.contains_key(*name));
+    tell.extend(told.map(|(_, one)| (one.account.uuid, GroupEvent::Epoch)));
     let region = ServerName::parse(verified.after.region())?;
     let deputies = verified.after.deputies().iter().map(|name| ServerName::parse(name));
     let step = Step {

@@ -15,7 +15,7 @@ use posthouse_protocol::{
         groups::{
             CreateGroupLink, EpochDocument, EpochStatus, EpochTaken, Epochs, GroupInfo,
             GroupLinkCreated, GroupLinks, GroupPerson, GroupSummary, Groups as GroupList,
-            JoinRequests, Standing, SubmitEpoch, Title,
+            JoinRequests, Standing, SubmitEpoch, Title, Unacknowledged,
         },
         keys::EcKey,
     },
@@ -128,7 +128,11 @@ impl GroupsPort for GroupsService {
             return Err(no_such_group());
         }
         let known = self.book.current(group).await?.ok_or_else(no_such_group)?;
-        info(&known)
+        let mut shown = info(&known)?;
+        if known.state.region() == self.own.as_str() {
+            shown.unacknowledged = Some(self.unacknowledged(group).await?);
+        }
+        Ok(shown)
     }
 
     async fn epochs(
@@ -202,6 +206,13 @@ impl GroupsPort for GroupsService {
 }
 
 impl GroupsService {
+    /// Which regions may not know yet what has changed in a group that this one sequences.
+    async fn unacknowledged(&self, group: &GroupId) -> Result<Vec<Unacknowledged>, Rejection> {
+        let behind = self.book.store().regions_behind(group).await;
+        let behind = behind.map_err(|err| store_failed(&err))?.into_iter();
+        Ok(behind.map(|(region, from)| Unacknowledged { region, from }).collect())
+    }
+
     /// Whether and how far the caller may read the chain.
     async fn reader(&self, caller: &Caller, group: &GroupId) -> Result<Reader, Rejection> {
         let reader = self.book.store().group_reader(group, &caller.account).await;
@@ -418,5 +429,6 @@ fn info(known: &Known) -> Result<GroupInfo, Rejection> {
         title: Title(state.title().to_vec()),
         members,
         deputies: deputies.collect::<Result<_, _>>()?,
+        unacknowledged: None,
     })
 }

@@ -19,8 +19,8 @@ async fn listed(person: &Person) -> Option<(String, bool)> {
 /// The newest thing that the person was told of a group, and at which epoch.
 async fn told(person: &Person) -> Option<(String, u64)> {
     let inbox = person.inbox().await;
-    let events = inbox["events"].as_array().unwrap().iter();
-    let group = events.filter(|one| one["type"] == "group").next_back()?;
+    let mut events = inbox["events"].as_array().unwrap().iter();
+    let group = events.rfind(|one| one["type"] == "group")?;
     Some((group["event"].as_str().unwrap().to_owned(), group["epoch"].as_u64().unwrap()))
 }
 
@@ -150,7 +150,15 @@ async fn an_invitation_from_another_region_is_declined() {
     assert_eq!(listed(&ben).await, Some(("invited".to_owned(), true)));
     let accepts = next(&mut ben, &group, Change::Accept);
     assert_eq!(submit(&ben, &accepts).await.code(), "forbidden");
+    // If the group has moved on meanwhile, he is told, and signs anew.
+    pair.south.kill();
     pair.restart_north();
+    act(&mut ada, &mut group, Change::Rename(b"meanwhile".to_vec())).await;
+    pair.restart_south();
+    let moved = Some(("epoch".to_owned(), group.epoch()));
+    until("he is told", async || told(&ben).await == moved).await;
+    assert_eq!(listed(&ben).await, Some(("invited".to_owned(), true)));
+    act(&mut ben, &mut group, Change::Leave).await;
     until("the chain says so", async || listed(&ben).await.is_none()).await;
     let shown = ada.call("GET", &format!("/v1/groups/{}", group.group()), None).await.body;
     assert_eq!(shown["members"].as_array().unwrap().len(), 1, "{shown}");

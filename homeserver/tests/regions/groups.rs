@@ -272,14 +272,25 @@ async fn a_region_that_was_away_is_told_what_it_missed() {
     let mut ben = signer(&pair.south, "ben", 2).await;
     let mut group = created(&mut ada).await;
     join(&mut ada, &mut ben, &mut group).await;
+    let path = format!("/v1/groups/{}", group.group());
+    let behind = async |of: &Person| {
+        let shown = of.call("GET", &path, None).await.body;
+        shown.get("unacknowledged").cloned()
+    };
+    until("south has what there is", async || behind(&ada).await == Some(json!([]))).await;
+    assert_eq!(behind(&ben).await, None, "the owning region knows");
+    let first = group.epoch() + 1;
     pair.south.kill();
     for n in 0..5u8 {
         act(&mut ada, &mut group, Change::Rename(vec![n])).await;
         assert_eq!(say(&ada, &group, u128::from(n) + 1, &format!("word {n}")).await.status, 200);
     }
+    let lacks = json!([{ "region": "south.test", "from": first }]);
+    assert_eq!(behind(&ada).await, Some(lacks));
     // The message names an epoch that south has not: it waits for it, and neither is lost.
     pair.restart_south();
     caught_up(&ben, &group).await;
+    until("south has said so", async || behind(&ada).await == Some(json!([]))).await;
     hears(&ben, "word 4").await;
     let all: Vec<String> = (0..5).map(|n| format!("word {n}")).collect();
     assert_eq!(heard(&ben).await, all);

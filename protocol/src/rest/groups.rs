@@ -182,6 +182,20 @@ pub struct GroupInfo {
     pub members: Vec<GroupPerson>,
     /// Regions that may take over.
     pub deputies: Vec<ServerName>,
+    /// Regions that have not said that they have the newest epoch, by name. Absent where another
+    /// region sequences the group: that one knows.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub unacknowledged: Option<Vec<Unacknowledged>>,
+}
+
+/// A region that may not know yet what has changed in a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Unacknowledged {
+    /// Which.
+    pub region: ServerName,
+    /// The first epoch that it has not said to have.
+    pub from: u64,
 }
 
 /// `GET /v1/groups/{id}/epochs`.

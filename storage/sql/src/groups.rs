@@ -264,11 +264,30 @@ impl Groups for SqlStore {
         group: &GroupId,
         epoch: u64,
     ) -> Result<(), StoreError> {
-        let told = self.change(&abroad::TOLD, |args| {
+        let mut tries = Tries::new(self.counters());
+        loop {
+            match self.try_told(region, group, epoch).await {
+                Ok(()) => return Ok(()),
+                Err(failure) => tries.again(failure)?,
+            }
+        }
+    }
+
+    async fn refused_group(
+        &self,
+        region: &ServerName,
+        group: &GroupId,
+        epoch: u64,
+    ) -> Result<(), StoreError> {
+        let refused = self.change(&abroad::REFUSES, |args| {
             args.text(region.as_str()).bytes(&ConversationId::group(group).0).number(epoch);
         });
-        told.await?;
+        refused.await?;
         Ok(())
+    }
+
+    async fn regions_behind(&self, group: &GroupId) -> Result<Vec<(ServerName, u64)>, StoreError> {
+        Ok(self.read_behind(group).await?)
     }
 
     async fn put_pending_epoch(

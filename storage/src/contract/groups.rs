@@ -401,7 +401,28 @@ pub async fn what_goes_between_regions_waits<S: Subject>(subject: &S) {
     world.store.told_group(&us, &one, 3).await.unwrap();
     let left = world.store.untold_groups(None, 9).await.unwrap();
     assert_eq!(left.len(), 3, "{left:?}");
-    assert!(!left.contains(&(us, one.clone(), 3)));
+    assert!(!left.contains(&(us.clone(), one.clone(), 3)));
+    // What a region has not said to have is known, also of one that refuses and is left alone.
+    let behind = async |group: &GroupId| world.store.regions_behind(group).await.unwrap();
+    assert_eq!(behind(&one).await, [(asia.clone(), 2)]);
+    world.store.told_group(&us, &other, 2).await.unwrap();
+    assert_eq!(behind(&other).await, [(asia.clone(), 2), (us.clone(), 3)]);
+    world.store.refused_group(&asia, &one, 3).await.unwrap();
+    assert_eq!(behind(&one).await, [(asia.clone(), 2)]);
+    assert!(!world.store.untold_groups(None, 9).await.unwrap().contains(&(
+        asia.clone(),
+        one.clone(),
+        3
+    )));
+    let next = Step { announce: vec![asia.clone()], ..step(&one, 4, Vec::new(), &[]) };
+    world.store.append_epoch(&next).await.unwrap();
+    assert!(world.store.untold_groups(None, 9).await.unwrap().contains(&(
+        asia.clone(),
+        one.clone(),
+        4
+    )));
+    world.store.told_group(&asia, &one, 4).await.unwrap();
+    assert_eq!(behind(&one).await, []);
 
     let put = async |hash: u8, at: u64| {
         let (document, bounds) = ((&[hash; 32], &[hash][..]), (2, START.plus_millis(at)));

@@ -93,7 +93,7 @@ pub(in crate::rest) fn show() -> Operation {
             "title":"ZW5jcnlwdGVk","members":[
             {"account_id":"01a22533-89aa-71d1-a895-b468e53b74d7@eu.example","role":"owner",
             "identity_key":"BTs9t8tqtCjI7IBYlQ+x2ZMb5Pg1I9/oWeyEgVDVo4ln","since":1}],
-            "deputies":[]}"#,
+            "deputies":[],"unacknowledged":[{"region":"us.example","from":1}]}"#,
     )
 }
 

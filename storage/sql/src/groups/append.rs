@@ -73,9 +73,9 @@ statements! {
         ON CONFLICT (account, conversation) DO NOTHING",
     );
     ANNOUNCE = Statement::rows(
-        "tbi",
-        "INSERT INTO group_tells (region, group_id, epoch) {new}
-        ON CONFLICT (region, group_id) DO UPDATE SET epoch = excluded.epoch",
+        "tbii",
+        "INSERT INTO group_tells (region, group_id, epoch, since) {new}
+        ON CONFLICT (region, group_id) DO UPDATE SET epoch = excluded.epoch, refused = 0",
     );
     UNLIST = Statement::rows(
         "bb",
@@ -222,7 +222,7 @@ fn write(script: &mut Script, id: ConversationId, step: &Step) {
     });
     put_lists(script, id, step);
     script.rows(&ANNOUNCE, &step.announce, |args, region| {
-        args.text(region.as_str()).bytes(&id.0).number(epoch);
+        args.text(region.as_str()).bytes(&id.0).number(epoch).number(epoch);
     });
     let is_gone = |change: &&Change| match &change.becomes {
         Becomes::Gone { may_read } => !(*may_read && change.is_local),
