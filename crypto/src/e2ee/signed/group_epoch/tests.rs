@@ -130,10 +130,10 @@ fn who_is_invited_joins_by_its_own_signature() {
 }
 
 #[test]
-fn who_is_invited_declines_by_its_own_signature() {
+fn who_is_invited_refusal_by_its_own_signature() {
     let state = act(&peopled(), "adam", Change::Invite(person("new"))).unwrap();
-    let declines = state.propose("new", Change::Leave, UnixMillis(3));
-    assert_eq!(state.apply(&sign(&declines, "adam")), Err(EpochError::Signature));
+    let refusal = state.propose("new", Change::Leave, UnixMillis(3));
+    assert_eq!(state.apply(&sign(&refusal, "adam")), Err(EpochError::Signature));
     assert_eq!(act(&state, "other", Change::Leave), Err(EpochError::NotAllowed));
     let declined = act(&state, "new", Change::Leave).unwrap();
     assert_eq!(declined.invited().count(), 0);
