@@ -29,8 +29,16 @@ mod person;
 mod groups;
 
 #[cfg(test)]
+#[path = "regions/departures.rs"]
+mod departures;
+
+#[cfg(test)]
 #[path = "regions/keys.rs"]
 mod keys;
+
+#[cfg(test)]
+#[path = "regions/links.rs"]
+mod links;
 
 #[cfg(test)]
 #[path = "regions/phrase.rs"]

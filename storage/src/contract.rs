@@ -337,6 +337,7 @@ macro_rules! contract_tests {
                 a_chain_is_read_by_those_it_concerns
                 groups_are_listed_and_bounded
                 links_let_people_ask
+                a_group_is_left_ahead_of_its_chain
                 a_deleted_account_gets_nothing_of_its_groups
                 what_goes_between_regions_waits
             }

@@ -25,6 +25,15 @@ pub struct Head {
     pub hash: [u8; 32],
 }
 
+/// What changes whenever a group does: whoever remembers one compares it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Version {
+    /// The newest epoch.
+    pub head: Head,
+    /// How often accounts of this region have left ahead of the chain.
+    pub departures: u64,
+}
+
 /// A group as its chain makes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
@@ -32,8 +41,8 @@ pub struct Group {
     pub id: GroupId,
     /// The region that sequences it.
     pub region: ServerName,
-    /// The newest epoch.
-    pub head: Head,
+    /// The newest epoch, and what has happened ahead of it.
+    pub version: Version,
     /// The encrypted name.
     pub title: Bytes,
     /// Regions that may take over.
@@ -57,6 +66,8 @@ pub struct Person {
     pub is_local: bool,
     /// Whether its invitation is kept from it.
     pub is_hidden: bool,
+    /// Whether it has left here, or declined, ahead of the chain.
+    pub is_leaving: bool,
 }
 
 /// How far an account may read a group's chain.
@@ -64,6 +75,8 @@ pub struct Person {
 pub enum Reader {
     /// All of it.
     Current(Standing),
+    /// All of it, to sign anew that it leaves: it has left here, ahead of the chain.
+    Leaving(Standing),
     /// Up to the epoch in which it ceased to belong to it.
     Former(u64),
 }
@@ -161,6 +174,8 @@ pub struct Membership {
     pub standing: Standing,
     /// The newest epoch.
     pub head: Head,
+    /// Whether it has left here, or declined, ahead of the chain.
+    pub is_leaving: bool,
 }
 
 /// An invite link.
@@ -203,8 +218,8 @@ pub enum Grown {
 /// Groups. Every method is atomic.
 #[async_trait]
 pub trait Groups: Send + Sync {
-    /// The head of a chain.
-    async fn group_head(&self, group: &GroupId) -> Result<Option<Head>, StoreError>;
+    /// The head of a chain, and what has happened ahead of it.
+    async fn group_version(&self, group: &GroupId) -> Result<Option<Version>, StoreError>;
 
     /// The group as its chain makes it, of one moment.
     async fn group(&self, group: &GroupId) -> Result<Option<Group>, StoreError>;
@@ -303,6 +318,19 @@ pub trait Groups: Send + Sync {
         epoch: u64,
     ) -> Result<(), StoreError>;
 
+    /// `region` does not take the group's epochs up to `epoch`: it is not told again before there
+    /// is another.
+    async fn refused_group(
+        &self,
+        region: &ServerName,
+        group: &GroupId,
+        epoch: u64,
+    ) -> Result<(), StoreError>;
+
+    /// Regions that were to be told of epochs and have not said that they have them, by name, and
+    /// from which epoch on.
+    async fn regions_behind(&self, group: &GroupId) -> Result<Vec<(ServerName, u64)>, StoreError>;
+
     /// Keeps an epoch of an account of this region for the region that sequences the group, unless
     /// `most` of the account's wait.
     async fn put_pending_epoch(
@@ -312,6 +340,19 @@ pub trait Groups: Send + Sync {
         (hash, document): (&[u8; 32], &[u8]),
         (most, now): (usize, Timestamp),
     ) -> Result<Grown, StoreError>;
+
+    /// An account of this region leaves a group, or declines an invitation, while the region that
+    /// sequences the group cannot be asked. From now on the group is over for it here, until an
+    /// epoch makes something new of it; the account is told [`GroupEvent::Gone`] at `head`, unless
+    /// it had left before. Its signed epoch is kept for that region, in the place of everything else
+    /// of the account that waits for the group.
+    async fn depart(
+        &self,
+        group: &GroupId,
+        account: Uuid,
+        (hash, document): (&[u8; 32], &[u8]),
+        (head, now): (Head, Timestamp),
+    ) -> Result<Option<Arrival>, StoreError>;
 
     /// Epochs that wait, the oldest first, at most `limit`: group, hash, document, since when.
     async fn pending_epochs(&self, limit: usize) -> Result<Vec<Pending>, StoreError>;

@@ -4,7 +4,7 @@ use posthouse_protocol::{
     id::{ConversationId, GroupId},
     rest::{
         Secret,
-        groups::{EpochTaken, Epochs, Groups, SubmitEpoch},
+        groups::{EpochTaken, Epochs, GroupInfo, Groups, SubmitEpoch},
     },
 };
 
@@ -29,6 +29,11 @@ impl Api {
     ) -> Result<Groups, Error> {
         let after = after.map_or_else(String::new, |after| format!("?after={after}"));
         self.get(&format!("/v1/groups{after}"), Some(access)).await
+    }
+
+    /// `GET /v1/groups/{id}`: the group as the server reads its chain.
+    pub async fn group(&self, access: &Secret, group: &GroupId) -> Result<GroupInfo, Error> {
+        self.get(&format!("/v1/groups/{group}"), Some(access)).await
     }
 
     /// `POST /v1/groups/{id}/epochs`: a change of the group.

@@ -159,7 +159,7 @@ impl Client {
         self.change(group, |_| Change::Remove(person.to_string())).await
     }
 
-    /// Leaves a group.
+    /// Leaves a group, or declines an invitation.
     ///
     /// # Errors
     /// [`ClientError::Group`], [`ClientError::Transport`].

@@ -1,6 +1,6 @@
-//! A group's chain, read when the application asks.
+//! What the homeserver has of a group, read when the application asks.
 
-use posthouse_protocol::id::GroupId;
+use posthouse_protocol::{id::GroupId, rest::groups::Unacknowledged};
 
 use super::Client;
 use crate::{ClientError, machine::Wish};
@@ -32,5 +32,19 @@ impl Client {
                 return Ok(());
             }
         }
+    }
+
+    /// Asks which regions may not know yet what has changed in a group, and from which epoch on: what
+    /// is written there may still be encrypted for somebody who was removed by then. `None` if
+    /// another region than the own one sequences the group: that one knows.
+    ///
+    /// # Errors
+    /// [`ClientError::Transport`].
+    pub async fn regions_behind(
+        &self,
+        group: &GroupId,
+    ) -> Result<Option<Vec<Unacknowledged>>, ClientError> {
+        let ask = |api: crate::Api, token| async move { api.group(&token, group).await };
+        Ok(self.access.call(ask).await?.unacknowledged)
     }
 }

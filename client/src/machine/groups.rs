@@ -121,7 +121,7 @@ impl Step<'_> {
         for EpochDocument(signed) in &page.epochs {
             match self.next_state(id, state.as_ref(), signed).await? {
                 Ok(Some(next)) => {
-                    self.note_change(&mut group, &next, signed).await?;
+                    self.note_change(&mut group, (state.as_ref(), &next), signed).await?;
                     state = Some(next);
                 }
                 Ok(None) => {}
@@ -209,9 +209,11 @@ impl Step<'_> {
     async fn note_change(
         &mut self,
         group: &mut Group,
-        next: &GroupState,
+        (before, next): (Option<&GroupState>, &GroupState),
         signed: &SignedGroupEpoch,
     ) -> Result<(), StoreError> {
+        // Whose invitation ends never was a member.
+        let was_member = |name: &str| before.is_some_and(|it| it.members().contains_key(name));
         let epoch = next.epoch();
         let hash = zeroize::Zeroizing::new(next.hash().to_vec());
         self.tx.put(Table::Epochs, epoch_key(group, epoch), hash);
@@ -226,8 +228,13 @@ impl Step<'_> {
                     }
                 }
             }
-            Change::Remove(account) => group.ended(account, epoch),
-            Change::Leave => group.ended(said.actor.unwrap_or_default(), epoch),
+            Change::Remove(account) if was_member(&account) => group.ended(account, epoch),
+            Change::Leave => {
+                let actor = said.actor.filter(|actor| was_member(actor));
+                if let Some(actor) = actor {
+                    group.ended(actor, epoch);
+                }
+            }
             _ => {}
         }
         Ok(())

@@ -240,7 +240,7 @@ pub(crate) enum Groups {
         /// Which.
         group: String,
     },
-    /// Leaves a group, or does not join it.
+    /// Leaves a group, or declines an invitation.
     Leave {
         /// Which.
         group: String,

@@ -145,8 +145,8 @@ impl GroupGate {
         at: Timestamp,
     ) -> Result<AdmittedToGroup, Rejection> {
         let known = self.book.current(&group).await?.ok_or_else(no_such_group)?;
-        let is_member = known.standing(&sender.account.to_string()) > Some(Standing::Invited);
-        if !is_member {
+        let name = sender.account.to_string();
+        if known.standing(&name) <= Some(Standing::Invited) || known.has_left(&name) {
             return Err(no_such_group());
         }
         if known.local.len() > LARGE {
@@ -198,11 +198,9 @@ impl GroupGate {
     ) -> Result<Audience, Rejection> {
         let own = self.directory.devices(sender.account.uuid, at).await?;
         let has_others = own.iter().any(|device| device.id != sender.device);
-        let members = known.local.iter().filter(|(name, one)| {
-            known.state.members().contains_key(*name)
-                && (has_others || one.account != sender.account)
-        });
-        let local = members.map(|(_, one)| one.account.uuid).collect();
+        let hearers =
+            known.hearers().filter(|(_, one)| has_others || one.account != sender.account);
+        let local = hearers.map(|(_, one)| one.account.uuid).collect();
         let abroad = member_regions(&known.state).into_iter();
         let abroad = abroad.filter(|server| *server != sender.account.server);
         let abroad = abroad.map(|server| Destination { server, recipients: Vec::new() }).collect();
@@ -233,6 +231,10 @@ impl GroupGate {
             if user.server != sender.account.server {
                 check_abroad(&self.abroad, user, &ciphertexts).await?;
                 audience.add(user);
+                continue;
+            }
+            // The chain, by which the sender goes, does not say so yet.
+            if known.has_left(&user.to_string()) {
                 continue;
             }
             let devices = self.directory.current_devices(user.uuid, at).await?;

@@ -167,9 +167,7 @@ impl Ephemerals {
             body: BodyId::floor(judge.now),
         };
         let body = content.to_stored();
-        let members =
-            known.local.iter().filter(|(name, _)| known.state.members().contains_key(*name));
-        for (_, one) in members {
+        for (_, one) in known.hearers() {
             self.connections.pass_on(one.account.uuid, &message, &body);
         }
     }

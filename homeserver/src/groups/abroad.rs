@@ -13,6 +13,7 @@ use posthouse_protocol::{
     federation::query::groups::{
         GroupAct, GroupAnswer, GroupOutcome, GroupQuestion, MAX_DOCUMENTS, MAX_DOCUMENTS_BYTES,
     },
+    frame::GroupEvent,
     id::{AccountId, GroupId, ServerName},
     limits,
     problem::{Code, Rejection},
@@ -276,16 +277,29 @@ impl GroupsService {
         let group = &before.id;
         let owner = ServerName::parse(before.state.region())?;
         let document = read.signed.to_bytes();
+        let leaves = matches!(read.epoch.change, Change::Leave);
         let act = GroupAct::Submit(document.clone());
         let question = GroupQuestion { group: group.clone(), act };
         let answer = match self.regions.group(&owner, question).await {
             Ok(answer) => answer,
-            Err(rejection) if rejection.code == Code::RegionUnreachable => {
-                self.keep_pending(actor, group, read, &document).await?;
+            // Nothing keeps somebody in a group, whatever the reason that nobody can be asked.
+            Err(rejection) if leaves || rejection.code == Code::RegionUnreachable => {
+                // What does not follow what is known here, would never be taken.
+                let head = before.head();
+                before.state.apply(&read.signed).map_err(|err| change::refused(err, head))?;
+                if leaves {
+                    self.depart(actor, before, read, &document).await?;
+                } else {
+                    self.keep_pending(actor, group, read, &document).await?;
+                }
                 return Ok(queued(group, before.head()));
             }
             Err(rejection) => return Err(rejection),
         };
+        if answer.outcome == GroupOutcome::Done {
+            // It need not be pushed first, and could not be read by a region whose last member left.
+            self.place(before, read).await;
+        }
         self.follow(group, &owner, &answer).await;
         match answer.outcome {
             GroupOutcome::Done => {
@@ -298,6 +312,13 @@ impl GroupsService {
             }
             GroupOutcome::Nothing => Err(no_such_group()),
             GroupOutcome::Refused => Err(reason(answer.reason.as_deref())),
+        }
+    }
+
+    /// An epoch that the owning region has put into its place has it here, too.
+    async fn place(&self, before: &Known, read: &Read) {
+        if let Err(rejection) = self.take(&before.id, Some(before), read.signed.clone()).await {
+            tracing::debug!(group = %before.id, %rejection, "an own change will be pushed");
         }
     }
 
@@ -332,18 +353,37 @@ impl GroupsService {
         }
     }
 
+    /// The member is out of the group here at once; the chain says so once its region is back.
+    async fn depart(
+        &self,
+        actor: &AccountId,
+        before: &Known,
+        read: &Read,
+        document: &[u8],
+    ) -> Result<(), Rejection> {
+        let (hash, head, now) = (read.signed.hash(), before.head(), self.clock.now());
+        let left = self.book.store().depart(&before.id, actor.uuid, (&hash, document), (head, now));
+        if let Some(arrival) = left.await.map_err(|err| store_failed(&err))? {
+            self.hand_over_notice(&[arrival], GroupEvent::Gone, (&before.id, head), now);
+        }
+        Ok(())
+    }
+
     /// Asks once more for what waits. Whether it need not wait any more.
     pub(super) async fn retry(&self, group: &GroupId, document: &[u8]) -> Result<bool, Rejection> {
         let Some(known) = self.book.current(group).await? else { return Ok(true) };
         let owner = ServerName::parse(known.state.region())?;
+        let read = change::read(parsed(document)?, group)?;
         if owner == self.own {
-            let read = change::read(parsed(document)?, group)?;
             let Some(actor) = read.actor.clone() else { return Ok(true) };
             return Ok(self.sequence(&actor, group, &read).await.is_ok());
         }
         let act = GroupAct::Submit(document.to_vec());
         let question = GroupQuestion { group: group.clone(), act };
         let answer = self.regions.group(&owner, question).await?;
+        if answer.outcome == GroupOutcome::Done {
+            self.place(&known, &read).await;
+        }
         self.follow(group, &owner, &answer).await;
         Ok(true)
     }
@@ -370,6 +410,11 @@ impl GroupsService {
             }
             if answer.outcome != GroupOutcome::Done {
                 tracing::warn!(%region, %group, reason = ?answer.reason, "a region takes no epoch");
+                let known = self.book.current(group).await?;
+                if known.is_some_and(|known| regions(&known.state).contains(region)) {
+                    let refused = self.book.store().refused_group(region, group, epoch).await;
+                    return refused.map_err(|err| store_failed(&err));
+                }
             }
             let told = self.book.store().told_group(region, group, epoch).await;
             return told.map_err(|err| store_failed(&err));

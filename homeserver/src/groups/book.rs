@@ -1,6 +1,6 @@
 //! Groups as their chains make them: a bounded memory before the store.
 //!
-//! What is remembered counts only while its head is the stored one, so that another process's
+//! What is remembered counts only while its version is the stored one, so that another process's
 //! change is seen by the next question.
 
 use std::{
@@ -19,7 +19,7 @@ use posthouse_protocol::{
 };
 use posthouse_storage::{
     error::StoreError,
-    groups::{Group, Groups, Head, Person},
+    groups::{Group, Groups, Head, Person, Version},
 };
 
 use crate::accounts::store_failed;
@@ -36,6 +36,8 @@ pub struct Known {
     pub state: GroupState,
     /// Its people here: accounts of this region that are not being deleted.
     pub local: BTreeMap<String, LocalPerson>,
+    /// How often people here have left ahead of the chain.
+    pub departures: u64,
 }
 
 /// Somebody of this region in a group.
@@ -45,6 +47,8 @@ pub struct LocalPerson {
     pub account: AccountId,
     /// Whether an invitation is kept from them.
     pub is_hidden: bool,
+    /// Whether they have left here, or declined, ahead of the chain.
+    pub has_left: bool,
 }
 
 impl Known {
@@ -53,9 +57,25 @@ impl Known {
         Head { epoch: self.state.epoch(), hash: *self.state.hash() }
     }
 
+    /// What a stored group is compared with.
+    fn version(&self) -> Version {
+        Version { head: self.head(), departures: self.departures }
+    }
+
     /// What an account is in it.
     pub fn standing(&self, account: &str) -> Option<Standing> {
         standing(&self.state, account)
+    }
+
+    /// Whether an account of this region has left it ahead of the chain.
+    pub fn has_left(&self, account: &str) -> bool {
+        self.local.get(account).is_some_and(|one| one.has_left)
+    }
+
+    /// Members here who get what is said in it, by the texts of their ids.
+    pub fn hearers(&self) -> impl Iterator<Item = (&String, &LocalPerson)> {
+        let members = self.state.members();
+        self.local.iter().filter(|(name, one)| !one.has_left && members.contains_key(*name))
     }
 }
 
@@ -107,9 +127,9 @@ impl GroupBook {
     }
 
     async fn read(&self, group: &GroupId) -> Result<Option<Arc<Known>>, StoreError> {
-        let Some(head) = self.store.group_head(group).await? else { return Ok(None) };
+        let Some(version) = self.store.group_version(group).await? else { return Ok(None) };
         if let Some(known) = self.cache().groups.get(group)
-            && known.head() == head
+            && known.version() == version
         {
             return Ok(Some(Arc::clone(known)));
         }
@@ -150,8 +170,8 @@ fn restored(group: Group) -> Result<Known, StoreError> {
             Standing::Owner => Some(GroupRole::Owner),
         };
         if person.is_local {
-            let Person { account, is_hidden, .. } = person;
-            local.insert(name.clone(), LocalPerson { account, is_hidden });
+            let Person { account, is_hidden, is_leaving: has_left, .. } = person;
+            local.insert(name.clone(), LocalPerson { account, is_hidden, has_left });
         }
         match role {
             Some(role) => {
@@ -164,15 +184,15 @@ fn restored(group: Group) -> Result<Known, StoreError> {
     }
     let state = GroupState::restore(GroupParts {
         group: group.id.to_string(),
-        epoch: group.head.epoch,
-        hash: group.head.hash,
+        epoch: group.version.head.epoch,
+        hash: group.version.head.hash,
         region: group.region.to_string(),
         title: group.title.to_vec(),
         members,
         invited,
         deputies: group.deputies.iter().map(ToString::to_string).collect(),
     });
-    Ok(Known { id: group.id, state, local })
+    Ok(Known { id: group.id, state, local, departures: group.version.departures })
 }
 
 fn key(person: &Person) -> Result<PublicKey, StoreError> {

@@ -141,8 +141,9 @@ pub(super) fn step(verified: Verified<'_>, group: &GroupId) -> Result<(Step, Kno
                 if *standing == Standing::Invited && !is_hidden {
                     tell.push((account.uuid, GroupEvent::Invited));
                 }
-                let person = LocalPerson { account: account.clone(), is_hidden: *is_hidden };
-                local.insert(name, person);
+                let has_left = stays_out(&verified, &name);
+                let (account, is_hidden) = (account.clone(), *is_hidden);
+                local.insert(name, LocalPerson { account, is_hidden, has_left });
             }
             Becomes::Gone { .. } => {
                 // From whom it was kept that they are invited, it is kept that they are not.
@@ -152,8 +153,10 @@ pub(super) fn step(verified: Verified<'_>, group: &GroupId) -> Result<(Step, Kno
             }
         }
     }
-    let members = local.iter().filter(|(name, _)| verified.after.members().contains_key(*name));
-    tell.extend(members.map(|(_, one)| (one.account.uuid, GroupEvent::Epoch)));
+    // Who has left ahead of the chain, and is in it still, signs anew.
+    let members = verified.after.members();
+    let told = local.iter().filter(|(name, one)| one.has_left || members.contains_key(*name));
+    tell.extend(told.map(|(_, one)| (one.account.uuid, GroupEvent::Epoch)));
     let region = ServerName::parse(verified.after.region())?;
     let deputies = verified.after.deputies().iter().map(|name| ServerName::parse(name));
     let step = Step {
@@ -170,7 +173,18 @@ pub(super) fn step(verified: Verified<'_>, group: &GroupId) -> Result<(Step, Kno
         announce: Vec::new(),
         now: verified.now,
     };
-    Ok((step, Known { id: group.clone(), state: verified.after, local }))
+    let departures = verified.before.map_or(0, |before| before.departures);
+    Ok((step, Known { id: group.clone(), state: verified.after, local, departures }))
+}
+
+/// Whether somebody has left ahead of the chain, which does not let them in anew by this epoch.
+fn stays_out(verified: &Verified<'_>, name: &str) -> bool {
+    let joined = |state: &GroupState| state.members().get(name).map(|member| member.joined);
+    let is_invited_again = matches!(&verified.read.epoch.change,
+        group_epoch::Change::Invite(person) if person.account == name);
+    verified.before.is_some_and(|before| {
+        before.has_left(name) && joined(&before.state) == joined(&verified.after)
+    }) && !is_invited_again
 }
 
 /// The account of this region that becomes a member.

@@ -44,7 +44,11 @@ impl GroupsService {
         }
         let now = self.clock.now();
         let code: [u8; CODE_BYTES] = self.random.bytes();
-        let code = code.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+        let mut code = code.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+        // Whoever shows it elsewhere has to find the region that knows it.
+        if group.server != self.own {
+            code = format!("{code}@{}", self.own);
+        }
         let link = GroupLink {
             id: self.random.uuid(),
             made_by: caller.account.clone(),
@@ -103,24 +107,25 @@ impl GroupsService {
         group: &GroupId,
         code: &Secret,
     ) -> Result<(), Rejection> {
-        let code = hash(&code.0);
+        let (code, maker) = (hash(&code.0), maker(&code.0));
         let known = self.book.current(group).await?;
         // A link may be of an admin here, whichever region sequences the group.
         match self.ask_here(known.as_deref(), group, (&caller.account, &code)).await {
             Err(rejection) if rejection.code == Code::NotFound => {}
             asked => return asked,
         }
-        let owner = match &known {
-            Some(known) => ServerName::parse(known.state.region())?,
-            None => group.server.clone(),
+        let asked = match (maker, &known) {
+            (Some(maker), _) => maker,
+            (None, Some(known)) => ServerName::parse(known.state.region())?,
+            (None, None) => group.server.clone(),
         };
-        if owner == self.own {
+        if asked == self.own {
             return Err(no_such_group());
         }
         self.limits.asks(caller.account.uuid)?;
         let act = GroupAct::Join { account: caller.account.uuid, code };
         let question = GroupQuestion { group: group.clone(), act };
-        let answer = self.regions.group(&owner, question).await?;
+        let answer = self.regions.group(&asked, question).await?;
         match answer.outcome {
             GroupOutcome::Done => Ok(()),
             GroupOutcome::Refused => Err(reason(answer.reason.as_deref())),
@@ -199,11 +204,16 @@ impl GroupsService {
         let frame = ServerFrame::Changed { what: Changed::GroupRequests, user: None };
         let frame = frame.to_json().into();
         for (name, person) in &known.local {
-            if known.standing(name) >= Some(Standing::Admin) {
+            if !person.has_left && known.standing(name) >= Some(Standing::Admin) {
                 self.connections.push(person.account.uuid, &frame, None);
             }
         }
     }
+}
+
+/// The region whose admin made a link, if its code says so.
+fn maker(code: &str) -> Option<ServerName> {
+    code.split_once('@').and_then(|(_, region)| ServerName::parse(region).ok())
 }
 
 fn hash(code: &str) -> [u8; 32] {

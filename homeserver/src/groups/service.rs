@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use posthouse_client_api::ports::{Caller, Groups as GroupsPort};
 use posthouse_crypto::e2ee::signed::group_epoch::{Change, GroupState, SignedGroupEpoch};
 use posthouse_protocol::{
+    frame::GroupEvent,
     id::{AccountId, ConversationId, GroupId, ServerName},
     limits,
     problem::{Code, Rejection},
@@ -14,11 +15,11 @@ use posthouse_protocol::{
         groups::{
             CreateGroupLink, EpochDocument, EpochStatus, EpochTaken, Epochs, GroupInfo,
             GroupLinkCreated, GroupLinks, GroupPerson, GroupSummary, Groups as GroupList,
-            JoinRequests, Standing, SubmitEpoch, Title,
+            JoinRequests, Standing, SubmitEpoch, Title, Unacknowledged,
         },
         keys::EcKey,
     },
-    time::Clock,
+    time::{Clock, Timestamp},
 };
 use posthouse_storage::{
     groups::{Appended, GroupNotice, Head, Membership, Reader, Step},
@@ -115,6 +116,7 @@ impl GroupsPort for GroupsService {
             group_id: one.group,
             role: one.standing,
             head: shown(one.head),
+            leaving: one.is_leaving,
         };
         let groups: Vec<GroupSummary> = found.into_iter().map(summary).collect();
         let next = groups.last().filter(|_| more).map(|last| last.conversation_id);
@@ -122,11 +124,15 @@ impl GroupsPort for GroupsService {
     }
 
     async fn group(&self, caller: &Caller, group: &GroupId) -> Result<GroupInfo, Rejection> {
-        let Reader::Current(_) = self.reader(caller, group).await? else {
+        if let Reader::Former(_) = self.reader(caller, group).await? {
             return Err(no_such_group());
-        };
+        }
         let known = self.book.current(group).await?.ok_or_else(no_such_group)?;
-        info(&known)
+        let mut shown = info(&known)?;
+        if known.state.region() == self.own.as_str() {
+            shown.unacknowledged = Some(self.unacknowledged(group).await?);
+        }
+        Ok(shown)
     }
 
     async fn epochs(
@@ -137,7 +143,7 @@ impl GroupsPort for GroupsService {
         limit: usize,
     ) -> Result<Epochs, Rejection> {
         let through = match self.reader(caller, group).await? {
-            Reader::Current(_) => limits::MAX_GROUP_EPOCHS,
+            Reader::Current(_) | Reader::Leaving(_) => limits::MAX_GROUP_EPOCHS,
             Reader::Former(epoch) => epoch,
         };
         let documents = self.book.store().epochs(group, (from, through), limit + 1).await;
@@ -200,6 +206,13 @@ impl GroupsPort for GroupsService {
 }
 
 impl GroupsService {
+    /// Which regions may not know yet what has changed in a group that this one sequences.
+    async fn unacknowledged(&self, group: &GroupId) -> Result<Vec<Unacknowledged>, Rejection> {
+        let behind = self.book.store().regions_behind(group).await;
+        let behind = behind.map_err(|err| store_failed(&err))?.into_iter();
+        Ok(behind.map(|(region, from)| Unacknowledged { region, from }).collect())
+    }
+
     /// Whether and how far the caller may read the chain.
     async fn reader(&self, caller: &Caller, group: &GroupId) -> Result<Reader, Rejection> {
         let reader = self.book.store().group_reader(group, &caller.account).await;
@@ -219,7 +232,9 @@ impl GroupsService {
         if let Some(taken) = self.repeated(group, read, hash).await? {
             return Ok(taken);
         }
-        if matches!(reader, Reader::Former(_)) {
+        let only_leaves = matches!(reader, Reader::Leaving(_));
+        let may_act = !only_leaves || matches!(read.epoch.change, Change::Leave);
+        if matches!(reader, Reader::Former(_)) || !may_act {
             let detail = "you do not belong to the group any more";
             return Err(Rejection::new(Code::Forbidden, detail));
         }
@@ -281,8 +296,9 @@ impl GroupsService {
         if stored.map_err(|err| store_failed(&err))? != Some(hash) {
             return Ok(None);
         }
-        let head = self.book.store().group_head(group).await.map_err(|err| store_failed(&err))?;
-        Ok(head.map(|head| taken(group, head)))
+        let version = self.book.store().group_version(group).await;
+        let version = version.map_err(|err| store_failed(&err))?;
+        Ok(version.map(|version| taken(group, version.head)))
     }
 
     /// The group would know somebody by a key that they do not have any more.
@@ -350,14 +366,23 @@ impl GroupsService {
             arrivals.iter().map(|arrival| (arrival.account, *arrival)).collect();
         for (account, event) in &step.tell {
             let Some(arrival) = arrivals.get(account) else { continue };
-            let notice =
-                || GroupNotice { event: *event, group: step.group.clone(), head: step.head };
-            let entry = |cursor| {
-                let kind = EntryKind::Group(Box::new(notice()));
-                Entry { cursor, arrived_at: step.now, kind }
-            };
-            self.connections.hand_over(&[*arrival], entry, None);
+            self.hand_over_notice(&[*arrival], *event, (&step.group, step.head), step.now);
         }
+    }
+
+    /// Hands a new entry about a group to connected devices.
+    pub(super) fn hand_over_notice(
+        &self,
+        arrivals: &[Arrival],
+        event: GroupEvent,
+        (group, head): (&GroupId, Head),
+        arrived_at: Timestamp,
+    ) {
+        let entry = |cursor| {
+            let notice = GroupNotice { event, group: group.clone(), head };
+            Entry { cursor, arrived_at, kind: EntryKind::Group(Box::new(notice)) }
+        };
+        self.connections.hand_over(arrivals, entry, None);
     }
 }
 
@@ -404,5 +429,6 @@ fn info(known: &Known) -> Result<GroupInfo, Rejection> {
         title: Title(state.title().to_vec()),
         members,
         deputies: deputies.collect::<Result<_, _>>()?,
+        unacknowledged: None,
     })
 }

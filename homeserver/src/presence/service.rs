@@ -245,6 +245,11 @@ impl PresenceService {
     }
 
     async fn type_to(&self, caller: &Caller, to: &Address, started: bool) -> Result<(), Rejection> {
+        // Whether or not there is such a group, and what the account is in it.
+        if matches!(to, Address::Group(_)) {
+            let detail = "in a group, typing is an ephemeral message";
+            return Err(Rejection::new(Code::BadRequest, detail));
+        }
         // Strangers are told nothing, not even that they are strangers, or that there is nobody:
         // typing is not limited as look-ups are.
         let to = match self.directory.resolve(to).await {

@@ -412,6 +412,40 @@ async fn nobody_is_put_into_a_group_against_their_will() {
 }
 
 #[tokio::test]
+async fn an_invitation_is_declined_once_and_for_all() {
+    let home = Home::start().await;
+    let mut olga = Signer::connected(&home, "olga").await;
+    let mut ben = Signer::connected(&home, "ben").await;
+    let mut group = created(&home, &mut olga).await;
+    assert_eq!(olga.told().await, ("epoch".to_owned(), 1));
+    olga.act(&home, &mut group, Change::Invite(ben.person())).await;
+    assert_eq!(ben.told().await, ("invited".to_owned(), 2));
+    assert_eq!(olga.told().await, ("epoch".to_owned(), 2));
+    let declines = ben.next(&group, Change::Leave);
+    for _ in 0..2 {
+        let answer = ben.submit(&home, &declines).await;
+        assert_eq!((answer.status, &answer.body["epoch"]), (200, &json!(3)), "{answer:?}");
+    }
+    group = group.apply(&declines).unwrap();
+    // Both are told, once; nothing is left of the invitation but what the chain says.
+    assert_eq!(olga.told().await, ("epoch".to_owned(), 3));
+    assert_eq!(ben.told().await, ("gone".to_owned(), 3));
+    assert_eq!(ben.get(&home, "/v1/groups").await.body["groups"], json!([]));
+    let name = group.group().to_owned();
+    assert_eq!(olga.verified(&home, &name).await, group);
+    assert_eq!(ben.verified(&home, &name).await, group, "he reads it up to there");
+    for change in [Change::Accept, Change::Leave] {
+        let late = ben.next(&group, change);
+        assert_eq!(ben.submit(&home, &late).await.code(), "forbidden");
+    }
+    // Whoever wants him still asks anew.
+    olga.act(&home, &mut group, Change::Invite(ben.person())).await;
+    assert_eq!(ben.told().await, ("invited".to_owned(), 4));
+    ben.act(&home, &mut group, Change::Accept).await;
+    assert_eq!(roles(&ben.get(&home, "/v1/groups").await.body), ["member"]);
+}
+
+#[tokio::test]
 async fn a_link_lets_somebody_ask() {
     let home = Home::start().await;
     let mut olga = Signer::connected(&home, "olga").await;

@@ -5,10 +5,11 @@ use std::time::Duration;
 use posthouse_client::Event;
 use posthouse_protocol::{
     frame::{ClientFrame, Presence, PresenceFrame, PresenceUpdate},
-    id::Address,
+    id::{Address, GroupId},
     time::Clock,
 };
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::{calls::call, device::Device, home::Home};
 
@@ -94,6 +95,23 @@ async fn strangers_see_neither_presence_nor_typing() {
     let nothing = |event: &Event| !matches!(event, Event::Presence(_) | Event::Refused(_));
     assert!(eve.settle().await.iter().all(nothing));
     assert!(ada.settle().await.iter().all(nothing));
+}
+
+/// In a group it is a message that the server cannot read.
+#[tokio::test]
+async fn typing_to_a_group_is_refused_whether_or_not_there_is_one() {
+    let home = Home::start().await;
+    let (mut ada, _) = acquainted(&home).await;
+    let group = GroupId { uuid: Uuid::from_u128(0x9111), server: ada.account().server.clone() };
+    let to = Address::Group(group);
+    ada.send(ClientFrame::Presence(PresenceUpdate::Typing { to, started: true })).await;
+    let refused = ada
+        .wait(|event| match event {
+            Event::Refused(refusal) => Some(refusal.code),
+            _ => None,
+        })
+        .await;
+    assert_eq!(refused, "bad_request");
 }
 
 #[tokio::test]

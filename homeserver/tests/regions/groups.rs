@@ -28,14 +28,14 @@ use crate::{
 const ISSUED: UnixMillis = UnixMillis(1_700_000_000_000);
 
 /// Somebody with an identity key of their own.
-async fn signer(server: &Server, handle: &str, seed: u64) -> Person {
+pub(crate) async fn signer(server: &Server, handle: &str, seed: u64) -> Person {
     let person = Person::register(server, handle, seed).await;
     let identity = json!({ "identity_key": person.keyring.identity_key() });
     assert_eq!(person.call("PUT", "/v1/keys/identity", Some(identity)).await.status, 204);
     person
 }
 
-fn member(of: &Person) -> Member {
+pub(crate) fn member(of: &Person) -> Member {
     Member { account: of.account().to_string(), identity: of.keyring.identity.public }
 }
 
@@ -43,26 +43,26 @@ fn sign(by: &mut Person, epoch: &GroupEpoch) -> SignedGroupEpoch {
     epoch.sign(&by.keyring.identity.private, &mut by.keyring.rng)
 }
 
-fn next(by: &mut Person, group: &GroupState, change: Change) -> SignedGroupEpoch {
+pub(crate) fn next(by: &mut Person, group: &GroupState, change: Change) -> SignedGroupEpoch {
     let epoch = group.propose(&by.account().to_string(), change, ISSUED);
     sign(by, &epoch)
 }
 
-async fn submit(by: &Person, epoch: &SignedGroupEpoch) -> Answer {
+pub(crate) async fn submit(by: &Person, epoch: &SignedGroupEpoch) -> Answer {
     let group = epoch.unverified().unwrap().group;
     let body = json!({ "epoch": EpochDocument(epoch.clone()) });
     by.call("POST", &format!("/v1/groups/{group}/epochs"), Some(body)).await
 }
 
 /// A change that must be taken.
-async fn act(by: &mut Person, group: &mut GroupState, change: Change) {
+pub(crate) async fn act(by: &mut Person, group: &mut GroupState, change: Change) {
     let epoch = next(by, group, change);
     let answer = submit(by, &epoch).await;
     assert_eq!((answer.status, answer.body["status"].as_str()), (200, Some("taken")), "{answer:?}");
     *group = group.apply(&epoch).unwrap();
 }
 
-async fn created(owner: &mut Person) -> GroupState {
+pub(crate) async fn created(owner: &mut Person) -> GroupState {
     let region = owner.account().server.clone();
     let group = GroupId { uuid: Uuid::from_u128(0x9111), server: region.clone() };
     let create = Change::Create {
@@ -86,7 +86,7 @@ async fn created(owner: &mut Person) -> GroupState {
 }
 
 /// Whether the person's region has the chain up to the state, and says what it says.
-async fn knows(person: &Person, group: &GroupState) -> bool {
+pub(crate) async fn knows(person: &Person, group: &GroupState) -> bool {
     let path = format!("/v1/groups/{}/epochs", group.group());
     let answer = person.call("GET", &path, None).await;
     if answer.status != 200 {
@@ -104,18 +104,18 @@ async fn knows(person: &Person, group: &GroupState) -> bool {
 }
 
 /// Waits until the person's region has caught up.
-async fn caught_up(person: &Person, group: &GroupState) {
+pub(crate) async fn caught_up(person: &Person, group: &GroupState) {
     until("the chain is there", async || knows(person, group).await).await;
 }
 
 /// Invited by `by`, and accepted in the own region.
-async fn join(by: &mut Person, who: &mut Person, group: &mut GroupState) {
+pub(crate) async fn join(by: &mut Person, who: &mut Person, group: &mut GroupState) {
     act(by, group, Change::Invite(member(who))).await;
     caught_up(who, group).await;
     act(who, group, Change::Accept).await;
 }
 
-async fn say(by: &Person, group: &GroupState, id: u128, words: &str) -> Answer {
+pub(crate) async fn say(by: &Person, group: &GroupState, id: u128, words: &str) -> Answer {
     let content = json!({ "type": "encrypted", "encrypted": true, "body": words });
     let body = json!({
         "id": Uuid::from_u128(id), "to": group.group(), "epoch": group.epoch(), "content": content,
@@ -124,13 +124,13 @@ async fn say(by: &Person, group: &GroupState, id: u128, words: &str) -> Answer {
 }
 
 /// What the person's inbox has of the group.
-async fn heard(person: &Person) -> Vec<String> {
+pub(crate) async fn heard(person: &Person) -> Vec<String> {
     let inbox = person.inbox().await;
     let messages = inbox["messages"].as_array().unwrap().iter();
     messages.map(|one| one["content"]["body"].as_str().unwrap().to_owned()).collect()
 }
 
-async fn hears(person: &Person, words: &str) {
+pub(crate) async fn hears(person: &Person, words: &str) {
     until(words, async || heard(person).await.iter().any(|one| one == words)).await;
 }
 
@@ -272,14 +272,25 @@ async fn a_region_that_was_away_is_told_what_it_missed() {
     let mut ben = signer(&pair.south, "ben", 2).await;
     let mut group = created(&mut ada).await;
     join(&mut ada, &mut ben, &mut group).await;
+    let path = format!("/v1/groups/{}", group.group());
+    let behind = async |of: &Person| {
+        let shown = of.call("GET", &path, None).await.body;
+        shown.get("unacknowledged").cloned()
+    };
+    until("south has what there is", async || behind(&ada).await == Some(json!([]))).await;
+    assert_eq!(behind(&ben).await, None, "the owning region knows");
+    let first = group.epoch() + 1;
     pair.south.kill();
     for n in 0..5u8 {
         act(&mut ada, &mut group, Change::Rename(vec![n])).await;
         assert_eq!(say(&ada, &group, u128::from(n) + 1, &format!("word {n}")).await.status, 200);
     }
+    let lacks = json!([{ "region": "south.test", "from": first }]);
+    assert_eq!(behind(&ada).await, Some(lacks));
     // The message names an epoch that south has not: it waits for it, and neither is lost.
     pair.restart_south();
     caught_up(&ben, &group).await;
+    until("south has said so", async || behind(&ada).await == Some(json!([]))).await;
     hears(&ben, "word 4").await;
     let all: Vec<String> = (0..5).map(|n| format!("word {n}")).collect();
     assert_eq!(heard(&ben).await, all);

@@ -21,10 +21,11 @@ use crate::{
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 const PASSWORD: &str = "correct horse battery";
 
-/// Two regions that find each other.
+/// Two regions that find each other, or three.
 pub(crate) struct Pair {
     pub(crate) north: Server,
     pub(crate) south: Server,
+    pub(crate) west: Option<Server>,
     places: Vec<Place>,
     dns: JoinHandle<()>,
 }
@@ -38,29 +39,46 @@ impl Pair {
     /// where it listens, and the other one, and says where the other one is to find it.
     pub(crate) fn start_with(
         settings: &[&str],
+        front: impl FnMut(&Place, SocketAddr, &Place) -> SocketAddr,
+    ) -> Self {
+        Self::start_all(&["north.test", "south.test"], settings, front)
+    }
+
+    /// With a third region.
+    pub(crate) fn start_with_west() -> Self {
+        Self::start_all(&["north.test", "south.test", "west.test"], &[], |_, at, _| at)
+    }
+
+    fn start_all(
+        domains: &[&str],
+        settings: &[&str],
         mut front: impl FnMut(&Place, SocketAddr, &Place) -> SocketAddr,
     ) -> Self {
         let dns = UdpSocket::bind("127.0.0.1:0").unwrap();
         dns.set_nonblocking(true).unwrap();
-        let mut places = Place::federated(
-            dns.local_addr().unwrap(),
-            &[("north.test", &[]), ("south.test", &[])],
-        );
+        let domains: Vec<(&str, &[&str])> =
+            domains.iter().map(|domain| (*domain, &[][..])).collect();
+        let mut places = Place::federated(dns.local_addr().unwrap(), &domains);
         for place in &mut places {
             place.settings.push("client.rate_limits=false".to_owned());
             place.settings.extend(settings.iter().map(|setting| (*setting).to_owned()));
         }
         let [north, south] = [&places[0], &places[1]].map(|place| place.start(At::any()));
-        let regions = [(&places[0], &north, &places[1]), (&places[1], &south, &places[0])];
-        let found = regions.map(|(place, server, other)| {
-            let at = front(place, server.at.federation, other);
-            (ServerName::parse(&place.domain).unwrap(), at)
-        });
+        let west = places.get(2).map(|place| place.start(At::any()));
+        let mut regions = vec![(&places[0], &north, &places[1]), (&places[1], &south, &places[0])];
+        regions.extend(west.iter().map(|west| (&places[2], west, &places[0])));
+        let found: Vec<_> = regions
+            .into_iter()
+            .map(|(place, server, other)| {
+                let at = front(place, server.at.federation, other);
+                (ServerName::parse(&place.domain).unwrap(), at)
+            })
+            .collect();
         let zone = Zone::new(found);
         let dns = tokio::spawn(async move {
             zone.serve(tokio::net::UdpSocket::from_std(dns).unwrap()).await.unwrap();
         });
-        Self { north, south, places, dns }
+        Self { north, south, west, places, dns }
     }
 }
 

@@ -40,7 +40,8 @@ pub enum GroupEvent {
     Epoch,
     /// The account is invited.
     Invited,
-    /// The account is neither any more: it left, was removed, or its invitation was taken back.
+    /// The account is neither any more: it left or declined, was removed, or its invitation was
+    /// taken back.
     Gone,
 }
 

@@ -131,6 +131,10 @@ pub struct GroupSummary {
     /// The newest epoch.
     #[serde(flatten)]
     pub head: GroupHead,
+    /// Whether the account has left here, or declined, while the region that sequences the group
+    /// was away: the chain does not say so yet.
+    #[serde(skip_serializing_if = "core::ops::Not::not", default)]
+    pub leaving: bool,
 }
 
 /// `GET /v1/groups`.
@@ -178,6 +182,20 @@ pub struct GroupInfo {
     pub members: Vec<GroupPerson>,
     /// Regions that may take over.
     pub deputies: Vec<ServerName>,
+    /// Regions that have not said that they have the newest epoch, by name. Absent where another
+    /// region sequences the group: that one knows.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub unacknowledged: Option<Vec<Unacknowledged>>,
+}
+
+/// A region that may not know yet what has changed in a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Unacknowledged {
+    /// Which.
+    pub region: ServerName,
+    /// The first epoch that it has not said to have.
+    pub from: u64,
 }
 
 /// `GET /v1/groups/{id}/epochs`.

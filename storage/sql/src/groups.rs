@@ -2,6 +2,7 @@
 
 mod abroad;
 mod append;
+mod depart;
 mod links;
 mod notices;
 
@@ -16,7 +17,9 @@ use posthouse_storage::{
     error::StoreError,
     groups::{
         Appended, Group, GroupLink, Groups, Grown, Head, Membership, Pending, Person, Reader, Step,
+        Version,
     },
+    ledger::Arrival,
 };
 use uuid::Uuid;
 
@@ -30,25 +33,26 @@ use crate::{
 pub(crate) use notices::parse as parse_notice;
 
 #[cfg(test)]
-pub(crate) static LISTS: [(&str, &[(&str, &Statement)]); 4] = [
+pub(crate) static LISTS: [(&str, &[(&str, &Statement)]); 5] = [
     ("groups", ALL),
     ("groups::abroad", abroad::ALL),
     ("groups::append", append::ALL),
+    ("groups::depart", depart::ALL),
     ("groups::links", links::ALL),
 ];
 
 statements! {
-    HEAD = Statement::new("SELECT epoch, hash FROM group_heads WHERE id = ?");
+    VERSION = Statement::new("SELECT epoch, hash, departures FROM group_heads WHERE id = ?");
     /// Head and people in one statement: they are of one moment.
     GROUP = Statement::new(
-        "SELECT h.region, h.epoch, h.hash, h.title, h.deputies,
-            p.account, p.local, p.identity, p.standing, p.since, p.hidden
+        "SELECT h.region, h.epoch, h.hash, h.departures, h.title, h.deputies,
+            p.account, p.local, p.identity, p.standing, p.since, p.hidden, p.leaving
         FROM group_heads h
         LEFT JOIN group_people p ON p.group_id = h.id AND p.standing < 4
         WHERE h.id = ? ORDER BY p.account",
     );
     READER = Statement::new(
-        "SELECT standing, since FROM group_people
+        "SELECT standing, since, leaving FROM group_people
         WHERE group_id = ? AND account = ? AND hidden = 0",
     );
     HASH = Statement::new("SELECT hash FROM group_epochs WHERE group_id = ? AND epoch = ?");
@@ -57,7 +61,7 @@ statements! {
         WHERE group_id = ? AND epoch >= ? AND epoch <= ? ORDER BY epoch LIMIT 0 + ?",
     );
     MEMBERSHIPS = Statement::new(
-        "SELECT h.name, p.standing, h.epoch, h.hash FROM group_people p
+        "SELECT h.name, p.standing, h.epoch, h.hash, p.leaving FROM group_people p
         CROSS JOIN group_heads h
         WHERE p.local = ? AND h.id = p.group_id AND p.group_id > ?
             AND (p.standing IN (1, 2, 3) OR (p.standing = 0 AND p.group_id IN (
@@ -73,11 +77,11 @@ const GONE: i64 = 4;
 
 #[async_trait]
 impl Groups for SqlStore {
-    async fn group_head(&self, group: &GroupId) -> Result<Option<Head>, StoreError> {
-        let rows = self.db().rows(&HEAD, |args| {
+    async fn group_version(&self, group: &GroupId) -> Result<Option<Version>, StoreError> {
+        let rows = self.db().rows(&VERSION, |args| {
             args.bytes(&ConversationId::group(group).0);
         });
-        Ok(head(&rows.await?)?)
+        Ok(version(&rows.await?)?)
     }
 
     async fn group(&self, group: &GroupId) -> Result<Option<Group>, StoreError> {
@@ -102,6 +106,7 @@ impl Groups for SqlStore {
         let since = fields.number("since")?;
         Ok(Some(match stored {
             GONE => Reader::Former(since),
+            other if fields.integer("leaving")? != 0 => Reader::Leaving(standing(&fields, other)?),
             other => Reader::Current(standing(&fields, other)?),
         }))
     }
@@ -166,7 +171,8 @@ impl Groups for SqlStore {
             let stored = fields.integer("standing")?;
             let standing = standing(&fields, stored)?;
             let head = Head { epoch: fields.number("epoch")?, hash: fields.array("hash")? };
-            Ok(Membership { group, standing, head })
+            let is_leaving = fields.integer("leaving")? != 0;
+            Ok(Membership { group, standing, head, is_leaving })
         };
         rows.await?.iter().map(membership).collect()
     }
@@ -258,11 +264,30 @@ impl Groups for SqlStore {
         group: &GroupId,
         epoch: u64,
     ) -> Result<(), StoreError> {
-        let told = self.change(&abroad::TOLD, |args| {
+        let mut tries = Tries::new(self.counters());
+        loop {
+            match self.try_told(region, group, epoch).await {
+                Ok(()) => return Ok(()),
+                Err(failure) => tries.again(failure)?,
+            }
+        }
+    }
+
+    async fn refused_group(
+        &self,
+        region: &ServerName,
+        group: &GroupId,
+        epoch: u64,
+    ) -> Result<(), StoreError> {
+        let refused = self.change(&abroad::REFUSES, |args| {
             args.text(region.as_str()).bytes(&ConversationId::group(group).0).number(epoch);
         });
-        told.await?;
+        refused.await?;
         Ok(())
+    }
+
+    async fn regions_behind(&self, group: &GroupId) -> Result<Vec<(ServerName, u64)>, StoreError> {
+        Ok(self.read_behind(group).await?)
     }
 
     async fn put_pending_epoch(
@@ -276,6 +301,22 @@ impl Groups for SqlStore {
         loop {
             match self.try_put_pending(group, account, document, bounds).await {
                 Ok(grown) => return Ok(grown),
+                Err(failure) => tries.again(failure)?,
+            }
+        }
+    }
+
+    async fn depart(
+        &self,
+        group: &GroupId,
+        account: Uuid,
+        document: (&[u8; 32], &[u8]),
+        at: (Head, Timestamp),
+    ) -> Result<Option<Arrival>, StoreError> {
+        let mut tries = Tries::new(self.counters());
+        loop {
+            match self.try_depart(group, account, document, at).await {
+                Ok(arrival) => return Ok(arrival),
                 Err(failure) => tries.again(failure)?,
             }
         }
@@ -313,11 +354,15 @@ impl Groups for SqlStore {
     }
 }
 
-/// A head, of the first row.
-fn head(rows: &[Row]) -> Result<Option<Head>, Failure> {
+/// A version, of the first row.
+fn version(rows: &[Row]) -> Result<Option<Version>, Failure> {
     let Some(row) = rows.first() else { return Ok(None) };
-    let mut fields = row.fields("group_heads");
-    Ok(Some(Head { epoch: fields.number("epoch")?, hash: fields.array("hash")? }))
+    Ok(Some(read_version(&mut row.fields("group_heads"))?))
+}
+
+fn read_version(fields: &mut Fields<'_>) -> Result<Version, StoreError> {
+    let head = Head { epoch: fields.number("epoch")?, hash: fields.array("hash")? };
+    Ok(Version { head, departures: fields.number("departures")? })
 }
 
 fn read_group(id: &GroupId, rows: &[Row]) -> Result<Option<Group>, StoreError> {
@@ -325,7 +370,7 @@ fn read_group(id: &GroupId, rows: &[Row]) -> Result<Option<Group>, StoreError> {
     let mut fields = first.fields("group_heads");
     let region = fields.text("region")?;
     let region = fields.parse("region", region, ServerName::parse)?;
-    let head = Head { epoch: fields.number("epoch")?, hash: fields.array("hash")? };
+    let version = read_version(&mut fields)?;
     let title = Bytes::copy_from_slice(fields.bytes("title")?);
     let deputies = fields.text("deputies")?;
     let deputies = deputies.split(' ').filter(|name| !name.is_empty());
@@ -335,10 +380,10 @@ fn read_group(id: &GroupId, rows: &[Row]) -> Result<Option<Group>, StoreError> {
     for row in rows {
         let mut fields = row.fields("group_heads");
         // The head's columns are the same in every row.
-        fields.skip(5);
+        fields.skip(6);
         people.extend(read_person(fields.of("group_people"))?);
     }
-    Ok(Some(Group { id: id.clone(), region, head, title, deputies, people }))
+    Ok(Some(Group { id: id.clone(), region, version, title, deputies, people }))
 }
 
 fn read_person(fields: &mut Fields<'_>) -> Result<Option<Person>, StoreError> {
@@ -351,7 +396,8 @@ fn read_person(fields: &mut Fields<'_>) -> Result<Option<Person>, StoreError> {
     let standing = standing(fields, stored)?;
     let since = fields.number("since")?;
     let is_hidden = fields.integer("hidden")? != 0;
-    Ok(Some(Person { account, identity, standing, since, is_local, is_hidden }))
+    let is_leaving = fields.integer("leaving")? != 0;
+    Ok(Some(Person { account, identity, standing, since, is_local, is_hidden, is_leaving }))
 }
 
 fn standing(fields: &Fields<'_>, code: i64) -> Result<Standing, StoreError> {

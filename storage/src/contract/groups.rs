@@ -17,6 +17,7 @@ use crate::{
     erasure::{Erasure, Next, SETTLE_MS},
     groups::{
         Appended, Becomes, Change, GroupLink, GroupNotice, Groups, Grown, Head, Reader, Step,
+        Version,
     },
     inbox::EntryKind,
     ledger::Ledger,
@@ -102,7 +103,7 @@ pub async fn a_chain_has_one_order<S: Subject>(subject: &S) {
     assert_eq!(late, Appended::Moved(Some(head(2))));
 
     let found = world.store.group(&group).await.unwrap().unwrap();
-    assert_eq!((found.head, found.region.clone()), (head(2), server()));
+    assert_eq!((found.version.head, found.region.clone()), (head(2), server()));
     assert_eq!(found.deputies, [name("us.example"), name("asia.example")]);
     assert_eq!(&found.title[..], b"title");
     let mut people: Vec<_> =
@@ -115,7 +116,8 @@ pub async fn a_chain_has_one_order<S: Subject>(subject: &S) {
     people.sort();
     expected.sort();
     assert_eq!(people, expected);
-    assert_eq!(world.store.group_head(&group).await.unwrap(), Some(head(2)));
+    let version = Version { head: head(2), departures: 0 };
+    assert_eq!(world.store.group_version(&group).await.unwrap(), Some(version));
     assert_eq!(world.store.epoch_hash(&group, 1).await.unwrap(), Some([1; 32]));
     assert_eq!(world.store.epoch_hash(&group, 3).await.unwrap(), None);
     let chain = world.store.epochs(&group, (1, 9), 9).await.unwrap();
@@ -312,6 +314,69 @@ pub async fn a_deleted_account_gets_nothing_of_its_groups<S: Subject>(subject: &
     assert_eq!(world.store.memberships(bob.uuid(), None, (9, 9)).await.unwrap(), []);
 }
 
+/// Who leaves ahead of the chain is out of the group here, until the chain lets them in once more.
+pub async fn a_group_is_left_ahead_of_its_chain<S: Subject>(subject: &S) {
+    let world = World::new(subject).await;
+    let (alice, bob) = (world.person("alice").await, world.person("bob").await);
+    let group = group(&world);
+    create(&world, &group, &alice).await;
+    let joins = step(&group, 2, vec![becomes(&bob.account, Standing::Member, 2)], &[]);
+    world.store.append_epoch(&joins).await.unwrap();
+    let put = async |hash: u8| {
+        let (document, bounds) = ((&[hash; 32], &[hash][..]), (9, START));
+        world.store.put_pending_epoch(&group, bob.uuid(), document, bounds).await.unwrap()
+    };
+    let depart = async |hash: u8, at: u64| {
+        let (document, at) = ((&[hash; 32], &[hash][..]), (head(at), START));
+        world.store.depart(&group, bob.uuid(), document, at).await.unwrap()
+    };
+    let waiting = async || {
+        let waiting = world.store.pending_epochs(9).await.unwrap();
+        waiting.into_iter().map(|one| one.hash[0]).collect::<Vec<_>>()
+    };
+    let reader = async || world.store.group_reader(&group, &bob.account).await.unwrap();
+    let lists = async || {
+        let found = world.store.memberships(bob.uuid(), None, (9, 9)).await.unwrap();
+        found.into_iter().map(|one| (one.standing, one.is_leaving)).collect::<Vec<_>>()
+    };
+    assert_eq!(put(1).await, Grown::New);
+    assert_eq!(lists().await, vec![(Standing::Member, false)]);
+    // What waits gives way: it could not follow.
+    assert!(depart(2, 2).await.is_some());
+    assert_eq!(waiting().await, [2]);
+    assert_eq!(reader().await, Some(Reader::Leaving(Standing::Member)));
+    assert_eq!(lists().await, vec![(Standing::Member, true)]);
+    let notice = |event, epoch| GroupNotice { event, group: group.clone(), head: head(epoch) };
+    assert_eq!(notices(&world, &bob).await, [notice(GroupEvent::Gone, 2)]);
+    let version = world.store.group_version(&group).await.unwrap().unwrap();
+    assert_eq!((version.head, version.departures), (head(2), 1), "whoever remembers it reads anew");
+    let found = world.store.group(&group).await.unwrap().unwrap();
+    assert_eq!(found.version, version);
+    let leaving: Vec<_> = found.people.iter().filter(|one| one.is_leaving).collect();
+    assert_eq!(leaving.len(), 1, "{leaving:?}");
+    assert_eq!(leaving[0].account, bob.account);
+    // Signed anew, it is told once; a change by others does not bring him back.
+    assert!(depart(3, 2).await.is_none());
+    assert_eq!(waiting().await, [3]);
+    let promote = step(&group, 3, vec![becomes(&bob.account, Standing::Admin, 2)], &[]);
+    world.store.append_epoch(&promote).await.unwrap();
+    assert_eq!(reader().await, Some(Reader::Leaving(Standing::Admin)));
+    assert_eq!(lists().await, vec![(Standing::Admin, true)]);
+    // The chain has it, and later lets him in again.
+    world.store.append_epoch(&step(&group, 4, vec![gone(&bob.account)], &[])).await.unwrap();
+    assert_eq!(reader().await, Some(Reader::Former(4)));
+    assert_eq!(lists().await, []);
+    let again = step(&group, 5, vec![becomes(&bob.account, Standing::Member, 5)], &[]);
+    world.store.append_epoch(&again).await.unwrap();
+    assert_eq!(reader().await, Some(Reader::Current(Standing::Member)));
+    assert_eq!(lists().await, vec![(Standing::Member, false)]);
+    // Who has nothing to do with a group leaves nothing.
+    let stranger = world.person("stranger").await;
+    let (document, at) = ((&[7; 32], &[7][..]), (head(5), START));
+    let left = world.store.depart(&group, stranger.uuid(), document, at).await.unwrap();
+    assert_eq!((left, waiting().await), (None, vec![3]));
+}
+
 /// What is to be told to other regions, and what waits for them, is remembered until it is done.
 pub async fn what_goes_between_regions_waits<S: Subject>(subject: &S) {
     let world = World::new(subject).await;
@@ -336,7 +401,28 @@ pub async fn what_goes_between_regions_waits<S: Subject>(subject: &S) {
     world.store.told_group(&us, &one, 3).await.unwrap();
     let left = world.store.untold_groups(None, 9).await.unwrap();
     assert_eq!(left.len(), 3, "{left:?}");
-    assert!(!left.contains(&(us, one.clone(), 3)));
+    assert!(!left.contains(&(us.clone(), one.clone(), 3)));
+    // What a region has not said to have is known, also of one that refuses and is left alone.
+    let behind = async |group: &GroupId| world.store.regions_behind(group).await.unwrap();
+    assert_eq!(behind(&one).await, [(asia.clone(), 2)]);
+    world.store.told_group(&us, &other, 2).await.unwrap();
+    assert_eq!(behind(&other).await, [(asia.clone(), 2), (us.clone(), 3)]);
+    world.store.refused_group(&asia, &one, 3).await.unwrap();
+    assert_eq!(behind(&one).await, [(asia.clone(), 2)]);
+    assert!(!world.store.untold_groups(None, 9).await.unwrap().contains(&(
+        asia.clone(),
+        one.clone(),
+        3
+    )));
+    let next = Step { announce: vec![asia.clone()], ..step(&one, 4, Vec::new(), &[]) };
+    world.store.append_epoch(&next).await.unwrap();
+    assert!(world.store.untold_groups(None, 9).await.unwrap().contains(&(
+        asia.clone(),
+        one.clone(),
+        4
+    )));
+    world.store.told_group(&asia, &one, 4).await.unwrap();
+    assert_eq!(behind(&one).await, []);
 
     let put = async |hash: u8, at: u64| {
         let (document, bounds) = ((&[hash; 32], &[hash][..]), (2, START.plus_millis(at)));

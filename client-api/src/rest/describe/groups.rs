@@ -93,7 +93,7 @@ pub(in crate::rest) fn show() -> Operation {
             "title":"ZW5jcnlwdGVk","members":[
             {"account_id":"01a22533-89aa-71d1-a895-b468e53b74d7@eu.example","role":"owner",
             "identity_key":"BTs9t8tqtCjI7IBYlQ+x2ZMb5Pg1I9/oWeyEgVDVo4ln","since":1}],
-            "deputies":[]}"#,
+            "deputies":[],"unacknowledged":[{"region":"us.example","from":1}]}"#,
     )
 }
 
@@ -124,8 +124,8 @@ const EPOCHS: &str = concat!(
 pub(in crate::rest) fn submit() -> Operation {
     on_a_group(
         "Change a group",
-        "Invite, accept, add, remove, leave, roles, title, deputies: each is the next epoch of the \
-         chain, signed by who makes it. `stale_epoch` names the head that it has to follow.",
+        "Invite, accept or decline, add, remove, leave, roles, title, deputies: each is the next \
+         epoch of the chain, signed by who makes it. Who is invited declines by leaving. `stale_epoch` names the head that it has to follow.",
     )
     .takes::<SubmitEpoch>(SUBMIT)
     .fails(&[

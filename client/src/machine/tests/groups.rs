@@ -296,6 +296,30 @@ async fn who_was_removed_cannot_read_what_is_sent_after() {
     assert!(texts(&got).is_empty(), "{got:?}");
 }
 
+/// Who was only invited wrote nothing, whether they declined or their invitation was taken back.
+#[tokio::test]
+async fn who_was_only_invited_never_was_a_member() {
+    let mut region = Region::with(&["ada", "ben"]).await;
+    for (seed, name) in [(7, "cid"), (8, "dan")] {
+        region.devices.push(Device::new(name, seed));
+    }
+    let epoch = region.epoch();
+    let (cid, dan) = (named(&region.devices[2]), named(&region.devices[3]));
+    region.act(0, Change::Invite(cid));
+    region.act(0, Change::Invite(dan.clone()));
+    region.act(2, Change::Leave);
+    region.act(0, Change::Remove(dan.account));
+    region.act(1, Change::Leave);
+    region.tell(0).await;
+    let group = region.devices[0].group(&region.group).await;
+    assert_eq!(group.epoch(), epoch + 5);
+    for at in [2, 3] {
+        let who = region.devices[at].account();
+        assert!(!group.wrote_as_member(who, epoch + 1), "{who}");
+    }
+    assert!(group.wrote_as_member(region.devices[1].account(), epoch + 4), "he was one");
+}
+
 #[tokio::test]
 async fn what_comes_before_its_key_or_its_chain_waits() {
     let mut region = Region::with(&["ada", "ben"]).await;

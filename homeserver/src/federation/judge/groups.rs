@@ -126,10 +126,11 @@ impl Judge<'_> {
     }
 }
 
-/// Members of this region who were members at that epoch: what was sent then is for them.
+/// Members of this region who were members at that epoch, and have not left: what was sent then is
+/// for them.
 fn present(known: &Known, epoch: u64) -> Vec<Uuid> {
     let members = known.state.members();
     let was_there = |name: &str| members.get(name).is_some_and(|member| member.joined <= epoch);
-    let local = known.local.iter().filter(|(name, _)| was_there(name));
-    local.map(|(_, one)| one.account.uuid).collect()
+    let hearers = known.hearers().filter(|(name, _)| was_there(name));
+    hearers.map(|(_, one)| one.account.uuid).collect()
 }

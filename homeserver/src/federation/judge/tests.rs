@@ -257,9 +257,10 @@ fn group() -> Recipients {
     let here =
         people.into_iter().map(|(one, _)| one).filter(|one| one.server == name("south.test"));
     let local = here.map(|account| {
-        (account.to_string(), crate::groups::LocalPerson { account, is_hidden: false })
+        let local = crate::groups::LocalPerson { account, is_hidden: false, has_left: false };
+        (local.account.to_string(), local)
     });
-    let known = Arc::new(Known { id: id.clone(), state, local: local.collect() });
+    let known = Arc::new(Known { id: id.clone(), state, local: local.collect(), departures: 0 });
     let groups = HashMap::from([(ConversationId::group(&id), known)]);
     Recipients { groups, ..recipients(None) }
 }

@@ -21,11 +21,20 @@ use crate::{
 statements! {
     UNTOLD = Statement::new(
         "SELECT t.region, h.name, t.epoch FROM group_tells t CROSS JOIN group_heads h
-        WHERE (t.region, t.group_id) > (?, ?) AND h.id = t.group_id
+        WHERE (t.region, t.group_id) > (?, ?) AND t.refused = 0 AND h.id = t.group_id
         ORDER BY t.region, t.group_id LIMIT 0 + ?",
     );
     TOLD = Statement::new(
         "DELETE FROM group_tells WHERE region = ? AND group_id = ? AND epoch <= ?",
+    );
+    KNOWS = Statement::new(
+        "UPDATE group_tells SET since = ? WHERE region = ? AND group_id = ? AND since < ?",
+    );
+    REFUSES = Statement::new(
+        "UPDATE group_tells SET refused = 1 WHERE region = ? AND group_id = ? AND epoch <= ?",
+    );
+    BEHIND = Statement::new(
+        "SELECT region, since FROM group_tells WHERE group_id = ? ORDER BY region",
     );
     COUNT_PENDING = Statement::new("SELECT COUNT(*) FROM group_pending WHERE local = ?");
     PUT_PENDING = Statement::new(
@@ -62,6 +71,42 @@ impl SqlStore {
             untold.push((region, group, fields.number("epoch")?));
         }
         Ok(untold)
+    }
+
+    pub(super) async fn try_told(
+        &self,
+        region: &ServerName,
+        group: &GroupId,
+        epoch: u64,
+    ) -> Result<(), Failure> {
+        let id = ConversationId::group(group);
+        let mut tx = self.db().begin().await?;
+        let mut script = tx.script();
+        script.one(&TOLD, |args| {
+            args.text(region.as_str()).bytes(&id.0).number(epoch);
+        });
+        script.one(&KNOWS, |args| {
+            args.number(epoch + 1).text(region.as_str()).bytes(&id.0).number(epoch + 1);
+        });
+        tx.finish(script).await?;
+        Ok(())
+    }
+
+    pub(super) async fn read_behind(
+        &self,
+        group: &GroupId,
+    ) -> Result<Vec<(ServerName, u64)>, Failure> {
+        let rows = self.db().rows(&BEHIND, |args| {
+            args.bytes(&ConversationId::group(group).0);
+        });
+        let mut behind = Vec::new();
+        for row in rows.await? {
+            let mut fields = row.fields("group_tells");
+            let region = fields.text("region")?;
+            let region = fields.parse("region", region, ServerName::parse)?;
+            behind.push((region, fields.number("since")?));
+        }
+        Ok(behind)
     }
 
     pub(super) async fn try_put_pending(

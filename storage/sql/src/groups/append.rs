@@ -23,7 +23,7 @@ statements! {
     );
     COUNT = Statement::new(
         "SELECT COUNT(*) FROM group_people
-        WHERE local = ? AND standing IN (1, 2, 3) AND group_id <> ?",
+        WHERE local = ? AND standing IN (1, 2, 3) AND leaving = 0 AND group_id <> ?",
     );
     CREATE = Statement::new(
         "INSERT INTO group_heads (id, name, region, epoch, hash, title, deputies)
@@ -36,7 +36,8 @@ statements! {
     EPOCH = Statement::new(
         "INSERT INTO group_epochs (group_id, epoch, hash, document, at) VALUES (?, ?, ?, ?, ?)",
     );
-    /// An account that is being deleted has no list of groups any more.
+    /// An account that is being deleted has no list of groups any more. Who has left ahead of the
+    /// chain stays so until the chain lets them in once more.
     PUT = Statement::rows(
         "btbbiiii",
         "WITH v(group_id, account, local, identity, standing, since, hidden, at) AS ({rows})
@@ -50,6 +51,8 @@ statements! {
         ON CONFLICT (group_id, account) DO UPDATE SET local = excluded.local,
             identity = excluded.identity, standing = excluded.standing, since = excluded.since,
             hidden = excluded.hidden, at = excluded.at,
+            leaving = CASE WHEN excluded.standing < 4 AND group_people.since = excluded.since
+                THEN group_people.leaving ELSE 0 END,
             floor = CASE WHEN group_people.standing IN (1, 2, 3)
                 THEN group_people.floor ELSE excluded.floor END",
     );
@@ -58,19 +61,21 @@ statements! {
         "bt",
         "DELETE FROM group_people WHERE (group_id, account) IN ({rows})",
     );
-    /// Not of an account that is being deleted.
+    /// Not of an account that is being deleted, or that has left ahead of the chain.
     LIST = Statement::rows(
         "bbt",
         "WITH v(account, conversation, other) AS ({rows})
         INSERT INTO conversation_lists (account, conversation, other)
         SELECT v.account, v.conversation, v.other FROM v CROSS JOIN accounts a
-        WHERE a.id = v.account AND a.state < 2
+        WHERE a.id = v.account AND a.state < 2 AND NOT EXISTS (
+            SELECT 1 FROM group_people p WHERE p.group_id = v.conversation
+                AND p.local = v.account AND p.standing < 4 AND p.leaving <> 0)
         ON CONFLICT (account, conversation) DO NOTHING",
     );
     ANNOUNCE = Statement::rows(
-        "tbi",
-        "INSERT INTO group_tells (region, group_id, epoch) {new}
-        ON CONFLICT (region, group_id) DO UPDATE SET epoch = excluded.epoch",
+        "tbii",
+        "INSERT INTO group_tells (region, group_id, epoch, since) {new}
+        ON CONFLICT (region, group_id) DO UPDATE SET epoch = excluded.epoch, refused = 0",
     );
     UNLIST = Statement::rows(
         "bb",
@@ -149,14 +154,14 @@ impl SqlStore {
             }),
         };
         if tx.run(script).await?.changed(&moved) == 0 {
-            let head = super::head(
-                &tx.rows(&super::HEAD, |args| {
+            let version = super::version(
+                &tx.rows(&super::VERSION, |args| {
                     args.bytes(&id.0);
                 })
                 .await?,
             )?;
             tx.cancel().await?;
-            return Ok(Appended::Moved(head));
+            return Ok(Appended::Moved(version.map(|version| version.head)));
         }
         let mut script = tx.script();
         write(&mut script, id, step);
@@ -217,7 +222,7 @@ fn write(script: &mut Script, id: ConversationId, step: &Step) {
     });
     put_lists(script, id, step);
     script.rows(&ANNOUNCE, &step.announce, |args, region| {
-        args.text(region.as_str()).bytes(&id.0).number(epoch);
+        args.text(region.as_str()).bytes(&id.0).number(epoch).number(epoch);
     });
     let is_gone = |change: &&Change| match &change.becomes {
         Becomes::Gone { may_read } => !(*may_read && change.is_local),

@@ -68,7 +68,7 @@ pub enum Change {
     /// 4: takes a member or an invitation out. By an admin; an admin can only be removed by an
     /// owner, an owner by nobody.
     Remove(String),
-    /// 5: the actor leaves.
+    /// 5: the actor leaves, or declines the invitation.
     Leave,
     /// 6: gives a role. By an owner; nobody takes an owner's role but that owner.
     SetRole {

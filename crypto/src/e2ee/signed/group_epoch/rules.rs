@@ -97,7 +97,11 @@ impl GroupState {
         Ok(())
     }
 
+    /// A member leaves, or who is invited declines.
     fn leave(&mut self, actor: &str) -> Result<(), EpochError> {
+        if self.invited.remove(actor).is_some() {
+            return Ok(());
+        }
         self.members.remove(actor).ok_or(EpochError::NotAllowed)?;
         self.succeed();
         Ok(())

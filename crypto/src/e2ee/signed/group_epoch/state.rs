@@ -198,6 +198,7 @@ impl GroupState {
         };
         let identity = match epoch.change {
             Change::Accept => self.invited.get(actor),
+            Change::Leave if self.is_invited(actor) => self.invited.get(actor),
             _ => self.members.get(actor).map(|member| &member.identity),
         };
         let identity = identity.ok_or(EpochError::NotAllowed)?;

@@ -130,6 +130,23 @@ fn who_is_invited_joins_by_its_own_signature() {
 }
 
 #[test]
+fn who_is_invited_refusal_by_its_own_signature() {
+    let state = act(&peopled(), "adam", Change::Invite(person("new"))).unwrap();
+    let refusal = state.propose("new", Change::Leave, UnixMillis(3));
+    assert_eq!(state.apply(&sign(&refusal, "adam")), Err(EpochError::Signature));
+    assert_eq!(act(&state, "other", Change::Leave), Err(EpochError::NotAllowed));
+    let declined = act(&state, "new", Change::Leave).unwrap();
+    assert_eq!(declined.invited().count(), 0);
+    assert_eq!(declined.members(), state.members());
+    assert_eq!(act(&declined, "new", Change::Accept), Err(EpochError::NotAllowed));
+    assert_eq!(act(&declined, "new", Change::Leave), Err(EpochError::NotAllowed));
+    // Who is invited does nothing else.
+    for change in [Change::Rename(vec![1]), Change::Remove("mia".to_owned())] {
+        assert_eq!(act(&state, "new", change), Err(EpochError::NotAllowed));
+    }
+}
+
+#[test]
 fn the_role_of_the_last_owner_passes_on_by_itself() {
     let owner = |state: &GroupState| {
         let mut owners =
