@@ -29,10 +29,19 @@ pub(crate) struct TargetArgs {
     /// With --spawn: clients connect through TLS.
     #[arg(long, global = true)]
     pub(crate) tls: bool,
-    /// With --spawn: start two regions that find and trust each other; senders live in one,
-    /// receivers in the other. CPU and memory are those of both servers.
-    #[arg(long, global = true)]
-    pub(crate) across: bool,
+    /// With --spawn: start two regions that find and trust each other, or three with --across=3.
+    /// Users live in one after the other: of a pair the sender in one and the receiver in the next.
+    /// CPU and memory are those of all servers.
+    #[arg(
+        long,
+        global = true,
+        value_name = "REGIONS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "2",
+        value_parser = clap::value_parser!(u8).range(2..=3)
+    )]
+    pub(crate) across: Option<u8>,
     /// With --spawn: the database's URL instead of a fresh SQLite file.
     #[arg(long, global = true)]
     pub(crate) database: Option<String>,
@@ -129,8 +138,8 @@ pub(crate) struct OfflineArgs {
 /// `fanout`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct FanoutArgs {
-    /// Members of the group, the sender included. With --across every other one is of the other
-    /// region.
+    /// Members of the group, the sender included. With --across they are of one region after
+    /// the other.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(3..=1_024))]
     pub(crate) members: u16,
     /// Messages, one after the other.

@@ -39,7 +39,7 @@ const WARM_UP: u64 = 5;
 #[derive(Debug, Serialize)]
 pub(crate) struct Figures {
     members: u16,
-    regions: u8,
+    regions: usize,
     messages: u64,
     rate: u32,
     body_bytes: u32,
@@ -99,7 +99,7 @@ pub(crate) async fn run(target: &Target, args: &FanoutArgs) -> Result<Any, Failu
     members.abort_all();
     Ok(Any::Fanout(Box::new(Figures {
         members: args.members,
-        regions: if target.is_across() { 2 } else { 1 },
+        regions: target.regions(),
         messages: u64::from(args.messages),
         rate: args.rate,
         body_bytes: args.body,

@@ -17,8 +17,8 @@ use tokio::{
 
 use crate::{args::TargetArgs, failure::Failure, process, report::Console};
 
-/// The region of a server that is started, and the other one of --across.
-const DOMAINS: [&str; 2] = ["bench.example", "other.example"];
+/// The region of a server that is started, and the other ones of --across.
+const DOMAINS: [&str; 3] = ["bench.example", "other.example", "third.example"];
 /// How long a server may take to start.
 const START_SECONDS: u64 = 30;
 
@@ -26,8 +26,8 @@ const START_SECONDS: u64 = 30;
 #[derive(Debug)]
 pub(crate) struct Target {
     connector: Connector,
-    /// The other region's, with --across.
-    other: Option<Connector>,
+    /// The other regions', with --across.
+    others: Vec<Connector>,
     /// Its processes, the database's included.
     pub(crate) pids: Vec<u32>,
     /// Its operator's listener.
@@ -45,15 +45,15 @@ struct Spawned {
     args: TargetArgs,
     binary: PathBuf,
     files: TempDir,
-    /// The ports of the federation listeners, with --across.
-    ports: Option<[u16; 2]>,
+    /// The ports of the federation listeners, in the order of [`DOMAINS`], with --across.
+    ports: Vec<u16>,
 }
 
 impl Target {
     /// Finds or starts the server.
     pub(crate) async fn prepare(args: &TargetArgs) -> Result<Self, Failure> {
         let target = match (&args.url, &args.spawn) {
-            (Some(url), None) if !args.tls && !args.across && args.database.is_none() => {
+            (Some(url), None) if !args.tls && args.across.is_none() && args.database.is_none() => {
                 Self::attach(args, url)?
             }
             (None, Some(binary)) if args.pid.is_none() && args.metrics.is_none() => {
@@ -78,7 +78,7 @@ impl Target {
         let pids: Vec<u32> = args.pid.iter().chain(&args.also_pid).copied().collect();
         Ok(Self {
             connector: Connector::new(endpoint, trust)?,
-            other: None,
+            others: Vec::new(),
             fresh_kib: None,
             pids,
             operator: args.metrics,
@@ -89,7 +89,8 @@ impl Target {
     async fn spawn(args: &TargetArgs, binary: &Path) -> Result<Self, Failure> {
         let wrote = |source| Failure::Write { path: args.dir.clone(), source };
         let files = TempDir::with_prefix_in("posthouse-bench-", &args.dir).map_err(wrote)?;
-        let ports = if args.across { Some([free_port()?, free_port()?]) } else { None };
+        let ports = (0..args.across.unwrap_or_default()).map(|_| free_port());
+        let ports = ports.collect::<Result<Vec<u16>, _>>()?;
         let mut spawned = Spawned {
             children: Vec::new(),
             args: args.clone(),
@@ -98,10 +99,10 @@ impl Target {
             ports,
         };
         let (mut connectors, mut operator) = (Vec::new(), None);
-        if args.across {
+        if args.across.is_some() {
             spawned.region(0).make_authority().await?;
         }
-        for number in 0..if args.across { 2 } else { 1 } {
+        for number in 0..usize::from(args.across.unwrap_or(1)) {
             let region = spawned.region(number);
             region.init().await?;
             let (child, listeners) = region.serve(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
@@ -111,9 +112,10 @@ impl Target {
         }
         let pids = spawned.pids();
         let fresh_kib = Some(process::resident_kib(&pids)?);
-        let other = if args.across { connectors.pop() } else { None };
-        let connector = connectors.pop().ok_or(Failure::NoTarget)?;
-        Ok(Self { connector, other, pids, operator, fresh_kib, spawned: Some(spawned) })
+        let mut connectors = connectors.into_iter();
+        let connector = connectors.next().ok_or(Failure::NoTarget)?;
+        let others = connectors.collect();
+        Ok(Self { connector, others, pids, operator, fresh_kib, spawned: Some(spawned) })
     }
 
     /// Starts a server anew that was started for this run, at the same address: its memory is then
@@ -141,27 +143,26 @@ impl Target {
 
     /// Starts the other region's server again, at the same address, and waits until it is ready.
     pub(crate) async fn start_other(&mut self) -> Result<(), Failure> {
-        let other = self.other.as_ref().ok_or(Failure::NotAcross)?;
+        let other = self.others.first().ok_or(Failure::NotAcross)?;
         let address = SocketAddr::from(([127, 0, 0, 1], other.endpoint().port()));
         let spawned = self.across()?;
         let (child, _) = spawned.region(1).serve(address).await?;
-        spawned.children.push(child);
+        spawned.children.insert(1, child);
         self.pids = self.across()?.pids();
         Ok(())
     }
 
     fn across(&mut self) -> Result<&mut Spawned, Failure> {
-        self.spawned.as_mut().filter(|spawned| spawned.ports.is_some()).ok_or(Failure::NotAcross)
+        self.spawned.as_mut().filter(|spawned| !spawned.ports.is_empty()).ok_or(Failure::NotAcross)
     }
 
     /// A connector for one of many clients. On this machine each one comes from an address of its
-    /// own (127.0.0.0/8), so that the server's limits by address hold as they are. With --across odd
-    /// ones are of the other region.
+    /// own (127.0.0.0/8), so that the server's limits by address hold as they are. With --across
+    /// they are of one region after the other.
     pub(crate) fn connector(&self, client: u32) -> Connector {
-        let region = match &self.other {
-            Some(other) if client % 2 == 1 => other,
-            _ => &self.connector,
-        };
+        let place = client as usize % self.regions();
+        let other = place.checked_sub(1).and_then(|place| self.others.get(place));
+        let region = other.unwrap_or(&self.connector);
         let host = region.endpoint().host();
         let is_local = self.spawned.is_some()
             || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
@@ -174,37 +175,34 @@ impl Target {
         region.from_source(source.into())
     }
 
-    /// Whether there are two regions.
-    pub(crate) fn is_across(&self) -> bool {
-        self.other.is_some()
+    /// How many regions there are.
+    pub(crate) fn regions(&self) -> usize {
+        1 + self.others.len()
     }
 
     /// What is told of it in the report.
     pub(crate) fn describe(&self) -> String {
         let how = if self.spawned.is_some() { "started for this run" } else { "running" };
-        match &self.other {
-            Some(other) => {
-                format!(
-                    "{} and {} (two regions, {how})",
-                    self.connector.endpoint(),
-                    other.endpoint()
-                )
-            }
-            None => format!("{} ({how})", self.connector.endpoint()),
-        }
+        let all = [&self.connector].into_iter().chain(&self.others);
+        let all: Vec<String> = all.map(|region| region.endpoint().to_string()).collect();
+        let count = if all.len() > 1 { format!("{} regions, ", all.len()) } else { String::new() };
+        format!("{} ({count}{how})", all.join(", "))
     }
 }
 
 impl Spawned {
     fn region(&self, number: usize) -> Region<'_> {
-        let domain = if number == 0 { DOMAINS[0] } else { DOMAINS[1] };
+        let domain = DOMAINS.get(number).copied().unwrap_or(DOMAINS[0]);
         Region {
             binary: &self.binary,
             args: &self.args,
             place: self.files.path(),
             domain,
             dir: self.files.path().join(domain),
-            federation: self.ports.map(|ports| Federation::of(number, ports)),
+            federation: self.ports.get(number).map(|own_port| Federation {
+                own_port: *own_port,
+                peers: DOMAINS.into_iter().zip(self.ports.iter().copied()).collect(),
+            }),
         }
     }
 
@@ -223,21 +221,11 @@ impl Spawned {
     }
 }
 
-/// How a region meets the other one.
+/// How a region meets the others.
 struct Federation {
     own_port: u16,
-    peer: &'static str,
-    peer_port: u16,
-}
-
-impl Federation {
-    fn of(number: usize, [first, second]: [u16; 2]) -> Self {
-        if number == 0 {
-            Self { own_port: first, peer: DOMAINS[1], peer_port: second }
-        } else {
-            Self { own_port: second, peer: DOMAINS[0], peer_port: first }
-        }
-    }
+    /// All regions and their ports.
+    peers: Vec<(&'static str, u16)>,
 }
 
 /// A port that nobody uses just now.
@@ -250,7 +238,7 @@ fn free_port() -> Result<u16, Failure> {
 struct Region<'a> {
     binary: &'a Path,
     args: &'a TargetArgs,
-    /// The directory of the run; the authority of both regions is in it.
+    /// The directory of the run; the authority of all regions is in it.
     place: &'a Path,
     domain: &'static str,
     dir: PathBuf,
@@ -328,11 +316,16 @@ impl Region<'_> {
         command.args(["--set", &tls]);
         let federation = match &self.federation {
             None => vec!["federation.listen=off".to_owned()],
-            Some(Federation { own_port, peer, peer_port }) => vec![
-                format!("federation.listen=127.0.0.1:{own_port}"),
-                format!("federation.overrides={peer}=127.0.0.1:{peer_port}"),
-                "federation.private_addresses=true".to_owned(),
-            ],
+            Some(Federation { own_port, peers }) => {
+                let peers = peers.iter().filter(|(domain, _)| *domain != self.domain);
+                let peers: Vec<String> =
+                    peers.map(|(domain, port)| format!("{domain}=127.0.0.1:{port}")).collect();
+                vec![
+                    format!("federation.listen=127.0.0.1:{own_port}"),
+                    format!("federation.overrides={}", peers.join(",")),
+                    "federation.private_addresses=true".to_owned(),
+                ]
+            }
         };
         for setting in &federation {
             command.args(["--set", setting]);
