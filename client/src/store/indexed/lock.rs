@@ -30,9 +30,11 @@ impl Lock {
         let on_grant = Closure::once_into_js(move |_: JsValue| {
             let release = Rc::new(RefCell::new(None));
             let held = Promise::new(&mut |resolve, _| *release.borrow_mut() = Some(resolve));
-            if let (Some(got), Some(release)) = (got.take(), release.borrow_mut().take()) {
-                // Who has lost patience has aborted the request, so this was not called.
-                let _ = got.send(release);
+            if let (Some(got), Some(release)) = (got.take(), release.borrow_mut().take())
+                && let Err(release) = got.send(release)
+            {
+                // Whoever asked has given up meanwhile.
+                drop(Lock { release });
             }
             held
         });
