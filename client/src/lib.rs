@@ -80,6 +80,12 @@
 //! memory are zeroized where this crate holds them, which does not reach what the database or the
 //! allocator copied, and none is shown by `Debug`.
 //!
+//! # In browsers
+//!
+//! All of this runs in a page too, built for `wasm32-unknown-unknown`: the transport is the
+//! browser's, the store is `IndexedDbStore`, and there are no files, so no backups.
+//! `docs/browser.md` says what to mind, `examples/browser` is a page.
+//!
 //! # The layers below
 //!
 //! Two transports share one [`Connector`]: [`Api`] for what is not real time and [`Connection`],
