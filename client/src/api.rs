@@ -6,18 +6,10 @@ mod people;
 mod security;
 
 use core::fmt;
-use std::time::Duration;
+use std::{io::ErrorKind, time::Duration};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::{
-    Method, Request, StatusCode,
-    header::{self, HeaderValue},
-};
-use hyper_util::{
-    client::legacy::Client,
-    rt::{TokioExecutor, TokioTimer},
-};
+use http::Method;
 use posthouse_protocol::{
     cursor::{Cursor, Since},
     frame::{Ack, Submission},
@@ -31,35 +23,29 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     Connector, Error,
-    connection::from_status,
-    connector::Dialer,
     encode::{address, encode_ack, encode_submission},
+    platform::{Http, timeout},
+    problem::refusal,
 };
 
 /// How long a call may take, from connecting to the last byte of the answer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Largest answer: a full sync page of the largest bodies.
-const MAX_ANSWER: usize = 96 * 1024 * 1024;
-/// Idle connections that are kept for later calls.
-const MAX_IDLE: usize = 4;
+pub(crate) const MAX_ANSWER: usize = 96 * 1024 * 1024;
 
 /// The REST side of one homeserver. It holds no session: calls that need one take the access token.
 /// Cheap to clone; clones share their connections.
 #[derive(Clone)]
 pub struct Api {
     connector: Connector,
-    http: Client<Dialer, Full<Bytes>>,
+    http: Http,
 }
 
 impl Api {
     /// An API at the connector's endpoint. It connects when it is first called, inside a Tokio
-    /// runtime.
+    /// runtime or a browser.
     pub fn new(connector: Connector) -> Self {
-        let http = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(Duration::from_secs(30))
-            .pool_max_idle_per_host(MAX_IDLE)
-            .build(Dialer(connector.clone()));
+        let http = Http::new(&connector);
         Self { connector, http }
     }
 
@@ -190,47 +176,32 @@ impl Api {
         access: Option<&Secret>,
         body: Option<String>,
     ) -> Result<Bytes, Error> {
-        let unexpected = |err: hyper::http::Error| Error::Unexpected(err.to_string());
-        let uri = format!("{}{path}", self.connector.endpoint());
-        let mut request = Request::builder().method(method).uri(uri);
-        if let Some(access) = access {
-            let mut value = HeaderValue::try_from(format!("Bearer {}", access.0))
-                .map_err(|err| unexpected(err.into()))?;
-            value.set_sensitive(true);
-            request = request.header(header::AUTHORIZATION, value);
-        }
-        if body.is_some() {
-            request = request.header(header::CONTENT_TYPE, "application/json");
-        }
-        let body = Full::new(Bytes::from(body.unwrap_or_default()));
-        let request = request.body(body).map_err(unexpected)?;
-        match tokio::time::timeout(CALL_TIMEOUT, Box::pin(self.answer(request))).await {
-            Ok(answer) => answer,
+        let call =
+            HttpCall { method, url: format!("{}{path}", self.connector.endpoint()), access, body };
+        match timeout(CALL_TIMEOUT, Box::pin(self.http.answer(call))).await {
+            Ok(Ok((status, body))) if status.is_success() => Ok(body),
+            Ok(Ok((status, body))) => Err(refusal(status, &body)),
+            Ok(Err(err)) if err.kind() == ErrorKind::InvalidInput => {
+                Err(Error::Unexpected(err.to_string()))
+            }
+            Ok(Err(broken)) => Err(self.connector.unreachable(broken)),
             Err(_) => Err(Error::TimedOut(CALL_TIMEOUT)),
         }
     }
+}
 
-    async fn answer(&self, request: Request<Full<Bytes>>) -> Result<Bytes, Error> {
-        let broken = |err: Box<dyn std::error::Error + Send + Sync>| {
-            self.connector.unreachable(std::io::Error::other(err))
-        };
-        let answer = self.http.request(request).await.map_err(|err| broken(err.into()))?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await.map_err(broken)?;
-        let body = body.to_bytes();
-        if status.is_success() { Ok(body) } else { Err(refusal(status, &body)) }
-    }
+/// A call, as it goes out: `access` in the header, `body` is JSON.
+pub(crate) struct HttpCall<'a> {
+    pub(crate) method: Method,
+    pub(crate) url: String,
+    pub(crate) access: Option<&'a Secret>,
+    pub(crate) body: Option<String>,
 }
 
 impl fmt::Debug for Api {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Api").field(self.connector.endpoint()).finish()
     }
-}
-
-fn refusal(status: StatusCode, body: &[u8]) -> Error {
-    let problem = serde_json::from_slice(body).unwrap_or_else(|_| from_status(status));
-    Error::Refused(Box::new(problem))
 }
 
 fn json(request: &impl Serialize) -> String {

@@ -1,12 +1,15 @@
 //! The SDK's handle: what an application holds.
 
 mod anew;
+#[cfg(not(target_family = "wasm"))]
 mod backup;
 mod device;
 mod groups;
 mod linking;
+mod listing;
 mod refresh;
 mod requests;
+#[cfg(not(target_family = "wasm"))]
 mod restoring;
 mod setup;
 mod trust;

@@ -14,6 +14,16 @@ pub struct Endpoint {
     tls: bool,
 }
 
+/// Whose certificates are believed.
+#[derive(Debug, Clone, Copy)]
+pub enum Trust<'a> {
+    /// What the operating system trusts, which includes what its owner added.
+    System,
+    /// The certificates of this PEM text alone: a private authority, or the server's own. Not in a
+    /// browser, which has its own authorities.
+    Pem(&'a [u8]),
+}
+
 /// Why a text is not the address of a client API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -39,7 +49,7 @@ impl Endpoint {
             (None, Some(rest)) => (rest, false),
             (None, None) => return Err(malformed),
         };
-        let authority: hyper::http::uri::Authority =
+        let authority: http::uri::Authority =
             rest.strip_suffix('/').unwrap_or(rest).parse().map_err(|_| malformed)?;
         let written = authority.host();
         let behind = authority.as_str().strip_prefix(written).ok_or(malformed)?;

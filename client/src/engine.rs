@@ -4,14 +4,12 @@
 mod calls;
 mod link;
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use posthouse_protocol::{id::MessageId, rest::keys::UploadPreKeys};
 use rand::{SeedableRng, rngs::StdRng};
-use tokio::{
-    sync::{mpsc, oneshot, watch},
-    task::JoinSet,
-};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use self::{
     calls::make,
@@ -21,6 +19,7 @@ use crate::{
     ClientError, Update,
     access::Access,
     machine::{Answer, Call, Effects, Machine, Outgoing, Wish},
+    platform::sleep,
     store::StoreError,
 };
 
@@ -37,6 +36,9 @@ pub(crate) enum Command {
     Wish(Wish, oneshot::Sender<Result<(), ClientError>>),
 }
 
+/// A call on its way to an answer.
+type Calling = Pin<Box<dyn Future<Output = (Call, Answer)> + Send>>;
+
 /// A running device.
 pub(crate) struct Engine {
     access: Arc<Access>,
@@ -47,7 +49,7 @@ pub(crate) struct Engine {
     /// The number of the newest durable update.
     newest: watch::Sender<u64>,
     taken: u64,
-    calls: JoinSet<(Call, Answer)>,
+    calls: FuturesUnordered<Calling>,
     link: Link,
 }
 
@@ -80,7 +82,7 @@ impl Engine {
             commands: receiver,
             passing,
             newest,
-            calls: JoinSet::new(),
+            calls: FuturesUnordered::new(),
             link,
         };
         (engine, Ends { commands, passing: passing_end, newest: newest_end })
@@ -132,12 +134,8 @@ impl Engine {
                 Happened::Wishes(wishes)
             }
             tiding = self.link.next(&self.access), if reads => Happened::Link(tiding),
-            Some(done) = self.calls.join_next(), if !self.calls.is_empty() => match done {
-                Ok((call, answer)) => Happened::Answered(call, answer),
-                // A call that was aborted has no answer.
-                Err(_) => Happened::Due,
-            },
-            () = tokio::time::sleep(due.unwrap_or_default()), if due.is_some() => Happened::Due,
+            Some((call, answer)) = self.calls.next() => Happened::Answered(call, answer),
+            () = sleep(due.unwrap_or_default()), if due.is_some() => Happened::Due,
         }
     }
 
@@ -224,7 +222,7 @@ impl Engine {
 
     fn spawn(&mut self, call: Call, upload: Option<Box<UploadPreKeys>>) {
         let (access, rng) = (Arc::clone(&self.access), StdRng::from_rng(&mut self.rng));
-        self.calls.spawn(make(access, call, upload, rng));
+        self.calls.push(Box::pin(make(access, call, upload, rng)));
     }
 
     /// What holds for the moment is dropped if nobody listens.

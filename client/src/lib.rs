@@ -80,6 +80,12 @@
 //! memory are zeroized where this crate holds them, which does not reach what the database or the
 //! allocator copied, and none is shown by `Debug`.
 //!
+//! # In browsers
+//!
+//! All of this runs in a page too, built for `wasm32-unknown-unknown`: the transport is the
+//! browser's, the store is `IndexedDbStore`, and there are no files, so no backups.
+//! `docs/browser.md` says what to mind, `examples/browser` is a page.
+//!
 //! # The layers below
 //!
 //! Two transports share one [`Connector`]: [`Api`] for what is not real time and [`Connection`],
@@ -91,9 +97,21 @@
 
 mod endpoint;
 
-mod connector;
+mod closed;
 
-mod stream;
+mod problem;
+
+#[cfg(not(target_family = "wasm"))]
+mod native;
+
+#[cfg(not(target_family = "wasm"))]
+use native as platform;
+
+#[cfg(target_family = "wasm")]
+mod browser;
+
+#[cfg(target_family = "wasm")]
+use browser as platform;
 
 mod error;
 
@@ -102,8 +120,6 @@ mod api;
 mod encode;
 
 mod event;
-
-mod connection;
 
 mod message_id;
 
@@ -131,14 +147,18 @@ pub use client::{
     Client, ConversationSummary, GroupMember, GroupSummary, Home, KeyTrust, Linking, NewAccount,
     Numbered, Updates,
 };
-pub use connection::{Closed, Connection, MAX_QUEUED};
-pub use connector::{Connector, Trust};
+pub use closed::{Closed, MAX_QUEUED};
 pub use encode::encode;
-pub use endpoint::{Endpoint, EndpointError};
+pub use endpoint::{Endpoint, EndpointError, Trust};
 pub use error::Error;
 pub use event::{Event, Message, Place, Refusal};
 pub use failure::ClientError;
 pub use message_id::message_id;
+pub use platform::{Connection, Connector};
 pub use posthouse_crypto::e2ee::backup::BackupError;
-pub use store::{Batch, MemoryStore, Scan, SqliteStore, Store, StoreError, Table, Value};
+#[cfg(target_family = "wasm")]
+pub use store::IndexedDbStore;
+#[cfg(not(target_family = "wasm"))]
+pub use store::SqliteStore;
+pub use store::{Batch, MemoryStore, Scan, Store, StoreError, Table, Value};
 pub use update::{ChainFault, Change, Entry, Misbehaviour, Said, Update};

@@ -54,11 +54,12 @@ use crate::{
     update::{ChainFault, Misbehaviour},
 };
 
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use self::past::{Position, page};
 pub(crate) use self::{
     history::Receiving,
     keys::{kem_key, one_time_key, signed_key},
     outgoing::{ListChange, Outgoing, Wish},
-    past::{Position, page},
 };
 
 /// What a device knows while it runs. All of it is in the store too.

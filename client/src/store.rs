@@ -2,16 +2,23 @@
 //!
 //! A store is an ordered map of records, in a few tables, with atomic batches; what is in the
 //! records is the SDK's business. That is little enough for SQLite natively and for IndexedDB in
-//! a browser. [`MemoryStore`] is the reference, [`SqliteStore`] the one to use.
+//! a browser. [`MemoryStore`] is the reference; the one to use is `SqliteStore`, and in a browser
+//! `IndexedDbStore`.
 //!
 //! Records hold private keys and the plaintext of conversations. A store keeps them where only
 //! their owner can read them; it does not encrypt them itself.
 
+#[cfg(target_family = "wasm")]
+mod indexed;
 mod memory;
+#[cfg(not(target_family = "wasm"))]
 mod sqlite;
 mod tx;
 
+#[cfg(target_family = "wasm")]
+pub use indexed::IndexedDbStore;
 pub use memory::MemoryStore;
+#[cfg(not(target_family = "wasm"))]
 pub use sqlite::SqliteStore;
 pub(crate) use tx::{Tx, decode, encode};
 

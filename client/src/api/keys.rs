@@ -1,6 +1,6 @@
 //! The calls about keys and devices (docs/spec/rest.md §7).
 
-use hyper::Method;
+use http::Method;
 use posthouse_protocol::{
     id::{Address, DeviceId},
     rest::{

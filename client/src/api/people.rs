@@ -1,6 +1,6 @@
 //! The calls about contacts, blocks and message requests (docs/spec/rest.md §8).
 
-use hyper::Method;
+use http::Method;
 use posthouse_protocol::{
     id::{AccountId, Address},
     rest::{Blocks, Contacts, Named, PutContact, Requests, Secret},

@@ -1,6 +1,6 @@
 //! The calls that protect an account, and its deletion (docs/spec/rest.md §2.7 to §2.15).
 
-use hyper::Method;
+use http::Method;
 use posthouse_protocol::rest::{
     AccountSecurity, ChangePassword, ConfirmTotp, Confirmation, RecoveryCodes, Secret, SetPin,
     TotpSecret,

@@ -13,7 +13,7 @@ use posthouse_protocol::{
     },
 };
 
-use super::{Client, Home, NewAccount, Updates, restoring::next_list};
+use super::{Client, Home, NewAccount, Updates, listing::next_list};
 use crate::{
     Api, ClientError,
     records::{Person, own},

@@ -195,7 +195,8 @@ impl Home {
         let identity = machine.identity();
         let (engine, ends) = Engine::new(Arc::clone(&access), machine, self.fork());
         let commands = ends.commands.clone();
-        tokio::spawn(engine.run());
+        // How it ends, the application's ends tell.
+        crate::platform::spawn(async move { drop(engine.run().await) });
         let client = Client {
             home: self.clone(),
             access: Arc::clone(&access),
@@ -380,9 +381,7 @@ fn first_upload(prekeys: &PreKeys) -> UploadPreKeys {
 struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one clock of a device")]
     fn now(&self) -> Timestamp {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        Timestamp(since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)))
+        crate::platform::now()
     }
 }

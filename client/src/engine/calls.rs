@@ -12,6 +12,7 @@ use crate::{
     Backoff, ClientError,
     access::Access,
     machine::{Answer, Call},
+    platform,
     records::own,
     store::Table,
 };
@@ -37,7 +38,7 @@ pub(super) async fn make(
                     _ => None,
                 };
                 let least = Duration::from_secs(asked.map_or(0, u64::from));
-                tokio::time::sleep(backoff.delay(&mut rng).max(least)).await;
+                platform::sleep(backoff.delay(&mut rng).max(least)).await;
             }
             Err(err) => {
                 let code = err.code().unwrap_or("unexpected").to_owned();

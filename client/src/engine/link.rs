@@ -4,9 +4,13 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use posthouse_protocol::frame::ClientFrame;
 use rand::rngs::StdRng;
-use tokio::time::Instant;
 
-use crate::{Backoff, ClientError, Closed, Connection, Error, Update, access::Access, encode};
+use crate::{
+    Backoff, ClientError, Closed, Connection, Error, Update,
+    access::Access,
+    encode,
+    platform::{Instant, sleep_until, timeout_at},
+};
 
 /// The pauses between attempts, between half of it and all.
 const FIRST: Duration = Duration::from_millis(250);
@@ -68,7 +72,7 @@ impl Link {
         loop {
             match &mut self.state {
                 State::Down(until) => {
-                    tokio::time::sleep_until(*until).await;
+                    sleep_until(*until).await;
                     self.state = State::Dialing(Box::pin(dial(Arc::clone(access))));
                 }
                 State::Dialing(dialing) => match dialing.await {
@@ -140,7 +144,7 @@ impl Up {
     async fn next(&mut self) -> Result<Vec<String>, Error> {
         loop {
             let quiet = if self.asked { DEAD } else { QUIET };
-            let waiting = tokio::time::timeout_at(self.heard + quiet, self.connection.next_text());
+            let waiting = timeout_at(self.heard + quiet, self.connection.next_text());
             let Ok(text) = waiting.await else {
                 if self.asked {
                     let reason = "nothing was heard for 75 s".to_owned();

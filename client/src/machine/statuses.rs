@@ -69,7 +69,8 @@ impl Step<'_> {
         let known = record.reached.iter().filter(|reached| reached.covers(number));
         let known = known.map(|reached| reached.status).max();
         if let Some(status) = known {
-            let entry = Entry { status: Some(Status::Sent), ..entry };
+            // A receipt may have said more, before either.
+            let entry = Entry { status: entry.status.max(Some(Status::Sent)), ..entry };
             self.advance(key, entry, status, None);
         }
         if known < Some(Status::Delivered) {

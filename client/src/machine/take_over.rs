@@ -25,6 +25,7 @@ use crate::{
 
 impl Step<'_> {
     /// Takes a part of a backup over.
+    #[cfg(not(target_family = "wasm"))]
     pub(crate) async fn restore(&mut self, items: &[HistoryItem]) -> Result<(), StoreError> {
         for item in items {
             self.take_over(item).await?;

@@ -193,6 +193,20 @@ async fn a_watermark_that_overtakes_sent_counts_for_the_message() {
     assert_eq!(ada.taken(&frames).await, [Status::Sent]);
 }
 
+/// So does the receipt: what was read does not become delivered again.
+#[tokio::test]
+async fn a_receipt_that_overtakes_sent_stays() {
+    let (mut ada, mut ben) = acquainted().await;
+    let frames = ada.say(&mut ben, "how far?").await;
+    ben.deliver(&ada, &frames).await;
+    let receipt = ben.read(&mut ada).await;
+    // The first one of all, and this one.
+    assert_eq!(ada.deliver_all(&ben, &receipt).await.statuses, [Status::Read; 2]);
+    let number = ada.next_number();
+    ada.frame(&ada.watermark(ben.account(), "delivered", number, &[])).await;
+    assert_eq!(ada.taken(&frames).await, [], "it was read");
+}
+
 /// A region says that a message did not reach a device there.
 #[tokio::test]
 async fn what_did_not_reach_a_device_is_sent_again_in_its_own_name() {

@@ -313,6 +313,17 @@ impl Device {
         outcome.frames
     }
 
+    /// Reads everything of the other one; the submissions that come of it.
+    pub(super) async fn read(&mut self, other: &mut Self) -> Vec<String> {
+        let (machine, store) = (self.machine.as_mut().unwrap(), &self.store);
+        let mut step = machine.begin(store, Timestamp(self.now), &mut self.rng);
+        step.wish(Wish::Read(other.account.id.clone())).await.unwrap();
+        let effects = step.finish().await.unwrap();
+        let mut outcome = self.outcome(effects.frames, effects.calls).await;
+        outcome.frames.extend(self.serve(outcome.calls, other).await);
+        outcome.frames
+    }
+
     /// The number that the next message gets.
     pub(super) fn next_number(&self) -> u64 {
         self.cursor + 1
@@ -445,6 +456,7 @@ impl Device {
             all.frames.extend(outcome.frames);
             all.calls.extend(outcome.calls);
             all.updates.extend(outcome.updates);
+            all.statuses.extend(outcome.statuses);
         }
         all
     }

@@ -9,29 +9,28 @@ use std::{
 };
 
 use futures_util::{Sink, Stream as _};
-use hyper::{Request, StatusCode, header};
-use posthouse_protocol::{frame::ClientFrame, limits, problem::Problem, rest::Secret};
+use hyper::{Request, header};
+use posthouse_protocol::{frame::ClientFrame, rest::Secret};
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
     tungstenite::{
-        Error as WsError, Message as WsMessage, Utf8Bytes,
-        handshake::client::{Response, generate_key},
+        Error as WsError, Message as WsMessage, Utf8Bytes, handshake::client::generate_key,
         protocol::WebSocketConfig,
     },
 };
 
-use crate::{Connector, Error, Event, connector::CONNECT_TIMEOUT, encode, stream::Stream};
+use super::{connector::Connector, stream::Stream};
+use crate::{
+    Closed, Error, Event, MAX_QUEUED,
+    closed::{CONNECT_TIMEOUT, MAX_INCOMING},
+    encode,
+    problem::refusal,
+};
 
-/// Most bytes that wait to be written. Beyond it [`Connection::queue`] fails: the server does not
-/// read, or more submissions are in flight than it takes.
-pub const MAX_QUEUED: usize = 4 * 1024 * 1024;
 /// Bytes read at a time. Small, since a process may hold thousands of connections.
 const READ_BUFFER: usize = 4 * 1024;
 /// Bytes that are gathered before a write, if nobody flushes earlier.
 const WRITE_BUFFER: usize = 16 * 1024;
-/// The largest frame that a server of this version sends: a body that its sender's frame could
-/// hold, and the fields that the server adds.
-const MAX_INCOMING: usize = limits::MAX_FRAME + 4 * 1024;
 
 /// A connection of one device. What was queued is written while the connection is read, so that one
 /// task can own it, and neither side waits for the other.
@@ -39,36 +38,6 @@ pub struct Connection {
     socket: WebSocketStream<Stream>,
     connector: Connector,
     closed: Option<Closed>,
-}
-
-/// How a connection ended.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{reason} (code {code})")]
-pub struct Closed {
-    /// The close code (RFC 6455 §7.4; docs/spec/client-socket.md): 1006 if the connection broke
-    /// without one.
-    pub code: u16,
-    /// The server's reason, for people.
-    pub reason: String,
-}
-
-impl Closed {
-    /// Another connection of the same device took over.
-    pub const REPLACED: u16 = 4001;
-    /// This client did not read or acknowledge fast enough.
-    pub const TOO_SLOW: u16 = 4002;
-    /// The session was ended.
-    pub const REVOKED: u16 = 4003;
-
-    /// Whether to connect again by itself. Not after it was replaced or revoked: the device is
-    /// connected elsewhere, or must log in.
-    pub fn may_reconnect(&self) -> bool {
-        !matches!(self.code, Self::REPLACED | Self::REVOKED)
-    }
-
-    fn broken(reason: String) -> Self {
-        Self { code: 1006, reason }
-    }
 }
 
 impl Connection {
@@ -249,31 +218,11 @@ async fn shake_hands(connector: &Connector, access: &Secret) -> Result<Connectio
         Box::pin(client_async_with_config(request, stream, Some(config)));
     match shaken.await {
         Ok((socket, _)) => Ok(Connection { socket, connector: connector.clone(), closed: None }),
-        Err(WsError::Http(response)) => Err(refusal(&response)),
+        // The problem document usually came along with the head of the answer.
+        Err(WsError::Http(response)) => {
+            Err(refusal(response.status(), response.body().as_deref().unwrap_or_default()))
+        }
         Err(WsError::Io(err)) => Err(connector.unreachable(err)),
         Err(err) => Err(connector.unreachable(io::Error::other(err))),
-    }
-}
-
-/// A refused handshake. Its problem document usually came along with the head of the answer; else
-/// the status alone must do.
-fn refusal(response: &Response) -> Error {
-    let body = response.body().as_deref().unwrap_or_default();
-    let problem = serde_json::from_slice(body).unwrap_or_else(|_| from_status(response.status()));
-    Error::Refused(Box::new(problem))
-}
-
-/// What a status says by itself (RFC 9457 §4.2.1).
-pub(crate) fn from_status(status: StatusCode) -> Problem {
-    let title = status.canonical_reason().unwrap_or("an unknown status");
-    Problem {
-        kind: "about:blank".into(),
-        title: title.into(),
-        status: status.as_u16(),
-        code: String::new(),
-        detail: format!("the server answered with the status {}", status.as_u16()),
-        retry_after: None,
-        stale_devices: None,
-        head: None,
     }
 }

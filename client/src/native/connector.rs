@@ -8,7 +8,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use hyper::Uri;
@@ -18,19 +17,8 @@ use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 
-use crate::{Endpoint, Error, stream::Stream};
-
-/// How long a connection may take to be made, TLS included.
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Whose certificates are believed.
-#[derive(Debug, Clone, Copy)]
-pub enum Trust<'a> {
-    /// What the operating system trusts, which includes what its owner added.
-    System,
-    /// The certificates of this PEM text alone: a private authority, or the server's own.
-    Pem(&'a [u8]),
-}
+use super::stream::Stream;
+use crate::{Endpoint, Error, Trust, closed::CONNECT_TIMEOUT};
 
 /// Makes connections to one homeserver. Cheap to clone; clones share TLS sessions.
 #[derive(Clone)]
