@@ -6,7 +6,7 @@ mod tests {
     use posthouse_conformance::federation::{
         cbor::Value,
         formats::{
-            Query,
+            GroupAct, GroupAnswer, GroupQuery, Query,
             envelope::{Envelope, Header},
             event::Event,
             receipt::{Receipt, SignedReceipt, outcome},
@@ -17,6 +17,7 @@ mod tests {
         seal::{Kem, SealingKey},
     };
     use serde_json::Value as Json;
+    use sha2::{Digest as _, Sha256};
 
     fn vectors(name: &str) -> Json {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/spec/vectors/");
@@ -192,6 +193,63 @@ mod tests {
             .unwrap();
         assert!(is_signed_by(&public(&signer)));
         assert_eq!(query.sign(&signer), bytes);
+    }
+
+    #[test]
+    fn questions_about_groups_are_verified_and_made_again() {
+        let vectors = vectors("federation-groups");
+        let text = |name: &str| vectors[name].as_str().unwrap().to_owned();
+        let key = SigningKey::from_bytes(&fixed(&vectors["signing_seed"]));
+        let epoch = hex(&vectors["epoch"]);
+        let code = Sha256::digest(vectors["join"]["code"].as_str().unwrap()).into();
+        let acts = [
+            ("pull", GroupAct::Pull(vectors["pull"]["from"].as_u64().unwrap())),
+            ("push", GroupAct::Push(vec![epoch.clone()])),
+            ("submit", GroupAct::Submit(epoch)),
+            ("join", GroupAct::Join(fixed(&vectors["join"]["account"]), code)),
+        ];
+        for (name, act) in acts {
+            let ours = GroupQuery {
+                origin: text("origin"),
+                destination: text("destination"),
+                created: vectors["created"].as_u64().unwrap(),
+                group: text("group"),
+                act,
+            };
+            let bytes = hex(&vectors[name]["query"]);
+            let (theirs, id, is_signed_by) = GroupQuery::read(&bytes).unwrap();
+            assert_eq!(theirs, ours, "{name}");
+            assert_eq!(id, signing_key_id(&public(&key)));
+            assert!(is_signed_by(&public(&key)), "{name}");
+            assert_eq!(ours.sign(&key), bytes, "{name}");
+        }
+        let answers = vectors["answers"].as_array().unwrap();
+        assert_eq!(answers.len(), 4);
+        for one in answers {
+            let hash = (!one["hash"].is_null()).then(|| fixed(&one["hash"]));
+            let ours = GroupAnswer {
+                outcome: one["outcome"].as_u64().unwrap(),
+                head: one["epoch"].as_u64().zip(hash),
+                epochs: one["epochs"].as_array().unwrap().iter().map(hex).collect(),
+                reason: one["reason"].as_str().map(str::to_owned),
+            };
+            let bytes = hex(&one["answer"]);
+            assert_eq!(GroupAnswer::read(&bytes).unwrap(), ours);
+            assert_eq!(ours.encode(), bytes);
+        }
+    }
+
+    #[test]
+    fn events_to_groups_are_read_and_written_again() {
+        let vectors = vectors("federation-groups");
+        for (name, class, recipients) in [("message", 1, 0), ("piece", 3, 1)] {
+            let bytes = hex(&vectors[name]);
+            let event = Event::read(&bytes).unwrap();
+            assert_eq!((event.kind, event.class, event.epoch), (1, class, Some(7)));
+            assert_eq!(event.group.as_deref(), vectors["group"].as_str());
+            assert_eq!(event.recipients.len(), recipients);
+            assert_eq!(event.encode(), bytes, "{name}");
+        }
     }
 
     #[test]

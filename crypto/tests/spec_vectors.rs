@@ -26,6 +26,7 @@ use serde_json::{Value, json};
 const FILE: &str = include_str!("../../docs/spec/vectors/e2ee.json");
 const ACCOUNT: &str = "01890a5d-ac96-774b-bcce-b302099a8057@eu.example";
 const OTHER: &str = "01890a5d-ac96-774b-bcce-b302099a8058@us.example";
+const THIRD: &str = "01890a5d-ac96-774b-bcce-b302099a8051@us.example";
 const GROUP: &str = "g.01890a5d-ac96-774b-bcce-b302099a8059@eu.example";
 const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 
@@ -206,7 +207,7 @@ fn device_list() -> Value {
 
 /// A chain with every change; each document follows the one before.
 fn group_epochs() -> Value {
-    let (owner, other) = (identity(1), identity(2));
+    let (owner, other, third) = (identity(1), identity(2), identity(3));
     let person = |account: &str, pair: &KeyPair| Person {
         account: account.to_owned(),
         identity: pair.public,
@@ -235,6 +236,8 @@ fn group_epochs() -> Value {
         ("", Change::TakeOver(us())),
         (ACCOUNT, Change::Remove(OTHER.to_owned())),
         (ACCOUNT, Change::Add(person(OTHER, &other))),
+        (ACCOUNT, Change::Invite(person(THIRD, &third))),
+        (THIRD, Change::Leave),
         (ACCOUNT, Change::Leave),
     ];
     for (actor, change) in steps {
@@ -242,6 +245,7 @@ fn group_epochs() -> Value {
         let document = match actor {
             ACCOUNT => epoch.sign(&owner.private, &mut rng()),
             OTHER => epoch.sign(&other.private, &mut rng()),
+            THIRD => epoch.sign(&third.private, &mut rng()),
             _ => GroupEpoch { actor: None, ..epoch }.unsigned(),
         };
         let document = SignedGroupEpoch::from_bytes(&document.to_bytes()).unwrap();

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod floods;
+mod groups;
 mod identity;
 mod keylogs;
 mod outgoing;
@@ -75,6 +76,7 @@ pub fn groups() -> Vec<Group> {
     vec![
         identity::group(),
         receiving::group(),
+        groups::group(),
         outgoing::group(),
         transport::group(),
         attacks::group(),

@@ -6,7 +6,9 @@ pub mod receipt;
 pub mod records;
 
 mod answers;
+mod groups;
 pub use answers::{Answer, Echo, Query, Refusal};
+pub use groups::{GroupAct, GroupAnswer, GroupQuery};
 
 use super::{
     cbor::{Malformed, Reading, Value},

@@ -318,6 +318,8 @@ impl Stage {
             accepted_at: Some(now),
             expires: Some(now + 24 * 3600 * 1000),
             content_type: Some("encrypted".into()),
+            epoch: None,
+            group: None,
             bodies: vec![Body::for_all(text)],
             encrypted: Some(true),
         }

@@ -2,6 +2,8 @@
 //! it, so that no change of a byte goes unnoticed. After a wanted change:
 //! `cargo test -p posthouse-protocol write_vectors -- --ignored`.
 
+mod groups;
+
 use core::convert::Infallible;
 use std::{fmt::Write as _, fs, path::PathBuf};
 
@@ -37,12 +39,13 @@ use crate::{
 
 type Vector = (&'static str, fn() -> Value);
 
-const FILES: [Vector; 5] = [
+const FILES: [Vector; 6] = [
     ("federation-envelopes.json", envelopes),
     ("federation-streams.json", streams),
     ("federation-receipts.json", receipts),
     ("federation-keys.json", keys),
     ("federation-invalid.json", invalid),
+    ("federation-groups.json", groups::groups),
 ];
 
 #[test]

@@ -26,10 +26,14 @@ pub struct Event {
     pub client_time: Option<u64>,
     /// When the origin accepted it.
     pub accepted_at: Option<u64>,
+    /// The epoch of the group that its sender knew.
+    pub epoch: Option<u64>,
     /// After this it must not be delivered.
     pub expires: Option<u64>,
     /// The content's type.
     pub content_type: Option<String>,
+    /// The group that it is to.
+    pub group: Option<String>,
     /// The bodies.
     pub bodies: Vec<Body>,
     /// Whether the sending client says that its content is ciphertext.
@@ -73,8 +77,10 @@ impl Event {
             (8, self.origin_number.map(Value::Uint)),
             (9, self.client_time.map(Value::Uint)),
             (10, self.accepted_at.map(Value::Uint)),
+            (11, self.epoch.map(Value::Uint)),
             (14, self.expires.map(Value::Uint)),
             (15, self.content_type.as_deref().map(Value::text)),
+            (16, self.group.as_deref().map(Value::text)),
             (17, Some(Value::Array(bodies.collect()))),
             (128, self.encrypted.map(Value::Bool)),
         ];
@@ -101,10 +107,8 @@ impl Event {
             if short { Ok(text) } else { Err(Malformed("a label that is too long, or empty")) }
         };
         fields.required(2, |version| within(version, 1, 255))?;
-        fields.optional(11, Value::uint)?;
         fields.optional(12, Value::uint)?;
         fields.optional(13, label)?;
-        fields.optional(16, Value::string)?;
         let event = Self {
             kind: fields.required(1, |kind| within(kind, 0, 65535))?,
             class: fields.required(3, |class| within(class, 1, 6))?,
@@ -115,8 +119,10 @@ impl Event {
             origin_number: fields.optional(8, Value::uint)?,
             client_time: fields.optional(9, Value::uint)?,
             accepted_at: fields.optional(10, Value::uint)?,
+            epoch: fields.optional(11, Value::uint)?,
             expires: fields.optional(14, Value::uint)?,
             content_type: fields.optional(15, label)?,
+            group: fields.optional(16, Value::string)?,
             bodies: fields.required(17, |list| list.each(Body::read))?,
             encrypted: fields.optional(128, Value::boolean)?,
         };
@@ -130,7 +136,7 @@ impl Event {
             || event.conversation.is_some()
                 && event.stamp.is_some()
                 && event.origin_number.is_some()
-                && recipients > 0;
+                && (recipients > 0 || event.group.is_some());
         if recipients > 1024 || event.bodies.len() > 1024 {
             Err(Malformed("too many recipients or bodies"))
         } else if !message {

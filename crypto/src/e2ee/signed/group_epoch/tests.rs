@@ -130,7 +130,7 @@ fn who_is_invited_joins_by_its_own_signature() {
 }
 
 #[test]
-fn who_is_invited_refusal_by_its_own_signature() {
+fn who_is_invited_declines_by_its_own_signature() {
     let state = act(&peopled(), "adam", Change::Invite(person("new"))).unwrap();
     let refusal = state.propose("new", Change::Leave, UnixMillis(3));
     assert_eq!(state.apply(&sign(&refusal, "adam")), Err(EpochError::Signature));
