@@ -60,6 +60,11 @@
 //! members hold; after somebody is gone the next message has another key. How many members have a
 //! message comes as [`Update::Delivered`]. Entries of groups have [`Entry::group`].
 //!
+//! # Mentions
+//!
+//! A [`Text`] says whom pieces of it mean ([`Text::mention`]); each [`Entry`] has its mentions, and
+//! conversations and groups count the unread messages that mention this account.
+//!
 //! # Several devices
 //!
 //! A further device is linked: [`Home::link`] shows a code, [`Client::approve_link`] on an old
@@ -113,6 +118,8 @@ mod store;
 
 mod records;
 
+mod text;
+
 mod update;
 
 mod machine;
@@ -141,4 +148,5 @@ pub use failure::ClientError;
 pub use message_id::message_id;
 pub use posthouse_crypto::e2ee::backup::BackupError;
 pub use store::{Batch, MemoryStore, Scan, SqliteStore, Store, StoreError, Table, Value};
+pub use text::{Mention, Text};
 pub use update::{ChainFault, Change, Entry, Misbehaviour, Said, Update};

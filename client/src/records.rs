@@ -4,7 +4,7 @@ mod group;
 
 pub(crate) use group::{Chain, Group, seal_title};
 
-use crate::update::Entry;
+use crate::{Mention, update::Entry};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use posthouse_crypto::e2ee::signed::device_list::VerifiedDeviceList;
 use posthouse_protocol::{
@@ -232,6 +232,12 @@ pub(crate) struct Conversation {
     /// Messages of others that were not read.
     #[serde(default)]
     pub(crate) unread: u64,
+    /// Of those, the ones that mention this account.
+    #[serde(default)]
+    pub(crate) mentioned: u64,
+    /// For how many seconds what this device sends is shown.
+    #[serde(default)]
+    pub(crate) disappears: Option<u32>,
     /// How far the own messages have got, for those whose numbers are told only later: a status that
     /// tells of many may overtake the `sent` of one that a cut swallowed.
     #[serde(default)]
@@ -264,6 +270,8 @@ impl Conversation {
             last_taken: None,
             active: Timestamp(0),
             unread: 0,
+            mentioned: 0,
+            disappears: None,
             reached: Vec::new(),
             tally: None,
         }
@@ -273,9 +281,17 @@ impl Conversation {
 /// What somebody said about a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Mark {
-    Edit { text: String, stamp: Stamp },
+    Edit {
+        text: String,
+        stamp: Stamp,
+        #[serde(default)]
+        mentions: Vec<Mention>,
+    },
     Delete,
-    Reaction { emoji: String, stamp: Stamp },
+    Reaction {
+        emoji: String,
+        stamp: Stamp,
+    },
 }
 
 impl Mark {

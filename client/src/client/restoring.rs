@@ -20,7 +20,7 @@ use posthouse_protocol::{
 };
 use uuid::Uuid;
 
-use super::{Client, Home, NewAccount, Updates, anew::put_keys, backup::Open};
+use super::{Client, Home, NewAccount, Updates, backup::Open};
 use crate::{
     Api, ClientError,
     machine::Machine,
@@ -103,10 +103,7 @@ impl Home {
         code: Option<Secret>,
         (id, identity): (&AccountId, &KeyPair),
     ) -> Result<(), ClientError> {
-        let registration_id = self.draw_registration_id();
-        let request = Self::new_log_in(account, code, registration_id);
-        let api = Api::new(self.connector.clone());
-        let tokens = api.log_in(&request).await?;
+        let (api, tokens, registration_id) = self.log_in_as_new(account, code).await?;
         let next = self.list_with(&api, &tokens, (id, identity), registration_id).await;
         let next = match next {
             Ok(next) => next,
@@ -116,13 +113,39 @@ impl Home {
                 return Err(err);
             }
         };
+        self.keep_signed(store, (&tokens, registration_id), (identity, &next)).await
+    }
+
+    /// Logs in as a device that is new to the account.
+    pub(super) async fn log_in_as_new(
+        &self,
+        account: &NewAccount,
+        code: Option<Secret>,
+    ) -> Result<(Api, SessionTokens, RegistrationId), ClientError> {
+        let registration_id = self.draw_registration_id();
+        let api = Api::new(self.connector.clone());
+        let tokens = api.log_in(&Self::new_log_in(account, code, registration_id)).await?;
+        Ok((api, tokens, registration_id))
+    }
+
+    /// Stores a device with new prekeys and the list that names it, which is still to be published.
+    pub(super) async fn keep_signed(
+        &self,
+        store: &dyn Store,
+        (tokens, registration_id): (&SessionTokens, RegistrationId),
+        (identity, next): (&KeyPair, &DeviceList),
+    ) -> Result<(), ClientError> {
         let now = UnixMillis(self.clock.now().0);
         let prekeys = PreKeys::new(identity, now, &mut self.fork());
         let mut batch = Batch::default();
-        let person = self.sign_list(&next, identity, &mut batch);
-        put_keys(&mut batch, id, (identity, &prekeys), &person);
+        let person = self.sign_list(next, identity, &mut batch);
+        let secret = identity.private.to_bytes();
+        batch.put(Table::Own, own::IDENTITY.to_vec(), secret.expose().to_vec());
+        batch.put(Table::Own, own::PREKEYS.to_vec(), prekeys.to_bytes().to_vec());
+        let name = tokens.account_id.to_string().into_bytes();
+        batch.put(Table::People, name, encode(&person).to_vec());
         batch.delete(Table::Own, own::RESTORING.to_vec());
-        self.keep_with(store, batch, &tokens, registration_id).await
+        self.keep_with(store, batch, tokens, registration_id).await
     }
 
     /// The account's next device list, with this device.
@@ -142,12 +165,7 @@ impl Home {
     }
 
     /// Signs a list, puts it where it is published from, and gives what is believed with it.
-    pub(super) fn sign_list(
-        &self,
-        next: &DeviceList,
-        identity: &KeyPair,
-        batch: &mut Batch,
-    ) -> Person {
+    fn sign_list(&self, next: &DeviceList, identity: &KeyPair, batch: &mut Batch) -> Person {
         let list = ListDocument(next.sign(&identity.private, &mut self.fork()));
         batch.put(Table::Own, own::LIST.to_vec(), encode(&list).to_vec());
         let present = next.devices.keys().filter_map(|n| DeviceNumber::try_from(n.get()).ok());

@@ -251,7 +251,7 @@ impl Step<'_> {
         }
         match &content.body {
             Body::Edit { .. } | Body::Delete { .. } | Body::Reaction { .. } => {
-                self.mark(&talk, &from, &content.body, place.stamp, true).await
+                self.mark(&talk, &from, content, place.stamp, true).await
             }
             Body::Receipt { targets, status } => {
                 self.on_receipt(&with, &from, *status, targets).await

@@ -51,7 +51,7 @@ impl Step<'_> {
             sender_key: None,
         };
         let body = Body::Resend(request);
-        let wish = Outgoing { to: unreadable.from.clone().into(), body, expires_after: None };
+        let wish = Outgoing::new(unreadable.from.clone().into(), body);
         let _ = self.say(wish).await?;
         Ok(())
     }
