@@ -26,5 +26,8 @@ mod terminal;
 #[path = "chat/groups.rs"]
 mod groups;
 
+#[path = "chat/grid.rs"]
+mod grid;
+
 #[path = "chat/screen.rs"]
 mod screen;

@@ -3,7 +3,7 @@
 use core::fmt::Write as _;
 use std::time::Duration;
 
-use posthouse_client::{ClientError, GroupSummary};
+use posthouse_client::{ClientError, GroupSummary, Text};
 use posthouse_protocol::{
     id::GroupId,
     rest::groups::{EpochStatus, Standing},
@@ -15,6 +15,7 @@ use super::{read, send};
 use crate::{
     args::{Groups, Role},
     failure::{Exit, Failure},
+    mention,
     output::{Output, stands},
     session::Session,
     talk::Talk,
@@ -32,8 +33,10 @@ pub(super) async fn run(
     let until = Instant::now() + within;
     if let Some(Groups::Send { group, text, wait }) = command {
         let text = send::text(text)?;
-        let to = Talk::Group(session.find_group(&group, until).await?.id);
-        let id = to.send(&session.client, &text).await?;
+        let group = session.find_group(&group, until).await?.id;
+        let text = with_mentions(&mut session, &group, &text).await?;
+        let to = Talk::Group(group);
+        let id = to.say(&session.client, None, text).await?;
         return send::went(session, &to, id, (wait, within), output).await;
     }
     match command.unwrap_or(Groups::List) {
@@ -64,6 +67,22 @@ pub(super) async fn run(
     }
     session.close().await;
     Ok(())
+}
+
+/// The text, with the members that it names.
+async fn with_mentions(
+    session: &mut Session,
+    group: &GroupId,
+    text: &str,
+) -> Result<Text, Failure> {
+    let mut people = Vec::new();
+    if text.contains('@') {
+        for member in session.client.members(group).await? {
+            session.learn(&member.account).await?;
+            people.push(member.account);
+        }
+    }
+    Ok(mention::read(text, &mention::nameable(people.iter(), &session.names)))
 }
 
 /// Makes a change. Which group it was, and what became of it.
@@ -191,6 +210,7 @@ fn tell(group: &GroupSummary, status: Option<EpochStatus>, output: Output) -> bo
     let mut object = json!({
         "event": "group", "group": group.id, "title": group.title, "standing": group.standing,
         "members": group.members, "epoch": group.epoch, "unread": group.unread,
+        "mentioned": group.mentioned, "disappears": group.disappears,
     });
     if let (Some(status), Value::Object(object)) = (status, &mut object) {
         object.insert("change".to_owned(), json!(status));

@@ -2,7 +2,10 @@
 //! refusals are told and change nothing.
 
 use posthouse_client::ClientError;
-use posthouse_protocol::{id::GroupId, rest::groups::EpochStatus};
+use posthouse_protocol::{
+    id::GroupId,
+    rest::{Secret, groups::EpochStatus},
+};
 
 use super::{
     Screen,
@@ -16,7 +19,7 @@ impl Screen {
     pub(super) async fn answer(&mut self) -> Result<(), Failure> {
         let Some(Dialog::Ask(question, text)) = self.model.dialog.clone() else { return Ok(()) };
         let text = text.text().trim().to_owned();
-        if text.is_empty() && question != Question::Reaction {
+        if text.is_empty() && !question.takes_nothing() {
             return Ok(());
         }
         let done = match question {
@@ -31,7 +34,15 @@ impl Screen {
             Question::GroupPeople(title) => self.make_group(&title, &text).await,
             Question::Invite => self.invite(&text).await,
             Question::Rename => self.rename(&text).await,
-            Question::Code => self.approve(&text).await,
+            Question::Code => self.approve(&text, None).await,
+            Question::CodePin(code) => self.approve(&code, Some(Secret(text))).await,
+            Question::Remove(device) => self.remove_device(&device, &text).await,
+            Question::NewPin => {
+                self.new_pin(text);
+                return Ok(());
+            }
+            Question::PinPassword(pin) => self.set_pin(pin, Secret(text)).await,
+            Question::Disappear => self.disappear(&text).await,
             Question::Reaction => self.react(&text).await,
         };
         self.tell_failure(done)
@@ -167,25 +178,6 @@ impl Screen {
             _ => {}
         }
         self.reload().await
-    }
-
-    /// Shows the own devices.
-    async fn devices(&mut self) -> Result<(), Failure> {
-        let devices = self.session.client.devices().await?;
-        let lines = devices.iter().map(|one| {
-            let this = if one.current { "  (this one)" } else { "" };
-            format!("{}  {}{this}", one.device.get(), one.name)
-        });
-        self.model.dialog = Some(Dialog::Devices(lines.collect()));
-        Ok(())
-    }
-
-    /// Lets the device in that shows this code.
-    async fn approve(&mut self, code: &str) -> Result<(), Failure> {
-        let number = self.session.client.approve_link(code, None).await?;
-        self.model.dialog = None;
-        self.model.notice = Some(format!("device {number} is one of yours now"));
-        Ok(())
     }
 
     async fn react(&mut self, emoji: &str) -> Result<(), Failure> {
