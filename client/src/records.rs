@@ -187,6 +187,13 @@ pub(crate) struct Queued {
     /// To the own account: for this device only.
     #[serde(default)]
     pub(crate) only: Option<DeviceNumber>,
+    /// Of a message that does not fit into one: who has it once this part of it is taken. Empty if
+    /// nobody lacks it then.
+    #[serde(default)]
+    pub(crate) has: Vec<Served>,
+    /// Who had it before this part.
+    #[serde(default)]
+    pub(crate) had: Vec<Served>,
     /// Once it is encrypted. The sessions have moved on with it, so it is sent as it is, or not.
     #[serde(default)]
     pub(crate) sealed: Option<Vec<Ciphertext>>,
@@ -200,9 +207,28 @@ pub(crate) struct Queued {
 impl Queued {
     /// Something that is still to be encrypted.
     pub(crate) fn new(id: MessageId, to: With, class: Class, timestamp: Timestamp) -> Self {
-        let (collapse, only, sealed, body, epoch) = (None, None, None, None, None);
-        Self { id, to, class, timestamp, collapse, only, sealed, body, epoch }
+        Self {
+            id,
+            to,
+            class,
+            timestamp,
+            collapse: None,
+            only: None,
+            has: Vec::new(),
+            had: Vec::new(),
+            sealed: None,
+            body: None,
+            epoch: None,
+        }
     }
+}
+
+/// A device that has a part of a message: of the recipient, or an own other one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Served {
+    pub(crate) own: bool,
+    pub(crate) device: DeviceNumber,
+    pub(crate) registration_id: RegistrationId,
 }
 
 /// What was sent, for those who cannot read it.

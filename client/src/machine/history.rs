@@ -252,9 +252,7 @@ impl Step<'_> {
             self.fail(queued.id, "no_device").await?;
             return Ok(None);
         }
-        let nothing =
-            Content::new(UnixMillis(self.now.0), None, Body::History(HistoryStep::Nothing));
-        let nothing = nothing.to_padded_bytes().map_err(|_| StoreError::Corrupt(Table::Sent))?;
+        let nothing = self.nothing()?;
         let mut sealed = Vec::new();
         let lack = match self.encrypt(&own, Some(&own), meant, padded, &mut sealed) {
             None => self.encrypt(&own, Some(&own), others, &nothing, &mut sealed),

@@ -240,7 +240,8 @@ impl Step<'_> {
         if let Ok(part) = self.seal(to, &padded, &[]).await? {
             let id = message_id(self.now, self.rng);
             let queued = Queued::new(id, to.clone().into(), Class::Ephemeral, self.now);
-            let frame = submission(&queued, Payload::Ciphertexts(sealed), (None, None), None);
+            let payload = Payload::Ciphertexts(part.ciphertexts);
+            let frame = submission(&queued, payload, (None, None), None);
             self.out.frames.push(frame);
         }
         Ok(())
@@ -317,7 +318,7 @@ impl Step<'_> {
         } else {
             let sealed = match queued.sealed.take() {
                 Some(sealed) => sealed,
-                None => match self.seal_queued(&queued).await? {
+                None => match self.seal_queued(&mut queued).await? {
                     Some(sealed) => sealed,
                     None => return Ok(false),
                 },
@@ -338,16 +339,19 @@ impl Step<'_> {
     /// Encrypts what is queued; `None` if that must wait, which is seen to.
     async fn seal_queued(
         &mut self,
-        queued: &Queued,
+        queued: &mut Queued,
     ) -> Result<Option<Vec<Ciphertext>>, StoreError> {
         let content = self.tx.read::<SentContent>(Table::Sent, queued.id.0.as_bytes()).await?;
         let content = content.ok_or(StoreError::Corrupt(Table::Sent))?;
-        let Some(to) = queued.to.person() else { return Ok(None) };
+        let Some(to) = &queued.to.person().cloned() else { return Ok(None) };
         if *to == self.machine.account.id {
             return self.seal_for_own(queued, &content.padded.0).await;
         }
-        match self.seal(to, &content.padded.0).await? {
-            Ok(sealed) => Ok(Some(sealed)),
+        match self.seal(to, &content.padded.0, &queued.had).await? {
+            Ok(part) => {
+                queued.has = part.has;
+                Ok(Some(part.ciphertexts))
+            }
             Err(lack) => {
                 let conversation = self.conversation_with(to);
                 self.provide(conversation, lack);
