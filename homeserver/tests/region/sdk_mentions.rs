@@ -7,7 +7,7 @@ use super::{home::Home, sdk::Sdk};
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_mentioned_is_told_counted_and_handed_on() {
     let home = Home::start().await;
-    let (mut ada, mut ben) = (Sdk::register(&home, "ada").await, Sdk::register(&home, "ben").await);
+    let (ada, mut ben) = (Sdk::register(&home, "ada").await, Sdk::register(&home, "ben").await);
     let (to_ada, to_ben) = (ada.account().clone(), ben.account().clone());
     let counts = async |sdk: &Sdk| {
         let all = sdk.client.conversations().await.unwrap();
