@@ -18,12 +18,15 @@ mod theme;
 
 mod view;
 
+mod work;
+
 mod wrap;
 
 use std::{io, ops::ControlFlow, time::Duration};
 
 use jiff::tz::TimeZone;
 use posthouse_client::{ClientError, Update};
+use posthouse_protocol::id::AccountId;
 use ratatui::{
     DefaultTerminal,
     crossterm::{
@@ -47,6 +50,7 @@ use crate::{
 use dialog::{Dialog, Safety};
 use keys::Action;
 use model::{Group, Member, Model, Talked};
+use work::{Curiosity, Work, answered};
 
 /// Messages of a conversation that are at hand; `history` prints older ones.
 const AT_HAND: usize = 500;
@@ -96,7 +100,15 @@ async fn show(
     };
     let own = session.client.account().clone();
     let model = Model::new(own, session.names.clone(), TimeZone::system());
-    let new = Screen { session, model, theme, typed: None, anew: true };
+    let new = Screen {
+        session,
+        model,
+        theme,
+        typed: None,
+        work: None,
+        curiosity: Curiosity::default(),
+        anew: true,
+    };
     screen.insert(new).run(terminal, &mut events).await
 }
 
@@ -119,6 +131,10 @@ struct Screen {
     theme: Theme,
     /// When the open conversation was last told that something is written.
     typed: Option<Instant>,
+    /// A call that goes on.
+    work: Option<Work>,
+    /// What is asked for without being waited for.
+    curiosity: Curiosity,
     /// Everything is to be drawn anew: terminals and this program can disagree about how wide a
     /// character is, and what was too wide would stay.
     anew: bool,
@@ -144,6 +160,8 @@ impl Screen {
                         return Ok(());
                     }
                 }
+                done = answered(&mut self.work) => self.landed(done).await?,
+                news = self.curiosity.news(&self.session.client) => self.heard(news).await?,
                 next = self.session.updates.next_numbered() => {
                     let Some(next) = next else { return Err(ClientError::Stopped.into()) };
                     self.told(&next.update).await?;
@@ -191,28 +209,21 @@ impl Screen {
             Update::Replaced => return Err(replaced()),
             Update::SessionEnded => return Err(ClientError::SessionEnded.into()),
             Update::Message(entry) => {
-                self.session.learn(&entry.from).await?;
+                self.wants(&entry.from);
                 let talk = Talk::of(entry);
                 if talk.person().is_some() && !self.model.rows.iter().any(|row| row.talk == talk) {
-                    self.ask_requests().await;
+                    self.curiosity.requests = true;
                 }
             }
             Update::Connected => {
                 self.watch().await?;
-                self.ask_requests().await;
+                self.curiosity.requests = true;
             }
             _ => {}
         }
         self.model.names = self.session.names.clone();
         self.model.told(update);
         self.reload().await
-    }
-
-    /// Who wants to be heard. It is asked again at the next chance if that fails.
-    async fn ask_requests(&mut self) {
-        if let Ok(all) = self.session.client.requests().await {
-            self.model.requests = all.into_iter().map(|one| one.account_id).collect();
-        }
     }
 
     /// Shows what the store has. What is open was seen.
@@ -268,16 +279,18 @@ impl Screen {
         self.model.scrolled = 0;
         (self.model.about, self.model.chosen) = (None, None);
         self.reload().await?;
-        self.learn_members().await
+        // Members of a group are shown by name, where their region tells it.
+        for member in self.model.members.clone() {
+            self.wants(&member.account);
+        }
+        Ok(())
     }
 
-    /// Members of a group are shown by name, where their region tells it.
-    async fn learn_members(&mut self) -> Result<(), Failure> {
-        for member in self.model.members.clone() {
-            self.session.learn(&member.account).await?;
+    /// Somebody is shown: their name is of interest.
+    fn wants(&mut self, user: &AccountId) {
+        if !self.session.names.knows(user) {
+            self.curiosity.wants(user);
         }
-        self.model.names = self.session.names.clone();
-        self.reload().await
     }
 
     async fn watch(&mut self) -> Result<(), Failure> {

@@ -109,6 +109,8 @@ pub(crate) struct Model {
     pub(crate) drafts: BTreeMap<Talk, Editor>,
     pub(crate) dialog: Option<Dialog>,
     pub(crate) connected: bool,
+    /// What goes on beside the screen.
+    pub(crate) working: Option<String>,
     /// Something to tell once.
     pub(crate) notice: Option<String>,
     pub(crate) typing: BTreeSet<AccountId>,
@@ -136,6 +138,7 @@ impl Model {
             drafts: BTreeMap::new(),
             dialog: None,
             connected: false,
+            working: None,
             notice: None,
             typing: BTreeSet::new(),
             presence: BTreeMap::new(),

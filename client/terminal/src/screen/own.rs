@@ -1,62 +1,81 @@
 //! What the person does to the own devices, and to how long messages stay.
 
-use posthouse_client::ClientError;
+use posthouse_client::{Client, ClientError};
 use posthouse_protocol::rest::{Pin, Secret};
 
 use super::{
     Screen,
     dialog::{Device, Devices, Dialog, Question},
     keys::ask,
+    work::told,
 };
 use crate::{failure::Failure, text::span};
 
+/// The own devices, as their homeserver knows them.
+async fn list(client: &Client) -> Result<Devices, Failure> {
+    let (devices, pin) = (client.devices().await?, client.has_link_pin().await?);
+    let all = devices.into_iter().map(|one| Device {
+        number: one.device.get(),
+        name: one.name,
+        current: one.current,
+    });
+    Ok(Devices { all: all.collect(), at: 0, pin })
+}
+
 impl Screen {
     /// Shows the own devices.
-    pub(super) async fn devices(&mut self) -> Result<(), Failure> {
-        let client = &self.session.client;
-        let (devices, pin) = (client.devices().await?, client.has_link_pin().await?);
-        let all = devices.into_iter().map(|one| Device {
-            number: one.device.get(),
-            name: one.name,
-            current: one.current,
+    pub(super) fn devices(&mut self) {
+        let client = self.session.client.clone();
+        self.begin("asking for your devices", async move {
+            let devices = list(&client).await?;
+            Ok(told(|screen| screen.show_devices(devices)))
         });
-        self.model.dialog = Some(Dialog::Devices(Devices { all: all.collect(), at: 0, pin }));
-        Ok(())
+    }
+
+    /// In the place of nothing else.
+    fn show_devices(&mut self, devices: Devices) {
+        if self.model.dialog.is_none() {
+            self.model.dialog = Some(Dialog::Devices(devices));
+        }
     }
 
     /// Lets the device in that shows this code.
-    pub(super) async fn approve(&mut self, code: &str, pin: Option<Secret>) -> Result<(), Failure> {
-        let number = match self.session.client.approve_link(code, pin).await {
-            Err(err) if err.code() == Some("pin_required") => {
-                ask(&mut self.model, Question::CodePin(code.to_owned()));
-                return Ok(());
+    pub(super) fn approve(&mut self, code: String, pin: Option<Secret>) {
+        let client = self.session.client.clone();
+        self.begin("letting the device in", async move {
+            match client.approve_link(&code, pin).await {
+                Err(err) if err.code() == Some("pin_required") => {
+                    Ok(told(|screen| ask(&mut screen.model, Question::CodePin(code))))
+                }
+                approved => {
+                    let notice = format!("device {} is one of yours now", approved?);
+                    Ok(told(|screen| screen.model.notice = Some(notice)))
+                }
             }
-            approved => approved?,
-        };
-        self.model.dialog = None;
-        self.model.notice = Some(format!("device {number} is one of yours now"));
-        Ok(())
+        });
     }
 
     /// Removes a device, whose number was written to be sure.
-    pub(super) async fn remove_device(
-        &mut self,
-        device: &Device,
-        written: &str,
-    ) -> Result<(), Failure> {
-        if written != device.number.to_string() {
-            self.model.notice = Some(format!("its number is {}", device.number));
-            return Ok(());
+    pub(super) fn remove_device(&mut self, device: &Device, written: &str) {
+        let number = device.number;
+        if written != number.to_string() {
+            self.model.notice = Some(format!("its number is {number}"));
+            return;
         }
-        let client = &self.session.client;
-        let all = client.devices().await?;
-        let found = all.iter().find(|one| one.device.get() == device.number && !one.current);
-        if let Some(found) = found {
-            client.remove_device(found).await?;
-        }
-        self.devices().await?;
-        self.model.notice = Some(format!("device {} is none of yours any more", device.number));
-        Ok(())
+        let client = self.session.client.clone();
+        self.begin("removing the device", async move {
+            let all = client.devices().await?;
+            let found = all.iter().find(|one| one.device.get() == number && !one.current);
+            if let Some(found) = found {
+                client.remove_device(found).await?;
+            }
+            let devices = list(&client).await?;
+            Ok(told(move |screen| {
+                screen.show_devices(devices);
+                let notice = format!("device {number} is none of yours any more");
+                screen.model.notice = Some(notice);
+            }))
+        });
     }
 
     /// A PIN was written: the password is asked for next.
@@ -70,14 +89,19 @@ impl Screen {
     }
 
     /// Sets the PIN, or removes it.
-    pub(super) async fn set_pin(&mut self, pin: Secret, password: Secret) -> Result<(), Failure> {
-        let pin = Pin::parse(pin);
-        let is_set = pin.is_some();
-        self.session.client.set_link_pin(password, pin).await?;
-        self.devices().await?;
-        let notice = if is_set { "new devices need the PIN" } else { "there is no PIN any more" };
-        self.model.notice = Some(notice.to_owned());
-        Ok(())
+    pub(super) fn set_pin(&mut self, pin: Secret, password: Secret) {
+        let (pin, client) = (Pin::parse(pin), self.session.client.clone());
+        self.begin("setting the PIN", async move {
+            let is_set = pin.is_some();
+            client.set_link_pin(password, pin).await?;
+            let devices = list(&client).await?;
+            Ok(told(move |screen| {
+                screen.show_devices(devices);
+                let notice =
+                    if is_set { "new devices need the PIN" } else { "there is no PIN any more" };
+                screen.model.notice = Some(notice.to_owned());
+            }))
+        });
     }
 
     /// What is said in the open conversation disappears from now on, or does not.

@@ -190,6 +190,8 @@ fn footer(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: &Theme) {
         let rest = format!("  {found} found (Enter, Esc)");
         let wanted = Span::raw(line(wanted.text()));
         Line::from(vec![Span::raw(SEARCH), wanted, Span::styled(rest, theme.dim)])
+    } else if let Some(what) = &model.working {
+        Line::styled(format!("working … {what}"), theme.warning)
     } else if let Some(notice) = &model.notice {
         Line::styled(line(notice), theme.warning)
     } else if model.chosen.is_some() && model.dialog.is_none() {

@@ -2,6 +2,7 @@
 
 use crate::{
     home::Home,
+    link::{Link, State},
     person::{PASSWORD, Person},
     terminal::Screen,
 };
@@ -153,4 +154,29 @@ async fn the_screen_of_a_new_profile_shows_a_code_and_becomes_a_device() {
     screen.press("\u{11}");
     screen.ends();
     assert_eq!(laptop.run(&["whoami"]).done()["device"], 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_homeserver_that_takes_its_time_does_not_hold_the_screen() {
+    let home = Home::start().await;
+    let link = Link::to(home.address()).await;
+    let ada = Person::registered(home.address(), "ada");
+    let ben = Person::registered(link.address, "ben");
+    ada.run(&["send", "ben", "Halloo!"]).done();
+    ben.run(&["listen", "--count", "1", "--timeout", "60"]).all();
+    let mut screen = Screen::start(&ben);
+    screen.has("ada");
+    screen.press("\t");
+    screen.has("Halloo!");
+    screen.has("│ connected");
+    link.set(State::Stalled);
+    screen.press(F5);
+    screen.has("working … asking for your devices");
+    screen.press("Quiz?");
+    screen.has("> Quiz?");
+    link.set(State::Up);
+    screen.has("Your devices");
+    screen.has_not("working");
+    screen.press("\u{11}");
+    screen.ends();
 }
