@@ -3,6 +3,7 @@
 mod anew;
 mod backup;
 mod device;
+mod group_links;
 mod group_talk;
 mod groups;
 mod linking;
@@ -13,6 +14,7 @@ mod setup;
 mod trust;
 mod updates;
 
+pub use group_links::GroupLink;
 pub use groups::{GroupMember, GroupSummary};
 pub use linking::Linking;
 pub use setup::{Home, NewAccount};

@@ -135,8 +135,8 @@ mod client;
 pub use api::Api;
 pub use backoff::Backoff;
 pub use client::{
-    Client, ConversationSummary, GroupMember, GroupSummary, Home, KeyTrust, Linking, NewAccount,
-    Numbered, Updates,
+    Client, ConversationSummary, GroupLink, GroupMember, GroupSummary, Home, KeyTrust, Linking,
+    NewAccount, Numbered, Updates,
 };
 pub use connection::{Closed, Connection, MAX_QUEUED};
 pub use connector::{Connector, Trust};

@@ -265,7 +265,7 @@ impl Client {
     }
 
     /// Signs a change and has it taken.
-    async fn change(
+    pub(super) async fn change(
         &self,
         group: &GroupId,
         make: impl Fn(&GroupState) -> Change + Send + Sync,

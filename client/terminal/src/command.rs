@@ -4,6 +4,8 @@ mod account;
 
 mod export;
 
+mod group_links;
+
 mod groups;
 
 mod link;

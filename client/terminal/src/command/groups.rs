@@ -11,7 +11,10 @@ use posthouse_protocol::{
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{read, send};
+use super::{
+    group_links::{self, Link},
+    read, send,
+};
 use crate::{
     args::{Groups, Role},
     failure::{Exit, Failure},
@@ -55,6 +58,26 @@ pub(super) async fn run(
                     break;
                 }
             }
+        }
+        Groups::Link { group, create, expires, revoke } => {
+            let wanted = match revoke {
+                Some(id) => Link::Revoke(id),
+                None if create => Link::Create(expires),
+                None => Link::List,
+            };
+            group_links::link(&mut session, (&group, wanted), until, output).await?;
+        }
+        Groups::Join { link } => group_links::join(&session, &link, output).await?,
+        Groups::Asking { group, accept: None, decline } => {
+            let group = found(&mut session, &group, until).await?;
+            match decline {
+                Some(name) => group_links::decline(&mut session, &group, &name, output).await?,
+                None => group_links::asking(&mut session, &group, output).await?,
+            }
+        }
+        Groups::Deputies { group, set, none } if set.is_empty() && !none => {
+            let group = found(&mut session, &group, until).await?;
+            group_links::deputies(&session, &group, output).await?;
         }
         change => {
             // What is signed is signed on top of what the group is now.
@@ -140,8 +163,25 @@ async fn change_it(
             status = session.client.rename(&id, &title).await?;
             id
         }
+        Groups::Asking { group, accept: Some(name), .. } => {
+            let id = found(session, &group, until).await?;
+            let person = session.find(&name).await?;
+            status = session.client.add(&id, &person).await?;
+            id
+        }
+        Groups::Deputies { group, set, .. } => {
+            let id = found(session, &group, until).await?;
+            status = session.client.set_deputies(&id, &set).await?;
+            id
+        }
         // These change nothing, and were dealt with before.
-        Groups::List | Groups::Members { .. } | Groups::History { .. } | Groups::Send { .. } => {
+        Groups::List
+        | Groups::Members { .. }
+        | Groups::History { .. }
+        | Groups::Send { .. }
+        | Groups::Link { .. }
+        | Groups::Join { .. }
+        | Groups::Asking { .. } => {
             return Err(ClientError::UnknownGroup.into());
         }
     };
@@ -149,7 +189,11 @@ async fn change_it(
 }
 
 /// The group that a name means, as the homeserver has it now.
-async fn found(session: &mut Session, name: &str, until: Instant) -> Result<GroupId, Failure> {
+pub(super) async fn found(
+    session: &mut Session,
+    name: &str,
+    until: Instant,
+) -> Result<GroupId, Failure> {
     let id = session.find_group(name, until).await?.id;
     match session.client.refresh_group(&id).await {
         // What is known stays good while the homeserver is away.
