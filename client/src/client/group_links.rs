@@ -44,10 +44,10 @@ impl Client {
         expires_in: Option<u64>,
     ) -> Result<GroupLink, ClientError> {
         let request = &CreateGroupLink { expires_in };
-        let make = |api: crate::Api, token| async move {
+        let create = |api: crate::Api, token| async move {
             api.create_group_link(&token, group, request).await
         };
-        let made = self.access.call(make).await?;
+        let made = self.access.call(create).await?;
         let link = Secret(format!("{LINK}{group}?c={}", made.code.0));
         Ok(GroupLink { id: made.link_id, link, expires_at: made.expires_at })
     }

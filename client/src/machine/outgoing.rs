@@ -151,10 +151,10 @@ impl Step<'_> {
         match wish {
             Wish::Read(user) => self.read_through(&user).await,
             Wish::ReadGroup(group) => self.mark_read(&group.into(), None).await.map(drop),
-            Wish::Disappear(with, seconds) => {
-                let record = self.conversation(&with).await?;
+            Wish::Disappear(to, seconds) => {
+                let record = self.conversation(&to).await?;
                 let record = Conversation { disappears: seconds, ..record };
-                let key = self.place_of(&with).0.to_vec();
+                let key = self.place_of(&to).0.to_vec();
                 self.tx.write(Table::Conversations, key, &record);
                 Ok(())
             }

@@ -110,16 +110,20 @@ impl Step<'_> {
         let (theirs, theirs_later) = divide(theirs, false);
         let (ours, ours_later) = divide(ours, true);
         let nothing = self.nothing()?;
-        let copy = |padded| copy_for_own(to, padded).ok_or(StoreError::Corrupt(Table::Sent));
-        let (ours_copy, nothing_copy) = (copy(padded)?, copy(&nothing)?);
         let all: [(_, _, _, &[u8]); 4] = [
             (to, None, theirs, padded),
             (to, None, theirs_later, &nothing),
-            (&own, Some(&own), ours, &ours_copy),
-            (&own, Some(&own), ours_later, &nothing_copy),
+            (&own, Some(&own), ours, padded),
+            (&own, Some(&own), ours_later, &nothing),
         ];
         let mut ciphertexts = Vec::new();
         for (of, user, targets, padded) in all {
+            let copy = match user {
+                _ if targets.is_empty() => continue,
+                Some(_) => Some(copy_for_own(to, padded).ok_or(StoreError::Corrupt(Table::Sent))?),
+                None => None,
+            };
+            let padded = copy.as_ref().map_or(padded, |copy| copy.as_slice());
             if let Some(lack) = self.encrypt(of, user, targets, padded, &mut ciphertexts) {
                 return Ok(Err(lack));
             }

@@ -78,7 +78,9 @@ pub(crate) async fn run(profile: &Profile, theme: Theme) -> Result<(), Failure> 
     // The terminal is given back whatever happened.
     _ = execute!(io::stdout(), DisableBracketedPaste);
     ratatui::restore();
-    if let Some(Screen { session, .. }) = screen {
+    if let Some(Screen { session, work, curiosity, .. }) = screen {
+        // What goes on holds the device.
+        drop((work, curiosity));
         session.close().await;
     }
     ended

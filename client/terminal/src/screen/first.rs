@@ -60,16 +60,6 @@ pub(super) async fn run(
     loop {
         let drawn = terminal.draw(|frame| draw(frame, &first, theme));
         drawn.map_err(|err| no_terminal(&err))?;
-        let told = async {
-            match &mut linking {
-                Some(link) => tokio::select! {
-                    biased;
-                    Some(code) = link.code.recv() => Told::Code(code),
-                    ended = &mut link.task => Told::Ended(ended.unwrap_or_else(|_| Err(ClientError::Stopped.into()))),
-                },
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             event = events.recv() => {
                 let Some(event) = event else { return Ok(None) };
@@ -77,30 +67,50 @@ pub(super) async fn run(
                     Wish::Nothing => {}
                     Wish::Leave => return Ok(None),
                     Wish::Stop => linking = None,
+                    // One after the other: a store has one user.
+                    Wish::Link if linking.is_some() => {}
                     Wish::Link => match begin(profile, first.server.text()).await {
                         Ok(begun) => linking = Some(begun),
                         Err(failure) => first.notice = Some(failure.to_string()),
                     },
                 }
             }
-            told = told => match (told, linking.take()) {
-                (Told::Code(code), link) => (first.code, linking) = (Some(code), link),
-                (Told::Ended(Ok(opened)), Some(link)) => {
-                    link.chosen.remember(profile)?;
-                    return Ok(Some(Session::of(profile.clone(), opened)?));
+            told = next(&mut linking) => match told {
+                Told::Code(code) => first.code = Some(code),
+                Told::Ended(ended) => {
+                    let link = linking.take();
+                    match *ended {
+                        Ok(opened) => {
+                            link.map_or(Ok(()), |link| link.chosen.remember(profile))?;
+                            return Ok(Some(Session::of(profile.clone(), opened)?));
+                        }
+                        Err(failure) => {
+                            (first.code, first.notice) = (None, Some(failure.to_string()));
+                        }
+                    }
                 }
-                (Told::Ended(Err(failure)), _) => {
-                    (first.code, first.notice) = (None, Some(failure.to_string()));
-                }
-                (Told::Ended(Ok(_)), None) => {}
             }
         }
     }
 }
 
+/// What became of a link.
 enum Told {
     Code(String),
-    Ended(Result<(Client, Updates), Failure>),
+    Ended(Box<Result<(Client, Updates), Failure>>),
+}
+
+/// What becomes of it next.
+async fn next(linking: &mut Option<Linking>) -> Told {
+    let Some(link) = linking else { return std::future::pending().await };
+    tokio::select! {
+        biased;
+        Some(code) = link.code.recv() => Told::Code(code),
+        ended = &mut link.task => {
+            let ended = ended.unwrap_or_else(|_| Err(ClientError::Stopped.into()));
+            Told::Ended(Box::new(ended))
+        }
+    }
 }
 
 /// Begins to link, beside the screen: the homeserver may take its time.

@@ -55,7 +55,9 @@ pub fn mentions_fit(mentions: &[Mention], text: &str) -> bool {
 
 pub(super) fn write_mentions(mentions: &[Mention], w: &mut Writer) {
     w.array(mentions.len());
-    mentions.iter().for_each(|one| one.write(w));
+    for one in mentions {
+        one.write(w);
+    }
 }
 
 /// The mentions of a text. Where there are none, nothing stands: not an empty list.
