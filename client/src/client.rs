@@ -4,6 +4,8 @@ mod anew;
 #[cfg(not(target_family = "wasm"))]
 mod backup;
 mod device;
+mod group_links;
+mod group_talk;
 mod groups;
 mod linking;
 mod listing;
@@ -15,6 +17,7 @@ mod setup;
 mod trust;
 mod updates;
 
+pub use group_links::GroupLink;
 pub use groups::{GroupMember, GroupSummary};
 pub use linking::Linking;
 pub use setup::{Home, NewAccount};
@@ -24,7 +27,7 @@ pub use updates::{Numbered, Updates};
 use std::sync::Arc;
 
 use posthouse_crypto::e2ee::{
-    content::{Body, MAX_TEXT_LEN},
+    content::{Body, MAX_MENTIONS, MAX_TEXT_LEN, Mention},
     primitives::curve::PublicKey,
     safety_number::SafetyNumber,
 };
@@ -36,7 +39,7 @@ use posthouse_protocol::{
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    Api, ClientError,
+    Api, ClientError, Text,
     access::Access,
     engine::Command,
     machine::{Outgoing, Wish},
@@ -71,6 +74,10 @@ pub struct ConversationSummary {
     pub active: Timestamp,
     /// Messages of the other person that were not read.
     pub unread: u64,
+    /// Of those, the ones that mention this account.
+    pub mentioned: u64,
+    /// For how many seconds what this device sends there is shown; `None` for good.
+    pub disappears: Option<u32>,
 }
 
 impl Client {
@@ -110,9 +117,14 @@ impl Client {
     /// happens to this process. How it fares comes as [`Update::Status`](crate::Update::Status).
     ///
     /// # Errors
-    /// [`ClientError::TooLong`] beyond 32 KiB, [`ClientError::Oneself`], [`ClientError::Stopped`].
-    pub async fn send_text(&self, to: &AccountId, text: &str) -> Result<MessageId, ClientError> {
-        self.say(to, Body::Text { text: text.to_owned() }, None).await
+    /// [`ClientError::TooLong`] beyond 32 KiB or 16 mentions, [`ClientError::Oneself`],
+    /// [`ClientError::Stopped`].
+    pub async fn send_text(
+        &self,
+        to: &AccountId,
+        text: impl Into<Text>,
+    ) -> Result<MessageId, ClientError> {
+        self.say(to, words(text.into(), |text| Body::Text { text }, None)).await
     }
 
     /// Sends a text that disappears so many seconds after it was read.
@@ -122,10 +134,24 @@ impl Client {
     pub async fn send_disappearing(
         &self,
         to: &AccountId,
-        text: &str,
+        text: impl Into<Text>,
         seconds: u32,
     ) -> Result<MessageId, ClientError> {
-        self.say(to, Body::Text { text: text.to_owned() }, Some(seconds)).await
+        self.say(to, words(text.into(), |text| Body::Text { text }, Some(seconds))).await
+    }
+
+    /// What this device sends to the person from now on disappears so many seconds after they have
+    /// read it, unless it is sent otherwise; with `None` it stays. It is a setting of this device,
+    /// and they are not told: each message says for itself for how long it is shown.
+    ///
+    /// # Errors
+    /// [`ClientError::Stopped`].
+    pub async fn set_disappearing(
+        &self,
+        with: &AccountId,
+        seconds: Option<u32>,
+    ) -> Result<(), ClientError> {
+        self.wish(Wish::Disappear(with.clone().into(), seconds)).await
     }
 
     /// Answers a message of the conversation.
@@ -136,10 +162,10 @@ impl Client {
         &self,
         to: &AccountId,
         target: MessageId,
-        text: &str,
+        text: impl Into<Text>,
     ) -> Result<MessageId, ClientError> {
         let target = *target.0.as_bytes();
-        self.say(to, Body::Reply { text: text.to_owned(), target }, None).await
+        self.say(to, words(text.into(), |text| Body::Reply { text, target }, None)).await
     }
 
     /// Gives an own message another text.
@@ -150,10 +176,10 @@ impl Client {
         &self,
         with: &AccountId,
         target: MessageId,
-        text: &str,
+        text: impl Into<Text>,
     ) -> Result<MessageId, ClientError> {
         let target = *target.0.as_bytes();
-        self.say(with, Body::Edit { text: text.to_owned(), target }, None).await
+        self.say(with, words(text.into(), |text| Body::Edit { text, target }, None)).await
     }
 
     /// Takes an own message back, for everyone.
@@ -165,7 +191,7 @@ impl Client {
         with: &AccountId,
         target: MessageId,
     ) -> Result<MessageId, ClientError> {
-        self.say(with, Body::Delete { target: *target.0.as_bytes() }, None).await
+        self.say(with, Body::Delete { target: *target.0.as_bytes() }.into()).await
     }
 
     /// Reacts to a message with an emoji, in the place of an earlier reaction; an empty one takes
@@ -180,7 +206,7 @@ impl Client {
         emoji: &str,
     ) -> Result<MessageId, ClientError> {
         let target = *target.0.as_bytes();
-        self.say(with, Body::Reaction { emoji: emoji.to_owned(), target }, None).await
+        self.say(with, Body::Reaction { emoji: emoji.to_owned(), target }.into()).await
     }
 
     /// Everything of this person up to now was read: they are told, encrypted, and so are the own
@@ -303,14 +329,15 @@ impl Client {
         let scan = Scan::prefix(Table::Conversations, &[], usize::MAX);
         let mut all = Vec::new();
         for (_, value) in self.access.store.scan(&scan).await? {
-            let Conversation { with, active, unread, .. } = decode(Table::Conversations, &value)?;
-            let With::Person(with) = with else { continue };
+            let record: Conversation = decode(Table::Conversations, &value)?;
+            let Conversation { active, unread, mentioned, disappears, .. } = record;
+            let With::Person(with) = record.with else { continue };
             if with == self.account.id {
                 // Where the own devices speak among themselves.
                 continue;
             }
             let id = ConversationId::direct(&self.account.id, &with);
-            all.push(ConversationSummary { with, id, active, unread });
+            all.push(ConversationSummary { with, id, active, unread, mentioned, disappears });
         }
         all.sort_by_key(|one| core::cmp::Reverse(one.active));
         Ok(all)
@@ -360,37 +387,25 @@ impl Client {
         self.access.call(|api, token| async move { api.unblock(&token, user).await }).await
     }
 
-    async fn say(
-        &self,
-        to: &AccountId,
-        body: Body,
-        expires_after: Option<u32>,
-    ) -> Result<MessageId, ClientError> {
+    async fn say(&self, to: &AccountId, said: Spoken) -> Result<MessageId, ClientError> {
         if *to == self.account.id {
             return Err(ClientError::Oneself);
         }
-        self.say_to(to.clone().into(), body, expires_after).await
+        self.say_to(to.clone().into(), said).await
     }
 
-    async fn say_to(
-        &self,
-        to: With,
-        body: Body,
-        expires_after: Option<u32>,
-    ) -> Result<MessageId, ClientError> {
+    async fn say_to(&self, to: With, said: Spoken) -> Result<MessageId, ClientError> {
+        let Spoken { body, mentions, expires_after } = said;
         // What is longer would be refused by whoever reads it.
         let fits = match &body {
-            Body::Text { text } | Body::Reply { text, .. } | Body::Edit { text, .. } => {
-                text.len() <= MAX_TEXT_LEN
-            }
             Body::Reaction { emoji, .. } => emoji.len() <= MAX_EMOJI,
-            _ => true,
+            body => body.text().is_none_or(|text| text.len() <= MAX_TEXT_LEN),
         };
-        if !fits {
+        if !fits || mentions.len() > MAX_MENTIONS {
             return Err(ClientError::TooLong);
         }
         let (reply, said) = oneshot::channel();
-        let outgoing = Outgoing { to, body, expires_after };
+        let outgoing = Outgoing { to, body, mentions, expires_after };
         let sent = self.commands.send(Command::Say(outgoing, reply)).await;
         sent.map_err(|_| ClientError::Stopped)?;
         said.await.map_err(|_| ClientError::Stopped)?
@@ -399,6 +414,24 @@ impl Client {
     async fn wish(&self, wish: Wish) -> Result<(), ClientError> {
         wish_for(&self.commands, wish).await
     }
+}
+
+/// What is said, before it is known to whom.
+struct Spoken {
+    body: Body,
+    mentions: Vec<Mention>,
+    expires_after: Option<u32>,
+}
+
+impl From<Body> for Spoken {
+    fn from(body: Body) -> Self {
+        Self { body, mentions: Vec::new(), expires_after: None }
+    }
+}
+
+/// Words and whom they mean, as a body of this kind.
+fn words(text: Text, body: impl FnOnce(String) -> Body, expires_after: Option<u32>) -> Spoken {
+    Spoken { body: body(text.text), mentions: text.mentions, expires_after }
 }
 
 async fn wish_for(commands: &mpsc::Sender<Command>, wish: Wish) -> Result<(), ClientError> {

@@ -60,6 +60,11 @@
 //! members hold; after somebody is gone the next message has another key. How many members have a
 //! message comes as [`Update::Delivered`]. Entries of groups have [`Entry::group`].
 //!
+//! # Mentions
+//!
+//! A [`Text`] says whom pieces of it mean ([`Text::mention`]); each [`Entry`] has its mentions, and
+//! conversations and groups count the unread messages that mention this account.
+//!
 //! # Several devices
 //!
 //! A further device is linked: [`Home::link`] shows a code, [`Client::approve_link`] on an old
@@ -129,6 +134,8 @@ mod store;
 
 mod records;
 
+mod text;
+
 mod update;
 
 mod machine;
@@ -144,8 +151,8 @@ mod client;
 pub use api::Api;
 pub use backoff::Backoff;
 pub use client::{
-    Client, ConversationSummary, GroupMember, GroupSummary, Home, KeyTrust, Linking, NewAccount,
-    Numbered, Updates,
+    Client, ConversationSummary, GroupLink, GroupMember, GroupSummary, Home, KeyTrust, Linking,
+    NewAccount, Numbered, Updates,
 };
 pub use closed::{Closed, MAX_QUEUED};
 pub use encode::encode;
@@ -161,4 +168,5 @@ pub use store::IndexedDbStore;
 #[cfg(not(target_family = "wasm"))]
 pub use store::SqliteStore;
 pub use store::{Batch, MemoryStore, Scan, Store, StoreError, Table, Value};
+pub use text::{Mention, Text};
 pub use update::{ChainFault, Change, Entry, Misbehaviour, Said, Update};

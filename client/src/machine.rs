@@ -17,6 +17,7 @@ mod keys;
 mod lanes;
 mod marks;
 mod outgoing;
+mod parts;
 mod past;
 mod people;
 mod resend;

@@ -4,7 +4,7 @@ mod group;
 
 pub(crate) use group::{Chain, Group, seal_title};
 
-use crate::update::Entry;
+use crate::{Mention, update::Entry};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use posthouse_crypto::e2ee::signed::device_list::VerifiedDeviceList;
 use posthouse_protocol::{
@@ -187,6 +187,13 @@ pub(crate) struct Queued {
     /// To the own account: for this device only.
     #[serde(default)]
     pub(crate) only: Option<DeviceNumber>,
+    /// Of a message that does not fit into one: who has it once this part of it is taken. Empty if
+    /// nobody lacks it then.
+    #[serde(default)]
+    pub(crate) has: Vec<Served>,
+    /// Who had it before this part.
+    #[serde(default)]
+    pub(crate) had: Vec<Served>,
     /// Once it is encrypted. The sessions have moved on with it, so it is sent as it is, or not.
     #[serde(default)]
     pub(crate) sealed: Option<Vec<Ciphertext>>,
@@ -200,9 +207,28 @@ pub(crate) struct Queued {
 impl Queued {
     /// Something that is still to be encrypted.
     pub(crate) fn new(id: MessageId, to: With, class: Class, timestamp: Timestamp) -> Self {
-        let (collapse, only, sealed, body, epoch) = (None, None, None, None, None);
-        Self { id, to, class, timestamp, collapse, only, sealed, body, epoch }
+        Self {
+            id,
+            to,
+            class,
+            timestamp,
+            collapse: None,
+            only: None,
+            has: Vec::new(),
+            had: Vec::new(),
+            sealed: None,
+            body: None,
+            epoch: None,
+        }
     }
+}
+
+/// A device that has a part of a message: of the recipient, or an own other one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Served {
+    pub(crate) own: bool,
+    pub(crate) device: DeviceNumber,
+    pub(crate) registration_id: RegistrationId,
 }
 
 /// What was sent, for those who cannot read it.
@@ -232,6 +258,12 @@ pub(crate) struct Conversation {
     /// Messages of others that were not read.
     #[serde(default)]
     pub(crate) unread: u64,
+    /// Of those, the ones that mention this account.
+    #[serde(default)]
+    pub(crate) mentioned: u64,
+    /// For how many seconds what this device sends is shown.
+    #[serde(default)]
+    pub(crate) disappears: Option<u32>,
     /// How far the own messages have got, for those whose numbers are told only later: a status that
     /// tells of many may overtake the `sent` of one that a cut swallowed.
     #[serde(default)]
@@ -264,6 +296,8 @@ impl Conversation {
             last_taken: None,
             active: Timestamp(0),
             unread: 0,
+            mentioned: 0,
+            disappears: None,
             reached: Vec::new(),
             tally: None,
         }
@@ -273,9 +307,17 @@ impl Conversation {
 /// What somebody said about a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Mark {
-    Edit { text: String, stamp: Stamp },
+    Edit {
+        text: String,
+        stamp: Stamp,
+        #[serde(default)]
+        mentions: Vec<Mention>,
+    },
     Delete,
-    Reaction { emoji: String, stamp: Stamp },
+    Reaction {
+        emoji: String,
+        stamp: Stamp,
+    },
 }
 
 impl Mark {

@@ -10,7 +10,7 @@ use posthouse_protocol::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Message, records::With};
+use crate::{Mention, Message, records::With};
 
 /// Something that the application should know.
 ///
@@ -298,6 +298,9 @@ pub struct Entry {
     pub status: Option<Status>,
     /// What it says.
     pub said: Said,
+    /// Who is mentioned in its text, in the order of the text.
+    #[serde(default)]
+    pub mentions: Vec<Mention>,
     /// For how many seconds it is shown after it was read; absent for good.
     pub expires_after: Option<u32>,
     /// Its number among what its region took in the conversation.
@@ -323,6 +326,16 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Whether it mentions this account.
+    pub fn mentions(&self, account: &AccountId) -> bool {
+        self.mentions.iter().any(|one| one.account == *account)
+    }
+
+    /// Whether it counts as an unread mention of this account.
+    pub(crate) fn calls(&self, own: &AccountId) -> bool {
+        !self.read && self.from != *own && self.mentions(own)
+    }
+
     /// A message that came: from somebody else, or from another own device.
     pub(crate) fn received(
         message: &Message,
@@ -344,6 +357,7 @@ impl Entry {
             sent_at: Timestamp(content.sent_at.0),
             status: mine.then_some(Status::Sent),
             said,
+            mentions: Mention::of(&content.mentions),
             expires_after: content.expires_after,
             origin_number: number.filter(|_| mine),
             queued: 0,

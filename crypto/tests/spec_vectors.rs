@@ -7,7 +7,7 @@ use posthouse_crypto::e2ee::{
     attachment::{Decryptor, Encryptor},
     backup::{BackupHead, BackupWriter, Cost, items_to_bytes},
     content::{
-        AttachmentPointer, Body, Content, KeyBytes, ReceiptStatus, ResendRequest,
+        AttachmentPointer, Body, Content, KeyBytes, Mention, ReceiptStatus, ResendRequest,
         history::{HistoryChunk, HistoryItem, HistoryStep, PastMark, PastMessage, PastSaid},
     },
     padding,
@@ -95,6 +95,7 @@ fn items() -> Vec<HistoryItem> {
         status: None,
         delivered: 0,
         audience: 0,
+        mentions: vec![Mention { start: 9, len: 3, account: ACCOUNT.to_owned() }],
     };
     let mark = PastMark::Reaction { emoji: "👍".to_owned(), stamp: 111_411_200_000_000_001 };
     vec![
@@ -171,9 +172,13 @@ fn contents() -> Value {
         ("receipt", Body::Receipt { status: ReceiptStatus::Read, targets: vec![target] }),
         ("typing", Body::Typing { started: true }),
         ("resend", Body::Resend(resend)),
+        ("mention", Body::Text { text: "hello @bob".to_owned() }),
     ];
     let one = |(name, body): (&str, Body)| {
-        let content = Content::new(NOW, Some(ACCOUNT.to_owned()), body);
+        let mut content = Content::new(NOW, Some(ACCOUNT.to_owned()), body);
+        if name == "mention" {
+            content.mentions = vec![Mention { start: 6, len: 4, account: OTHER.to_owned() }];
+        }
         let padded = content.to_padded_bytes().unwrap();
         assert_eq!(Content::from_padded_bytes(&padded), Ok(content));
         let bare = padding::unpad_message(&padded).unwrap();

@@ -89,10 +89,8 @@ async fn serve(config: Config, console: Console) -> Result<(), Failure> {
         random: &random,
         holder: tenure.holder,
     };
-    let outward = match listen::federation(&config).await? {
-        Some(listener) => Some(Outward::open(listener, &shared)?),
-        None => None,
-    };
+    let listener = listen::federation(&config).await?;
+    let outward = listener.map(|it| Outward::open(it, &shared)).transpose()?;
     let surroundings = Surroundings {
         clock: Arc::clone(&clock),
         random: Arc::clone(&random),

@@ -70,6 +70,8 @@ mod sdk_history;
 #[cfg(feature = "interop")]
 #[path = "region/sdk_libsignal.rs"]
 mod sdk_libsignal;
+#[path = "region/sdk_mentions.rs"]
+mod sdk_mentions;
 #[path = "region/supplements.rs"]
 mod supplements;
 #[path = "region/sync.rs"]

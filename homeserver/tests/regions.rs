@@ -57,6 +57,22 @@ mod presence;
 mod sdk;
 
 #[cfg(test)]
+#[path = "chaos/link.rs"]
+mod chaos;
+
+#[cfg(test)]
+#[path = "chaos/talk.rs"]
+mod talk;
+
+#[cfg(test)]
+#[path = "regions/sdk_chaos.rs"]
+mod sdk_chaos;
+
+#[cfg(test)]
+#[path = "regions/sdk_past.rs"]
+mod sdk_past;
+
+#[cfg(test)]
 #[path = "regions/sdk_groups.rs"]
 mod sdk_groups;
 

@@ -4,7 +4,10 @@ use posthouse_protocol::{
     id::{ConversationId, GroupId},
     rest::{
         Secret,
-        groups::{EpochTaken, Epochs, GroupInfo, Groups, SubmitEpoch},
+        groups::{
+            CreateGroupLink, DeclineJoin, EpochTaken, Epochs, GroupInfo, GroupLinkCreated,
+            GroupLinks, Groups, JoinGroup, JoinRequests, RevokeGroupLink, SubmitEpoch,
+        },
     },
 };
 
@@ -54,5 +57,59 @@ impl Api {
         from: u64,
     ) -> Result<Epochs, Error> {
         self.get(&format!("/v1/groups/{group}/epochs?from={from}"), Some(access)).await
+    }
+
+    /// `GET /v1/groups/{id}/links`: the invite links that hold.
+    pub async fn group_links(&self, access: &Secret, group: &GroupId) -> Result<GroupLinks, Error> {
+        self.get(&format!("/v1/groups/{group}/links"), Some(access)).await
+    }
+
+    /// `POST /v1/groups/{id}/links`: makes an invite link.
+    pub async fn create_group_link(
+        &self,
+        access: &Secret,
+        group: &GroupId,
+        request: &CreateGroupLink,
+    ) -> Result<GroupLinkCreated, Error> {
+        self.post(&format!("/v1/groups/{group}/links"), Some(access), json(request)).await
+    }
+
+    /// `POST /v1/groups/{id}/links/revoke`: ends an invite link.
+    pub async fn revoke_group_link(
+        &self,
+        access: &Secret,
+        group: &GroupId,
+        request: &RevokeGroupLink,
+    ) -> Result<(), Error> {
+        self.act(&format!("/v1/groups/{group}/links/revoke"), access, request).await
+    }
+
+    /// `POST /v1/groups/{id}/join`: asks to join by an invite link.
+    pub async fn join_group(
+        &self,
+        access: &Secret,
+        group: &GroupId,
+        request: &JoinGroup,
+    ) -> Result<(), Error> {
+        self.act(&format!("/v1/groups/{group}/join"), access, request).await
+    }
+
+    /// `GET /v1/groups/{id}/requests`: who asks to join.
+    pub async fn join_requests(
+        &self,
+        access: &Secret,
+        group: &GroupId,
+    ) -> Result<JoinRequests, Error> {
+        self.get(&format!("/v1/groups/{group}/requests"), Some(access)).await
+    }
+
+    /// `POST /v1/groups/{id}/requests/decline`: takes somebody off that list.
+    pub async fn decline_join(
+        &self,
+        access: &Secret,
+        group: &GroupId,
+        request: &DeclineJoin,
+    ) -> Result<(), Error> {
+        self.act(&format!("/v1/groups/{group}/requests/decline"), access, request).await
     }
 }

@@ -76,7 +76,7 @@ impl Api {
         self.act("/v1/account/delete", access, request).await
     }
 
-    async fn act(
+    pub(super) async fn act(
         &self,
         path: &str,
         access: &Secret,

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use posthouse_crypto::e2ee::{
-    prekey::store::PreKeys, primitives::curve::KeyPair, time::UnixMillis,
-};
+use posthouse_crypto::e2ee::{primitives::curve::KeyPair, time::UnixMillis};
 use posthouse_protocol::{
-    id::{AccountId, Address},
+    id::Address,
     rest::{
         Secret,
         keys::{EcKey, SetIdentity, UserDevices},
@@ -14,11 +12,7 @@ use posthouse_protocol::{
 };
 
 use super::{Client, Home, NewAccount, Updates, listing::next_list};
-use crate::{
-    Api, ClientError,
-    records::{Person, own},
-    store::{Batch, Store, Table, encode},
-};
+use crate::{ClientError, store::Store};
 
 impl Home {
     /// Goes on with an account whose devices are all lost, under a new identity key: its password
@@ -37,17 +31,14 @@ impl Home {
     ) -> Result<(Client, Updates), ClientError> {
         let store: Arc<dyn Store> = Arc::new(store);
         self.must_be_empty(&*store).await?;
-        let registration_id = self.draw_registration_id();
-        let api = Api::new(self.connector.clone());
-        let tokens = api.log_in(&Self::new_log_in(account, code, registration_id)).await?;
+        let (api, tokens, registration_id) = self.log_in_as_new(account, code).await?;
         let token = &tokens.access_token;
         for device in api.devices(token).await?.devices {
             if !device.current {
                 api.remove_device(token, device.device_id).await?;
             }
         }
-        let mut rng = self.fork();
-        let identity = KeyPair::generate(&mut rng);
+        let identity = KeyPair::generate(&mut self.fork());
         let identity_key = EcKey(identity.public);
         let password = Some(account.password.clone());
         api.set_identity(token, &SetIdentity { identity_key, password }).await?;
@@ -58,24 +49,7 @@ impl Home {
         let now = UnixMillis(self.clock.now().0);
         let own_device = (tokens.device, registration_id.get(), now);
         let next = next_list(&tokens.account_id, &identity, &nobody, own_device)?;
-        let prekeys = PreKeys::new(&identity, now, &mut rng);
-        let mut batch = Batch::default();
-        let person = self.sign_list(&next, &identity, &mut batch);
-        put_keys(&mut batch, &tokens.account_id, (&identity, &prekeys), &person);
-        self.keep_with(&*store, batch, &tokens, registration_id).await?;
+        self.keep_signed(&*store, (&tokens, registration_id), (&identity, &next)).await?;
         self.open_shared(store).await
     }
-}
-
-/// Puts the keys of a device that is its account's first, or was restored.
-pub(super) fn put_keys(
-    batch: &mut Batch,
-    id: &AccountId,
-    (identity, prekeys): (&KeyPair, &PreKeys),
-    person: &Person,
-) {
-    let secret = identity.private.to_bytes();
-    batch.put(Table::Own, own::IDENTITY.to_vec(), secret.expose().to_vec());
-    batch.put(Table::Own, own::PREKEYS.to_vec(), prekeys.to_bytes().to_vec());
-    batch.put(Table::People, id.to_string().into_bytes(), encode(person).to_vec());
 }

@@ -1,6 +1,6 @@
 //! The devices of the own account.
 
-use posthouse_protocol::rest::keys::DeviceInfo;
+use posthouse_protocol::rest::{Confirmation, Pin, Secret, SetPin, keys::DeviceInfo};
 
 use super::Client;
 use crate::{
@@ -36,6 +36,34 @@ impl Client {
         let id = device.device_id;
         self.access.call(|api, token| async move { api.remove_device(&token, id).await }).await?;
         self.wish(Wish::SignList(ListChange::Remove { device: device.device })).await
+    }
+
+    /// Whether letting a further device in takes a PIN.
+    ///
+    /// # Errors
+    /// [`ClientError::Transport`].
+    pub async fn has_link_pin(&self) -> Result<bool, ClientError> {
+        Ok(self.access.call(|api, token| async move { api.security(&token).await }).await?.pin)
+    }
+
+    /// Lets further devices in by this PIN alone, or without one; `password` is the account's. The
+    /// homeserver asks for it: whoever has an unlocked device cannot add another one.
+    ///
+    /// # Errors
+    /// [`ClientError::Transport`], with codes such as `wrong_credentials`.
+    pub async fn set_link_pin(
+        &self,
+        password: Secret,
+        pin: Option<Pin>,
+    ) -> Result<(), ClientError> {
+        let current_password = password;
+        let Some(pin) = pin else {
+            let request = &Confirmation { current_password, code: None, recovery_code: None };
+            let off = |api: crate::Api, token| async move { api.remove_pin(&token, request).await };
+            return self.access.call(off).await;
+        };
+        let request = &SetPin { current_password, pin };
+        self.access.call(|api, token| async move { api.set_pin(&token, request).await }).await
     }
 
     /// Ends the session and removes this device from the account. What the store has stays, and

@@ -5,7 +5,6 @@
 //! makes sense.
 
 use posthouse_crypto::e2ee::{
-    content::Body,
     primitives::curve::PrivateKey,
     signed::group_epoch::{
         Change, EpochError, GroupEpoch, GroupRole, GroupState, Person as Named, SignedGroupEpoch,
@@ -13,7 +12,7 @@ use posthouse_crypto::e2ee::{
     time::UnixMillis,
 };
 use posthouse_protocol::{
-    id::{AccountId, Address, ConversationId, GroupId, MessageId},
+    id::{AccountId, Address, ConversationId, GroupId},
     rest::{
         groups::{EpochDocument, EpochStatus, Epochs, Standing, SubmitEpoch},
         keys::EcKey,
@@ -27,7 +26,6 @@ use crate::{
     machine::Wish,
     records::{Conversation, Group, Person, own, seal_title},
     store::{Scan, StoreError, Table, Tx, decode},
-    update::Entry,
 };
 
 /// How often a change is signed again because others were quicker.
@@ -53,6 +51,10 @@ pub struct GroupSummary {
     pub active: Timestamp,
     /// Messages of others that were not read.
     pub unread: u64,
+    /// Of those, the ones that mention this account.
+    pub mentioned: u64,
+    /// For how many seconds what this device sends there is shown; `None` for good.
+    pub disappears: Option<u32>,
 }
 
 /// Somebody in a group.
@@ -250,149 +252,20 @@ impl Client {
             members: group.members().count(),
             epoch: group.epoch(),
             active: talk.as_ref().map_or(Timestamp(0), |talk| talk.active),
-            unread: talk.map_or(0, |talk| talk.unread),
+            unread: talk.as_ref().map_or(0, |talk| talk.unread),
+            mentioned: talk.as_ref().map_or(0, |talk| talk.mentioned),
+            disappears: talk.and_then(|talk| talk.disappears),
         })
     }
 
-    /// Sends a text to a group that this account is a member of; as [`Client::send_text`]. How
-    /// many members have it comes as [`Update::Delivered`](crate::Update::Delivered).
-    ///
-    /// # Errors
-    /// [`ClientError::UnknownGroup`] for who is no member, [`ClientError::TooLong`],
-    /// [`ClientError::Stopped`].
-    pub async fn send_to_group(
-        &self,
-        group: &GroupId,
-        text: &str,
-    ) -> Result<MessageId, ClientError> {
-        self.say_in(group, Body::Text { text: text.to_owned() }).await
-    }
-
-    /// Sends a text to a group that disappears so many seconds after each member has read it.
-    ///
-    /// # Errors
-    /// As [`Client::send_to_group`].
-    pub async fn send_disappearing_to_group(
-        &self,
-        group: &GroupId,
-        text: &str,
-        seconds: u32,
-    ) -> Result<MessageId, ClientError> {
-        self.say_for(group, Body::Text { text: text.to_owned() }, Some(seconds)).await
-    }
-
-    /// Tells the group that the own person types, or stopped; as [`Client::set_typing`].
-    ///
-    /// # Errors
-    /// [`ClientError::Stopped`].
-    pub async fn set_typing_in_group(
-        &self,
-        group: &GroupId,
-        typing: bool,
-    ) -> Result<(), ClientError> {
-        self.wish(Wish::TypingIn(group.clone(), typing)).await
-    }
-
-    /// Answers a message of a group.
-    ///
-    /// # Errors
-    /// As [`Client::send_to_group`].
-    pub async fn reply_in_group(
-        &self,
-        group: &GroupId,
-        target: MessageId,
-        text: &str,
-    ) -> Result<MessageId, ClientError> {
-        let target = *target.0.as_bytes();
-        self.say_in(group, Body::Reply { text: text.to_owned(), target }).await
-    }
-
-    /// Gives an own message in a group another text.
-    ///
-    /// # Errors
-    /// As [`Client::send_to_group`].
-    pub async fn edit_in_group(
-        &self,
-        group: &GroupId,
-        target: MessageId,
-        text: &str,
-    ) -> Result<MessageId, ClientError> {
-        let target = *target.0.as_bytes();
-        self.say_in(group, Body::Edit { text: text.to_owned(), target }).await
-    }
-
-    /// Takes an own message in a group back, for everyone.
-    ///
-    /// # Errors
-    /// As [`Client::send_to_group`].
-    pub async fn delete_in_group(
-        &self,
-        group: &GroupId,
-        target: MessageId,
-    ) -> Result<MessageId, ClientError> {
-        self.say_in(group, Body::Delete { target: *target.0.as_bytes() }).await
-    }
-
-    /// Reacts to a message in a group; an empty emoji takes the reaction back.
-    ///
-    /// # Errors
-    /// As [`Client::send_to_group`].
-    pub async fn react_in_group(
-        &self,
-        group: &GroupId,
-        target: MessageId,
-        emoji: &str,
-    ) -> Result<MessageId, ClientError> {
-        let target = *target.0.as_bytes();
-        self.say_in(group, Body::Reaction { emoji: emoji.to_owned(), target }).await
-    }
-
-    /// The newest messages of a group before `before`; as [`Client::timeline`].
-    ///
-    /// # Errors
-    /// [`ClientError::Store`].
-    pub async fn group_timeline(
-        &self,
-        group: &GroupId,
-        before: Option<&Entry>,
-        limit: usize,
-    ) -> Result<Vec<Entry>, ClientError> {
-        self.timeline_of(ConversationId::group(group), before, limit).await
-    }
-
-    /// Everything in the group up to now was read. Nobody is told.
-    ///
-    /// # Errors
-    /// [`ClientError::Stopped`].
-    pub async fn mark_group_read(&self, group: &GroupId) -> Result<(), ClientError> {
-        self.wish(Wish::ReadGroup(group.clone())).await
-    }
-
-    async fn say_in(&self, group: &GroupId, body: Body) -> Result<MessageId, ClientError> {
-        self.say_for(group, body, None).await
-    }
-
-    async fn say_for(
-        &self,
-        group: &GroupId,
-        body: Body,
-        seconds: Option<u32>,
-    ) -> Result<MessageId, ClientError> {
-        let standing = self.known_group(group).await?.standing(&self.account.id);
-        if standing.is_none_or(|standing| standing < Standing::Member) {
-            return Err(ClientError::UnknownGroup);
-        }
-        self.say_to(group.clone().into(), body, seconds).await
-    }
-
-    async fn known_group(&self, group: &GroupId) -> Result<Group, ClientError> {
+    pub(super) async fn known_group(&self, group: &GroupId) -> Result<Group, ClientError> {
         let key = ConversationId::group(group).0;
         let known = Tx::new(&*self.access.store).read::<Group>(Table::Groups, &key).await?;
         known.filter(|group| group.chain.is_some()).ok_or(ClientError::UnknownGroup)
     }
 
     /// Signs a change and has it taken.
-    async fn change(
+    pub(super) async fn change(
         &self,
         group: &GroupId,
         make: impl Fn(&GroupState) -> Change + Send + Sync,

@@ -2,6 +2,7 @@
 
 use posthouse_crypto::e2ee::{
     address::DeviceId,
+    prekey::store::PreKeys,
     primitives::curve::KeyPair,
     signed::device_list::{DeviceList, ListedDevice, REUSE_AFTER},
     time::UnixMillis,
@@ -9,16 +10,16 @@ use posthouse_crypto::e2ee::{
 use posthouse_protocol::{
     id::{AccountId, DeviceNumber, RegistrationId},
     rest::{
-        LogIn, NewDevice, Secret,
+        LogIn, NewDevice, Secret, SessionTokens,
         keys::{EcKey, ListDocument, UserDevices},
     },
 };
 
 use super::{Home, NewAccount};
 use crate::{
-    ClientError,
+    Api, ClientError,
     records::{Person, own},
-    store::{Batch, Table, encode},
+    store::{Batch, Store, Table, encode},
 };
 
 impl Home {
@@ -38,6 +39,38 @@ impl Home {
             present: present.collect(),
             ..Person::default()
         }
+    }
+
+    /// Logs in as a device that is new to the account.
+    pub(super) async fn log_in_as_new(
+        &self,
+        account: &NewAccount,
+        code: Option<Secret>,
+    ) -> Result<(Api, SessionTokens, RegistrationId), ClientError> {
+        let registration_id = self.draw_registration_id();
+        let api = Api::new(self.connector.clone());
+        let tokens = api.log_in(&Self::new_log_in(account, code, registration_id)).await?;
+        Ok((api, tokens, registration_id))
+    }
+
+    /// Stores a device with new prekeys and the list that names it, which is still to be published.
+    pub(super) async fn keep_signed(
+        &self,
+        store: &dyn Store,
+        (tokens, registration_id): (&SessionTokens, RegistrationId),
+        (identity, next): (&KeyPair, &DeviceList),
+    ) -> Result<(), ClientError> {
+        let now = UnixMillis(self.clock.now().0);
+        let prekeys = PreKeys::new(identity, now, &mut self.fork());
+        let mut batch = Batch::default();
+        let person = self.sign_list(next, identity, &mut batch);
+        let secret = identity.private.to_bytes();
+        batch.put(Table::Own, own::IDENTITY.to_vec(), secret.expose().to_vec());
+        batch.put(Table::Own, own::PREKEYS.to_vec(), prekeys.to_bytes().to_vec());
+        let name = tokens.account_id.to_string().into_bytes();
+        batch.put(Table::People, name, encode(&person).to_vec());
+        batch.delete(Table::Own, own::RESTORING.to_vec());
+        self.keep_with(store, batch, tokens, registration_id).await
     }
 
     /// A log-in as a new device.

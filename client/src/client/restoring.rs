@@ -13,7 +13,7 @@ use posthouse_protocol::{
 };
 use uuid::Uuid;
 
-use super::{Client, Home, NewAccount, Updates, anew::put_keys, backup::Open, listing::next_list};
+use super::{Client, Home, NewAccount, Updates, backup::Open, listing::next_list};
 use crate::{
     Api, ClientError,
     machine::Machine,
@@ -96,10 +96,7 @@ impl Home {
         code: Option<Secret>,
         (id, identity): (&AccountId, &KeyPair),
     ) -> Result<(), ClientError> {
-        let registration_id = self.draw_registration_id();
-        let request = Self::new_log_in(account, code, registration_id);
-        let api = Api::new(self.connector.clone());
-        let tokens = api.log_in(&request).await?;
+        let (api, tokens, registration_id) = self.log_in_as_new(account, code).await?;
         let next = self.list_with(&api, &tokens, (id, identity), registration_id).await;
         let next = match next {
             Ok(next) => next,
@@ -109,13 +106,7 @@ impl Home {
                 return Err(err);
             }
         };
-        let now = UnixMillis(self.clock.now().0);
-        let prekeys = PreKeys::new(identity, now, &mut self.fork());
-        let mut batch = Batch::default();
-        let person = self.sign_list(&next, identity, &mut batch);
-        put_keys(&mut batch, id, (identity, &prekeys), &person);
-        batch.delete(Table::Own, own::RESTORING.to_vec());
-        self.keep_with(store, batch, &tokens, registration_id).await
+        self.keep_signed(store, (&tokens, registration_id), (identity, &next)).await
     }
 
     /// The account's next device list, with this device.

@@ -65,6 +65,7 @@ impl Step<'_> {
             }
             entry.said = Said::Gone;
             entry.reactions.clear();
+            entry.mentions.clear();
             self.tx.write(Table::Timeline, key, &entry);
             self.tx.delete(Table::Sent, id.0.as_bytes().to_vec());
             let marks = Scan::prefix(Table::Marks, &marks_prefix(entry.conversation, id), AT_ONCE);

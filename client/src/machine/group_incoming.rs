@@ -110,7 +110,7 @@ impl Step<'_> {
         };
         let body = Body::Resend(request);
         let to = With::Person(message.from.clone());
-        let _ = self.say(Outgoing { to, body, expires_after: None }).await?;
+        let _ = self.say(Outgoing::new(to, body)).await?;
         Ok(())
     }
 
@@ -197,7 +197,7 @@ impl Step<'_> {
             return Ok(());
         };
         let Some(said) = Said::of(content) else {
-            return self.mark(&with, &message.from, &content.body, stamp, true).await;
+            return self.mark(&with, &message.from, content, stamp, true).await;
         };
         let entry = Entry::received(message, content, (id_of, stamp), &with, said, &self.own());
         self.show(entry).await

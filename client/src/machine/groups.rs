@@ -18,7 +18,7 @@ use posthouse_protocol::{
 use super::{Call, Step};
 use crate::{
     message_id::message_id,
-    records::{Bytes, Chain, Group, Queued, SentContent, number_key, own},
+    records::{Chain, Group, Queued, number_key, own},
     store::{Scan, StoreError, Table, decode},
     update::{ChainFault, Update},
 };
@@ -303,15 +303,8 @@ impl Step<'_> {
             let content = Content::new(UnixMillis(self.now.0), Some(id.to_string()), body);
             let Ok(padded) = content.to_padded_bytes() else { continue };
             let message = message_id(self.now, self.rng);
-            let sent = SentContent {
-                to: to.clone().into(),
-                epoch: 0,
-                at: self.now,
-                padded: Bytes(padded),
-                answered: Vec::new(),
-            };
-            self.tx.write(Table::Sent, message.0.as_bytes().to_vec(), &sent);
-            self.enqueue(&Queued::new(message, to.clone().into(), Class::Control, self.now));
+            let queued = Queued::new(message, to.clone().into(), Class::Control, self.now);
+            self.enqueue_content(&queued, padded);
         }
         Ok(())
     }

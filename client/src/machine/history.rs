@@ -27,7 +27,7 @@ use super::{
 use crate::{
     Message,
     message_id::message_id,
-    records::{Bytes, Queued, SentContent, own},
+    records::{Bytes, Queued, own},
     store::{StoreError, Table, Tx},
     update::Update,
 };
@@ -224,19 +224,11 @@ impl Step<'_> {
         let Ok(padded) = content.to_padded_bytes() else { return };
         let id = message_id(self.now, self.rng);
         let to = self.own();
-        let sent = SentContent {
-            to: to.clone().into(),
-            epoch: 0,
-            at: self.now,
-            padded: Bytes(padded),
-            answered: Vec::new(),
-        };
-        self.tx.write(Table::Sent, id.0.as_bytes().to_vec(), &sent);
         let collapse =
             is_request.then(|| format!("{COLLAPSE}{}", self.machine.account.device.get()));
         let queued =
             Queued { collapse, only, ..Queued::new(id, to.into(), Class::Control, self.now) };
-        self.enqueue(&queued);
+        self.enqueue_content(&queued, padded);
     }
 
     /// Encrypts a step for the own other devices; those that it is not for get nothing in its
@@ -260,9 +252,7 @@ impl Step<'_> {
             self.fail(queued.id, "no_device").await?;
             return Ok(None);
         }
-        let nothing =
-            Content::new(UnixMillis(self.now.0), None, Body::History(HistoryStep::Nothing));
-        let nothing = nothing.to_padded_bytes().map_err(|_| StoreError::Corrupt(Table::Sent))?;
+        let nothing = self.nothing()?;
         let mut sealed = Vec::new();
         let lack = match self.encrypt(&own, Some(&own), meant, padded, &mut sealed) {
             None => self.encrypt(&own, Some(&own), others, &nothing, &mut sealed),

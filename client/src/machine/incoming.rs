@@ -3,7 +3,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use posthouse_crypto::e2ee::{
-    content::{Body, Content},
+    content::{Body, Content, history::HistoryStep},
     primitives::curve::PublicKey,
     session::{DecryptError, Peer},
     wire::{message::SignalMessage, prekey_message::PreKeySignalMessage},
@@ -220,6 +220,9 @@ impl Step<'_> {
         }
         let own = self.own();
         if let Body::History(step) = &content.body {
+            if *step == HistoryStep::Nothing {
+                self.expect_rest(message);
+            }
             return if message.from == own { self.on_history(message, step).await } else { Ok(()) };
         }
         let with = if message.from == own {
@@ -251,7 +254,7 @@ impl Step<'_> {
         }
         match &content.body {
             Body::Edit { .. } | Body::Delete { .. } | Body::Reaction { .. } => {
-                self.mark(&talk, &from, &content.body, place.stamp, true).await
+                self.mark(&talk, &from, content, place.stamp, true).await
             }
             Body::Receipt { targets, status } => {
                 self.on_receipt(&with, &from, *status, targets).await

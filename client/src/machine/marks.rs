@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::Step;
 use crate::{
-    Message,
+    Mention, Message,
     records::{
         Mark, With, author_key, mark_key, marks_prefix, message_key, open_key, timeline_key,
     },
@@ -43,6 +43,7 @@ impl Step<'_> {
         let mut record = self.conversation(&With::of(&entry)).await?;
         record.active = record.active.max(entry.sent_at.min(self.now));
         record.unread += u64::from(!entry.read);
+        record.mentioned += u64::from(entry.calls(&self.own()));
         self.tx.write(Table::Conversations, entry.conversation.0.to_vec(), &record);
         self.tx.write(Table::Timeline, key, &entry);
         if entry.read {
@@ -69,13 +70,14 @@ impl Step<'_> {
         &mut self,
         with: &With,
         by: &AccountId,
-        body: &Body,
+        content: &Content,
         stamp: Stamp,
         told: bool,
     ) -> Result<(), StoreError> {
-        let (target, mark, change) = match body {
+        let (target, mark, change) = match &content.body {
             Body::Edit { text, target } => {
-                (target, Mark::Edit { text: text.clone(), stamp }, Change::Edited)
+                let (text, mentions) = (text.clone(), Mention::of(&content.mentions));
+                (target, Mark::Edit { text, stamp, mentions }, Change::Edited)
             }
             Body::Delete { target } => (target, Mark::Delete, Change::Deleted),
             Body::Reaction { emoji, target } => {
@@ -120,12 +122,25 @@ impl Step<'_> {
                 if entry.conversation != conversation {
                     break;
                 }
+                let called = entry.calls(&self.own());
                 apply(&mut entry, by, mark);
+                self.recount(with, called, entry.calls(&self.own())).await?;
                 self.tx.write(Table::Timeline, key, &entry);
                 return Ok(Some(Some(entry.from)));
             }
         }
         Ok(Some(None))
+    }
+
+    /// An unread message that mentions this account does not any more, or does now.
+    async fn recount(&mut self, with: &With, did: bool, does: bool) -> Result<(), StoreError> {
+        if did != does {
+            let mut record = self.conversation(with).await?;
+            record.mentioned = (record.mentioned + u64::from(does)).saturating_sub(u64::from(did));
+            let key = self.place_of(with).0.to_vec();
+            self.tx.write(Table::Conversations, key, &record);
+        }
+        Ok(())
     }
 
     /// A receipt: of the other person about messages of this account, or of another own device
@@ -188,6 +203,7 @@ impl Step<'_> {
                 read.push(entry.id);
                 self.start_expiry(&entry);
                 record.unread = record.unread.saturating_sub(1);
+                record.mentioned = record.mentioned.saturating_sub(entry.calls(&own).into());
                 self.tx.write(Table::Timeline, key, &Entry { read: true, ..entry });
             }
         }
@@ -268,16 +284,18 @@ impl Step<'_> {
 /// Changes an entry as a mark says.
 fn apply(entry: &mut Entry, by: &AccountId, mark: &Mark) {
     match mark {
-        Mark::Edit { text, .. } if *by == entry.from => {
+        Mark::Edit { text, mentions, .. } if *by == entry.from => {
             match &mut entry.said {
                 Said::Text(said) | Said::Reply { text: said, .. } => said.clone_from(text),
                 Said::Gone | Said::Unknown(_) => return,
             }
+            entry.mentions.clone_from(mentions);
             entry.edited = true;
         }
         Mark::Delete if *by == entry.from => {
             entry.said = Said::Gone;
             entry.reactions.clear();
+            entry.mentions.clear();
         }
         Mark::Reaction { emoji, .. } => {
             entry.reactions.retain(|(who, _)| who != by);

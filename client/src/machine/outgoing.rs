@@ -2,7 +2,7 @@
 //! taken.
 
 use posthouse_crypto::e2ee::{
-    content::{Body, Content, ContentError, ReceiptStatus},
+    content::{Body, Content, ContentError, Mention as Meant, ReceiptStatus},
     secret::Secret,
     time::UnixMillis,
 };
@@ -16,10 +16,11 @@ use posthouse_protocol::{
 };
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::{Step, lanes::Hold};
 use crate::{
-    encode,
+    Mention, encode,
     message_id::message_id,
     records::{
         Bytes, Conversation, Queued, SentContent, With, message_key, number_key, timeline_key,
@@ -33,8 +34,17 @@ use crate::{
 pub(crate) struct Outgoing {
     pub(crate) to: With,
     pub(crate) body: Body,
+    /// Who is mentioned in its text.
+    pub(crate) mentions: Vec<Meant>,
     /// Seconds that it is shown after it was read.
     pub(crate) expires_after: Option<u32>,
+}
+
+impl Outgoing {
+    /// Something without mentions, for good.
+    pub(crate) fn new(to: With, body: Body) -> Self {
+        Self { to, body, mentions: Vec::new(), expires_after: None }
+    }
 }
 
 /// Other wishes of the application.
@@ -44,6 +54,8 @@ pub(crate) enum Wish {
     Read(AccountId),
     /// Everything in this group up to now was read.
     ReadGroup(GroupId),
+    /// What is sent there from now on disappears so many seconds after it was read.
+    Disappear(With, Option<u32>),
     /// Typing began or stopped.
     Typing(AccountId, bool),
     /// The same in a group.
@@ -83,7 +95,7 @@ impl Step<'_> {
         &mut self,
         outgoing: Outgoing,
     ) -> Result<Result<MessageId, ContentError>, StoreError> {
-        let Outgoing { to, body, expires_after } = outgoing;
+        let Outgoing { to, body, mentions, expires_after } = outgoing;
         let class = match &body {
             Body::Receipt { .. } => Class::Receipt,
             Body::Resend(_) => Class::Control,
@@ -91,7 +103,11 @@ impl Step<'_> {
         };
         let group = to.group().map(ToString::to_string);
         let mut content = Content::new(UnixMillis(self.now.0), group, body);
-        content.expires_after = expires_after;
+        if Said::of(&content).is_some() {
+            let setting = self.conversation(&to).await?.disappears;
+            content.expires_after = expires_after.or(setting);
+        }
+        content.mentions = mentions;
         let padded = match content.to_padded_bytes() {
             Ok(padded) => padded,
             Err(err) => return Ok(Err(err)),
@@ -99,23 +115,28 @@ impl Step<'_> {
         let id = message_id(self.now, self.rng);
         let own = self.own();
         if let Some(said) = Said::of(&content) {
-            self.show_own(id, &to, said, expires_after).await?;
+            self.show_own(id, &to, said, &content).await?;
         } else if class == Class::Message {
             // An edit and the like shows at once on the device that makes it.
             let highest = self.conversation(&to).await?.highest.unwrap_or_default();
             let after = Stamp(highest.0.saturating_add(1)).max(Stamp::at(self.now));
-            self.mark(&to, &own, &content.body, after, false).await?;
+            self.mark(&to, &own, &content, after, false).await?;
         }
+        self.enqueue_content(&Queued::new(id, to, class, self.now), padded);
+        Ok(Ok(id))
+    }
+
+    /// Queues a content, and keeps it as long as somebody may ask for it again.
+    pub(super) fn enqueue_content(&mut self, queued: &Queued, padded: Zeroizing<Vec<u8>>) {
         let sent = SentContent {
-            to: to.clone(),
+            to: queued.to.clone(),
             epoch: 0,
             at: self.now,
             padded: Bytes(padded),
             answered: Vec::new(),
         };
-        self.tx.write(Table::Sent, id.0.as_bytes().to_vec(), &sent);
-        self.enqueue(&Queued::new(id, to, class, self.now));
-        Ok(Ok(id))
+        self.tx.write(Table::Sent, queued.id.0.as_bytes().to_vec(), &sent);
+        self.enqueue(queued);
     }
 
     pub(super) fn enqueue(&mut self, queued: &Queued) {
@@ -130,6 +151,13 @@ impl Step<'_> {
         match wish {
             Wish::Read(user) => self.read_through(&user).await,
             Wish::ReadGroup(group) => self.mark_read(&group.into(), None).await.map(drop),
+            Wish::Disappear(to, seconds) => {
+                let record = self.conversation(&to).await?;
+                let record = Conversation { disappears: seconds, ..record };
+                let key = self.place_of(&to).0.to_vec();
+                self.tx.write(Table::Conversations, key, &record);
+                Ok(())
+            }
             Wish::Typing(to, started) => self.type_to(&to, started).await,
             Wish::TypingIn(group, started) => self.type_in_group(&group, started).await,
             Wish::AcceptKey(user) => self.accept_key(&user).await,
@@ -156,7 +184,7 @@ impl Step<'_> {
         id: MessageId,
         to: &With,
         said: Said,
-        expires_after: Option<u32>,
+        content: &Content,
     ) -> Result<(), StoreError> {
         let (own, conversation) = (self.own(), self.place_of(to));
         let entry = Entry {
@@ -169,7 +197,8 @@ impl Step<'_> {
             sent_at: self.now,
             status: None,
             said,
-            expires_after,
+            mentions: Mention::of(&content.mentions),
+            expires_after: content.expires_after,
             origin_number: None,
             queued: self.machine.lanes.next_number,
             read: true,
@@ -194,7 +223,7 @@ impl Step<'_> {
         for targets in targets.chunks(posthouse_crypto::e2ee::content::MAX_RECEIPT_MESSAGES) {
             let targets = targets.iter().map(|id| *id.0.as_bytes()).collect();
             let body = Body::Receipt { status: ReceiptStatus::Read, targets };
-            let receipt = Outgoing { to: with.clone().into(), body, expires_after: None };
+            let receipt = Outgoing::new(with.clone().into(), body);
             // A receipt of at most 1,000 ids fits.
             let _ = self.say(receipt).await?;
         }
@@ -208,10 +237,11 @@ impl Step<'_> {
         let content = Content::new(UnixMillis(self.now.0), None, Body::Typing { started });
         let Ok(padded) = content.to_padded_bytes() else { return Ok(()) };
         // Who has no session yet is told later, or not at all.
-        if let Ok(sealed) = self.seal(to, &padded).await? {
+        if let Ok(part) = self.seal(to, &padded, &[]).await? {
             let id = message_id(self.now, self.rng);
             let queued = Queued::new(id, to.clone().into(), Class::Ephemeral, self.now);
-            let frame = submission(&queued, Payload::Ciphertexts(sealed), (None, None), None);
+            let payload = Payload::Ciphertexts(part.ciphertexts);
+            let frame = submission(&queued, payload, (None, None), None);
             self.out.frames.push(frame);
         }
         Ok(())
@@ -288,7 +318,7 @@ impl Step<'_> {
         } else {
             let sealed = match queued.sealed.take() {
                 Some(sealed) => sealed,
-                None => match self.seal_queued(&queued).await? {
+                None => match self.seal_queued(&mut queued).await? {
                     Some(sealed) => sealed,
                     None => return Ok(false),
                 },
@@ -309,16 +339,19 @@ impl Step<'_> {
     /// Encrypts what is queued; `None` if that must wait, which is seen to.
     async fn seal_queued(
         &mut self,
-        queued: &Queued,
+        queued: &mut Queued,
     ) -> Result<Option<Vec<Ciphertext>>, StoreError> {
         let content = self.tx.read::<SentContent>(Table::Sent, queued.id.0.as_bytes()).await?;
         let content = content.ok_or(StoreError::Corrupt(Table::Sent))?;
-        let Some(to) = queued.to.person() else { return Ok(None) };
+        let Some(to) = &queued.to.person().cloned() else { return Ok(None) };
         if *to == self.machine.account.id {
             return self.seal_for_own(queued, &content.padded.0).await;
         }
-        match self.seal(to, &content.padded.0).await? {
-            Ok(sealed) => Ok(Some(sealed)),
+        match self.seal(to, &content.padded.0, &queued.had).await? {
+            Ok(part) => {
+                queued.has = part.has;
+                Ok(Some(part.ciphertexts))
+            }
             Err(lack) => {
                 let conversation = self.conversation_with(to);
                 self.provide(conversation, lack);

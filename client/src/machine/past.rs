@@ -12,6 +12,7 @@ use posthouse_protocol::id::{AccountId, ConversationId};
 
 use super::expiry::Expiring;
 use crate::{
+    Mention,
     records::{Conversation, Group, Mark, Person, With, key_number},
     store::{Scan, StoreError, Table, Tx, Value, decode},
     update::{Entry, Said},
@@ -211,6 +212,7 @@ fn message(entry: &Entry) -> Option<HistoryItem> {
         status: status.and_then(|status| status.as_str().map(str::to_owned)),
         delivered: entry.delivered,
         audience: entry.audience,
+        mentions: Mention::to_content(&entry.mentions),
     })))
 }
 
@@ -219,7 +221,10 @@ async fn mark(tx: &Tx<'_>, key: &[u8], mark: Mark) -> Result<Option<HistoryItem>
     let record = tx.read::<Conversation>(Table::Conversations, &conversation.0).await?;
     let Some(Conversation { with, .. }) = record else { return Ok(None) };
     let mark = match mark {
-        Mark::Edit { text, stamp } => PastMark::Edit { text, stamp: stamp.0 },
+        Mark::Edit { text, stamp, mentions } => {
+            let mentions = Mention::to_content(&mentions);
+            PastMark::Edit { text, stamp: stamp.0, mentions }
+        }
         Mark::Delete => PastMark::Delete,
         Mark::Reaction { emoji, stamp } => PastMark::Reaction { emoji, stamp: stamp.0 },
     };

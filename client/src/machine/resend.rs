@@ -51,7 +51,7 @@ impl Step<'_> {
             sender_key: None,
         };
         let body = Body::Resend(request);
-        let wish = Outgoing { to: unreadable.from.clone().into(), body, expires_after: None };
+        let wish = Outgoing::new(unreadable.from.clone().into(), body);
         let _ = self.say(wish).await?;
         Ok(())
     }
@@ -179,7 +179,7 @@ impl Step<'_> {
 }
 
 /// The same content, which names the message that it was first.
-fn said_again(sent: &SentContent, first: RawId) -> Option<zeroize::Zeroizing<Vec<u8>>> {
+pub(super) fn said_again(sent: &SentContent, first: RawId) -> Option<zeroize::Zeroizing<Vec<u8>>> {
     let mut content = Content::from_padded_bytes(&sent.padded.0).ok()?;
     content.again = content.again.or(Some(first));
     content.to_padded_bytes().ok()

@@ -14,9 +14,9 @@ use posthouse_protocol::{
 };
 use uuid::Uuid;
 
-use super::{Call, Step, address, lanes::Hold};
+use super::{Call, Step, address, lanes::Hold, parts::Room};
 use crate::{
-    records::session_key,
+    records::{Served, session_key},
     store::{StoreError, Table},
     update::Update,
 };
@@ -51,7 +51,13 @@ impl Targets {
     pub(super) fn split(self, only: Option<DeviceNumber>) -> (Self, Self) {
         let Self { identity, devices } = self;
         let is_meant = |target: &Target| only.is_none_or(|only| only == target.device);
-        let (meant, others) = devices.into_iter().partition(is_meant);
+        Self { identity, devices }.divide(is_meant)
+    }
+
+    /// Those for which this holds, and the others.
+    fn divide(self, holds: impl FnMut(&Target) -> bool) -> (Self, Self) {
+        let Self { identity, devices } = self;
+        let (meant, others) = devices.into_iter().partition(holds);
         (Self { identity, devices: meant }, Self { identity, devices: others })
     }
 
@@ -60,14 +66,23 @@ impl Targets {
     }
 }
 
+/// A message, or the part of it that goes into one.
+pub(super) struct Part {
+    pub(super) ciphertexts: Vec<Ciphertext>,
+    /// Who has it then; empty if everybody does.
+    pub(super) has: Vec<Served>,
+}
+
 impl Step<'_> {
     /// Encrypts for every device of `to` that its owner signed and its server has, and for the own
-    /// other devices. Sessions move on only if nothing is missing.
+    /// other devices; for those that have not `had` it, and of them as many as it fits for. Sessions
+    /// move on only if nothing is missing.
     pub(super) async fn seal(
         &mut self,
         to: &AccountId,
         padded: &[u8],
-    ) -> Result<Result<Vec<Ciphertext>, Lack>, StoreError> {
+        had: &[Served],
+    ) -> Result<Result<Part, Lack>, StoreError> {
         let own = self.own();
         let theirs = match self.targets(to).await? {
             Ok(theirs) => theirs,
@@ -77,17 +92,43 @@ impl Step<'_> {
             Ok(ours) => ours,
             Err(lack) => return Ok(Err(lack)),
         };
-        let mut sealed = Vec::with_capacity(theirs.devices.len() + ours.devices.len());
-        if let Some(lack) = self.encrypt(to, None, theirs, padded, &mut sealed) {
-            return Ok(Err(lack));
-        }
-        if !ours.devices.is_empty() {
-            let copy = copy_for_own(to, padded).ok_or(StoreError::Corrupt(Table::Sent))?;
-            if let Some(lack) = self.encrypt(&own, Some(&own), ours, &copy, &mut sealed) {
+        let mut room = Room::new(padded.len(), theirs.devices.len() + ours.devices.len());
+        let (mut has, mut lacking) = (had.to_vec(), false);
+        let mut divide = |targets: Targets, own: bool| {
+            targets.divide(|target| {
+                let Target { device, registration_id, .. } = *target;
+                let served = Served { own, device, registration_id };
+                if had.contains(&served) {
+                    return false;
+                }
+                let fits = room.take();
+                lacking |= !fits;
+                has.extend(fits.then_some(served));
+                fits
+            })
+        };
+        let (theirs, theirs_later) = divide(theirs, false);
+        let (ours, ours_later) = divide(ours, true);
+        let nothing = self.nothing()?;
+        let all: [(_, _, _, &[u8]); 4] = [
+            (to, None, theirs, padded),
+            (to, None, theirs_later, &nothing),
+            (&own, Some(&own), ours, padded),
+            (&own, Some(&own), ours_later, &nothing),
+        ];
+        let mut ciphertexts = Vec::new();
+        for (of, user, targets, padded) in all {
+            let copy = match user {
+                _ if targets.is_empty() => continue,
+                Some(_) => Some(copy_for_own(to, padded).ok_or(StoreError::Corrupt(Table::Sent))?),
+                None => None,
+            };
+            let padded = copy.as_ref().map_or(padded, |copy| copy.as_slice());
+            if let Some(lack) = self.encrypt(of, user, targets, padded, &mut ciphertexts) {
                 return Ok(Err(lack));
             }
         }
-        Ok(Ok(sealed))
+        Ok(Ok(Part { ciphertexts, has: if lacking { has } else { Vec::new() } }))
     }
 
     /// The devices of an account with their sessions, without the device that this is.

@@ -46,7 +46,11 @@ impl Step<'_> {
         lane.without_after = false;
         let with = lane.to.clone();
         let Some(number) = self.machine.lanes.remove(id) else { return Ok(()) };
+        let taken = self.tx.read::<Queued>(Table::Queue, &number_key(number)).await?;
         self.tx.delete(Table::Queue, number_key(number));
+        if let Some(taken) = taken.filter(|taken| !taken.has.is_empty()) {
+            self.send_rest(taken).await?;
+        }
         let own = self.own();
         if with.person() == Some(&own) {
             // Own devices ask for the next piece, not for a message again.

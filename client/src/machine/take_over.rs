@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use super::{Step, groups::epoch_key};
 use crate::{
+    Mention,
     records::{Group, Mark, Person, With, message_key, open_key, timeline_key},
     store::{StoreError, Table},
     update::{ChainFault, Entry, Said, Update},
@@ -59,9 +60,11 @@ impl Step<'_> {
                     return Ok(());
                 };
                 let mark = match mark {
-                    PastMark::Edit { text, stamp } => {
-                        Mark::Edit { text: text.clone(), stamp: Stamp(*stamp) }
-                    }
+                    PastMark::Edit { text, stamp, mentions } => Mark::Edit {
+                        text: text.clone(),
+                        stamp: Stamp(*stamp),
+                        mentions: Mention::of(mentions),
+                    },
                     PastMark::Delete => Mark::Delete,
                     PastMark::Reaction { emoji, stamp } => {
                         Mark::Reaction { emoji: emoji.clone(), stamp: Stamp(*stamp) }
@@ -166,6 +169,7 @@ impl Step<'_> {
         }
         let mut record = self.conversation(&with).await?;
         record.unread += u64::from(!entry.read);
+        record.mentioned += u64::from(entry.calls(&self.own()));
         record.highest = record.highest.max(entry.stamp);
         self.tx.write(Table::Conversations, entry.conversation.0.to_vec(), &record);
         self.tx.write(Table::Timeline, key, &entry);
@@ -197,6 +201,7 @@ impl Step<'_> {
             sent_at: Timestamp(past.sent_at.0),
             status,
             said,
+            mentions: Mention::of(&past.mentions),
             expires_after: past.expires_after,
             origin_number: past.origin_number.filter(|_| mine),
             queued: 0,

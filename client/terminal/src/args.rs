@@ -269,6 +269,47 @@ pub(crate) enum Groups {
         /// What its members call it from now on.
         title: String,
     },
+    /// Invite links: lists them, makes one, or ends one. For admins of groups of the own region.
+    Link {
+        /// Of which group.
+        group: String,
+        /// Makes one.
+        #[arg(long, conflicts_with = "revoke")]
+        create: bool,
+        /// For how many seconds the new one holds; 30 days otherwise.
+        #[arg(long, value_name = "SECONDS", requires = "create")]
+        expires: Option<u64>,
+        /// Ends this one, by its id.
+        #[arg(long, value_name = "ID")]
+        revoke: Option<uuid::Uuid>,
+    },
+    /// Asks to join a group by an invite link.
+    Join {
+        /// The link.
+        link: String,
+    },
+    /// Who asks to join: lists them, or decides about one. For admins.
+    Asking {
+        /// To which group.
+        group: String,
+        /// Lets this one in.
+        #[arg(long, value_name = "NAME", conflicts_with = "decline")]
+        accept: Option<String>,
+        /// Does not let this one in, who is not told.
+        #[arg(long, value_name = "NAME")]
+        decline: Option<String>,
+    },
+    /// The regions that may take a group over if its own is gone: shows them, or names others.
+    Deputies {
+        /// Of which group.
+        group: String,
+        /// Names these, in the place of those before. For owners.
+        #[arg(long, value_name = "REGION", num_args = 1.., conflicts_with = "none")]
+        set: Vec<posthouse_protocol::id::ServerName>,
+        /// Names none.
+        #[arg(long)]
+        none: bool,
+    },
     /// Sends a text to a group.
     Send {
         /// To which.

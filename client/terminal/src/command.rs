@@ -4,6 +4,8 @@ mod account;
 
 mod export;
 
+mod group_links;
+
 mod groups;
 
 mod link;
@@ -35,7 +37,7 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<(), Failure> {
     let profile = Profile::find(&args)?;
     let theme = args.theme();
     let Some(command) = args.command else {
-        return Box::pin(screen::run(Session::open(profile).await?, theme)).await;
+        return Box::pin(screen::run(&profile, theme)).await;
     };
     match command {
         Command::Register { name, server, password, invite } => {

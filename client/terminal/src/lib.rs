@@ -19,6 +19,8 @@ mod output;
 
 mod names;
 
+mod mention;
+
 mod session;
 
 mod talk;

@@ -74,6 +74,11 @@ pub(crate) fn entry_json(own: &AccountId, entry: &Entry, names: &Names) -> Value
     };
     let reactions: Vec<Value> =
         entry.reactions.iter().map(|(by, what)| json!({ "by": by, "reaction": what })).collect();
+    let mentions: Vec<Value> = entry
+        .mentions
+        .iter()
+        .map(|one| json!({ "start": one.start, "end": one.end, "user": one.account }))
+        .collect();
     json!({
         "event": "message",
         "id": entry.id,
@@ -92,6 +97,8 @@ pub(crate) fn entry_json(own: &AccountId, entry: &Entry, names: &Names) -> Value
         "edited": entry.edited,
         "expires_after": entry.expires_after,
         "reactions": reactions,
+        "mentions": mentions,
+        "mentioned": entry.mentions(own),
     })
 }
 

@@ -6,13 +6,19 @@ mod dialog;
 
 mod editor;
 
+mod first;
+
 mod keys;
 
 mod model;
 
+mod own;
+
 mod theme;
 
 mod view;
+
+mod work;
 
 mod wrap;
 
@@ -20,6 +26,7 @@ use std::{io, ops::ControlFlow, time::Duration};
 
 use jiff::tz::TimeZone;
 use posthouse_client::{ClientError, Update};
+use posthouse_protocol::id::AccountId;
 use ratatui::{
     DefaultTerminal,
     crossterm::{
@@ -34,13 +41,16 @@ pub(crate) use theme::{Colours, Theme};
 
 use crate::{
     failure::{Exit, Failure},
+    mention,
+    profile::Profile,
     qr,
     session::{Session, replaced},
     talk::Talk,
 };
 use dialog::{Dialog, Safety};
 use keys::Action;
-use model::{About, Group, Member, Model, Talked};
+use model::{Group, Member, Model, Talked};
+use work::{Curiosity, Work, answered};
 
 /// Messages of a conversation that are at hand; `history` prints older ones.
 const AT_HAND: usize = 500;
@@ -51,22 +61,57 @@ const EVENTS: usize = 64;
 /// How often the other one is told that somebody types, at most.
 const TYPING_EVERY: Duration = Duration::from_secs(3);
 
-/// Shows the conversations until the person leaves.
-pub(crate) async fn run(session: Session, theme: Theme) -> Result<(), Failure> {
-    let own = session.client.account().clone();
-    let model = Model::new(own, session.names.clone(), TimeZone::system());
-    let mut screen = Screen { session, model, theme, typed: None, anew: false };
+/// Shows the conversations of a profile until the person leaves. A profile that is no device yet is
+/// linked first.
+pub(crate) async fn run(profile: &Profile, theme: Theme) -> Result<(), Failure> {
+    let session = match Session::open(profile.clone()).await {
+        Err(failure) if failure == Failure::from(ClientError::NoDevice) => None,
+        opened => Some(opened?),
+    };
     let mut terminal = ratatui::try_init().map_err(|err| no_terminal(&err))?;
     let pasting = execute!(io::stdout(), EnableBracketedPaste);
+    let mut screen = None;
     let ended = match pasting {
-        Ok(()) => screen.run(&mut terminal).await,
+        Ok(()) => Box::pin(show(&mut terminal, profile, (session, &mut screen), theme)).await,
         Err(err) => Err(no_terminal(&err)),
     };
     // The terminal is given back whatever happened.
     _ = execute!(io::stdout(), DisableBracketedPaste);
     ratatui::restore();
-    screen.session.close().await;
+    if let Some(Screen { session, work, curiosity, .. }) = screen {
+        // What goes on holds the device.
+        drop((work, curiosity));
+        session.close().await;
+    }
     ended
+}
+
+async fn show(
+    terminal: &mut DefaultTerminal,
+    profile: &Profile,
+    (session, screen): (Option<Session>, &mut Option<Screen>),
+    theme: Theme,
+) -> Result<(), Failure> {
+    let mut events = read_events();
+    let session = match session {
+        Some(session) => session,
+        None => match first::run(terminal, &mut events, profile, &theme).await? {
+            Some(session) => session,
+            None => return Ok(()),
+        },
+    };
+    let own = session.client.account().clone();
+    let model = Model::new(own, session.names.clone(), TimeZone::system());
+    let new = Screen {
+        session,
+        model,
+        theme,
+        typed: None,
+        work: None,
+        curiosity: Curiosity::default(),
+        anew: true,
+    };
+    screen.insert(new).run(terminal, &mut events).await
 }
 
 /// Clears the screen and forgets what is on it. The terminal's own way to do that asks for the
@@ -88,14 +133,21 @@ struct Screen {
     theme: Theme,
     /// When the open conversation was last told that something is written.
     typed: Option<Instant>,
+    /// A call that goes on.
+    work: Option<Work>,
+    /// What is asked for without being waited for.
+    curiosity: Curiosity,
     /// Everything is to be drawn anew: terminals and this program can disagree about how wide a
     /// character is, and what was too wide would stay.
     anew: bool,
 }
 
 impl Screen {
-    async fn run(&mut self, terminal: &mut DefaultTerminal) -> Result<(), Failure> {
-        let mut events = read_events();
+    async fn run(
+        &mut self,
+        terminal: &mut DefaultTerminal,
+        events: &mut mpsc::Receiver<Event>,
+    ) -> Result<(), Failure> {
         self.reload().await?;
         loop {
             if std::mem::take(&mut self.anew) {
@@ -110,6 +162,8 @@ impl Screen {
                         return Ok(());
                     }
                 }
+                done = answered(&mut self.work) => self.landed(done).await?,
+                news = self.curiosity.news(&self.session.client) => self.heard(news).await?,
                 next = self.session.updates.next_numbered() => {
                     let Some(next) = next else { return Err(ClientError::Stopped.into()) };
                     self.told(&next.update).await?;
@@ -157,28 +211,21 @@ impl Screen {
             Update::Replaced => return Err(replaced()),
             Update::SessionEnded => return Err(ClientError::SessionEnded.into()),
             Update::Message(entry) => {
-                self.session.learn(&entry.from).await?;
+                self.wants(&entry.from);
                 let talk = Talk::of(entry);
                 if talk.person().is_some() && !self.model.rows.iter().any(|row| row.talk == talk) {
-                    self.ask_requests().await;
+                    self.curiosity.requests = true;
                 }
             }
             Update::Connected => {
                 self.watch().await?;
-                self.ask_requests().await;
+                self.curiosity.requests = true;
             }
             _ => {}
         }
         self.model.names = self.session.names.clone();
         self.model.told(update);
         self.reload().await
-    }
-
-    /// Who wants to be heard. It is asked again at the next chance if that fails.
-    async fn ask_requests(&mut self) {
-        if let Ok(all) = self.session.client.requests().await {
-            self.model.requests = all.into_iter().map(|one| one.account_id).collect();
-        }
     }
 
     /// Shows what the store has. What is open was seen.
@@ -206,14 +253,23 @@ impl Screen {
                 open.mark_read(client).await?;
                 // They were read before that.
                 for group in groups.iter_mut().filter(|one| Some(&one.id) == open.group()) {
-                    group.unread = 0;
+                    (group.unread, group.mentioned) = (0, 0);
                 }
             }
         }
-        let people = client.conversations().await?.into_iter().map(|one| Talked {
+        let people = client.conversations().await?;
+        self.model.disappears = match &self.model.open {
+            Some(Talk::Person(open)) => {
+                people.iter().find(|one| one.with == *open).and_then(|one| one.disappears)
+            }
+            Some(Talk::Group(_)) => self.model.group.as_ref().and_then(|one| one.disappears),
+            None => None,
+        };
+        let people = people.into_iter().map(|one| Talked {
             with: one.with,
             active: one.active,
             unread: one.unread,
+            mentioned: one.mentioned,
         });
         self.model.list(people.collect(), &groups);
         Ok(())
@@ -225,16 +281,18 @@ impl Screen {
         self.model.scrolled = 0;
         (self.model.about, self.model.chosen) = (None, None);
         self.reload().await?;
-        self.learn_members().await
+        // Members of a group are shown by name, where their region tells it.
+        for member in self.model.members.clone() {
+            self.wants(&member.account);
+        }
+        Ok(())
     }
 
-    /// Members of a group are shown by name, where their region tells it.
-    async fn learn_members(&mut self) -> Result<(), Failure> {
-        for member in self.model.members.clone() {
-            self.session.learn(&member.account).await?;
+    /// Somebody is shown: their name is of interest.
+    fn wants(&mut self, user: &AccountId) {
+        if !self.session.names.knows(user) {
+            self.curiosity.wants(user);
         }
-        self.model.names = self.session.names.clone();
-        self.reload().await
     }
 
     async fn watch(&mut self) -> Result<(), Failure> {
@@ -253,12 +311,9 @@ impl Screen {
             return Ok(());
         }
         // What cannot be sent stays to be changed.
-        let (client, said) = (&self.session.client, text.trim_end());
-        let sent = match self.model.about {
-            None => open.send(client, said).await,
-            Some(About::Reply(id)) => open.reply(client, id, said).await,
-            Some(About::Edit(id)) => open.edit(client, id, said).await,
-        };
+        let (client, about) = (&self.session.client, self.model.about);
+        let said = mention::read(text.trim_end(), &self.model.nameable());
+        let sent = open.say(client, about, said).await;
         match sent {
             Ok(_) => {
                 self.model.about = None;

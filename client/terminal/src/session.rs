@@ -31,6 +31,28 @@ pub(crate) struct Session {
     profile: Profile,
 }
 
+/// Whom a name means.
+#[derive(Debug)]
+pub(crate) enum Whose {
+    /// It is known here.
+    Known(AccountId),
+    /// The homeserver is to be asked about this name.
+    Named(String),
+}
+
+/// An account that was found, and the name that found it, if it was not known here.
+pub(crate) type Found = (AccountId, Option<String>);
+
+impl Whose {
+    /// The account.
+    pub(crate) async fn find(self, client: &Client) -> Result<Found, Failure> {
+        Ok(match self {
+            Self::Known(account) => (account, None),
+            Self::Named(name) => (client.find(&name).await?, Some(name)),
+        })
+    }
+}
+
 impl Session {
     /// Starts the device of a profile.
     pub(crate) async fn open(profile: Profile) -> Result<Self, Failure> {
@@ -56,22 +78,36 @@ impl Session {
 
     /// The account that a name means. A name goes on meaning whom it has meant here first.
     pub(crate) async fn find(&mut self, name: &str) -> Result<AccountId, Failure> {
-        let address = Address::parse(name, &self.client.account().server);
-        let address = address.map_err(ClientError::from)?;
-        let Address::Handle(handle) = &address else { return Ok(self.client.find(name).await?) };
-        let name = if handle.server == self.client.account().server {
-            handle.name.to_string()
-        } else {
-            handle.to_string()
+        let found = self.whose(name)?.find(&self.client).await?;
+        self.found(found)
+    }
+
+    /// What is known here of whom a name means.
+    pub(crate) fn whose(&self, name: &str) -> Result<Whose, Failure> {
+        let own = &self.client.account().server;
+        let handle = match Address::parse(name, own).map_err(ClientError::from)? {
+            Address::Account(account) => return Ok(Whose::Known(account)),
+            Address::Handle(handle) => handle,
+            Address::Group(_) => return Ok(Whose::Named(name.to_owned())),
         };
-        if let Some(known) = self.names.whose(&name) {
-            return Ok(known);
-        }
-        let user = self.client.find(&name).await?;
-        if self.names.learn(&user, &name) {
-            self.profile.keep_names(&self.names)?;
+        let name = if handle.server == *own { handle.name.to_string() } else { handle.to_string() };
+        Ok(self.names.whose(&name).map_or(Whose::Named(name), Whose::Known))
+    }
+
+    /// Remembers whom a name was found to mean.
+    pub(crate) fn found(&mut self, (user, name): Found) -> Result<AccountId, Failure> {
+        if let Some(name) = name {
+            self.call(&user, &name)?;
         }
         Ok(user)
+    }
+
+    /// Remembers what somebody is called.
+    pub(crate) fn call(&mut self, user: &AccountId, name: &str) -> Result<(), Failure> {
+        if self.names.learn(user, name) {
+            self.profile.keep_names(&self.names)?;
+        }
+        Ok(())
     }
 
     /// Learns what somebody is called, if their region tells it. It is only a name: what fails is
@@ -79,9 +115,8 @@ impl Session {
     pub(crate) async fn learn(&mut self, user: &AccountId) -> Result<(), Failure> {
         if !self.names.knows(user)
             && let Ok(Some(handle)) = self.client.handle_of(user).await
-            && self.names.learn(user, &handle.to_string())
         {
-            self.profile.keep_names(&self.names)?;
+            self.call(user, &handle.to_string())?;
         }
         Ok(())
     }

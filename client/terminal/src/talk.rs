@@ -1,6 +1,6 @@
 //! A conversation: with one person, or of a group. What can be said and read is the same.
 
-use posthouse_client::{Client, ClientError, Entry};
+use posthouse_client::{Client, ClientError, Entry, Text};
 use posthouse_protocol::id::{AccountId, GroupId, MessageId};
 
 /// Whom a conversation is with.
@@ -10,6 +10,13 @@ pub(crate) enum Talk {
     Person(AccountId),
     /// Everybody in a group.
     Group(GroupId),
+}
+
+/// What is written is about another message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum About {
+    Reply(MessageId),
+    Edit(MessageId),
 }
 
 impl Talk {
@@ -47,34 +54,20 @@ impl Talk {
         }
     }
 
-    pub(crate) async fn send(&self, client: &Client, text: &str) -> Result<MessageId, ClientError> {
-        match self {
-            Self::Person(to) => client.send_text(to, text).await,
-            Self::Group(group) => client.send_to_group(group, text).await,
-        }
-    }
-
-    pub(crate) async fn reply(
+    /// Says something: by itself, or about another message.
+    pub(crate) async fn say(
         &self,
         client: &Client,
-        target: MessageId,
-        text: &str,
+        about: Option<About>,
+        text: impl Into<Text>,
     ) -> Result<MessageId, ClientError> {
-        match self {
-            Self::Person(to) => client.reply(to, target, text).await,
-            Self::Group(group) => client.reply_in_group(group, target, text).await,
-        }
-    }
-
-    pub(crate) async fn edit(
-        &self,
-        client: &Client,
-        target: MessageId,
-        text: &str,
-    ) -> Result<MessageId, ClientError> {
-        match self {
-            Self::Person(with) => client.edit(with, target, text).await,
-            Self::Group(group) => client.edit_in_group(group, target, text).await,
+        match (self, about) {
+            (Self::Person(to), None) => client.send_text(to, text).await,
+            (Self::Person(to), Some(About::Reply(id))) => client.reply(to, id, text).await,
+            (Self::Person(to), Some(About::Edit(id))) => client.edit(to, id, text).await,
+            (Self::Group(to), None) => client.send_to_group(to, text).await,
+            (Self::Group(to), Some(About::Reply(id))) => client.reply_in_group(to, id, text).await,
+            (Self::Group(to), Some(About::Edit(id))) => client.edit_in_group(to, id, text).await,
         }
     }
 
@@ -98,6 +91,18 @@ impl Talk {
         match self {
             Self::Person(with) => client.react(with, target, emoji).await,
             Self::Group(group) => client.react_in_group(group, target, emoji).await,
+        }
+    }
+
+    /// What is said here from now on disappears so many seconds after it was read, or stays.
+    pub(crate) async fn set_disappearing(
+        &self,
+        client: &Client,
+        seconds: Option<u32>,
+    ) -> Result<(), ClientError> {
+        match self {
+            Self::Person(with) => client.set_disappearing(with, seconds).await,
+            Self::Group(group) => client.set_disappearing_in_group(group, seconds).await,
         }
     }
 

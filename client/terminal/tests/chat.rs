@@ -11,6 +11,9 @@
 #[expect(dead_code, reason = "these tests ask for less of it")]
 mod home;
 
+#[path = "../../../homeserver/tests/faults/link.rs"]
+mod link;
+
 #[path = "chat/person.rs"]
 mod person;
 
@@ -25,6 +28,9 @@ mod terminal;
 
 #[path = "chat/groups.rs"]
 mod groups;
+
+#[path = "chat/grid.rs"]
+mod grid;
 
 #[path = "chat/screen.rs"]
 mod screen;

@@ -25,7 +25,11 @@ mod region;
 #[path = "regions/talk.rs"]
 mod talk;
 
+#[path = "chat/grid.rs"]
+mod grid;
+
 #[path = "chat/terminal.rs"]
+#[expect(dead_code, reason = "these tests ask for less of it")]
 mod terminal;
 
 use std::process::ExitCode;

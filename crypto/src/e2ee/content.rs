@@ -5,6 +5,7 @@
 //! 3  conversation, where the device that gets it could not tell (own devices, groups)
 //! 4  how long the message is shown after it was read (seconds)
 //! 5  the message that this one is again, after a resend request
+//! 6  who is mentioned in the text, where there is one
 //! 16.. fields of the kind
 //! ```
 //! Entries that this version does not know are kept and written again. A map with a higher
@@ -13,9 +14,11 @@
 mod body;
 mod encode;
 pub mod history;
+mod mention;
 mod parts;
 
 pub use body::{Body, MAX_RECEIPT_MESSAGES};
+pub use mention::{MAX_MENTIONS, Mention, mentions_fit};
 pub use parts::{AttachmentPointer, KeyBytes, MessageId, ReceiptStatus, ResendRequest};
 
 use zeroize::Zeroizing;
@@ -26,6 +29,7 @@ use super::{
     time::UnixMillis,
 };
 use history::HistoryStep;
+use mention::{read_mentions, write_mentions};
 
 /// The version of the format.
 const VERSION: u64 = 1;
@@ -47,6 +51,8 @@ pub struct Content {
     pub expires_after: Option<u32>,
     /// Which message of the same sender this one is again; absent the first time.
     pub again: Option<MessageId>,
+    /// Who is meant by pieces of its text, if it has one: [`mentions_fit`].
+    pub mentions: Vec<Mention>,
     /// What it says.
     pub body: Body,
     unknown: Fields,
@@ -55,14 +61,21 @@ pub struct Content {
 impl Content {
     /// A content of ours.
     pub fn new(sent_at: UnixMillis, conversation: Option<String>, body: Body) -> Self {
-        let unknown = Fields::default();
-        Self { sent_at, conversation, expires_after: None, again: None, body, unknown }
+        Self {
+            sent_at,
+            conversation,
+            expires_after: None,
+            again: None,
+            mentions: Vec::new(),
+            body,
+            unknown: Fields::default(),
+        }
     }
 
     /// The padded bytes to encrypt.
     ///
     /// # Errors
-    /// [`ContentError::TooLong`].
+    /// [`ContentError::TooLong`], [`ContentError::Malformed`] for mentions that are not in the text.
     pub fn to_padded_bytes(&self) -> Result<Zeroizing<Vec<u8>>, ContentError> {
         let mut fields = self.unknown.clone();
         fields.put(0, |w| w.uint(VERSION));
@@ -76,6 +89,12 @@ impl Content {
         }
         if let Some(again) = &self.again {
             fields.put(5, |w| w.bytes(again));
+        }
+        if !self.mentions.is_empty() {
+            if !self.body.text().is_some_and(|text| mentions_fit(&self.mentions, text)) {
+                return Err(ContentError::Malformed);
+            }
+            fields.put(6, |w| write_mentions(&self.mentions, w));
         }
         self.body.put(&mut fields);
         let mut writer = Writer::new();
@@ -112,7 +131,12 @@ impl Content {
             Ok(id)
         })?;
         let body = Body::take(kind, &mut fields)?;
-        Ok(Self { sent_at, conversation, expires_after, again, body, unknown: fields })
+        let mentions = match body.text() {
+            Some(text) => fields.take_optional(6, |r| read_mentions(r, text))?,
+            None => None,
+        };
+        let mentions = mentions.unwrap_or_default();
+        Ok(Self { sent_at, conversation, expires_after, again, mentions, body, unknown: fields })
     }
 }
 

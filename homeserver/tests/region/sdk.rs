@@ -182,6 +182,39 @@ async fn what_no_reader_would_take_is_refused_at_once() {
     assert!(matches!(alone, Err(ClientError::Oneself)));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_longest_text_comes_to_more_devices_than_fit_into_a_message() {
+    let home = Home::start().await;
+    let (mut ada, ben) = (Sdk::register(&home, "ada").await, Sdk::register(&home, "ben").await);
+    let mut theirs = vec![];
+    for _ in 0..5 {
+        theirs.push(ben.link(&home).await);
+    }
+    theirs.push(ben);
+    let (mut tablet, to_ben) = (ada.link(&home).await, theirs[0].account().clone());
+    let longest = "x".repeat(32 * 1024);
+    let id = ada.client.send_text(&to_ben, &longest).await.unwrap();
+    let next = ada.client.send_text(&to_ben, "and this").await.unwrap();
+    theirs.push(tablet);
+    for device in &mut theirs {
+        // Which of the two comes first is open for those that get it later; its place is not.
+        let mut seen = [device.message().await, device.message().await];
+        seen.sort_by_key(|entry| entry.stamp);
+        assert_eq!(seen.map(|entry| entry.id), [id, next]);
+        let with = if *device.account() == to_ben { ada.account() } else { &to_ben };
+        let kept = device.client.timeline(with, None, 10).await.unwrap();
+        let said: Vec<_> = kept.iter().filter_map(|entry| entry.said.text()).collect();
+        assert_eq!(said, [longest.as_str(), "and this"], "once, in order");
+    }
+    tablet = theirs.pop().unwrap();
+    let status = ada.client.message(ada.account(), id).await.unwrap().unwrap().status;
+    assert!(status >= Some(Status::Sent), "{status:?}");
+    // Everybody has it: the same once more comes in one piece to nobody.
+    ada.status(next, Status::Delivered).await;
+    let answer = theirs[3].client.send_text(ada.account(), "got it").await.unwrap();
+    assert_eq!((ada.message().await.id, tablet.message().await.id), (answer, answer));
+}
+
 fn changed(id: MessageId, wanted: Change) -> impl Fn(&Update) -> Option<()> {
     move |update| match update {
         Update::Changed { id: of, change, .. } if *of == id && *change == wanted => Some(()),

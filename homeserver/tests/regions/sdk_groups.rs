@@ -1,64 +1,9 @@
 //! A group of two regions, through the SDK.
 
-use posthouse_client::{
-    Client, Connector, Endpoint, Entry, Home, MemoryStore, NewAccount, Trust, Update, Updates,
-};
-use posthouse_protocol::{id::GroupId, rest::groups::Standing};
+use posthouse_client::Update;
+use posthouse_protocol::rest::groups::Standing;
 
-use crate::{
-    person::{PATIENCE, Pair},
-    server::Server,
-};
-
-/// A person's device.
-struct Sdk {
-    client: Client,
-    updates: Updates,
-}
-
-impl Sdk {
-    async fn register(server: &Server, name: &str) -> Self {
-        let endpoint = Endpoint::parse(&format!("http://{}", server.at.client)).unwrap();
-        let home = Home::new(Connector::new(endpoint, Trust::System).unwrap()).unwrap();
-        let account = NewAccount::new(name, "correct horse battery staple");
-        let (client, updates) = home.register(MemoryStore::new(), &account).await.unwrap();
-        Self { client, updates }
-    }
-
-    async fn wait<T>(&mut self, what: &str, mut pick: impl FnMut(&Update) -> Option<T>) -> T {
-        let picked = tokio::time::timeout(PATIENCE, async {
-            let mut passed = Vec::new();
-            while let Some(update) = self.updates.next().await {
-                if let Some(picked) = pick(&update) {
-                    return picked;
-                }
-                passed.push(update);
-            }
-            panic!("the client stopped before {what}: {passed:?}");
-        });
-        picked.await.unwrap_or_else(|_| panic!("{what} did not come"))
-    }
-
-    async fn stands(&mut self, group: &GroupId, wanted: Option<Standing>, least: u64) {
-        self.wait("a change of the group", |update| match update {
-            Update::Group { group: of, standing, epoch } => {
-                (of == group && *standing == wanted && *epoch >= least).then_some(())
-            }
-            _ => None,
-        })
-        .await;
-    }
-
-    async fn hears(&mut self, text: &str) -> Entry {
-        let entry = self.wait("a message", |update| match update {
-            Update::Message(entry) => Some((**entry).clone()),
-            _ => None,
-        });
-        let entry = entry.await;
-        assert_eq!(entry.said.text(), Some(text));
-        entry
-    }
-}
+use crate::{person::Pair, sdk::Sdk};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn people_of_two_regions_talk_in_a_group_until_one_is_removed() {

@@ -300,7 +300,7 @@ impl Device {
         let (machine, store) = (self.machine.as_mut().unwrap(), &self.store);
         let mut step = machine.begin(store, Timestamp(self.now), &mut self.rng);
         let body = Body::Text { text: text.to_owned() };
-        let outgoing = Outgoing { to: other.account.id.clone().into(), body, expires_after: None };
+        let outgoing = Outgoing::new(other.account.id.clone().into(), body);
         step.say(outgoing).await.unwrap().unwrap();
         let effects = step.finish().await.unwrap();
         self.outcome(effects.frames, effects.calls).await
@@ -420,7 +420,7 @@ impl Device {
         let (machine, store) = (self.machine.as_mut().unwrap(), &self.store);
         let mut step = machine.begin(store, Timestamp(self.now), &mut self.rng);
         let body = Body::Text { text: text.to_owned() };
-        let outgoing = Outgoing { to: group.clone().into(), body, expires_after: None };
+        let outgoing = Outgoing::new(group.clone().into(), body);
         step.say(outgoing).await.unwrap().unwrap();
         let effects = step.finish().await.unwrap();
         self.outcome(effects.frames, effects.calls).await

@@ -3,7 +3,7 @@
 use core::fmt::Write as _;
 use std::time::Duration;
 
-use posthouse_client::{ClientError, GroupSummary};
+use posthouse_client::{ClientError, GroupSummary, Text};
 use posthouse_protocol::{
     id::GroupId,
     rest::groups::{EpochStatus, Standing},
@@ -11,10 +11,14 @@ use posthouse_protocol::{
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{read, send};
+use super::{
+    group_links::{self, Link},
+    read, send,
+};
 use crate::{
     args::{Groups, Role},
     failure::{Exit, Failure},
+    mention,
     output::{Output, stands},
     session::Session,
     talk::Talk,
@@ -32,8 +36,10 @@ pub(super) async fn run(
     let until = Instant::now() + within;
     if let Some(Groups::Send { group, text, wait }) = command {
         let text = send::text(text)?;
-        let to = Talk::Group(session.find_group(&group, until).await?.id);
-        let id = to.send(&session.client, &text).await?;
+        let group = session.find_group(&group, until).await?.id;
+        let text = with_mentions(&mut session, &group, &text).await?;
+        let to = Talk::Group(group);
+        let id = to.say(&session.client, None, text).await?;
         return send::went(session, &to, id, (wait, within), output).await;
     }
     match command.unwrap_or(Groups::List) {
@@ -53,6 +59,26 @@ pub(super) async fn run(
                 }
             }
         }
+        Groups::Link { group, create, expires, revoke } => {
+            let wanted = match revoke {
+                Some(id) => Link::Revoke(id),
+                None if create => Link::Create(expires),
+                None => Link::List,
+            };
+            group_links::link(&mut session, (&group, wanted), until, output).await?;
+        }
+        Groups::Join { link } => group_links::join(&session, &link, output).await?,
+        Groups::Asking { group, accept: None, decline } => {
+            let group = found(&mut session, &group, until).await?;
+            match decline {
+                Some(name) => group_links::decline(&mut session, &group, &name, output).await?,
+                None => group_links::asking(&mut session, &group, output).await?,
+            }
+        }
+        Groups::Deputies { group, set, none } if set.is_empty() && !none => {
+            let group = found(&mut session, &group, until).await?;
+            group_links::deputies(&session, &group, output).await?;
+        }
         change => {
             // What is signed is signed on top of what the group is now.
             session.connected(until).await?;
@@ -64,6 +90,22 @@ pub(super) async fn run(
     }
     session.close().await;
     Ok(())
+}
+
+/// The text, with the members that it names.
+async fn with_mentions(
+    session: &mut Session,
+    group: &GroupId,
+    text: &str,
+) -> Result<Text, Failure> {
+    let mut people = Vec::new();
+    if text.contains('@') {
+        for member in session.client.members(group).await? {
+            session.learn(&member.account).await?;
+            people.push(member.account);
+        }
+    }
+    Ok(mention::read(text, &mention::nameable(people.iter(), &session.names)))
 }
 
 /// Makes a change. Which group it was, and what became of it.
@@ -121,8 +163,25 @@ async fn change_it(
             status = session.client.rename(&id, &title).await?;
             id
         }
+        Groups::Asking { group, accept: Some(name), .. } => {
+            let id = found(session, &group, until).await?;
+            let person = session.find(&name).await?;
+            status = session.client.add(&id, &person).await?;
+            id
+        }
+        Groups::Deputies { group, set, .. } => {
+            let id = found(session, &group, until).await?;
+            status = session.client.set_deputies(&id, &set).await?;
+            id
+        }
         // These change nothing, and were dealt with before.
-        Groups::List | Groups::Members { .. } | Groups::History { .. } | Groups::Send { .. } => {
+        Groups::List
+        | Groups::Members { .. }
+        | Groups::History { .. }
+        | Groups::Send { .. }
+        | Groups::Link { .. }
+        | Groups::Join { .. }
+        | Groups::Asking { .. } => {
             return Err(ClientError::UnknownGroup.into());
         }
     };
@@ -130,7 +189,11 @@ async fn change_it(
 }
 
 /// The group that a name means, as the homeserver has it now.
-async fn found(session: &mut Session, name: &str, until: Instant) -> Result<GroupId, Failure> {
+pub(super) async fn found(
+    session: &mut Session,
+    name: &str,
+    until: Instant,
+) -> Result<GroupId, Failure> {
     let id = session.find_group(name, until).await?.id;
     match session.client.refresh_group(&id).await {
         // What is known stays good while the homeserver is away.
@@ -191,6 +254,7 @@ fn tell(group: &GroupSummary, status: Option<EpochStatus>, output: Output) -> bo
     let mut object = json!({
         "event": "group", "group": group.id, "title": group.title, "standing": group.standing,
         "members": group.members, "epoch": group.epoch, "unread": group.unread,
+        "mentioned": group.mentioned, "disappears": group.disappears,
     });
     if let (Some(status), Value::Object(object)) = (status, &mut object) {
         object.insert("change".to_owned(), json!(status));

@@ -20,9 +20,11 @@ pub(super) async fn conversations(session: Session, output: Output) -> Result<()
         let name = session.names.of(&one.with);
         let object = json!({
             "event": "conversation", "with": one.with, "with_name": name, "unread": one.unread,
-            "active": one.active,
+            "active": one.active, "mentioned": one.mentioned, "disappears": one.disappears,
         });
-        let unread = if one.unread == 0 { String::new() } else { format!("  {}", one.unread) };
+        let sign = if one.mentioned > 0 { "@" } else { "" };
+        let unread =
+            if one.unread == 0 { String::new() } else { format!("  {sign}{}", one.unread) };
         if !output.print(&object, format!("{name}{unread}")) {
             break;
         }

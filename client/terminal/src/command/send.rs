@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::{
     args::Wanted,
     failure::{Exit, Failure},
+    mention,
     output::{Output, ticks},
     session::Session,
     talk::Talk,
@@ -52,9 +53,11 @@ pub(super) async fn send(
     output: Output,
 ) -> Result<(), Failure> {
     let to = session.find(&sending.to).await?;
+    let people = mention::nameable([&to].into_iter(), &session.names);
+    let text = mention::read(&sending.text, &people);
     let id = match sending.disappear {
-        Some(seconds) => session.client.send_disappearing(&to, &sending.text, seconds).await?,
-        None => session.client.send_text(&to, &sending.text).await?,
+        Some(seconds) => session.client.send_disappearing(&to, text, seconds).await?,
+        None => session.client.send_text(&to, text).await?,
     };
     let to = Talk::Person(to);
     went(session, &to, id, (sending.wait, sending.within), output).await

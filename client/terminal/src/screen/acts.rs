@@ -1,37 +1,62 @@
-//! What the person does to groups, devices and single messages: calls of the homeserver, whose
-//! refusals are told and change nothing.
+//! What the person does to groups, strangers and single messages. What asks the homeserver runs
+//! beside the screen; refusals are told and change nothing.
 
-use posthouse_client::ClientError;
-use posthouse_protocol::{id::GroupId, rest::groups::EpochStatus};
+use posthouse_client::{Client, ClientError};
+use posthouse_protocol::{
+    id::{AccountId, GroupId},
+    rest::{Secret, groups::EpochStatus},
+};
 
 use super::{
     Screen,
     dialog::{Dialog, Question},
-    keys::Action,
+    keys::{Action, ask},
+    work::{Landing, told},
 };
-use crate::{failure::Failure, talk::Talk};
+use crate::{
+    failure::Failure,
+    session::{Found, Whose},
+    talk::Talk,
+};
 
 impl Screen {
-    /// The line of text that was asked for is there. The dialog stays if it does not do.
+    /// The line of text that was asked for is there. The dialog stays until it has done.
     pub(super) async fn answer(&mut self) -> Result<(), Failure> {
         let Some(Dialog::Ask(question, text)) = self.model.dialog.clone() else { return Ok(()) };
         let text = text.text().trim().to_owned();
-        if text.is_empty() && question != Question::Reaction {
+        if text.is_empty() && !question.takes_nothing() {
             return Ok(());
         }
         let done = match question {
-            Question::To => self.write_to(&text).await,
+            Question::To => self.write_to(&text),
             Question::GroupTitle => {
-                self.model.dialog = Some(Dialog::Ask(
-                    Question::GroupPeople(text),
-                    super::editor::Editor::default(),
-                ));
-                return Ok(());
+                ask(&mut self.model, Question::GroupPeople(text));
+                Ok(())
             }
-            Question::GroupPeople(title) => self.make_group(&title, &text).await,
-            Question::Invite => self.invite(&text).await,
-            Question::Rename => self.rename(&text).await,
-            Question::Code => self.approve(&text).await,
+            Question::GroupPeople(title) => self.make_group(title, &text),
+            Question::Invite => self.invite(&text),
+            Question::Rename => self.rename(text),
+            Question::Code => {
+                self.approve(text, None);
+                Ok(())
+            }
+            Question::CodePin(code) => {
+                self.approve(code, Some(Secret(text)));
+                Ok(())
+            }
+            Question::Remove(device) => {
+                self.remove_device(&device, &text);
+                Ok(())
+            }
+            Question::NewPin => {
+                self.new_pin(text);
+                Ok(())
+            }
+            Question::PinPassword(pin) => {
+                self.set_pin(pin, Secret(text));
+                Ok(())
+            }
+            Question::Disappear => self.disappear(&text).await,
             Question::Reaction => self.react(&text).await,
         };
         self.tell_failure(done)
@@ -40,46 +65,59 @@ impl Screen {
     /// The rest of what keys ask for.
     pub(super) async fn act(&mut self, action: Action) -> Result<(), Failure> {
         let done = match action {
-            Action::Block | Action::Hear(_) => self.decide(action).await,
-            Action::Devices => self.devices().await,
-            Action::Leave | Action::Remove | Action::Role(_) => self.change(action).await,
+            Action::Block | Action::Hear(_) => {
+                self.decide(action);
+                Ok(())
+            }
+            Action::Devices => {
+                self.devices();
+                Ok(())
+            }
+            Action::Leave | Action::Remove | Action::Role(_) => self.change(action),
             Action::TakeBack => self.take_back().await,
             _ => Ok(()),
         };
         self.tell_failure(done)
     }
 
-    /// A refusal is told in the last line; only a device that has stopped ends the program.
-    fn tell_failure(&mut self, done: Result<(), Failure>) -> Result<(), Failure> {
-        let Err(failure) = done else { return Ok(()) };
-        if failure == Failure::from(ClientError::Stopped) {
-            return Err(failure);
-        }
-        self.model.notice = Some(failure.to_string());
+    /// Opens the conversation with somebody.
+    fn write_to(&mut self, name: &str) -> Result<(), Failure> {
+        let (whose, client) = (self.session.whose(name)?, self.session.client.clone());
+        self.begin("looking for them", async move {
+            let found = whose.find(&client).await?;
+            if found.0 == *client.account() {
+                return Err(ClientError::Oneself.into());
+            }
+            let landing: Landing =
+                Box::new(|screen| Ok(Some(Talk::Person(screen.session.found(found)?))));
+            Ok(landing)
+        });
         Ok(())
     }
 
-    /// Opens the conversation with somebody.
-    async fn write_to(&mut self, name: &str) -> Result<(), Failure> {
-        let user = self.session.find(name).await?;
-        if user == *self.session.client.account() {
-            return Err(ClientError::Oneself.into());
-        }
-        self.model.dialog = None;
-        self.model.names = self.session.names.clone();
-        self.open(Talk::Person(user)).await?;
-        self.watch().await
+    /// Whom names mean, with spaces in between.
+    fn people(&self, names: &str) -> Result<Vec<Whose>, Failure> {
+        let names = names.split_whitespace();
+        names.map(|name| self.session.whose(name.trim_end_matches(','))).collect()
     }
 
-    async fn make_group(&mut self, title: &str, people: &str) -> Result<(), Failure> {
-        let mut accounts = Vec::new();
-        for name in people.split_whitespace() {
-            accounts.push(self.session.find(name.trim_end_matches(',')).await?);
-        }
-        self.model.dialog = None;
-        let group = self.session.client.create_group(title, &accounts).await?;
-        self.model.names = self.session.names.clone();
-        self.open(Talk::Group(group)).await
+    fn make_group(&mut self, title: String, people: &str) -> Result<(), Failure> {
+        let (people, client) = (self.people(people)?, self.session.client.clone());
+        self.begin("making the group", async move {
+            let found = find(&client, people).await?;
+            let accounts: Vec<AccountId> = found.iter().map(|(user, _)| user.clone()).collect();
+            let group = client.create_group(&title, &accounts).await?;
+            let landing: Landing = Box::new(|screen| {
+                screen.found(found)?;
+                Ok(Some(Talk::Group(group)))
+            });
+            Ok(landing)
+        });
+        Ok(())
+    }
+
+    fn found(&mut self, found: Vec<Found>) -> Result<(), Failure> {
+        found.into_iter().try_for_each(|one| self.session.found(one).map(drop))
     }
 
     fn open_group(&self) -> Result<GroupId, Failure> {
@@ -87,105 +125,107 @@ impl Screen {
         Ok(open.ok_or(ClientError::UnknownGroup)?.clone())
     }
 
-    async fn invite(&mut self, people: &str) -> Result<(), Failure> {
-        let group = self.open_group()?;
-        for name in people.split_whitespace() {
-            let person = self.session.find(name.trim_end_matches(',')).await?;
-            let status = self.session.client.invite(&group, &person).await?;
-            self.changed(status).await?;
-        }
-        self.model.dialog = Some(Dialog::Members(0));
+    fn invite(&mut self, people: &str) -> Result<(), Failure> {
+        let (group, people) = (self.open_group()?, self.people(people)?);
+        let client = self.session.client.clone();
+        self.begin("inviting", async move {
+            let found = find(&client, people).await?;
+            let mut status = EpochStatus::Taken;
+            for (person, _) in &found {
+                status = client.invite(&group, person).await?;
+            }
+            let landing: Landing = Box::new(move |screen| {
+                screen.found(found)?;
+                screen.changed(status);
+                screen.model.dialog = Some(Dialog::Members(0));
+                Ok(None)
+            });
+            Ok(landing)
+        });
         Ok(())
     }
 
-    async fn rename(&mut self, title: &str) -> Result<(), Failure> {
-        let group = self.open_group()?;
-        let status = self.session.client.rename(&group, title).await?;
-        self.model.dialog = None;
-        self.changed(status).await
+    fn rename(&mut self, title: String) -> Result<(), Failure> {
+        let (group, client) = (self.open_group()?, self.session.client.clone());
+        self.begin("renaming the group", async move {
+            let status = client.rename(&group, &title).await?;
+            Ok(told(move |screen| screen.changed(status)))
+        });
+        Ok(())
     }
 
     /// A change of the open group, to the member that is chosen in its list.
-    async fn change(&mut self, action: Action) -> Result<(), Failure> {
+    fn change(&mut self, action: Action) -> Result<(), Failure> {
         let group = self.open_group()?;
         let Some(Dialog::Members(at)) = self.model.dialog else { return Ok(()) };
         let Some(member) = self.model.members.get(at).map(|one| one.account.clone()) else {
             return Ok(());
         };
-        let client = &self.session.client;
-        let status = match action {
-            Action::Leave => client.leave(&group).await?,
-            Action::Remove if member == self.model.own => {
-                self.model.notice = Some("that is you: l leaves the group".to_owned());
-                return Ok(());
-            }
-            Action::Remove => client.remove(&group, &member).await?,
-            Action::Role(role) => client.set_role(&group, &member, role).await?,
-            _ => return Ok(()),
-        };
-        if action == Action::Leave {
-            self.model.dialog = None;
+        if action == Action::Remove && member == self.model.own {
+            self.model.notice = Some("that is you: l leaves the group".to_owned());
+            return Ok(());
         }
-        self.changed(status).await
+        let client = self.session.client.clone();
+        self.begin("changing the group", async move {
+            let status = match action {
+                Action::Leave => client.leave(&group).await?,
+                Action::Remove => client.remove(&group, &member).await?,
+                Action::Role(role) => client.set_role(&group, &member, role).await?,
+                _ => return Ok(told(|_| ())),
+            };
+            Ok(told(move |screen| {
+                if action != Action::Leave && screen.model.dialog.is_none() {
+                    screen.model.dialog = Some(Dialog::Members(at));
+                }
+                screen.changed(status);
+            }))
+        });
+        Ok(())
     }
 
-    async fn changed(&mut self, status: EpochStatus) -> Result<(), Failure> {
+    fn changed(&mut self, status: EpochStatus) {
         if status == EpochStatus::Queued {
             let notice = "the group's region is away: the change is signed and waits for it";
             self.model.notice = Some(notice.to_owned());
         }
-        self.model.names = self.session.names.clone();
-        self.reload().await
     }
 
     /// The person has decided about a stranger, or about an invitation.
-    async fn decide(&mut self, action: Action) -> Result<(), Failure> {
-        let client = &self.session.client;
-        match (self.model.open.clone(), action) {
-            (Some(Talk::Group(group)), Action::Hear(true)) => {
-                let status = client.accept_invitation(&group).await?;
-                return self.changed(status).await;
+    fn decide(&mut self, action: Action) {
+        let client = self.session.client.clone();
+        match self.model.open.clone() {
+            Some(Talk::Group(group)) if action != Action::Block => {
+                self.begin("answering the invitation", async move {
+                    let status = match action {
+                        Action::Hear(true) => client.accept_invitation(&group).await?,
+                        _ => client.leave(&group).await?,
+                    };
+                    Ok(told(move |screen| screen.changed(status)))
+                });
             }
-            (Some(Talk::Group(group)), Action::Hear(false)) => {
-                let status = client.leave(&group).await?;
-                return self.changed(status).await;
-            }
-            (Some(Talk::Person(user)), action) => {
-                match action {
-                    Action::Hear(true) => client.accept_request(&user).await?,
-                    Action::Hear(false) => client.decline_request(&user).await?,
-                    _ => client.block(&user).await?,
-                }
-                self.model.requests.remove(&user);
+            Some(Talk::Person(user)) => self.begin("answering", async move {
                 let what = match action {
-                    Action::Hear(true) => "heard from now on",
-                    Action::Hear(false) => "not heard for 30 days",
-                    _ => "blocked",
+                    Action::Hear(true) => {
+                        client.accept_request(&user).await?;
+                        "heard from now on"
+                    }
+                    Action::Hear(false) => {
+                        client.decline_request(&user).await?;
+                        "not heard for 30 days"
+                    }
+                    _ => {
+                        client.block(&user).await?;
+                        "blocked"
+                    }
                 };
-                self.model.notice = Some(format!("{}: {what}", self.model.names.short(&user)));
-            }
+                Ok(told(move |screen| {
+                    screen.model.requests.remove(&user);
+                    let name = screen.model.names.short(&user);
+                    screen.model.notice = Some(format!("{name}: {what}"));
+                }))
+            }),
             _ => {}
         }
-        self.reload().await
-    }
-
-    /// Shows the own devices.
-    async fn devices(&mut self) -> Result<(), Failure> {
-        let devices = self.session.client.devices().await?;
-        let lines = devices.iter().map(|one| {
-            let this = if one.current { "  (this one)" } else { "" };
-            format!("{}  {}{this}", one.device.get(), one.name)
-        });
-        self.model.dialog = Some(Dialog::Devices(lines.collect()));
-        Ok(())
-    }
-
-    /// Lets the device in that shows this code.
-    async fn approve(&mut self, code: &str) -> Result<(), Failure> {
-        let number = self.session.client.approve_link(code, None).await?;
-        self.model.dialog = None;
-        self.model.notice = Some(format!("device {number} is one of yours now"));
-        Ok(())
     }
 
     async fn react(&mut self, emoji: &str) -> Result<(), Failure> {
@@ -204,4 +244,13 @@ impl Screen {
         open.delete(&self.session.client, id).await?;
         self.reload().await
     }
+}
+
+/// Whom names mean, one after the other.
+async fn find(client: &Client, people: Vec<Whose>) -> Result<Vec<Found>, Failure> {
+    let mut found = Vec::with_capacity(people.len());
+    for one in people {
+        found.push(one.find(client).await?);
+    }
+    Ok(found)
 }

@@ -1,6 +1,7 @@
 //! What lies over a conversation.
 
 use posthouse_client::KeyTrust;
+use posthouse_protocol::rest::Secret;
 
 use super::editor::Editor;
 
@@ -19,8 +20,27 @@ pub(crate) enum Dialog {
     Members(usize),
     /// A stranger, or an invitation: whether it is heard.
     Decide,
-    /// The own devices, one a line.
-    Devices(Vec<String>),
+    /// The own devices.
+    Devices(Devices),
+}
+
+/// The own devices.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Devices {
+    pub(crate) all: Vec<Device>,
+    /// The place of the chosen one.
+    pub(crate) at: usize,
+    /// Whether a new one is let in by a PIN.
+    pub(crate) pin: bool,
+}
+
+/// A device of the account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Device {
+    pub(crate) number: u8,
+    pub(crate) name: String,
+    /// It is this one.
+    pub(crate) current: bool,
 }
 
 /// What a line of text is asked for.
@@ -38,11 +58,31 @@ pub(crate) enum Question {
     Rename,
     /// The code that a new device of the account shows.
     Code,
+    /// The PIN that the account asks for, with that code.
+    CodePin(String),
+    /// The number of the device, to be sure that it is to be removed.
+    Remove(Device),
+    /// A PIN for letting devices in; none removes it.
+    NewPin,
+    /// The password, for that PIN.
+    PinPassword(Secret),
+    /// For how long what is said in the open conversation is shown.
+    Disappear,
     /// The reaction to the chosen message.
     Reaction,
 }
 
 impl Question {
+    /// Whether nobody who looks on shall read what is written.
+    pub(crate) fn is_secret(&self) -> bool {
+        matches!(self, Self::CodePin(_) | Self::NewPin | Self::PinPassword(_))
+    }
+
+    /// Whether nothing is an answer, too.
+    pub(crate) fn takes_nothing(&self) -> bool {
+        matches!(self, Self::Reaction | Self::NewPin | Self::Disappear)
+    }
+
     /// The title of its box, and what is to be written.
     pub(crate) fn words(&self) -> (&'static str, &'static str) {
         match self {
@@ -56,6 +96,19 @@ impl Question {
             Self::Code => {
                 (" Let a device in (Enter, Esc) ", "The code that the new device shows as text:")
             }
+            Self::CodePin(_) => (" Let a device in (Enter, Esc) ", "Your PIN for new devices:"),
+            Self::Remove(_) => (
+                " Remove a device (Enter, Esc) ",
+                "It hears nothing from then on. Its number, if you are sure:",
+            ),
+            Self::NewPin => {
+                (" PIN for new devices (Enter, Esc) ", "6 to 12 digits; nothing removes the PIN:")
+            }
+            Self::PinPassword(_) => (" PIN for new devices (Enter, Esc) ", "Your password:"),
+            Self::Disappear => (
+                " Disappearing messages (Enter, Esc) ",
+                "After they were read: 30s, 5m, 12h, 7d; nothing keeps them:",
+            ),
             Self::Reaction => (" React (Enter, Esc) ", "An emoji; nothing takes yours back:"),
         }
     }

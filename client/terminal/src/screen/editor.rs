@@ -1,19 +1,40 @@
 //! The text that is being written: a cursor between characters as a person sees them.
 
 use unicode_segmentation::UnicodeSegmentation as _;
+use zeroize::Zeroize as _;
 
 /// What is written can be no longer, in bytes: as a message.
 const MAX_BYTES: usize = 32 * 1024;
+/// Room for what is secret, in bytes.
+const MAX_SECRET: usize = 1024;
 
 /// A text and a place in it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Editor {
     text: String,
     /// In bytes, always between two grapheme clusters.
     cursor: usize,
 }
 
+/// What is written may be a password.
+impl core::fmt::Debug for Editor {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Editor").field("len", &self.text.len()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Editor {
+    fn drop(&mut self) {
+        self.text.zeroize();
+    }
+}
+
 impl Editor {
+    /// With room for a password, so that it leaves no copies behind while it grows.
+    pub(crate) fn for_secret() -> Self {
+        Self { text: String::with_capacity(MAX_SECRET), cursor: 0 }
+    }
+
     pub(crate) fn text(&self) -> &str {
         &self.text
     }

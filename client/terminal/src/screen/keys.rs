@@ -5,10 +5,11 @@ use posthouse_protocol::rest::groups::Standing;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::{
-    dialog::{Dialog, Question},
+    dialog::{Devices, Dialog, Question},
     editor::Editor,
-    model::{About, Model},
+    model::Model,
 };
+use crate::talk::About;
 
 /// What the loop has to do about a key; what only concerns the model is done already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,8 +69,9 @@ pub(crate) fn paste(model: &mut Model, text: &str) -> Action {
     Action::Nothing
 }
 
-fn ask(model: &mut Model, question: Question) {
-    model.dialog = Some(Dialog::Ask(question, Editor::default()));
+pub(super) fn ask(model: &mut Model, question: Question) {
+    let editor = if question.is_secret() { Editor::for_secret() } else { Editor::default() };
+    model.dialog = Some(Dialog::Ask(question, editor));
 }
 
 fn in_dialog(model: &mut Model, dialog: Dialog, key: KeyEvent) -> Action {
@@ -119,16 +121,33 @@ fn in_dialog(model: &mut Model, dialog: Dialog, key: KeyEvent) -> Action {
                 Action::Nothing
             }
         },
-        (Dialog::Devices(lines), code) => {
-            match code {
-                KeyCode::Char('l') => ask(model, Question::Code),
-                KeyCode::Enter | KeyCode::F(5) => {}
-                _ => model.dialog = Some(Dialog::Devices(lines)),
-            }
+        (Dialog::Devices(devices), code) => {
+            in_devices(model, devices, code);
             Action::Nothing
         }
         (Dialog::Members(at), code) => in_members(model, at, code),
     }
+}
+
+fn in_devices(model: &mut Model, mut devices: Devices, code: KeyCode) {
+    let last = devices.all.len().saturating_sub(1);
+    match code {
+        KeyCode::Up => devices.at = devices.at.saturating_sub(1),
+        KeyCode::Down => devices.at = (devices.at + 1).min(last),
+        _ => {}
+    }
+    let chosen = devices.all.get(devices.at).cloned();
+    match (code, chosen) {
+        (KeyCode::Char('l'), _) => return ask(model, Question::Code),
+        (KeyCode::Char('p'), _) => return ask(model, Question::NewPin),
+        (KeyCode::Char('r'), Some(device)) if !device.current => {
+            return ask(model, Question::Remove(device));
+        }
+        (KeyCode::Char('r'), _) => model.notice = Some("that is this device".to_owned()),
+        (KeyCode::Enter | KeyCode::F(5), _) => return,
+        _ => {}
+    }
+    model.dialog = Some(Dialog::Devices(devices));
 }
 
 fn in_members(model: &mut Model, at: usize, code: KeyCode) -> Action {
@@ -228,6 +247,8 @@ fn in_conversation(model: &mut Model, key: KeyEvent) -> Action {
         KeyCode::F(4) if model.asks() => model.dialog = Some(Dialog::Decide),
         KeyCode::F(4) => model.notice = Some("nobody asks here".to_owned()),
         KeyCode::F(5) => return Action::Devices,
+        KeyCode::F(6) if model.open.is_some() => ask(model, Question::Disappear),
+        KeyCode::Tab if model.complete() => return Action::Wrote,
         KeyCode::Tab => return Action::Beside { down: true },
         KeyCode::BackTab => return Action::Beside { down: false },
         KeyCode::Down if empty => return Action::Beside { down: true },
@@ -270,7 +291,7 @@ fn write(model: &mut Model, text: &str) -> Action {
 }
 
 /// Editing as in a shell. Whether the text may have changed.
-fn edit(editor: &mut Editor, code: KeyCode, with: KeyModifiers) -> bool {
+pub(super) fn edit(editor: &mut Editor, code: KeyCode, with: KeyModifiers) -> bool {
     if with.contains(KeyModifiers::CONTROL) {
         match code {
             KeyCode::Char('a') => editor.home(),

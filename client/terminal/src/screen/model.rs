@@ -12,7 +12,12 @@ use posthouse_protocol::{
 };
 
 use super::{dialog::Dialog, editor::Editor};
-use crate::{names::Names, output::when, talk::Talk};
+use crate::{
+    mention::{self, Nameable},
+    names::Names,
+    output::when,
+    talk::{About, Talk},
+};
 
 /// Reasons of failed messages that are remembered while the program runs.
 const MAX_REASONS: usize = 1_000;
@@ -22,6 +27,8 @@ const MAX_REASONS: usize = 1_000;
 pub(crate) struct Row {
     pub(crate) talk: Talk,
     pub(crate) unread: u64,
+    /// Whether something unread mentions the account.
+    pub(crate) called: bool,
     pub(crate) mark: Mark,
 }
 
@@ -44,12 +51,16 @@ pub(crate) struct Group {
     pub(crate) members: usize,
     pub(crate) active: Timestamp,
     pub(crate) unread: u64,
+    pub(crate) mentioned: u64,
+    /// For how many seconds what is said there is shown.
+    pub(crate) disappears: Option<u32>,
 }
 
 impl From<GroupSummary> for Group {
     fn from(one: GroupSummary) -> Self {
         let GroupSummary { id, title, standing, members, active, unread, .. } = one;
-        Self { id, title, standing, members, active, unread }
+        let (mentioned, disappears) = (one.mentioned, one.disappears);
+        Self { id, title, standing, members, active, unread, mentioned, disappears }
     }
 }
 
@@ -66,13 +77,7 @@ pub(crate) struct Talked {
     pub(crate) with: AccountId,
     pub(crate) active: Timestamp,
     pub(crate) unread: u64,
-}
-
-/// What is written is about another message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum About {
-    Reply(MessageId),
-    Edit(MessageId),
+    pub(crate) mentioned: u64,
 }
 
 /// Everything that is shown.
@@ -86,6 +91,8 @@ pub(crate) struct Model {
     pub(crate) open: Option<Talk>,
     /// The open conversation's messages, the oldest first.
     pub(crate) timeline: Vec<Entry>,
+    /// For how many seconds what is said in the open conversation is shown.
+    pub(crate) disappears: Option<u32>,
     /// What is believed of the open conversation's key.
     pub(crate) trust: KeyTrust,
     /// The open group, and who is in it.
@@ -102,6 +109,8 @@ pub(crate) struct Model {
     pub(crate) drafts: BTreeMap<Talk, Editor>,
     pub(crate) dialog: Option<Dialog>,
     pub(crate) connected: bool,
+    /// What goes on beside the screen.
+    pub(crate) working: Option<String>,
     /// Something to tell once.
     pub(crate) notice: Option<String>,
     pub(crate) typing: BTreeSet<AccountId>,
@@ -118,6 +127,7 @@ impl Model {
             rows: Vec::new(),
             open: None,
             timeline: Vec::new(),
+            disappears: None,
             trust: KeyTrust::Unknown,
             group: None,
             members: Vec::new(),
@@ -128,6 +138,7 @@ impl Model {
             drafts: BTreeMap::new(),
             dialog: None,
             connected: false,
+            working: None,
             notice: None,
             typing: BTreeSet::new(),
             presence: BTreeMap::new(),
@@ -144,7 +155,9 @@ impl Model {
             .map(|one| {
                 let asks = self.requests.contains(&one.with);
                 let mark = if asks { Mark::Asks } else { Mark::Plain };
-                (one.active, Row { talk: Talk::Person(one.with), unread: one.unread, mark })
+                let (talk, unread, called) =
+                    (Talk::Person(one.with), one.unread, one.mentioned > 0);
+                (one.active, Row { talk, unread, called, mark })
             })
             .collect();
         all.extend(groups.iter().map(|one| {
@@ -153,7 +166,9 @@ impl Model {
                 Some(_) => Mark::Plain,
                 None => Mark::Left,
             };
-            (one.active, Row { talk: Talk::Group(one.id.clone()), unread: one.unread, mark })
+            let (talk, unread, called) =
+                (Talk::Group(one.id.clone()), one.unread, one.mentioned > 0);
+            (one.active, Row { talk, unread, called, mark })
         }));
         // What asks for a decision stands first.
         all.sort_by_key(|(active, row)| {
@@ -163,7 +178,7 @@ impl Model {
         if let Some(open) = &self.open
             && !self.rows.iter().any(|row| row.talk == *open)
         {
-            let row = Row { talk: open.clone(), unread: 0, mark: Mark::Plain };
+            let row = Row { talk: open.clone(), unread: 0, called: false, mark: Mark::Plain };
             self.rows.insert(0, row);
         }
     }
@@ -197,6 +212,27 @@ impl Model {
     pub(crate) fn draft(&mut self) -> Option<&mut Editor> {
         let open = self.open.clone()?;
         Some(self.drafts.entry(open).or_default())
+    }
+
+    /// Who can be mentioned in the open conversation.
+    pub(crate) fn nameable(&self) -> Vec<Nameable> {
+        let people: Vec<&AccountId> = match &self.open {
+            Some(Talk::Person(person)) => vec![person],
+            _ => self.members.iter().map(|one| &one.account).collect(),
+        };
+        mention::nameable(people.into_iter().filter(|one| **one != self.own), &self.names)
+    }
+
+    /// Completes the name that is being written behind an `@`. Whether there was one.
+    pub(crate) fn complete(&mut self) -> bool {
+        let people = self.nameable();
+        let Some(draft) = self.draft() else { return false };
+        let Some((more, found)) = mention::complete(draft.before(), &people) else { return false };
+        draft.insert(&more);
+        if found.len() > 1 {
+            self.notice = Some(found.join("  "));
+        }
+        true
     }
 
     /// The open conversation is a stranger's, or of a group that the account is invited to.
@@ -233,7 +269,17 @@ impl Model {
     /// Remembers what an update says besides what the store has.
     pub(crate) fn told(&mut self, update: &Update) {
         match update {
-            Update::Message(entry) => _ = self.typing.remove(&entry.from),
+            Update::Message(entry) => {
+                self.typing.remove(&entry.from);
+                let talk = Talk::of(entry);
+                if entry.mentions(&self.own) && self.open.as_ref() != Some(&talk) {
+                    let (name, place) = (self.names.short(&entry.from), self.title(&talk));
+                    self.notice = Some(match talk {
+                        Talk::Person(_) => format!("{name} mentions you"),
+                        Talk::Group(_) => format!("{name} mentions you in {place}"),
+                    });
+                }
+            }
             Update::Typing { user, typing: true } => _ = self.typing.insert(user.clone()),
             Update::Typing { user, typing: false } => _ = self.typing.remove(user),
             Update::Presence { user, online, last_seen } => {

@@ -17,13 +17,13 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::{
     dialog::Dialog,
-    model::{About, Mark, Model},
+    model::{Mark, Model},
     theme::Theme,
     wrap::{cut, wrap},
 };
 use crate::{
-    talk::Talk,
-    text::{harmless, line},
+    talk::{About, Talk},
+    text::{harmless, line, spanned},
 };
 
 /// Narrower screens show the conversation alone.
@@ -59,7 +59,11 @@ fn conversations(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: &Theme
     // The open one stays in sight.
     let first = open.map_or(0, |open| (open + 1).saturating_sub(height));
     let lines = model.rows.iter().enumerate().skip(first).take(height).map(|(at, row)| {
-        let count = if row.unread > 0 { format!(" {}", row.unread) } else { String::new() };
+        let count = match (row.unread, row.called) {
+            (0, _) => String::new(),
+            (unread, false) => format!(" {unread}"),
+            (unread, true) => format!(" @{unread}"),
+        };
         let room = width.saturating_sub(count.width() + 2);
         let online = row.talk.person().and_then(|person| model.presence.get(person));
         let dot = match (row.mark, &row.talk, online) {
@@ -169,6 +173,9 @@ fn head(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: &Theme) {
         }
         _ => {}
     }
+    if let Some(seconds) = model.disappears {
+        add(format!("disappears after {}", spanned(seconds)), theme.dim);
+    }
     if let Some(about) = open.person().and_then(|person| model.about_person(person)) {
         add(about, theme.dim);
     }
@@ -183,6 +190,8 @@ fn footer(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: &Theme) {
         let rest = format!("  {found} found (Enter, Esc)");
         let wanted = Span::raw(line(wanted.text()));
         Line::from(vec![Span::raw(SEARCH), wanted, Span::styled(rest, theme.dim)])
+    } else if let Some(what) = &model.working {
+        Line::styled(format!("working … {what}"), theme.warning)
     } else if let Some(notice) = &model.notice {
         Line::styled(line(notice), theme.warning)
     } else if model.chosen.is_some() && model.dialog.is_none() {

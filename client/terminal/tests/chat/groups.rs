@@ -44,6 +44,44 @@ async fn a_group_is_made_joined_talked_in_and_left() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn people_join_by_a_link_until_it_is_ended() {
+    let home = Home::start().await;
+    let at = home.address();
+    let [ada, ben, cleo] = ["ada", "ben", "cleo"].map(|name| Person::registered(at, name));
+    ada.run(&["groups", "create", "The stable"]).done();
+    let made = ada.run(&["groups", "link", "The stable", "--create", "--expires", "3600"]).done();
+    let (link, id) = (made["link"].as_str().unwrap(), made["link_id"].as_str().unwrap());
+    ben.run(&["groups", "join", "posthouse-group:nothing"]).failed(2, &["link"]);
+    for who in [&ben, &cleo] {
+        assert_eq!(who.run(&["groups", "join", link]).done()["group"], made["group"]);
+    }
+    let listed = ada.run(&["groups", "link", "The stable"]).done();
+    assert_eq!((&listed["link_id"], &listed["link"]), (&made["link_id"], &serde_json::Value::Null));
+    let asking = ada.run(&["groups", "asking", "The stable"]).all();
+    let names: Vec<_> = asking.iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["ben", "cleo"]);
+    ada.run(&["groups", "asking", "The stable", "--accept", "ben"]).done();
+    ada.run(&["groups", "asking", "The stable", "--decline", "cleo"]).done();
+    assert!(ada.run(&["groups", "asking", "The stable"]).all().is_empty());
+    ada.run(&["groups", "send", "The stable", "Welcome!"]).done();
+    let heard = ben.run(&["listen", "--count", "1", "--timeout", "60"]).all();
+    assert!(heard.iter().any(|one| one["text"] == "Welcome!"), "{heard:?}");
+
+    ada.run(&["groups", "link", "The stable", "--revoke", id]).done();
+    assert!(ada.run(&["groups", "link", "The stable"]).all().is_empty());
+    cleo.run(&["groups", "join", link]).failed(3, &["not_found"]);
+    ben.run(&["groups", "link", "The stable", "--create"]).failed(3, &["forbidden"]);
+
+    let deputies = |who: &Person| who.run(&["groups", "deputies", "The stable"]).done();
+    assert_eq!(deputies(&ada)["regions"], serde_json::json!([]));
+    ben.run(&["groups", "deputies", "The stable", "--set", "us.example"]).failed(1, &["may not"]);
+    ada.run(&["groups", "deputies", "The stable", "--set", "us.example", "as.example"]).done();
+    assert_eq!(deputies(&ben)["regions"], serde_json::json!(["us.example", "as.example"]));
+    ada.run(&["groups", "deputies", "The stable", "--none"]).done();
+    assert_eq!(deputies(&ada)["regions"], serde_json::json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn strangers_are_listed_until_they_are_answered() {
     let home = Home::start().await;
     let at = home.address();

@@ -139,6 +139,50 @@ fn debug_shows_no_key() {
     insta::assert_snapshot!(shown, @"AttachmentPointer { size: 1234567, .. } Body { kind: 13, .. }");
 }
 
+fn mention(start: u32, len: u32) -> Mention {
+    Mention { start, len, account: "01890a5d-ac96-774b-bcce-b302099a8057@eu.example".to_owned() }
+}
+
+#[test]
+fn who_is_mentioned_is_written_with_the_text() {
+    for body in bodies() {
+        let has_text = body.text().is_some_and(|text| text.len() == 5);
+        let mut content = Content::new(UnixMillis(5), None, body);
+        content.mentions = vec![mention(0, 2), mention(2, 3)];
+        let bytes = content.to_padded_bytes();
+        assert_eq!(bytes.is_ok(), has_text);
+        if let Ok(bytes) = bytes {
+            assert_eq!(Content::from_padded_bytes(&bytes), Ok(content));
+        }
+    }
+}
+
+#[test]
+fn mentions_that_are_not_in_the_text_are_refused() {
+    let text = "hällo";
+    assert!(mentions_fit(&[mention(0, 1), mention(1, 2), mention(3, 3)], text));
+    let wrong = [
+        vec![mention(0, 0)],
+        vec![mention(6, 1)],
+        vec![mention(1, 1)],
+        vec![mention(0, 3), mention(1, 2)],
+        vec![mention(3, 1), mention(0, 1)],
+        vec![mention(u32::MAX, u32::MAX)],
+    ];
+    for mentions in wrong {
+        assert!(!mentions_fit(&mentions, text), "{:?}", (mentions[0].start, mentions[0].len));
+        let mut writer = Writer::new();
+        write_mentions(&mentions, &mut writer);
+        let bytes = writer.finish();
+        assert_eq!(read_mentions(&mut Reader::new(&bytes), text), Err(CborError));
+    }
+    let many: Vec<_> = (0..17).map(|at| mention(at, 1)).collect();
+    assert!(mentions_fit(&many[..MAX_MENTIONS], &"x".repeat(17)));
+    assert!(!mentions_fit(&many, &"x".repeat(17)));
+    let none = [0x80];
+    assert_eq!(read_mentions(&mut Reader::new(&none), text), Err(CborError), "absent, not empty");
+}
+
 proptest! {
     #[test]
     fn what_is_read_is_written_the_same(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {

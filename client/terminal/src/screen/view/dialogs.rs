@@ -11,7 +11,7 @@ use ratatui::{
 use unicode_width::UnicodeWidthStr as _;
 
 use super::super::{
-    dialog::{Dialog, Safety},
+    dialog::{Devices, Dialog, Question, Safety},
     model::Model,
     theme::Theme,
 };
@@ -32,7 +32,9 @@ const KEYS: &[(&str, &str)] = &[
     ("Ctrl-F", "search in the conversation"),
     ("F2", "safety number; in a group, who is in it"),
     ("F4", "answer a stranger, or an invitation ( ? )"),
-    ("F5", "your devices; let a new one in"),
+    ("F5", "your devices: let one in, remove one, PIN"),
+    ("F6", "disappearing messages"),
+    ("Tab after @ben", "complete the name; who is named is told"),
     ("Ctrl-A -E -W -U", "start, end, delete word, delete all"),
     ("Ctrl-L", "draw the screen anew"),
     ("F1, ?", "this help (? while nothing is written)"),
@@ -57,24 +59,57 @@ pub(super) fn draw(
         Dialog::Search(_) => {}
         Dialog::Ask(question, text) => {
             let (title, what) = question.words();
-            let lines = vec![Line::raw(what), Line::raw(format!("> {}", line(text.text())))];
+            let secret = question.is_secret();
+            let hidden = |text: &str| {
+                if secret { "•".repeat(text.chars().count()) } else { line(text) }
+            };
+            let about = match question {
+                Question::Remove(device) => {
+                    Line::raw(format!("{}  {}", device.number, line(&device.name)))
+                }
+                _ => Line::raw(""),
+            };
+            let mut lines = vec![Line::raw(what), Line::raw(format!("> {}", hidden(text.text())))];
+            if about.width() > 0 {
+                lines.push(about);
+            }
             let inner = boxed(frame, area, title, lines, theme);
-            let column = u16::try_from(line(text.before()).width() + 2).unwrap_or(0);
+            let column = u16::try_from(hidden(text.before()).width() + 2).unwrap_or(0);
             let x = (inner.x + column).min(inner.right().saturating_sub(1));
             frame.set_cursor_position(Position::new(x, inner.y + 1));
         }
         Dialog::Safety(safety) => safety_number(frame, area, safety, model, theme),
         Dialog::Members(at) => members(frame, area, *at, model, theme),
         Dialog::Decide => decide(frame, area, model, theme),
-        Dialog::Devices(devices) => {
-            let mut lines: Vec<_> = devices.iter().map(|one| Line::raw(line(one))).collect();
-            lines.push(Line::default());
-            lines
-                .push(Line::styled("l  let a new device in, by the code that it shows", theme.dim));
-            lines.push(Line::styled("   (there: posthouse-chat link --server URL)", theme.dim));
-            boxed(frame, area, " Your devices (Esc) ", lines, theme);
-        }
+        Dialog::Devices(devices) => own_devices(frame, area, devices, theme),
     }
+}
+
+fn own_devices(frame: &mut Frame<'_>, area: Rect, devices: &Devices, theme: &Theme) {
+    let mut lines: Vec<_> = devices
+        .all
+        .iter()
+        .enumerate()
+        .map(|(at, one)| {
+            let this = if one.current { "  (this one)" } else { "" };
+            let style = if at == devices.at { theme.selected } else { Style::new() };
+            Line::styled(format!("{}  {}{this} ", one.number, line(&one.name)), style)
+        })
+        .collect();
+    let pin = if devices.pin {
+        "p  another PIN for new devices, or none"
+    } else {
+        "p  ask for a PIN before a new device is let in"
+    };
+    lines.push(Line::default());
+    let keys = [
+        "Up, Down choose   r  remove it",
+        "l  let a new device in, by the code that it shows",
+        "   (there: posthouse-chat link --server URL)",
+        pin,
+    ];
+    lines.extend(keys.into_iter().map(|text| Line::styled(text, theme.dim)));
+    boxed(frame, area, " Your devices (Esc) ", lines, theme);
 }
 
 fn members(frame: &mut Frame<'_>, area: Rect, at: usize, model: &Model, theme: &Theme) {

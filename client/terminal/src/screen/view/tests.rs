@@ -17,12 +17,12 @@ use super::draw;
 use crate::{
     names::Names,
     screen::{
-        dialog::{Dialog, Question, Safety},
+        dialog::{Device, Devices, Dialog, Question, Safety},
         keys::{self, Action},
-        model::{About, Group, Mark, Member, Model, Row, Talked},
+        model::{Group, Mark, Member, Model, Row, Talked},
         theme::Theme,
     },
-    talk::Talk,
+    talk::{About, Talk},
 };
 
 fn account(number: u8) -> AccountId {
@@ -34,7 +34,7 @@ fn person(number: u8) -> Talk {
 }
 
 fn row(talk: Talk, unread: u64, mark: Mark) -> Row {
-    Row { talk, unread, mark }
+    Row { talk, unread, called: false, mark }
 }
 
 /// A message as the SDK keeps it.
@@ -203,7 +203,7 @@ fn no_size_is_too_small_to_draw() {
         None,
         Some(Dialog::Help),
         Some(Dialog::Decide),
-        Some(Dialog::Devices(vec!["1  laptop".to_owned()])),
+        Some(Dialog::Devices(devices())),
         Some(Dialog::Members(0)),
         Some(Dialog::Ask(Question::Code, crate::screen::editor::Editor::default())),
     ];
@@ -231,6 +231,8 @@ fn in_group() -> Model {
             members: 3,
             active: Timestamp(7),
             unread: 0,
+            mentioned: 0,
+            disappears: None,
         }
     };
     let groups = [summary(1, "The stable", "owner"), summary(2, "Riders", "invited")];
@@ -342,12 +344,50 @@ fn a_message_is_chosen_to_be_answered_changed_or_taken_back() {
     assert_eq!(press(&mut model, KeyCode::Char('d')), Action::TakeBack);
 }
 
+fn devices() -> Devices {
+    let device = |number, name: &str, current| Device { number, name: name.to_owned(), current };
+    Devices { all: vec![device(1, "laptop", true), device(2, "phone", false)], at: 0, pin: false }
+}
+
+#[test]
+fn a_device_is_removed_by_its_number_and_a_pin_is_not_shown() {
+    let mut model = talking();
+    model.dialog = Some(Dialog::Devices(devices()));
+    press(&mut model, KeyCode::Char('r'));
+    assert_eq!(model.notice.as_deref(), Some("that is this device"));
+    press(&mut model, KeyCode::Down);
+    press(&mut model, KeyCode::Char('r'));
+    insta::assert_snapshot!(shown(&model, 80, 14));
+    press(&mut model, KeyCode::Char('2'));
+    assert_eq!(press(&mut model, KeyCode::Enter), Action::Answer);
+
+    model.dialog = Some(Dialog::Devices(devices()));
+    press(&mut model, KeyCode::Char('p'));
+    keys::paste(&mut model, "271828");
+    let screen = shown(&model, 80, 14);
+    assert!(screen.contains("> ••••••") && !screen.contains("271828"), "{screen}");
+    assert!(!format!("{:?}", model.dialog).contains("271828"));
+    assert_eq!(press(&mut model, KeyCode::Enter), Action::Answer);
+}
+
+#[test]
+fn how_long_messages_stay_is_set_and_shown() {
+    let mut model = model();
+    press(&mut model, KeyCode::F(6));
+    assert_eq!(model.dialog, None, "nothing is open");
+    let mut model = talking();
+    press(&mut model, KeyCode::F(6));
+    assert!(matches!(model.dialog, Some(Dialog::Ask(Question::Disappear, _))));
+    assert_eq!(press(&mut model, KeyCode::Enter), Action::Answer);
+    (model.dialog, model.disappears) = (None, Some(43_200));
+    assert!(shown(&model, 80, 10).contains("disappears after 12h"));
+}
+
 #[test]
 fn the_own_devices_are_shown_and_a_code_lets_one_in() {
     let mut model = talking();
     assert_eq!(press(&mut model, KeyCode::F(5)), Action::Devices);
-    let lines = vec!["1  laptop  (this one)".to_owned(), "2  phone".to_owned()];
-    model.dialog = Some(Dialog::Devices(lines));
+    model.dialog = Some(Dialog::Devices(devices()));
     insta::assert_snapshot!(shown(&model, 80, 14));
     press(&mut model, KeyCode::Char('l'));
     keys::paste(&mut model, " posthouse-link:x\n");
@@ -363,9 +403,56 @@ fn what_asks_for_a_decision_stands_first() {
         with: account(number),
         active: Timestamp(active),
         unread: 0,
+        mentioned: 0,
     };
     model.open = None;
     model.list(vec![talked(2, 9), talked(3, 1), talked(4, 5)], &[]);
     let order: Vec<_> = model.rows.iter().map(|row| row.talk.clone()).collect();
     assert_eq!(order, [person(3), person(2), person(4)]);
+}
+
+#[test]
+fn mentions_are_completed_shown_and_counted() {
+    let mut model = in_group();
+    model.members[1].account = account(2);
+    keys::paste(&mut model, "well, @d");
+    assert_eq!(press(&mut model, KeyCode::Tab), Action::Wrote);
+    assert_eq!(model.draft().unwrap().text(), "well, @dana ");
+    keys::paste(&mut model, "@x");
+    assert_eq!(press(&mut model, KeyCode::Tab), Action::Beside { down: true });
+
+    // What stands where a mention is, is drawn as one, also behind a line's end.
+    let text = "You there, \u{2063}@ada, and all of you who are with @dana and her horse?";
+    let mention = |what: &str, number: u8| {
+        let start = text.find(what).unwrap();
+        json!({ "start": start, "end": start + what.len(), "account": account(number) })
+    };
+    let mut message =
+        serde_json::to_value(entry(9, false, &json!({ "Text": text }), None)).unwrap();
+    message["mentions"] = json!([mention("@ada", 1), mention("@dana", 4)]);
+    let mut message: Entry = serde_json::from_value(message).unwrap();
+    message.group = model.timeline[0].group.clone();
+    let told = posthouse_client::Update::Message(Box::new(message.clone()));
+    model.told(&told);
+    assert_eq!(model.notice, None, "it is open");
+    model.timeline = vec![message];
+    let mut terminal = Terminal::new(TestBackend::new(60, 12)).unwrap();
+    terminal.draw(|frame| draw(frame, &model, &Theme::plain())).unwrap();
+    let buffer = terminal.backend().buffer();
+    let bold = |row: u16| -> String {
+        let cells = (25..60).map(|column| &buffer[(column, row)]);
+        let is_bold =
+            |cell: &&ratatui::buffer::Cell| cell.modifier.contains(ratatui::style::Modifier::BOLD);
+        cells.filter(is_bold).map(ratatui::buffer::Cell::symbol).collect()
+    };
+    let all: String = (3..5).map(bold).collect();
+    assert!(all.contains("@ada@dana"), "{all}: {}", terminal.backend());
+
+    model.open = Some(person(4));
+    model.told(&told);
+    let notice = model.notice.clone().unwrap_or_default();
+    assert_eq!(notice, "ben@south.test mentions you in The stable");
+    let groups = [Group { unread: 3, mentioned: 1, ..model.group.clone().unwrap() }];
+    model.list(Vec::new(), &groups);
+    assert!(shown(&model, 80, 6).contains("@3"));
 }

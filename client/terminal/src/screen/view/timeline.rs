@@ -17,8 +17,9 @@ use super::super::{
     wrap::{cut, wrap},
 };
 use crate::{
+    mention::{MARK, marked},
     output::{ticks, when},
-    text::{harmless, line},
+    text::line,
 };
 
 /// Draws as many lines as fit, from the bottom, less what is scrolled.
@@ -78,10 +79,24 @@ fn message(
     if below {
         lines.push(Line::from(head.take().unwrap_or_default()));
     }
-    for text in wrap(&harmless(&words(entry)), width.saturating_sub(hang + 1)) {
+    // How many mentions have begun, and whether one has not ended.
+    let (mut begun, mut inside) = (0, false);
+    let plain = if entry.said.text().is_some() { Style::new() } else { theme.dim };
+    for text in wrap(&marked(entry, &words(entry)), width.saturating_sub(hang + 1)) {
         let mut spans = head.take().unwrap_or_else(|| vec![Span::raw(" ".repeat(hang))]);
-        let plain = entry.said.text().is_some();
-        spans.push(Span::styled(text, if plain { Style::new() } else { theme.dim }));
+        for (at, piece) in text.split(MARK).enumerate() {
+            if at > 0 {
+                inside = !inside;
+                begun += usize::from(inside);
+            }
+            let meant = entry.mentions.get(begun.wrapping_sub(1)).filter(|_| inside);
+            let style = match meant {
+                Some(one) if one.account == model.own => theme.unread,
+                Some(_) => theme.other,
+                None => plain,
+            };
+            spans.push(Span::styled(piece.to_owned(), style));
+        }
         lines.push(Line::from(spans));
     }
     let behind = behind(entry, own, model, theme);

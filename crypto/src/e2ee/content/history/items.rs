@@ -6,8 +6,10 @@
 //! 2 conversation  account or group, last active (ms), highest stamp or null
 //! 3 message       account or group, sender, id (16), stamp, sent at (ms), said,
 //!                 shown for seconds or null, read, edited, origin number or null,
-//!                 status or null, members who have it, of how many
-//! 4 mark          account or group, target (16), by, [1, text, stamp] | [2] | [3, emoji, stamp]
+//!                 status or null, members who have it, of how many,
+//!                 who is mentioned in the text, if somebody is
+//! 4 mark          account or group, target (16), by, [1, text, stamp] | [2] | [3, emoji, stamp];
+//!                 an edit that mentions somebody ends with who that is
 //! 5 expiry        sender, id (16), disappears at (ms)
 //! said            [1, text] | [4, text, target (16)] | [6] gone | [kind that cannot be shown]
 //! ```
@@ -16,7 +18,10 @@
 use zeroize::Zeroizing;
 
 use super::super::{
-    KeyBytes, MAX_CONVERSATION_LEN, MAX_TEXT_LEN, MessageId, body::MAX_REACTION_LEN, bounded,
+    KeyBytes, MAX_CONVERSATION_LEN, MAX_TEXT_LEN, Mention, MessageId,
+    body::MAX_REACTION_LEN,
+    bounded,
+    mention::{read_mentions, write_mentions},
 };
 use crate::e2ee::{
     cbor::{CborError, Reader, Writer},
@@ -114,6 +119,8 @@ pub struct PastMessage {
     pub delivered: u64,
     /// Of how many.
     pub audience: u64,
+    /// Who is mentioned in its text.
+    pub mentions: Vec<Mention>,
 }
 
 /// What a message of the past says. The numbers are those of the kinds of content.
@@ -143,6 +150,8 @@ pub enum PastMark {
         text: String,
         /// Its place.
         stamp: u64,
+        /// Who is mentioned in it.
+        mentions: Vec<Mention>,
     },
     /// It was taken back.
     Delete,
@@ -231,7 +240,7 @@ impl HistoryItem {
                 active: UnixMillis(r.uint()?),
                 highest: r.optional(Reader::uint)?,
             },
-            (3, 14) => Self::Message(Box::new(PastMessage::read(r)?)),
+            (3, 14 | 15) => Self::Message(Box::new(PastMessage::read(r, len == 15)?)),
             (4, 5) => Self::Mark {
                 with: name(r)?,
                 target: r.exact()?,
@@ -252,7 +261,7 @@ impl HistoryItem {
 
 impl PastMessage {
     fn write(&self, w: &mut Writer) {
-        head(w, 14, 3);
+        head(w, if self.mentions.is_empty() { 14 } else { 15 }, 3);
         w.text(&self.with);
         w.text(&self.from);
         w.bytes(&self.id);
@@ -266,10 +275,13 @@ impl PastMessage {
         w.optional(self.status.as_ref(), |w, status| w.text(status));
         w.uint(self.delivered);
         w.uint(self.audience);
+        if !self.mentions.is_empty() {
+            write_mentions(&self.mentions, w);
+        }
     }
 
-    fn read(r: &mut Reader<'_>) -> Result<Self, CborError> {
-        Ok(Self {
+    fn read(r: &mut Reader<'_>, mentions: bool) -> Result<Self, CborError> {
+        let mut message = Self {
             with: name(r)?,
             from: name(r)?,
             id: r.exact()?,
@@ -283,11 +295,24 @@ impl PastMessage {
             status: r.optional(|r| bounded(r, MAX_STATUS_LEN))?,
             delivered: r.uint()?,
             audience: r.uint()?,
-        })
+            mentions: Vec::new(),
+        };
+        if mentions {
+            message.mentions = read_mentions(r, message.said.text().ok_or(CborError)?)?;
+        }
+        Ok(message)
     }
 }
 
 impl PastSaid {
+    /// The text, if it has one.
+    pub(super) fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) | Self::Reply { text, .. } => Some(text),
+            Self::Gone | Self::Unknown(_) => None,
+        }
+    }
+
     fn write(&self, w: &mut Writer) {
         match self {
             Self::Text(text) => {
@@ -319,10 +344,13 @@ impl PastSaid {
 impl PastMark {
     fn write(&self, w: &mut Writer) {
         match self {
-            Self::Edit { text, stamp } => {
-                head(w, 3, 1);
+            Self::Edit { text, stamp, mentions } => {
+                head(w, if mentions.is_empty() { 3 } else { 4 }, 1);
                 w.text(text);
                 w.uint(*stamp);
+                if !mentions.is_empty() {
+                    write_mentions(mentions, w);
+                }
             }
             Self::Delete => head(w, 1, 2),
             Self::Reaction { emoji, stamp } => {
@@ -336,7 +364,11 @@ impl PastMark {
     fn read(r: &mut Reader<'_>) -> Result<Self, CborError> {
         let len = r.array()?;
         Ok(match (r.uint()?, len) {
-            (1, 3) => Self::Edit { text: bounded(r, MAX_TEXT_LEN)?, stamp: r.uint()? },
+            (1, 3 | 4) => {
+                let (text, stamp) = (bounded(r, MAX_TEXT_LEN)?, r.uint()?);
+                let mentions = if len == 4 { read_mentions(r, &text)? } else { Vec::new() };
+                Self::Edit { text, stamp, mentions }
+            }
             (2, 1) => Self::Delete,
             (3, 3) => Self::Reaction { emoji: bounded(r, MAX_REACTION_LEN)?, stamp: r.uint()? },
             _ => return Err(CborError),

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::e2ee::{
     cbor::Writer,
-    content::{Body, Content, KeyBytes},
+    content::{Body, Content, KeyBytes, MAX_MENTIONS, MAX_TEXT_LEN, Mention},
     primitives::curve::PrivateKey,
     time::UnixMillis,
 };
@@ -20,9 +20,19 @@ fn said() -> impl Strategy<Value = PastSaid> {
     ]
 }
 
+/// The first character means somebody, where there is one.
+fn mention(text: &str) -> Vec<Mention> {
+    let len = text.chars().next().map(|first| u32::try_from(first.len_utf8()).unwrap());
+    let mention = |len| Mention { start: 0, len, account: "somebody".to_owned() };
+    len.map(mention).into_iter().collect()
+}
+
 fn mark() -> impl Strategy<Value = PastMark> {
     prop_oneof![
-        (any::<String>(), any::<u64>()).prop_map(|(text, stamp)| PastMark::Edit { text, stamp }),
+        (any::<String>(), any::<u64>()).prop_map(|(text, stamp)| {
+            let mentions = mention(&text);
+            PastMark::Edit { text, stamp, mentions }
+        }),
         Just(PastMark::Delete),
         ("[a-z]{0,64}", any::<u64>())
             .prop_map(|(emoji, stamp)| PastMark::Reaction { emoji, stamp }),
@@ -37,6 +47,7 @@ fn message() -> impl Strategy<Value = HistoryItem> {
         |((with, from, id), (stamp, sent_at), said, facts, (status, delivered, audience))| {
             let (expires_after, read, edited, origin_number) = facts;
             let sent_at = UnixMillis(sent_at);
+            let mentions = said.text().map(mention).unwrap_or_default();
             HistoryItem::Message(Box::new(PastMessage {
                 with,
                 from,
@@ -51,6 +62,7 @@ fn message() -> impl Strategy<Value = HistoryItem> {
                 status,
                 delivered,
                 audience,
+                mentions,
             }))
         },
     )
@@ -141,11 +153,12 @@ fn bounds_hold() {
 #[test]
 fn a_full_chunk_fits_into_an_inline_body() {
     let text = "x".repeat(MAX_HISTORY_BYTES - 100);
-    let mark = PastMark::Edit { text: text.chars().take(30_000).collect(), stamp: 1 };
+    let text = text.chars().take(30_000).collect();
+    let mark = PastMark::Edit { text, stamp: 1, mentions: Vec::new() };
     let (with, by) = ("a".to_owned(), "b".to_owned());
     let one = HistoryItem::Mark { with, target: [0; 16], by, mark };
     let rest = MAX_HISTORY_BYTES - one.to_bytes().len() - 60;
-    let other = PastMark::Edit { text: "y".repeat(rest), stamp: 1 };
+    let other = PastMark::Edit { text: "y".repeat(rest), stamp: 1, mentions: Vec::new() };
     let other =
         HistoryItem::Mark { with: "a".into(), target: [0; 16], by: "b".into(), mark: other };
     let position = Some(vec![1; MAX_POSITION_LEN]);
@@ -159,4 +172,31 @@ fn a_full_chunk_fits_into_an_inline_body() {
     };
     let content = Content::new(UnixMillis(1), None, Body::History(HistoryStep::Chunk(chunk)));
     assert_eq!(content.to_padded_bytes().unwrap().len(), 40_959);
+}
+
+#[test]
+fn the_longest_item_fits_into_a_chunk() {
+    let name = "n".repeat(320);
+    let mention = |start| Mention { start, len: 1, account: name.clone() };
+    let first = u32::try_from(MAX_TEXT_LEN - MAX_MENTIONS).unwrap();
+    let mentions = (first..).take(MAX_MENTIONS).map(mention).collect();
+    let item = HistoryItem::Message(Box::new(PastMessage {
+        with: name.clone(),
+        from: name.clone(),
+        id: [1; 16],
+        stamp: u64::MAX,
+        sent_at: UnixMillis(u64::MAX),
+        said: PastSaid::Reply { text: "x".repeat(MAX_TEXT_LEN), target: [2; 16] },
+        expires_after: Some(u32::MAX),
+        read: true,
+        edited: true,
+        origin_number: Some(u64::MAX),
+        status: Some("s".repeat(32)),
+        delivered: u64::MAX,
+        audience: u64::MAX,
+        mentions,
+    }));
+    let bytes = item.to_bytes();
+    assert!(bytes.len() <= MAX_HISTORY_BYTES, "{}", bytes.len());
+    assert_eq!(HistoryItem::read(&mut Reader::new(&bytes)), Ok(item));
 }
