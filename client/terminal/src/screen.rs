@@ -362,7 +362,7 @@ impl Screen {
         let open = match &self.model.open {
             Some(Talk::Person(person)) => person.clone(),
             Some(Talk::Group(_)) => {
-                self.model.dialog = Some(Dialog::Members(0));
+                self.show_members(0);
                 return Ok(());
             }
             None => return Ok(()),

@@ -236,6 +236,16 @@ async fn members(
             "role": member.standing, "joined": member.joined,
         });
         if !output.print(&object, format!("{:8} {name}", role(member.standing))) {
+            return Ok(());
+        }
+    }
+    // The region that sequences the group knows, and no other.
+    for one in session.client.regions_behind(&group).await?.into_iter().flatten() {
+        let object = json!({
+            "event": "behind", "group": group, "region": one.region, "from": one.from,
+        });
+        let text = format!("{} has not heard of epoch {} and later", one.region, one.from);
+        if !output.print(&object, text) {
             break;
         }
     }

@@ -137,7 +137,7 @@ impl Screen {
             let landing: Landing = Box::new(move |screen| {
                 screen.found(found)?;
                 screen.changed(status);
-                screen.model.dialog = Some(Dialog::Members(0));
+                screen.show_members(0);
                 Ok(None)
             });
             Ok(landing)
@@ -175,7 +175,7 @@ impl Screen {
             };
             Ok(told(move |screen| {
                 if action != Action::Leave && screen.model.dialog.is_none() {
-                    screen.model.dialog = Some(Dialog::Members(at));
+                    screen.show_members(at);
                 }
                 screen.changed(status);
             }))

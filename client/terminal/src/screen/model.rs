@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use posthouse_client::{Entry, GroupSummary, KeyTrust, Update};
 use posthouse_protocol::{
     id::{AccountId, GroupId, MessageId},
-    rest::groups::Standing,
+    rest::groups::{Standing, Unacknowledged},
     status::Status,
     time::Timestamp,
 };
@@ -98,6 +98,8 @@ pub(crate) struct Model {
     /// The open group, and who is in it.
     pub(crate) group: Option<Group>,
     pub(crate) members: Vec<Member>,
+    /// Regions that may not know the newest changes of a group, as far as its own region told.
+    pub(crate) behind: Option<(GroupId, Vec<Unacknowledged>)>,
     /// Strangers who have written and were not answered.
     pub(crate) requests: BTreeSet<AccountId>,
     /// The message that something is to be done about.
@@ -131,6 +133,7 @@ impl Model {
             trust: KeyTrust::Unknown,
             group: None,
             members: Vec::new(),
+            behind: None,
             requests: BTreeSet::new(),
             chosen: None,
             about: None,

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use posthouse_client::{Client, ClientError};
-use posthouse_protocol::id::AccountId;
+use posthouse_protocol::{
+    id::{AccountId, GroupId},
+    rest::groups::Unacknowledged,
+};
 use tokio::task::JoinHandle;
 
 use super::{Screen, dialog::Dialog};
@@ -104,6 +107,8 @@ pub(super) struct Curiosity {
     asked: BTreeSet<AccountId>,
     /// Whether it is to be asked who wants to be heard.
     pub(super) requests: bool,
+    /// The group of which it is to be asked which regions may not know its newest changes.
+    pub(super) behind: Option<GroupId>,
     task: Option<JoinHandle<News>>,
 }
 
@@ -114,6 +119,7 @@ pub(super) struct News {
     /// Whose could not be asked for: another time.
     failed: Vec<AccountId>,
     requests: Option<BTreeSet<AccountId>>,
+    behind: Option<(GroupId, Vec<Unacknowledged>)>,
 }
 
 impl Drop for Curiosity {
@@ -134,7 +140,8 @@ impl Curiosity {
 
     /// What is known next.
     pub(super) async fn news(&mut self, client: &Client) -> News {
-        if self.task.is_none() && (self.requests || !self.wanted.is_empty()) {
+        let any = self.requests || self.behind.is_some() || !self.wanted.is_empty();
+        if self.task.is_none() && any {
             let mut users = Vec::new();
             while users.len() < NAMES
                 && let Some(user) = self.wanted.pop_first()
@@ -142,7 +149,8 @@ impl Curiosity {
                 users.push(user);
             }
             let requests = std::mem::take(&mut self.requests);
-            self.task = Some(tokio::spawn(ask(client.clone(), users, requests)));
+            let behind = self.behind.take();
+            self.task = Some(tokio::spawn(ask(client.clone(), users, (requests, behind))));
         }
         let Some(task) = &mut self.task else { return std::future::pending().await };
         let news = task.await.unwrap_or_default();
@@ -152,8 +160,17 @@ impl Curiosity {
 }
 
 /// What fails is asked again another time.
-async fn ask(client: Client, users: Vec<AccountId>, requests: bool) -> News {
+async fn ask(
+    client: Client,
+    users: Vec<AccountId>,
+    (requests, behind): (bool, Option<GroupId>),
+) -> News {
     let mut news = News::default();
+    if let Some(group) = behind
+        && let Ok(Some(regions)) = client.regions_behind(&group).await
+    {
+        news.behind = Some((group, regions));
+    }
     if requests && let Ok(all) = client.requests().await {
         news.requests = Some(all.into_iter().map(|one| one.account_id).collect());
     }
@@ -168,10 +185,22 @@ async fn ask(client: Client, users: Vec<AccountId>, requests: bool) -> News {
 }
 
 impl Screen {
+    /// Shows who is in the open group, and asks anew which regions may not know its newest changes.
+    pub(super) fn show_members(&mut self, at: usize) {
+        self.model.dialog = Some(Dialog::Members(at));
+        self.model.behind = None;
+        if let Some(Talk::Group(group)) = &self.model.open {
+            self.curiosity.behind = Some(group.clone());
+        }
+    }
+
     /// Shows what has become known.
     pub(super) async fn heard(&mut self, news: News) -> Result<(), Failure> {
         if let Some(requests) = news.requests {
             self.model.requests = requests;
+        }
+        if news.behind.is_some() {
+            self.model.behind = news.behind;
         }
         for user in news.failed {
             self.curiosity.asked.remove(&user);

@@ -113,8 +113,9 @@ fn own_devices(frame: &mut Frame<'_>, area: Rect, devices: &Devices, theme: &The
 }
 
 fn members(frame: &mut Frame<'_>, area: Rect, at: usize, model: &Model, theme: &Theme) {
+    let behind = behind(model, theme);
     // Room for the frame, and for what can be done.
-    let room = usize::from(area.height).saturating_sub(6).max(1);
+    let room = usize::from(area.height).saturating_sub(6 + behind.len()).max(1);
     let first = (at + 1).saturating_sub(room);
     let mut lines: Vec<Line<'_>> = model
         .members
@@ -129,11 +130,29 @@ fn members(frame: &mut Frame<'_>, area: Rect, at: usize, model: &Model, theme: &
             Line::styled(format!("{:8} {name}{own} ", role(member.standing)), style)
         })
         .collect();
+    lines.extend(behind);
     lines.push(Line::default());
     lines.push(Line::styled("Up, Down choose   i invite   n rename   l leave", theme.dim));
     lines.push(Line::styled("r remove   make it: o owner  a admin  m member", theme.dim));
     let title = model.open.as_ref().map(|open| line(&model.title(open))).unwrap_or_default();
     boxed(frame, area, &format!(" {} in {title} (Esc) ", model.members.len()), lines, theme);
+}
+
+/// Regions that may not know who is in the open group by now; at most three are named.
+fn behind<'a>(model: &Model, theme: &Theme) -> Vec<Line<'a>> {
+    const NAMED: usize = 3;
+    let Some((group, regions)) = &model.behind else { return Vec::new() };
+    if regions.is_empty() || model.open != Some(Talk::Group(group.clone())) {
+        return Vec::new();
+    }
+    let mut lines =
+        vec![Line::default(), Line::styled("Not told of the newest changes yet:", theme.dim)];
+    let named = regions.iter().take(NAMED);
+    lines.extend(named.map(|one| Line::raw(format!("  {} (from epoch {})", one.region, one.from))));
+    if let Some(more) = regions.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        lines.push(Line::raw(format!("  and {more} more")));
+    }
+    lines
 }
 
 fn decide(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: &Theme) {

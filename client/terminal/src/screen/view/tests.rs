@@ -2,8 +2,8 @@
 
 use posthouse_client::{Entry, KeyTrust};
 use posthouse_protocol::{
-    id::{AccountId, GroupId},
-    rest::groups::Standing,
+    id::{AccountId, GroupId, ServerName},
+    rest::groups::{Standing, Unacknowledged},
     time::Timestamp,
 };
 use ratatui::{
@@ -282,6 +282,15 @@ fn a_group_shows_who_has_a_message_and_who_is_in_it() {
     assert_eq!(model.dialog, Some(Dialog::Members(2)));
     press(&mut model, KeyCode::Up);
     insta::assert_snapshot!(shown(&model, 80, 14));
+    let late = |name: &str, from| Unacknowledged { region: ServerName::parse(name).unwrap(), from };
+    let open = model.group.as_ref().unwrap().id.clone();
+    model.behind = Some((open, vec![late("us.example", 7), late("asia.example", 9)]));
+    let behind = shown(&model, 80, 18);
+    assert!(behind.contains("Not told of the newest changes yet:"), "{behind}");
+    assert!(behind.contains("  us.example (from epoch 7)"), "{behind}");
+    let other = GroupId::parse(&format!("g.{}@eu.example", uuid::Uuid::nil())).unwrap();
+    model.behind = Some((other, vec![late("us.example", 7)]));
+    assert!(!shown(&model, 80, 18).contains("us.example (from"), "that is another group");
     assert_eq!(press(&mut model, KeyCode::Char('a')), Action::Role(Standing::Admin));
     assert_eq!(press(&mut model, KeyCode::Char('r')), Action::Remove);
     assert_eq!(press(&mut model, KeyCode::Char('l')), Action::Leave);
