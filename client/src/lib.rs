@@ -74,13 +74,13 @@
 //!
 //! # Backups
 //!
-//! [`Client::back_up`] writes one encrypted file, [`Home::restore`] makes a new device of it. Who
+//! `Client::back_up` writes one encrypted file, `Home::restore` makes a new device of it. Who
 //! has lost all devices and has no backup goes on under a new identity key with
 //! [`Home::begin_anew`].
 //!
 //! # What is kept, and how
 //!
-//! A [`Store`] keeps everything, keys and plaintext too. [`SqliteStore`] is a file that only its
+//! A [`Store`] keeps everything, keys and plaintext too. `SqliteStore` is a file that only its
 //! owner can read and that one process at a time can open; it is *not* encrypted. Secrets in
 //! memory are zeroized where this crate holds them, which does not reach what the database or the
 //! allocator copied, and none is shown by `Debug`.
