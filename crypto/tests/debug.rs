@@ -9,7 +9,7 @@ use posthouse_crypto::{
     e2ee::{
         address::{Address, DeviceId},
         attachment::{ChunkDecryptor, Decryptor, Encryptor},
-        content::{Body, Content},
+        content::{Body, Content, Mention},
         device::LocalDevice,
         group::{
             receiving::ReceivedSenderKeys,
@@ -102,7 +102,9 @@ fn attachments() {
 #[test]
 fn contents() {
     let text = Body::Text { text: "secret".to_owned() };
-    insta::assert_snapshot!(shape(&Content::new(NOW, None, text)), @"Content { sent_at: UnixMillis(_), conversation: None, expires_after: None, again: None, body: Body { kind: _, .. }, unknown: {} }");
+    let mut content = Content::new(NOW, None, text);
+    content.mentions = vec![Mention { start: 0, len: 6, account: "b@south.test".to_owned() }];
+    insta::assert_snapshot!(shape(&content), @"Content { sent_at: UnixMillis(_), conversation: None, expires_after: None, again: None, mentions: [Mention(..)], body: Body { kind: _, .. }, unknown: {} }");
     let mut recent = RecentlySent::new();
     let accounts = BTreeSet::from(["b@south.test".to_owned()]);
     recent.remember([1; 16], NOW, accounts, Zeroizing::new(b"secret".to_vec()));
