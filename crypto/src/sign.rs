@@ -127,13 +127,27 @@ mod tests {
     #[test]
     fn signs_as_the_rfc_vector_says() {
         let seed = hex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb");
-        let key = SigningKey::from_seed(&seed.try_into().unwrap());
+        let seed: [u8; SEED_LEN] = seed.try_into().unwrap();
+        let key = SigningKey::from_seed(&seed);
         let expected = hex(concat!(
             "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da",
             "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"
         ));
         assert_eq!(key.sign(&[0x72]).to_vec(), expected);
         key.verifying_key().verify(&[0x72], &expected.try_into().unwrap()).unwrap();
+        let public = hex("3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c");
+        assert_eq!(key.verifying_key().to_bytes().to_vec(), public);
+        let public = VerifyingKey::from_bytes(&public.try_into().unwrap()).unwrap();
+        assert_eq!(public, key.verifying_key());
+        assert_eq!((*key.seed(), seed_of(&key)), (seed, seed));
+    }
+
+    /// The seed as RFC 8410 §7 stores it: an OCTET STRING inside an OCTET STRING, behind the
+    /// version and the algorithm.
+    fn seed_of(key: &SigningKey) -> [u8; SEED_LEN] {
+        let der = key.to_pkcs8_der().unwrap();
+        assert_eq!(der[5..16], hex("300506032b657004220420"));
+        der[16..16 + SEED_LEN].try_into().unwrap()
     }
 
     #[test]
@@ -145,6 +159,9 @@ mod tests {
         let mut identity = [0; 32];
         identity[0] = 1;
         assert_eq!(VerifyingKey::from_bytes(&identity), Err(KeyError::Weak));
+        // y = 2 is on no point: (y^2 - 1) / (d y^2 + 1) is no square.
+        identity[0] = 2;
+        assert_eq!(VerifyingKey::from_bytes(&identity), Err(KeyError::NotAPoint));
     }
 
     #[test]
@@ -152,7 +169,8 @@ mod tests {
         let key = SigningKey::from_seed(&[7; 32]);
         let shown = format!("{key:?}");
         assert!(!shown.contains("07070707"), "{shown}");
-        assert!(shown.starts_with("SigningKey { public: "), "{shown}");
+        let public = key.verifying_key().to_bytes().map(|byte| format!("{byte:02x}")).concat();
+        assert_eq!(shown, format!("SigningKey {{ public: {public}, .. }}"));
     }
 
     fn hex(text: &str) -> Vec<u8> {

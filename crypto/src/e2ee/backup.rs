@@ -58,6 +58,15 @@ pub struct Cost {
     pub lanes: u32,
 }
 
+impl Cost {
+    /// Whether a file may ask for this.
+    fn is_allowed(self) -> bool {
+        self.memory_kib <= MAX_COST.memory_kib
+            && self.passes <= MAX_COST.passes
+            && self.lanes <= MAX_COST.lanes
+    }
+}
+
 impl Default for Cost {
     /// 64 MiB, three passes, one lane: the second choice of RFC 9106 §4, which small devices can
     /// afford too, with one lane in the place of four.
@@ -191,7 +200,7 @@ impl BackupReader {
         let (lanes, rest) = number(rest)?;
         let (salt, check) = rest.split_first_chunk::<16>().ok_or_else(damaged)?;
         let cost = Cost { memory_kib, passes, lanes };
-        if memory_kib > MAX_COST.memory_kib || passes > MAX_COST.passes || lanes > MAX_COST.lanes {
+        if !cost.is_allowed() {
             return Err(BackupError::Cost);
         }
         let (cipher, prefix, derived) = derive(passphrase, cost, salt)?;

@@ -79,6 +79,33 @@ mod tests {
         }
     }
 
+    #[test]
+    fn values_nest_eight_deep_at_most() {
+        let deep = |open: &[u8], depth: usize, close: &[u8]| {
+            let bytes = [open.repeat(depth), vec![0], close.repeat(depth)].concat();
+            Reader::new(&bytes).skip().map(<[u8]>::len)
+        };
+        // Arrays of one, maps nested in their value, and maps nested in their key.
+        let shapes: [(&[u8], &[u8]); 3] = [(&[0x81], &[]), (&[0xa1, 0], &[]), (&[0xa1], &[0])];
+        for (open, close) in shapes {
+            let len = 8 * (open.len() + close.len()) + 1;
+            assert_eq!(deep(open, 8, close), Ok(len), "{open:02x?}");
+            assert_eq!(deep(open, 9, close), Err(CborError), "{open:02x?}");
+        }
+    }
+
+    #[test]
+    fn a_map_has_sixty_four_entries_at_most() {
+        for (len, fits) in [(64, true), (65, false)] {
+            let mut fields = Fields::default();
+            (0..len).for_each(|key| fields.put(key, |w| w.uint(0)));
+            let mut writer = Writer::new();
+            fields.write(&mut writer);
+            let bytes = writer.finish();
+            assert_eq!(Fields::read(&mut Reader::new(&bytes)).is_ok(), fits, "{len}");
+        }
+    }
+
     proptest! {
         #[test]
         fn reads_what_it_wrote(n: u64, b: Vec<u8>, t: String, flag: bool, o: Option<u32>) {

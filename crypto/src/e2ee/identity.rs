@@ -158,6 +158,8 @@ mod tests {
         let mut known = KnownIdentities::new();
         assert_eq!(known.check("a@south.test", &first), IdentityCheck::First);
         known.accept("a@south.test", first);
+        known.accept("a@south.test", first);
+        assert!(!known.is_verified("a@south.test"), "seen twice is not compared");
         assert!(!known.mark_verified("a@south.test", &second));
         assert!(known.mark_verified("a@south.test", &first));
         assert_eq!(known.check("a@south.test", &first), IdentityCheck::Unchanged);

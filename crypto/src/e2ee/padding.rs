@@ -63,6 +63,8 @@ mod tests {
         assert_eq!(unpad_message(&[0; 9]), None);
         assert_eq!(padded_media_len(1), 1_024);
         assert_eq!(padded_media_len(1_000_001), 1_015_808);
+        assert_eq!(padded_media_len(1_020_000), 1_032_192);
+        assert_eq!(padded_media_len(u64::MAX), u64::MAX);
     }
 
     proptest! {

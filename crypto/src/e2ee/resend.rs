@@ -139,6 +139,8 @@ mod tests {
         }
         let other = recent.answer(&[1; 16], &device("c", 1), UnixMillis(1));
         assert_eq!(other, Err(ResendRefused::NotARecipient));
+        let last = recent.answer(&[1; 16], &device("b", 3), UnixMillis(MAX_AGE));
+        assert_eq!(last, Ok([1; 8].as_slice()), "a day old");
         let late = recent.answer(&[1; 16], &device("b", 3), UnixMillis(MAX_AGE + 1));
         assert_eq!(late, Err(ResendRefused::Unknown));
     }

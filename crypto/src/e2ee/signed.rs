@@ -89,3 +89,20 @@ impl Document {
         Ok(Self { payload, signature })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_of_the_longest_length_is_read_and_a_longer_one_is_not() {
+        // An array of two: a byte string with a head of 5 bytes, and null.
+        let longest = Document::unsigned(&vec![7; MAX_DOCUMENT_LEN - 7]);
+        assert_eq!(longest.to_bytes().len(), MAX_DOCUMENT_LEN);
+        assert_eq!(Document::from_bytes(&longest.to_bytes()), Ok(longest));
+        let longer = Document::unsigned(&vec![7; MAX_DOCUMENT_LEN - 6]);
+        assert_eq!(longer.to_bytes().len(), MAX_DOCUMENT_LEN + 1);
+        assert_eq!(Document::from_bytes(&longer.to_bytes()), Err(CborError));
+        assert_eq!(MAX_DOCUMENT_LEN, 262_144);
+    }
+}

@@ -28,3 +28,6 @@ pub enum MessageError {
     #[error("the message has version {0}")]
     Version(u8),
 }
+
+#[cfg(test)]
+mod tests;

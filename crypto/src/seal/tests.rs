@@ -34,6 +34,8 @@ fn a_stored_secret_gives_the_same_key() {
         assert!(again.public_key() == public);
         let parsed = SealingPublicKey::from_bytes(encapsulation, &public.to_bytes()).unwrap();
         assert!(parsed == public);
+        assert_eq!(parsed.encapsulation(), encapsulation);
+        assert_eq!(again.encapsulation(), encapsulation);
     }
 }
 
@@ -79,6 +81,8 @@ fn debug_shows_no_secret() {
         let opening = key.share(b"", sealing.encapsulated()).unwrap();
         let shown = format!("{sealing:?} {opening:?}");
         assert_eq!(shown, "SharedSealing { .. } SharedOpening { .. }");
+        let shown = format!("{:?}", key.public_key());
+        assert_eq!(shown, format!("SealingPublicKey({encapsulation:?})"));
     }
 }
 

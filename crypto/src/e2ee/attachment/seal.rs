@@ -98,3 +98,20 @@ impl core::fmt::Debug for Encryptor {
         f.debug_struct("Encryptor").field("size", &self.size).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::{SeedableRng, rngs::StdRng};
+
+    use super::*;
+
+    #[test]
+    fn sixteen_gibibytes_are_the_most_that_is_sealed() {
+        let mut out = Vec::new();
+        let mut encryptor = Encryptor::new(&mut StdRng::seed_from_u64(1), &mut out);
+        encryptor.size = MAX_LEN - 1;
+        assert_eq!(encryptor.push(&[7], &mut out), Ok(()));
+        assert_eq!(encryptor.push(&[7], &mut out), Err(AttachmentError::TooLong));
+        assert_eq!(format!("{encryptor:?}"), "Encryptor { size: 17179869185, .. }");
+    }
+}

@@ -50,8 +50,26 @@ fn a_range_is_decrypted_alone() {
         let plain = chunks.open(number, &bytes[start..start + len]).unwrap();
         let at = usize::try_from(offset).unwrap();
         assert_eq!(plain[at % CHUNK_LEN], plaintext[at]);
+        let chunk = at - at % CHUNK_LEN;
+        assert_eq!(plain, plaintext[chunk..plaintext.len().min(chunk + CHUNK_LEN)]);
     }
     assert_eq!(chunks.locate(200_000), None);
+}
+
+#[test]
+fn sixteen_gibibytes_are_the_most_that_is_opened() {
+    let key = Secret::new([1; 32]);
+    assert_eq!(MAX_LEN, 17_179_869_184);
+    for (size, expected) in [(MAX_LEN, None), (MAX_LEN + 1, Some(AttachmentError::TooLong))] {
+        assert_eq!(Decryptor::new(&key, [0; 32], size).err(), expected);
+        assert_eq!(ChunkDecryptor::new(&key, size).err(), expected);
+    }
+    let chunks = ChunkDecryptor::new(&key, MAX_LEN).unwrap();
+    let (number, start, len) = chunks.locate(MAX_LEN - 1).unwrap();
+    assert_eq!((number, len), (262_143, CHUNK_LEN + TAG_LEN));
+    assert_eq!(start + len as u64, ciphertext_len(MAX_LEN));
+    let shown = format!("{chunks:?}");
+    assert_eq!(shown, "ChunkDecryptor { size: 17179869184, .. }");
 }
 
 #[test]

@@ -91,6 +91,65 @@ fn the_head_is_read_as_it_was_written() {
     assert_eq!(items_from_bytes(&[0x81]), Err(BackupError::Damaged));
 }
 
+#[test]
+fn each_part_of_the_cost_has_its_bound() {
+    assert!(MAX_COST.is_allowed() && Cost::default().is_allowed());
+    for greedy in [
+        Cost { memory_kib: 1_048_577, ..MAX_COST },
+        Cost { passes: 17, ..MAX_COST },
+        Cost { lanes: 17, ..MAX_COST },
+    ] {
+        assert!(!greedy.is_allowed(), "{greedy:?}");
+    }
+    for (at, cost) in [(9, 0x7f), (16, 17), (20, 17)] {
+        let mut greedy = made(&[b"one".to_vec()]);
+        greedy[at] = cost;
+        assert_eq!(read(&greedy, "open sesame"), Err(BackupError::Cost), "byte {at}");
+    }
+}
+
+#[test]
+fn the_longest_part_is_written_and_read() {
+    let longest = vec![vec![7; MAX_PART_LEN], Vec::new()];
+    assert_eq!(read(&made(&longest), "open sesame"), Ok(longest));
+    let head = |len: u32| BackupReader::head((len | 1 << 31).to_be_bytes());
+    assert_eq!(head(65_552), Ok(PartHead { len: 65_552, last: true }));
+    assert_eq!(head(65_553), Err(BackupError::Damaged));
+    assert_eq!(head(16), Ok(PartHead { len: 16, last: true }));
+    assert_eq!(head(15), Err(BackupError::Damaged));
+}
+
+#[test]
+fn a_head_has_a_version_and_a_name_that_fits() {
+    let head = |account: String| BackupHead {
+        account,
+        identity: PrivateKey::from_bytes(&[7; 32]),
+        made_at: UnixMillis(5),
+    };
+    assert!(BackupHead::from_bytes(&head("x".repeat(320)).to_bytes()).is_ok());
+    let long = BackupHead::from_bytes(&head("x".repeat(321)).to_bytes());
+    assert_eq!(long.map(drop), Err(BackupError::Damaged));
+    let mut later = head("a".to_owned()).to_bytes();
+    // The head of the map, the key 0, then the version.
+    assert_eq!(later[..3], [0xa4, 0, 1]);
+    later[2] = 2;
+    assert_eq!(BackupHead::from_bytes(&later).map(drop), Err(BackupError::Version(2)));
+}
+
+#[test]
+fn debug_shows_no_secret() {
+    let mut file = Vec::new();
+    let mut rng = StdRng::seed_from_u64(7);
+    let mut writer = BackupWriter::new("open sesame", CHEAP, &mut rng, &mut file).unwrap();
+    writer.push(b"one", &mut file).unwrap();
+    assert_eq!(format!("{writer:?}"), "BackupWriter { parts: 1, .. }");
+    let reader = BackupReader::open(file.first_chunk().unwrap(), "open sesame").unwrap();
+    assert_eq!(format!("{reader:?}"), "BackupReader { parts: 0, .. }");
+    let identity = PrivateKey::from_bytes(&[7; 32]);
+    let head = BackupHead { account: "a".to_owned(), identity, made_at: UnixMillis(5) };
+    assert_eq!(format!("{head:?}"), "BackupHead { made_at: UnixMillis(5), .. }");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

@@ -134,6 +134,33 @@ fn refuses_later_versions_missing_fields_and_too_much() {
 }
 
 #[test]
+fn the_longest_content_is_written_and_read() {
+    let of_len = |len: usize| {
+        let mut fields = Fields::default();
+        fields.put(0, |w| w.uint(VERSION));
+        fields.put(1, |w| w.uint(77));
+        fields.put(2, |w| w.uint(0));
+        // 8 bytes stand before this entry, and its key and head take 5.
+        fields.put(99, |w| w.bytes(&vec![7; len - 13]));
+        let mut writer = Writer::new();
+        fields.write(&mut writer);
+        let bytes = writer.finish();
+        assert_eq!(bytes.len(), len);
+        Content::from_padded_bytes(&pad_message(&bytes))
+    };
+    let longest = of_len(MAX_CONTENT_LEN).unwrap();
+    assert!(longest.to_padded_bytes().is_ok());
+    assert_eq!(of_len(MAX_CONTENT_LEN + 1), Err(ContentError::TooLong));
+    let text = "x".repeat(MAX_TEXT_LEN);
+    let fits = Content::new(UnixMillis(0), None, Body::Text { text: text.clone() + "x" });
+    let read = Content::from_padded_bytes(&fits.to_padded_bytes().unwrap());
+    assert_eq!(read, Err(ContentError::Malformed), "a text is shorter than a content");
+    let fits = Content::new(UnixMillis(0), None, Body::Text { text });
+    assert!(Content::from_padded_bytes(&fits.to_padded_bytes().unwrap()).is_ok());
+    assert_eq!((MAX_CONTENT_LEN, MAX_TEXT_LEN), (61_440, 32_768));
+}
+
+#[test]
 fn debug_shows_no_key() {
     let shown = format!("{:?} {:?}", pointer(), Body::ProfileKey(KeyBytes(Secret::new([7; 32]))));
     insta::assert_snapshot!(shown, @"AttachmentPointer { size: 1234567, .. } Body { kind: 13, .. }");

@@ -162,3 +162,40 @@ fn untype<const N: usize>(bytes: &[u8]) -> Result<[u8; N], KeyError> {
     let rest = rest.try_into().map_err(|_| KeyError::Length)?;
     if *kind == TYPE_KYBER1024 { Ok(rest) } else { Err(KeyError::Type) }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::{SeedableRng, rngs::StdRng};
+
+    use super::*;
+
+    #[test]
+    fn both_sides_get_one_secret_and_debug_shows_none() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let pair = KemKeyPair::generate(&mut rng);
+        let (ciphertext, ours) = pair.public_key().encapsulate(&mut rng);
+        let stored = KemKeyPair::from_bytes(&pair.to_bytes()).unwrap();
+        assert!(stored.public_key() == pair.public_key());
+        assert!(stored.decapsulate(&ciphertext).ct_eq(&ours));
+        assert!(!KemKeyPair::generate(&mut rng).decapsulate(&ciphertext).ct_eq(&ours));
+        assert_eq!(format!("{ciphertext:?}"), "KemCiphertext(..)");
+        let [_, first, second, third, ..] = pair.public_key().to_bytes()[..] else { panic!() };
+        let public = format!("KemPublicKey({first:02x}{second:02x}{third:02x}..)");
+        assert_eq!(format!("{pair:?}"), format!("KemKeyPair {{ public: {public}, .. }}"));
+    }
+
+    #[test]
+    fn refuses_what_is_no_key() {
+        let pair = KemKeyPair::generate(&mut StdRng::seed_from_u64(2));
+        let bytes = pair.public_key().to_bytes();
+        assert_eq!(bytes.len(), KEM_PUBLIC_KEY_LEN);
+        let mut other = bytes.clone();
+        other[0] = 0x07;
+        assert_eq!(KemPublicKey::from_bytes(&other), Err(KeyError::Type));
+        assert_eq!(KemPublicKey::from_bytes(&bytes[..1568]), Err(KeyError::Length));
+        // Coefficients beyond the modulus.
+        let mut beyond = bytes;
+        beyond[1..1537].fill(0xff);
+        assert_eq!(KemPublicKey::from_bytes(&beyond), Err(KeyError::NotCanonical));
+    }
+}

@@ -136,6 +136,24 @@ fn an_item_of_a_later_version_is_passed_over_whole() {
     assert_eq!(reader.uint(), Ok(9), "it ends where it ends");
 }
 
+fn past(said: PastSaid) -> HistoryItem {
+    HistoryItem::Message(Box::new(PastMessage {
+        with: "a".to_owned(),
+        from: "b".to_owned(),
+        id: [1; 16],
+        stamp: 2,
+        sent_at: UnixMillis(3),
+        said,
+        expires_after: None,
+        read: true,
+        edited: false,
+        origin_number: None,
+        status: None,
+        delivered: 0,
+        audience: 0,
+    }))
+}
+
 #[test]
 fn bounds_hold() {
     let too_far = HistoryStep::Request { after: Some(vec![0; MAX_POSITION_LEN + 1]) };
@@ -148,6 +166,11 @@ fn bounds_hold() {
     writer.uint(1);
     let bytes = writer.finish();
     assert_eq!(HistoryItem::read(&mut Reader::new(&bytes)), Err(CborError), "too few parts");
+    // A text and an answer are more than the number of their kind; what is gone is not.
+    for (kind, fits) in [(1, false), (4, false), (6, true), (7, true)] {
+        let bytes = past(PastSaid::Unknown(kind)).to_bytes();
+        assert_eq!(HistoryItem::read(&mut Reader::new(&bytes)).is_ok(), fits, "{kind}");
+    }
 }
 
 #[test]

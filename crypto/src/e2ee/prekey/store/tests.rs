@@ -106,3 +106,45 @@ fn debug_shows_no_secret() {
     assert!(shown.contains("PrivateKey(..)"), "{shown}");
     assert!(!shown.contains("secret: ["), "{shown}");
 }
+
+#[test]
+fn sixty_four_signed_keys_are_alive_at_most() {
+    let mut rng = StdRng::seed_from_u64(6);
+    let identity = KeyPair::generate(&mut rng);
+    let mut keys = PreKeys::new(&identity, UnixMillis(0), &mut rng);
+    let first = keys.signed_public().unwrap().id;
+    let base = identity.public;
+    for alive in 2..=MAX_SIGNED {
+        keys.renew(&identity, UnixMillis(0), &mut rng);
+        assert_eq!((keys.signed.len(), keys.last_resort.len()), (alive, alive));
+    }
+    assert!(keys.find(&used(first, None), &base).is_ok());
+    assert!(PreKeys::from_bytes(&keys.to_bytes()).is_ok(), "so many can be stored");
+    keys.renew(&identity, UnixMillis(0), &mut rng);
+    assert_eq!((keys.signed.len(), keys.last_resort.len()), (MAX_SIGNED, MAX_SIGNED));
+    let gone = keys.find(&used(first, None), &base).map(drop);
+    assert_eq!(gone, Err(PreKeyError::UnknownSigned(first)), "the oldest goes first");
+}
+
+#[test]
+fn numbers_stay_below_24_bits() {
+    let mut rng = StdRng::seed_from_u64(7);
+    let identity = KeyPair::generate(&mut rng);
+    let mut keys = PreKeys::new(&identity, UnixMillis(0), &mut rng);
+    keys.next_id = 0x00ff_fffd;
+    let given: Vec<u32> = (0..3).map(|_| keys.take_id()).collect();
+    assert_eq!(given, [0x00ff_fffd, 0x00ff_fffe, 1]);
+}
+
+#[test]
+fn one_time_keys_come_back_from_the_stored_form() {
+    let mut rng = StdRng::seed_from_u64(8);
+    let identity = KeyPair::generate(&mut rng);
+    let mut keys = PreKeys::new(&identity, UnixMillis(5), &mut rng);
+    keys.replenish(&identity, 2, &mut rng);
+    keys.consume(&used(1, None), &identity.public);
+    let bytes = keys.to_bytes();
+    let read = PreKeys::from_bytes(&bytes).unwrap();
+    assert_eq!(read.one_time_left(), (2, 2));
+    assert_eq!(read.to_bytes(), bytes);
+}

@@ -147,3 +147,82 @@ fn the_payload_has_these_bytes() {
     removed.removed.insert(number(2), UnixMillis(0));
     insta::assert_snapshot!(crate::e2ee::testing::hex(&removed.payload()), @r#"a6000101782f31313131313131312d313131312d343131312d383131312d313131313131313131313131406e6f7274682e74657374020103010481830107010581820200"#);
 }
+
+/// Whoever signs it: a list that says a thing twice, out of order or not at all is none.
+#[test]
+fn a_list_has_one_form() {
+    let mut owner = Owner::new(1);
+    let device = ListedDevice { registration_id: 7, added: UnixMillis(1) };
+    let payload = |devices: &[u64], removed: &[u64], account: &str, version: u64| {
+        let mut fields = Fields::default();
+        fields.put(0, |w| w.uint(FORMAT));
+        fields.put(1, |w| w.text(account));
+        fields.put(2, |w| w.uint(version));
+        fields.put(3, |w| w.uint(1));
+        fields.put(4, |w| {
+            w.array(devices.len());
+            for number in devices {
+                w.array(3);
+                w.uint(*number);
+                w.uint(u64::from(device.registration_id));
+                w.uint(device.added.0);
+            }
+        });
+        fields.put(5, |w| {
+            w.array(removed.len());
+            for number in removed {
+                w.array(2);
+                w.uint(*number);
+                w.uint(0);
+            }
+        });
+        let mut writer = Writer::new();
+        fields.write(&mut writer);
+        writer.finish().to_vec()
+    };
+    let mut verify = |payload: &[u8], account: &str| {
+        let document = Document::sign(LABEL, payload, &owner.identity.private, &mut owner.rng);
+        SignedDeviceList(document).verify(account, &owner.identity.public, None)
+    };
+    let good = verify(&payload(&[1, 2], &[3, 4], ACCOUNT, 1), ACCOUNT).unwrap();
+    assert_eq!((good.as_list().devices.len(), good.as_list().removed.len()), (2, 2));
+    let malformed = [
+        payload(&[2, 1], &[3, 4], ACCOUNT, 1),
+        payload(&[1, 1], &[3, 4], ACCOUNT, 1),
+        payload(&[1, 2], &[4, 3], ACCOUNT, 1),
+        payload(&[1, 2], &[3, 3], ACCOUNT, 1),
+        payload(&[1, 2], &[2], ACCOUNT, 1),
+        payload(&[1, 2], &[3, 4], ACCOUNT, 0),
+    ];
+    for bytes in malformed {
+        assert_eq!(verify(&bytes, ACCOUNT), Err(DeviceListError::Malformed));
+    }
+    for name in ["", "x".repeat(MAX_NAME_LEN + 1).as_str()] {
+        let refused = verify(&payload(&[1], &[], name, 1), name);
+        assert_eq!(refused, Err(DeviceListError::Malformed));
+    }
+}
+
+#[test]
+fn a_device_may_be_exchanged_after_sixty_days() {
+    let mut owner = Owner::new(1);
+    let identity = owner.identity.public;
+    let known = owner.sign(&first()).verify(ACCOUNT, &identity, None).unwrap();
+    for (after, allowed) in [(REUSE_AFTER - 1, false), (REUSE_AFTER, true)] {
+        let mut next = first().next(UnixMillis(1 + after)).unwrap();
+        next.devices.get_mut(&number(1)).unwrap().registration_id = 99;
+        let verified = owner.sign(&next).verify(ACCOUNT, &identity, Some(&known));
+        assert_eq!(verified.is_ok(), allowed, "after {after} ms");
+    }
+}
+
+#[test]
+fn the_hash_is_that_of_label_and_payload() {
+    use sha2::{Digest, Sha256};
+
+    let mut owner = Owner::new(1);
+    let list = owner.sign(&first()).verify(ACCOUNT, &owner.identity.public, None).unwrap();
+    let expected = Sha256::new().chain_update(b"Posthouse device list v1\x01");
+    let expected: [u8; 32] = expected.chain_update(first().payload()).finalize().into();
+    assert_eq!(*list.hash(), expected);
+}

@@ -244,3 +244,86 @@ fn the_payload_has_these_bytes() {
     let epoch = state.propose("olga", Change::Add(person("mia")), UnixMillis(7));
     insta::assert_snapshot!(crate::e2ee::testing::hex(&epoch.payload()), @r#"a70001017831672e39393939393939392d393939392d343939392d383939392d393939393939393939393939406e6f7274682e746573740202035820d52e7cbfb3b358b69eb96846d3247ec7944d54c38726a4dedb9ae8125ddb721204646f6c6761058303636d696158210564a97cadcb3ab578050fb415efe9b119f92a2b5743f8a3ccb80adc0813252b2e0607"#);
 }
+
+#[test]
+fn a_state_tells_what_its_chain_says() {
+    let state = act(&peopled(), "olga", Change::Invite(person("new"))).unwrap();
+    let deputies = vec!["south.test".to_owned()];
+    let last =
+        sign(&state.propose("olga", Change::SetDeputies(deputies.clone()), UnixMillis(9)), "olga");
+    let state = state.apply(&last).unwrap();
+    assert_eq!((state.group(), state.epoch()), (GROUP, 9));
+    assert_eq!((state.region(), state.title()), ("north.test", [1, 2, 3].as_slice()));
+    assert_eq!(*state.hash(), last.hash());
+    assert_eq!(state.deputies(), deputies);
+    assert_eq!(state.invited().collect::<Vec<_>>(), [person("new")]);
+    assert_eq!(state.invitations().collect::<Vec<_>>(), [("new", &key("new").public)]);
+    assert!(state.is_invited("new") && !state.is_invited("mia"));
+    let joined: Vec<u64> =
+        ["olga", "mia", "adam", "anna", "max"].map(|name| state.members()[name].joined).to_vec();
+    assert_eq!(joined, [1, 2, 3, 4, 5], "the epoch in which each joined");
+    let restored = GroupState::restore(GroupParts {
+        group: state.group().to_owned(),
+        epoch: state.epoch(),
+        hash: *state.hash(),
+        region: state.region().to_owned(),
+        title: state.title().to_vec(),
+        members: state.members().clone(),
+        invited: state.invitations().map(|(name, key)| (name.to_owned(), *key)).collect(),
+        deputies: state.deputies().to_vec(),
+    });
+    assert_eq!(restored, state);
+    assert_eq!(last.unverified().unwrap().actor.as_deref(), Some("olga"));
+}
+
+#[test]
+fn a_takeover_is_nobodys_signed_act() {
+    let granted =
+        act(&peopled(), "olga", Change::SetDeputies(vec!["south.test".to_owned()])).unwrap();
+    let change = Change::TakeOver("south.test".to_owned());
+    let epoch = GroupEpoch { actor: None, ..granted.propose("x", change, UnixMillis(3)) };
+    assert!(granted.apply(&epoch.unsigned()).is_ok());
+    assert_eq!(granted.apply(&sign(&epoch, "olga")), Err(EpochError::NotAllowed));
+}
+
+#[test]
+fn a_first_epoch_begins_a_chain_by_its_owners_own_hand() {
+    let owner = person("olga");
+    let first = GroupEpoch {
+        group: GROUP.to_owned(),
+        epoch: 1,
+        previous: None,
+        actor: Some("olga".to_owned()),
+        change: Change::Create { owner, region: "north.test".to_owned(), title: vec![] },
+        issued: UnixMillis(1),
+    };
+    for wrong in [
+        GroupEpoch { actor: Some("mia".to_owned()), ..first.clone() },
+        GroupEpoch { actor: None, ..first.clone() },
+        GroupEpoch { previous: Some([0; 32]), ..first.clone() },
+        GroupEpoch { epoch: 0, ..first.clone() },
+    ] {
+        let refused = GroupState::create(GROUP, &sign(&wrong, "olga"));
+        assert_eq!(refused, Err(EpochError::Malformed), "{wrong:?}");
+    }
+    assert!(GroupState::create(GROUP, &sign(&first, "olga")).is_ok());
+}
+
+#[test]
+fn invitations_and_deputies_are_bounded() {
+    let mut state = created();
+    for n in 0..MAX_INVITED - 1 {
+        state.invited.insert(format!("m{n}"), key("olga").public);
+    }
+    let full = act(&state, "olga", Change::Invite(person("last"))).unwrap();
+    assert_eq!(full.invited().count(), MAX_INVITED);
+    assert_eq!(act(&full, "olga", Change::Invite(person("more"))), Err(EpochError::Full));
+    let regions = |n: usize| Change::SetDeputies((0..n).map(|n| format!("r{n}.test")).collect());
+    let eight = act(&state, "olga", regions(MAX_DEPUTIES)).unwrap();
+    assert_eq!(eight.deputies().len(), 8);
+    assert_eq!(act(&state, "olga", regions(MAX_DEPUTIES + 1)), Err(EpochError::Malformed));
+    let title = |len: usize| Change::Rename(vec![7; len]);
+    assert!(act(&state, "olga", title(MAX_TITLE_LEN)).is_ok());
+    assert_eq!(act(&state, "olga", title(MAX_TITLE_LEN + 1)), Err(EpochError::Malformed));
+    assert_eq!((MAX_MEMBERS, MAX_INVITED, MAX_TITLE_LEN), (1_024, 1_024, 4_096));
+}
