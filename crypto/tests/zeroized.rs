@@ -3,7 +3,8 @@
 //! The process looks for them in its own memory, through `/proc/self/mem`: in all of it that can
 //! be written, but not on the stack of the thread that used them, where moving a value leaves a
 //! copy that no destructor can reach. What is looked for stands in memory only masked.
-#![cfg(all(test, target_os = "linux"))]
+#![cfg(test)]
+#![cfg(target_os = "linux")]
 
 use std::{
     collections::{BTreeSet, HashSet},

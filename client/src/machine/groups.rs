@@ -40,16 +40,25 @@ impl Step<'_> {
         self.tx.write(Table::Groups, group.conversation().0.to_vec(), group);
     }
 
-    /// The record of a group, or a new one; `None` if too many are known by name only.
-    pub(super) async fn group_or_new(&self, id: &GroupId) -> Result<Option<Group>, StoreError> {
+    /// The record of a group, or a new one; `None` if too many are known by name only. Those that
+    /// the homeserver does not show give way.
+    pub(super) async fn group_or_new(&mut self, id: &GroupId) -> Result<Option<Group>, StoreError> {
         if let Some(group) = self.group(ConversationId::group(id)).await? {
             return Ok(Some(group));
         }
-        let mut unread = 0;
-        for (_, value) in self.tx.scan(&Scan::prefix(Table::Groups, &[], usize::MAX)).await? {
-            unread += usize::from(decode::<Group>(Table::Groups, &value)?.chain.is_none());
+        let (mut unread, mut not_shown) = (0, None);
+        for (key, value) in self.tx.scan(&Scan::prefix(Table::Groups, &[], usize::MAX)).await? {
+            let group: Group = decode(Table::Groups, &value)?;
+            unread += usize::from(group.chain.is_none());
+            if group.chain.is_none() && group.wanted == 0 {
+                not_shown = Some(key);
+            }
         }
-        Ok((unread < MAX_UNREAD_GROUPS).then(|| Group::new(id.clone())))
+        if unread >= MAX_UNREAD_GROUPS {
+            let Some(key) = not_shown else { return Ok(None) };
+            self.tx.delete(Table::Groups, key);
+        }
+        Ok(Some(Group::new(id.clone())))
     }
 
     /// A group has changed: an entry of the inbox. The chain says what is so, not the frame.
@@ -240,7 +249,8 @@ impl Step<'_> {
         Ok(())
     }
 
-    /// A chain could not be read: whoever does not belong to the group any more is told no more.
+    /// A chain could not be read: whoever does not belong to the group any more is told no more. The
+    /// key of a title may come before the homeserver hears of the invitation, and comes only once.
     pub(super) async fn on_epochs_refused(&mut self, id: &GroupId) -> Result<(), StoreError> {
         if let Some(mut group) = self.group(ConversationId::group(id)).await? {
             group.wanted = group.epoch();
@@ -248,6 +258,8 @@ impl Step<'_> {
                 self.put_group(&group);
                 let known = group.epoch();
                 self.chain_grew(&group, known).await?;
+            } else if group.title_keys().next().is_some() {
+                self.put_group(&group);
             } else {
                 self.tx.delete(Table::Groups, group.conversation().0.to_vec());
             }

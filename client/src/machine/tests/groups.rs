@@ -320,6 +320,30 @@ async fn who_was_only_invited_never_was_a_member() {
     assert!(group.wrote_as_member(region.devices[1].account(), epoch + 4), "he was one");
 }
 
+/// The key of a title goes straight from one to the other; that there is an invitation, another
+/// region may hear later.
+#[tokio::test]
+async fn a_title_that_comes_before_its_group_is_kept() {
+    let mut region = Region::with(&["ada"]).await;
+    let mut ben = Device::new("ben", 7);
+    ben.connect(&mut Device::new("spare", 99)).await;
+    region.devices.push(ben);
+    let (group, to) = (region.group.clone(), region.devices[1].account().clone());
+    let outcome = region.devices[0].hand_title(&group, to).await;
+    let frames = region.serve(0, outcome).await.frames;
+    let (ada, others) = region.devices.split_at_mut(1);
+    let asked = others[0].deliver_all(&ada[0], &frames).await.calls;
+    let chain = asked.iter().find(|call| matches!(call, Call::Epochs { .. })).unwrap();
+    others[0].answer(chain, Answer::Refused("not_found".to_owned())).await;
+    assert_eq!(others[0].group(&group).await.title_keys().count(), 1);
+
+    let invited = named(&region.devices[1]);
+    region.act(0, Change::Invite(invited));
+    region.tell(1).await;
+    let known = region.devices[1].group(&group).await;
+    assert_eq!((known.epoch(), known.title_keys().count()), (2, 1));
+}
+
 #[tokio::test]
 async fn what_comes_before_its_key_or_its_chain_waits() {
     let mut region = Region::with(&["ada", "ben"]).await;

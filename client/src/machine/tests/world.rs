@@ -4,6 +4,7 @@ use posthouse_crypto::e2ee::{
     address::DeviceId,
     prekey::store::PreKeys,
     primitives::curve::KeyPair,
+    secret::Secret,
     signed::device_list::{DeviceList, ListedDevice},
     time::UnixMillis,
 };
@@ -422,6 +423,15 @@ impl Device {
         let body = Body::Text { text: text.to_owned() };
         let outgoing = Outgoing::new(group.clone().into(), body);
         step.say(outgoing).await.unwrap().unwrap();
+        let effects = step.finish().await.unwrap();
+        self.outcome(effects.frames, effects.calls).await
+    }
+
+    /// Hands the key of a group's title to somebody.
+    pub(super) async fn hand_title(&mut self, group: &GroupId, to: AccountId) -> Outcome {
+        let (machine, store) = (self.machine.as_mut().unwrap(), &self.store);
+        let mut step = machine.begin(store, Timestamp(self.now), &mut self.rng);
+        step.wish(Wish::Title(group.clone(), Secret::new([7; 32]), vec![to])).await.unwrap();
         let effects = step.finish().await.unwrap();
         self.outcome(effects.frames, effects.calls).await
     }

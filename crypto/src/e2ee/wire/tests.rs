@@ -1,11 +1,11 @@
 //! What the parsers of messages bound, pass over and refuse.
 
+use super::{MAX_MESSAGE_LEN, MessageError};
 use super::{
     message::{self, SignalMessage},
     protobuf::{Fields, put_bytes, put_uint, take_varint},
     sender_key_message::{SenderKeyDistribution, SenderKeyMessage},
 };
-use super::{MAX_MESSAGE_LEN, MessageError};
 use crate::e2ee::primitives::curve::PrivateKey;
 
 /// A Signal message with these fields behind the usual ones.

@@ -151,6 +151,7 @@ fn past(said: PastSaid) -> HistoryItem {
         status: None,
         delivered: 0,
         audience: 0,
+        mentions: Vec::new(),
     }))
 }
 
