@@ -70,6 +70,8 @@ pub(crate) struct Machine {
     lanes: Lanes,
     /// Calls that were asked for and are not answered yet.
     asked: HashSet<Call>,
+    /// Groups that were spoken of while their chain was asked for: the answer may be older.
+    again: HashSet<GroupId>,
     /// Complaints that the application knows of.
     complaints: HashSet<(AccountId, Misbehaviour)>,
     /// Faults of chains that the application knows of.
@@ -198,6 +200,7 @@ impl Machine {
             local,
             lanes,
             asked: HashSet::new(),
+            again: HashSet::new(),
             complaints: HashSet::new(),
             faults: HashSet::new(),
             passed_over: HashMap::new(),
@@ -302,9 +305,16 @@ impl Step<'_> {
             }
             (Call::Groups(_), Answer::Groups(page)) => self.on_groups(&page).await,
             (Call::Epochs { group, .. }, Answer::Epochs(page)) => {
-                self.on_epochs(group, &page).await
+                let again = self.machine.again.remove(group);
+                self.on_epochs(group, &page, again).await
             }
-            (Call::Epochs { group, .. }, Answer::Refused(_)) => self.on_epochs_refused(group).await,
+            (Call::Epochs { group, .. }, Answer::Refused(_)) => {
+                if self.machine.again.remove(group) {
+                    self.call(call.clone());
+                    return Ok(());
+                }
+                self.on_epochs_refused(group).await
+            }
             (Call::List(_), Answer::Done) => self.published().await,
             (Call::List(_), Answer::Refused(_)) => self.list_refused().await,
             (Call::Devices(of) | Call::Bundles { of, .. }, Answer::Refused(code)) => {

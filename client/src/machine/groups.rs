@@ -85,7 +85,11 @@ impl Step<'_> {
         }
         group.wanted = group.wanted.max(told);
         self.put_group(&group);
-        self.call(Call::Epochs { group: id.clone(), from: known + 1 });
+        let call = Call::Epochs { group: id.clone(), from: known + 1 };
+        if self.machine.asked.contains(&call) {
+            self.machine.again.insert(id.clone());
+        }
+        self.call(call);
         Ok(())
     }
 
@@ -117,11 +121,13 @@ impl Step<'_> {
         Ok(())
     }
 
-    /// A piece of a chain: each epoch is verified against the one before.
+    /// A piece of a chain: each epoch is verified against the one before. If the group was spoken of
+    /// `again` since it was asked for, there may be more.
     pub(super) async fn on_epochs(
         &mut self,
         id: &GroupId,
         page: &Epochs,
+        again: bool,
     ) -> Result<(), StoreError> {
         let Some(mut group) = self.group_or_new(id).await? else { return Ok(()) };
         let before = group.epoch();
@@ -147,7 +153,7 @@ impl Step<'_> {
             let (standing, epoch) = (group.standing(&self.own()), state.epoch());
             self.tell(&Update::Group { group: id.clone(), standing, epoch });
         }
-        let more = page.next.is_some_and(|next| next == group.epoch() + 1);
+        let more = again || page.next.is_some_and(|next| next == group.epoch() + 1);
         if fault.is_some() || !more {
             group.wanted = group.epoch();
         }

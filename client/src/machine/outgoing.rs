@@ -172,7 +172,7 @@ impl Step<'_> {
                 self.out.frames.push(encode(&ClientFrame::Presence(update)));
                 Ok(())
             }
-            Wish::Chain(group, page) => self.on_epochs(&group, &page).await,
+            Wish::Chain(group, page) => self.on_epochs(&group, &page, false).await,
             Wish::Devices(user, devices) => self.on_devices(&user, &devices).await,
             Wish::Title(group, key, to) => self.hand_title(&group, &key, &to).await,
             Wish::SignList(change) => self.change_list(change).await,

@@ -126,6 +126,11 @@ impl Region {
         }
     }
 
+    /// The chain as it is now, from an epoch on.
+    fn answer_from(&self, from: u64) -> Answer {
+        self.answer(&Call::Epochs { group: self.group.clone(), from })
+    }
+
     /// Answers calls until there are none.
     async fn serve(&mut self, at: usize, outcome: Outcome) -> Outcome {
         let mut all = outcome;
@@ -342,6 +347,34 @@ async fn a_title_that_comes_before_its_group_is_kept() {
     region.tell(1).await;
     let known = region.devices[1].group(&group).await;
     assert_eq!((known.epoch(), known.title_keys().count()), (2, 1));
+}
+
+/// What a device hears while it reads a chain is not in the answer that was under way.
+#[tokio::test]
+async fn what_is_heard_while_a_chain_is_read_is_read_too() {
+    let mut region = Region::with(&["ada"]).await;
+    let mut ben = Device::new("ben", 7);
+    ben.connect(&mut Device::new("spare", 99)).await;
+    region.devices.push(ben);
+    let invited = named(&region.devices[1]);
+    region.act(0, Change::Invite(invited));
+    let mut outcome = Outcome::default();
+    for old in [Answer::Refused("not_found".to_owned()), region.answer_from(1)] {
+        let head = region.chain.last().unwrap().hash();
+        let frame = region.group_frame(region.chain.len() as u64, head);
+        let asked = region.devices[1].frame(&frame).await.calls;
+        let calls = if asked.is_empty() { outcome.calls } else { asked };
+        let [chain] = &calls[..] else { panic!("{calls:?}") };
+        region.act(0, Change::Rename(b"another".to_vec()));
+        let head = region.chain.last().unwrap().hash();
+        let frame = region.group_frame(region.chain.len() as u64, head);
+        let more = region.devices[1].frame(&frame).await;
+        assert!(more.calls.is_empty(), "one at a time: {:?}", more.calls);
+        outcome = region.devices[1].answer(chain, old).await;
+        assert!(!outcome.calls.is_empty(), "it is asked again");
+    }
+    region.serve(1, outcome).await;
+    assert_eq!(region.devices[1].group(&region.group).await.epoch(), region.epoch());
 }
 
 #[tokio::test]
