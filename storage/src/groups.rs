@@ -354,8 +354,13 @@ pub trait Groups: Send + Sync {
         (head, now): (Head, Timestamp),
     ) -> Result<Option<Arrival>, StoreError>;
 
-    /// Epochs that wait, the oldest first, at most `limit`: group, hash, document, since when.
-    async fn pending_epochs(&self, limit: usize) -> Result<Vec<Pending>, StoreError>;
+    /// Epochs that wait, the oldest first, at most `limit`, from behind `after` on: group, hash,
+    /// document, since when.
+    async fn pending_epochs(
+        &self,
+        after: Option<&Pending>,
+        limit: usize,
+    ) -> Result<Vec<Pending>, StoreError>;
 
     /// An epoch does not wait any more.
     async fn drop_pending_epoch(&self, hash: &[u8; 32]) -> Result<(), StoreError>;

@@ -1,17 +1,13 @@
 //! Tells other regions of epochs, and asks again for changes that wait, until `shutdown`.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use posthouse_protocol::{
     id::{GroupId, ServerName},
     limits,
     time::Timestamp,
 };
-use posthouse_storage::error::StoreError;
+use posthouse_storage::{error::StoreError, groups::Pending};
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -36,7 +32,7 @@ type Pauses = HashMap<ServerName, (Instant, Duration)>;
 impl GroupsService {
     /// Runs until `shutdown`.
     pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
-        let mut pauses = Pauses::new();
+        let (mut telling, mut asking) = (Pauses::new(), Pauses::new());
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -44,8 +40,8 @@ impl GroupsService {
                 () = tokio::time::sleep(INTERVAL) => {}
             }
             let round = async {
-                self.tell_regions(&mut pauses).await;
-                self.ask_again(&pauses).await;
+                self.tell_regions(&mut telling).await;
+                self.ask_again(&mut asking).await;
             };
             tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -85,14 +81,9 @@ impl GroupsService {
             });
         }
         while let Some(told) = telling.join_next().await {
-            let Ok((region, reached)) = told else { continue };
-            if reached {
-                pauses.remove(&region);
-                continue;
+            if let Ok((region, reached)) = told {
+                note(pauses, region, reached);
             }
-            let pause = pauses.get(&region).map_or(FIRST_PAUSE, |(_, pause)| *pause * 2);
-            let pause = pause.min(LONGEST_PAUSE);
-            pauses.insert(region, (Instant::now() + pause, pause));
         }
     }
 
@@ -112,35 +103,88 @@ impl GroupsService {
         Ok(all)
     }
 
-    async fn ask_again(&self, pauses: &Pauses) {
-        let pending = match self.book.store().pending_epochs(ROUND).await {
+    /// Asks again for changes that wait, of each owner by itself; a dead one costs the others nothing.
+    async fn ask_again(self: &Arc<Self>, pauses: &mut Pauses) {
+        let pending = match self.pending().await {
             Ok(pending) => pending,
             Err(err) => {
                 tracing::warn!(error = %err, "changes of groups that wait cannot be read");
                 return;
             }
         };
-        let oldest: Timestamp = self.clock.now().minus_millis(limits::RETENTION_MS);
-        let (now, mut silent) = (Instant::now(), HashSet::new());
+        let mut by_owner: HashMap<ServerName, Vec<Pending>> = HashMap::new();
         for one in pending {
-            let known = self.book.current(&one.group).await.ok().flatten();
-            let owner = known.and_then(|known| ServerName::parse(known.state.region()).ok());
-            let Some(owner) = owner else { continue };
-            if silent.contains(&owner) || pauses.get(&owner).is_some_and(|(until, _)| *until > now)
+            // What cannot be read now waits on.
+            if let Ok(Some(known)) = self.book.current(&one.group).await
+                && let Ok(owner) = ServerName::parse(known.state.region())
             {
-                continue;
+                by_owner.entry(owner).or_default().push(one);
             }
-            let settled = match self.retry(&one.group, &one.document).await {
-                Ok(settled) => settled,
-                Err(rejection) => {
-                    tracing::debug!(group = %one.group, %rejection, "a change waits on");
-                    silent.insert(owner);
-                    one.at < oldest
-                }
-            };
-            if settled && let Err(err) = self.book.store().drop_pending_epoch(&one.hash).await {
-                tracing::warn!(error = %err, "a change of a group could not be settled");
+        }
+        pauses.retain(|owner, _| by_owner.contains_key(owner));
+        let now = Instant::now();
+        by_owner.retain(|owner, _| pauses.get(owner).is_none_or(|(until, _)| *until <= now));
+        let mut asking = JoinSet::new();
+        for (owner, waiting) in by_owner {
+            let service = Arc::clone(self);
+            asking.spawn(async move { (owner, service.ask_owner(waiting).await) });
+        }
+        while let Some(asked) = asking.join_next().await {
+            if let Ok((owner, reached)) = asked {
+                note(pauses, owner, reached);
             }
         }
     }
+
+    /// Whether the owner of these was reached. What is too old is given up.
+    async fn ask_owner(&self, waiting: Vec<Pending>) -> bool {
+        let oldest: Timestamp = self.clock.now().minus_millis(limits::RETENTION_MS);
+        let mut reached = true;
+        for one in waiting {
+            let settled = reached
+                && match self.retry(&one.group, &one.document).await {
+                    Ok(settled) => settled,
+                    Err(rejection) => {
+                        tracing::debug!(group = %one.group, %rejection, "a change waits on");
+                        reached = false;
+                        false
+                    }
+                };
+            if settled || one.at < oldest {
+                self.settle(&one).await;
+            }
+        }
+        reached
+    }
+
+    async fn settle(&self, one: &Pending) {
+        if let Err(err) = self.book.store().drop_pending_epoch(&one.hash).await {
+            tracing::warn!(error = %err, "a change of a group could not be settled");
+        }
+    }
+
+    /// Every change that waits, a bounded number of pages.
+    async fn pending(&self) -> Result<Vec<Pending>, StoreError> {
+        let mut all: Vec<Pending> = Vec::new();
+        for _ in 0..PAGES {
+            let page = self.book.store().pending_epochs(all.last(), ROUND).await?;
+            let is_last = page.len() < ROUND;
+            all.extend(page);
+            if is_last {
+                break;
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// A region was reached, or is left alone for a while.
+fn note(pauses: &mut Pauses, region: ServerName, reached: bool) {
+    if reached {
+        pauses.remove(&region);
+        return;
+    }
+    let pause = pauses.get(&region).map_or(FIRST_PAUSE, |(_, pause)| *pause * 2);
+    let pause = pause.min(LONGEST_PAUSE);
+    pauses.insert(region, (Instant::now() + pause, pause));
 }

@@ -322,8 +322,12 @@ impl Groups for SqlStore {
         }
     }
 
-    async fn pending_epochs(&self, limit: usize) -> Result<Vec<Pending>, StoreError> {
-        Ok(self.read_pending(limit).await?)
+    async fn pending_epochs(
+        &self,
+        after: Option<&Pending>,
+        limit: usize,
+    ) -> Result<Vec<Pending>, StoreError> {
+        Ok(self.read_pending(after, limit).await?)
     }
 
     async fn drop_pending_epoch(&self, hash: &[u8; 32]) -> Result<(), StoreError> {

@@ -331,7 +331,7 @@ pub async fn a_group_is_left_ahead_of_its_chain<S: Subject>(subject: &S) {
         world.store.depart(&group, bob.uuid(), document, at).await.unwrap()
     };
     let waiting = async || {
-        let waiting = world.store.pending_epochs(9).await.unwrap();
+        let waiting = world.store.pending_epochs(None, 9).await.unwrap();
         waiting.into_iter().map(|one| one.hash[0]).collect::<Vec<_>>()
     };
     let reader = async || world.store.group_reader(&group, &bob.account).await.unwrap();
@@ -431,11 +431,14 @@ pub async fn what_goes_between_regions_waits<S: Subject>(subject: &S) {
     assert_eq!(put(2, 20).await, Grown::New);
     assert_eq!(put(1, 10).await, Grown::New);
     assert_eq!(put(3, 30).await, Grown::Full);
-    let waiting = world.store.pending_epochs(9).await.unwrap();
+    let waiting = world.store.pending_epochs(None, 9).await.unwrap();
     let hashes: Vec<u8> = waiting.iter().map(|pending| pending.hash[0]).collect();
     assert_eq!((hashes, &waiting[0].group, &waiting[0].document[..]), (vec![1, 2], &one, &[1][..]));
+    assert_eq!(world.store.pending_epochs(None, 1).await.unwrap(), waiting[..1]);
+    assert_eq!(world.store.pending_epochs(Some(&waiting[0]), 9).await.unwrap(), waiting[1..]);
+    assert_eq!(world.store.pending_epochs(Some(&waiting[1]), 9).await.unwrap(), []);
     world.store.drop_pending_epoch(&[1; 32]).await.unwrap();
-    assert_eq!(world.store.pending_epochs(9).await.unwrap().len(), 1);
+    assert_eq!(world.store.pending_epochs(None, 9).await.unwrap().len(), 1);
     let conversation = ConversationId::group(&other);
     assert_eq!(world.store.group_of(conversation).await.unwrap(), Some(other));
     assert_eq!(world.store.group_of(ConversationId([9; 16])).await.unwrap(), None);

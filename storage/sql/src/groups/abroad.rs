@@ -44,7 +44,7 @@ statements! {
     );
     PENDING = Statement::new(
         "SELECT h.name, p.hash, p.document, p.at FROM group_pending p CROSS JOIN group_heads h
-        WHERE h.id = p.group_id ORDER BY p.at LIMIT 0 + ?",
+        WHERE h.id = p.group_id AND (p.at, p.hash) > (?, ?) ORDER BY p.at, p.hash LIMIT 0 + ?",
     );
     DROP_PENDING = Statement::new("DELETE FROM group_pending WHERE hash = ?");
     NAME = Statement::new("SELECT name FROM group_heads WHERE id = ?");
@@ -138,9 +138,15 @@ impl SqlStore {
         Ok(if is_new { Grown::New } else { Grown::Known })
     }
 
-    pub(super) async fn read_pending(&self, limit: usize) -> Result<Vec<Pending>, Failure> {
+    pub(super) async fn read_pending(
+        &self,
+        after: Option<&Pending>,
+        limit: usize,
+    ) -> Result<Vec<Pending>, Failure> {
         let rows = self.db().rows(&PENDING, |args| {
-            args.limit(limit);
+            args.number(after.map_or(0, |one| one.at.0))
+                .bytes(after.map_or(&[][..], |one| &one.hash))
+                .limit(limit);
         });
         let pending = |row: &Row| -> Result<Pending, StoreError> {
             let mut fields = row.fields("group_pending");
