@@ -94,6 +94,8 @@ fn the_head_is_read_as_it_was_written() {
 #[test]
 fn each_part_of_the_cost_has_its_bound() {
     assert!(MAX_COST.is_allowed() && Cost::default().is_allowed());
+    let Cost { memory_kib, passes, lanes } = Cost::default();
+    assert_eq!((memory_kib, passes, lanes), (65_536, 3, 1), "docs/spec/history.md, Backups");
     for greedy in [
         Cost { memory_kib: 1_048_577, ..MAX_COST },
         Cost { passes: 17, ..MAX_COST },

@@ -57,11 +57,6 @@ impl PublicKey {
         bytes
     }
 
-    /// The 32 bytes of the u coordinate.
-    pub fn u(&self) -> &[u8; 32] {
-        &self.0
-    }
-
     /// The point of edwards25519 with this u and the given sign of x, if u is on the curve.
     pub(crate) fn to_edwards(self, sign: u8) -> Option<EdwardsPoint> {
         MontgomeryPoint(self.0).to_edwards(sign)

@@ -3,6 +3,7 @@
 use super::{MAX_MESSAGE_LEN, MessageError};
 use super::{
     message::{self, SignalMessage},
+    prekey_message::PreKeySignalMessage,
     protobuf::{Fields, put_bytes, put_uint, take_varint},
     sender_key_message::{SenderKeyDistribution, SenderKeyMessage},
 };
@@ -66,4 +67,20 @@ fn a_number_has_64_bits_at_most() {
     assert_eq!(take_varint(&mut more.as_slice()), None);
     assert_eq!(take_varint(&mut [0x80; 11].as_slice()), None);
     assert_eq!(take_varint(&mut [0x80].as_slice()), None, "cut off");
+}
+
+#[test]
+fn a_first_message_names_the_registration_that_its_sender_claims() {
+    let key = PrivateKey::from_bytes(&[2; 32]).public_key();
+    let mut inner = signal_message(&[]);
+    inner[0] = 0x33;
+    let mut bytes = vec![0x33];
+    put_bytes(&mut bytes, 2, &key.to_bytes());
+    put_bytes(&mut bytes, 3, &key.to_bytes());
+    put_bytes(&mut bytes, 4, &inner);
+    put_uint(&mut bytes, 5, 16_380);
+    put_uint(&mut bytes, 6, 3);
+    let read = PreKeySignalMessage::from_bytes(&bytes).unwrap();
+    assert_eq!((read.registration_id(), read.base_key()), (16_380, &key));
+    assert_eq!(read.message().counter(), 7);
 }

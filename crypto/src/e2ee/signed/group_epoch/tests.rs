@@ -156,6 +156,8 @@ fn the_role_of_the_last_owner_passes_on_by_itself() {
         owner
     };
     let mut state = peopled();
+    let without = act(&state, "mia", Change::Leave).unwrap();
+    assert_eq!(owner(&without).as_deref(), Some("olga"), "as long as there is one, nobody else");
     for (leaves, heir) in [("olga", "adam"), ("adam", "anna"), ("anna", "mia"), ("mia", "max")] {
         state = act(&state, leaves, Change::Leave).unwrap();
         assert_eq!(owner(&state).as_deref(), Some(heir));
