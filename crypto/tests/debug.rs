@@ -9,7 +9,10 @@ use posthouse_crypto::{
     e2ee::{
         address::{Address, DeviceId},
         attachment::{ChunkDecryptor, Decryptor, Encryptor},
-        content::{Body, Content, Mention},
+        content::{
+            Body, Content, Mention,
+            history::{HistoryChunk, HistoryStep},
+        },
         device::LocalDevice,
         group::{
             receiving::ReceivedSenderKeys,
@@ -105,6 +108,12 @@ fn contents() {
     let mut content = Content::new(NOW, None, text);
     content.mentions = vec![Mention { start: 0, len: 6, account: "b@south.test".to_owned() }];
     insta::assert_snapshot!(shape(&content), @"Content { sent_at: UnixMillis(_), conversation: None, expires_after: None, again: None, mentions: [Mention(..)], body: Body { kind: _, .. }, unknown: {} }");
+    let chunk =
+        HistoryChunk { after: None, next: None, ends: true, messages: 1, of: 1, items: Vec::new() };
+    insta::assert_snapshot!(shape(&chunk), @"HistoryChunk(..)");
+    let step = HistoryStep::Request { after: Some(vec![1]) };
+    insta::assert_snapshot!(shape(&step), @"Request(..)");
+    insta::assert_snapshot!(shape(&HistoryStep::Chunk(chunk)), @"Chunk(..)");
     let mut recent = RecentlySent::new();
     let accounts = BTreeSet::from(["b@south.test".to_owned()]);
     recent.remember([1; 16], NOW, accounts, Zeroizing::new(b"secret".to_vec()));

@@ -106,6 +106,13 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_is_left_over_is_no_end() {
+        let mut reader = Reader::new(&[5, 6]);
+        assert_eq!((reader.uint(), reader.end()), (Ok(5), Err(CborError)));
+        assert_eq!((reader.uint(), reader.end()), (Ok(6), Ok(())));
+    }
+
     proptest! {
         #[test]
         fn reads_what_it_wrote(n: u64, b: Vec<u8>, t: String, flag: bool, o: Option<u32>) {

@@ -68,3 +68,16 @@ impl AcceptedProfiles {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stored_number_means_one_profile_or_none() {
+        for profile in [Profile::PqxdhSpqr, Profile::Pqxdh, Profile::X3dh] {
+            assert_eq!(Profile::from_number(profile.number()), Some(profile));
+        }
+        assert_eq!(Profile::from_number(3), None);
+    }
+}

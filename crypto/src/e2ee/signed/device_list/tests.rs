@@ -226,3 +226,12 @@ fn the_hash_is_that_of_label_and_payload() {
     let expected: [u8; 32] = expected.chain_update(first().payload()).finalize().into();
     assert_eq!(*list.hash(), expected);
 }
+
+#[test]
+fn nothing_may_stand_behind_a_list() {
+    let mut owner = Owner::new(1);
+    let mut bytes = owner.sign(&first()).to_bytes();
+    assert!(SignedDeviceList::from_bytes(&bytes).is_ok());
+    bytes.push(0);
+    assert!(SignedDeviceList::from_bytes(&bytes).is_err());
+}
