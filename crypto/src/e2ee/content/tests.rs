@@ -172,7 +172,9 @@ fn mention(start: u32, len: u32) -> Mention {
 
 #[test]
 fn who_is_mentioned_is_written_with_the_text() {
+    let mut texts = Vec::new();
     for body in bodies() {
+        texts.extend(body.text().map(str::to_owned));
         let has_text = body.text().is_some_and(|text| text.len() == 5);
         let mut content = Content::new(UnixMillis(5), None, body);
         content.mentions = vec![mention(0, 2), mention(2, 3)];
@@ -182,6 +184,7 @@ fn who_is_mentioned_is_written_with_the_text() {
             assert_eq!(Content::from_padded_bytes(&bytes), Ok(content));
         }
     }
+    assert_eq!(texts, ["hello", "", "hello", "hello"], "text, caption, reply, edit");
 }
 
 #[test]
