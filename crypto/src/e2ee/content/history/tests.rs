@@ -156,6 +156,12 @@ fn past(said: PastSaid) -> HistoryItem {
 }
 
 #[test]
+fn what_was_taken_back_is_gone_and_not_unknown() {
+    let gone = past(PastSaid::Gone);
+    assert_eq!(HistoryItem::read(&mut Reader::new(&gone.to_bytes())), Ok(gone));
+}
+
+#[test]
 fn bounds_hold() {
     let too_far = HistoryStep::Request { after: Some(vec![0; MAX_POSITION_LEN + 1]) };
     let content = Content::new(UnixMillis(1), None, Body::History(too_far));
