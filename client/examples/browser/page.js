@@ -6,8 +6,33 @@ const at = (id) => document.getElementById(id);
 const say = (text) => { at("state").textContent = text; };
 const ticks = { sent: "✓", queued: "waits", accepted: "✓", delivered: "✓✓", read: "✓✓ read", failed: "failed" };
 
+// Not localStorage: what that is told may be lost for some seconds if the browser is killed.
+const own = await new Promise((resolve, reject) => {
+  const asked = indexedDB.open("page", 1);
+  asked.onupgradeneeded = () => asked.result.createObjectStore("settings");
+  asked.onsuccess = () => resolve(asked.result);
+  asked.onerror = () => reject(asked.error);
+});
+
+function remember(settings) {
+  return new Promise((resolve, reject) => {
+    const all = own.transaction("settings", "readwrite", { durability: "strict" });
+    for (const [key, value] of Object.entries(settings)) all.objectStore("settings").put(value, key);
+    all.oncomplete = () => resolve();
+    all.onabort = () => reject(all.error);
+  });
+}
+
+function remembered(key) {
+  return new Promise((resolve, reject) => {
+    const asked = own.transaction("settings").objectStore("settings").get(key);
+    asked.onsuccess = () => resolve(asked.result ?? null);
+    asked.onerror = () => reject(asked.error);
+  });
+}
+
 let chat = null;
-let shown = localStorage.whom ?? null;
+let shown = await remembered("whom");
 // Messages that the SDK told of since the page was loaded.
 document.body.dataset.told = 0;
 
@@ -21,7 +46,8 @@ async function told(what, whom) {
 }
 
 async function show(whom) {
-  shown = localStorage.whom = await chat.find(whom);
+  shown = await chat.find(whom);
+  await remember({ whom: shown });
   at("whom").value = whom;
   await render();
 }
@@ -71,7 +97,7 @@ at("account").addEventListener("submit", async (event) => {
     // Without it, a browser that lacks room may throw the database away.
     await navigator.storage?.persist?.();
     await begin((tell) => Chat.register(homeserver, name, password, tell));
-    Object.assign(localStorage, { homeserver, name });
+    await remember({ homeserver, name });
   } catch (err) { failed(err); }
 });
 
@@ -90,8 +116,8 @@ at("message").addEventListener("submit", async (event) => {
 });
 
 await start();
-const { homeserver, name } = localStorage;
-if (name) {
+const [homeserver, name] = [await remembered("homeserver"), await remembered("name")];
+if (name !== null) {
   await begin((tell) => Chat.open(homeserver, name, tell)).catch(failed);
 } else {
   at("account").hidden = false;
