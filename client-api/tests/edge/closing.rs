@@ -101,7 +101,7 @@ async fn stopping_takes_a_bounded_time() {
     let start = Instant::now();
     server.stop();
     server.stopped().await;
-    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
     assert_eq!(server.edge.counters().open_connections.get(), 0);
 }
 

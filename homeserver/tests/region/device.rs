@@ -18,7 +18,7 @@ use super::home::Home;
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
 /// How long anything may take that a test waits for.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) struct Device {
     pub(crate) tokens: SessionTokens,

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::{hello::hello, home::Home};
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A person's device and what it was told so far.
 pub(crate) struct Sdk {

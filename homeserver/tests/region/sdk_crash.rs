@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -50,17 +50,17 @@ async fn killed_and_cut_off_shows_every_message_once_in_order() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let mut sender = Process::start("sdk_crash::sender", relay, dir.path());
-    let (mut kills, mut before) = (0, 0);
+    let (mut kills, mut next) = (0, 0);
     let all = tokio::time::timeout(PATIENCE, async {
         loop {
-            tokio::time::sleep(Duration::from_millis(rng.random_range(150..900))).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
             let now = lines(&shown).len();
             if now >= MESSAGES {
                 break;
             }
             // Some progress between the kills, so that it is the middle of something.
-            if kills < 24 && (now > before || now == 0) {
-                before = now;
+            if kills < 24 && now >= next {
+                next = now + rng.random_range(20..80);
                 kills += 1;
                 if rng.random_bool(0.5) { reader.restart() } else { sender.restart() }
             }
@@ -148,21 +148,19 @@ impl Drop for Process {
     }
 }
 
-/// A link that breaks every connection after some thousand bytes.
+/// A link that breaks whichever connection carries the byte on which it breaks next. It counts the
+/// bytes of all connections, so that it breaks as often however soon their ends are killed.
 pub(crate) async fn relay(target: SocketAddr, cuts: Arc<AtomicUsize>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
+    let budget = Arc::new(Mutex::new(Budget { left: 0, rng: StdRng::seed_from_u64(5), cuts }));
+    budget.lock().unwrap().renew();
     tokio::spawn(async move {
-        let mut rng = StdRng::seed_from_u64(5);
         while let Ok((from, _)) = listener.accept().await {
-            // Enough for what a device must say at first, which is large.
-            let budget = rng.random_range(350_000..1_500_000);
-            let cuts = Arc::clone(&cuts);
+            let budget = Arc::clone(&budget);
             tokio::spawn(async move {
-                let Ok(to) = TcpStream::connect(target).await else { return };
-                let (mut from, mut to) = (from, to);
-                if pass(&mut from, &mut to, budget).await {
-                    cuts.fetch_add(1, Ordering::Relaxed);
+                if let Ok(to) = TcpStream::connect(target).await {
+                    pass(from, to, &budget).await;
                 }
             });
         }
@@ -170,20 +168,46 @@ pub(crate) async fn relay(target: SocketAddr, cuts: Arc<AtomicUsize>) -> SocketA
     address
 }
 
-/// Passes bytes both ways until the budget is used up (`true`) or a side ends.
-async fn pass(from: &mut TcpStream, to: &mut TcpStream, mut budget: usize) -> bool {
+/// How many bytes pass before the link breaks again.
+struct Budget {
+    left: usize,
+    rng: StdRng,
+    cuts: Arc<AtomicUsize>,
+}
+
+impl Budget {
+    fn renew(&mut self) {
+        // Enough for what a device must say at first, which is large.
+        self.left = self.rng.random_range(350_000..900_000);
+    }
+
+    /// How many of these bytes pass.
+    fn spend(&mut self, bytes: usize) -> usize {
+        if bytes < self.left {
+            self.left -= bytes;
+            return bytes;
+        }
+        let pass = self.left;
+        self.cuts.fetch_add(1, Ordering::Relaxed);
+        self.renew();
+        pass
+    }
+}
+
+/// Passes bytes both ways until the link breaks or a side ends.
+async fn pass(mut from: TcpStream, mut to: TcpStream, budget: &Mutex<Budget>) {
     let (mut up, mut down) = ([0; 4096], [0; 4096]);
     loop {
         let (bytes, out) = tokio::select! {
-            read = from.read(&mut up) => (read.map(|len| &up[..len]), &mut *to),
-            read = to.read(&mut down) => (read.map(|len| &down[..len]), &mut *from),
+            read = from.read(&mut up) => (read.map(|len| &up[..len]), &mut to),
+            read = to.read(&mut down) => (read.map(|len| &down[..len]), &mut from),
         };
-        let Ok(bytes) = bytes else { return false };
-        let len = bytes.len().min(budget);
-        if len == 0 || out.write_all(&bytes[..len]).await.is_err() {
-            return budget == 0;
+        let Ok(bytes) = bytes else { return };
+        let len = budget.lock().unwrap().spend(bytes.len());
+        let written = out.write_all(&bytes[..len]).await;
+        if bytes.is_empty() || len < bytes.len() || written.is_err() {
+            return;
         }
-        budget -= len;
     }
 }
 

@@ -44,16 +44,16 @@ async fn killed_members_of_a_group_show_every_message_once_in_order() {
     let mut sender = Process::start("sdk_group_crash::sender", relay, dir.path());
     let shown = dir.path().join("shown");
     let mut rng = StdRng::seed_from_u64(6);
-    let (mut kills, mut before) = (0, 0);
+    let (mut kills, mut next) = (0, 0);
     let all = tokio::time::timeout(PATIENCE, async {
         loop {
-            tokio::time::sleep(Duration::from_millis(rng.random_range(150..900))).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
             let now = lines(&shown).len();
             if now >= MESSAGES {
                 break;
             }
-            if kills < 16 && now > before {
-                before = now;
+            if kills < 16 && now >= next {
+                next = now + rng.random_range(1..MESSAGES / 16);
                 kills += 1;
                 if rng.random_bool(0.5) { reader.restart() } else { sender.restart() }
             }

@@ -18,8 +18,8 @@ use crate::{
 };
 
 /// How long anything may take that a test waits for.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-const PASSWORD: &str = "correct horse battery";
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PASSWORD: &str = "correct horse battery";
 
 /// Two regions that find each other, or three.
 pub(crate) struct Pair {
