@@ -41,6 +41,8 @@ mod keyring;
 mod keys;
 #[path = "region/leaving.rs"]
 mod leaving;
+#[path = "faults/link.rs"]
+mod link;
 #[path = "region/links.rs"]
 mod links;
 #[path = "region/people.rs"]
@@ -72,6 +74,10 @@ mod sdk_history;
 mod sdk_libsignal;
 #[path = "region/sdk_mentions.rs"]
 mod sdk_mentions;
+#[path = "region/sdk_people.rs"]
+mod sdk_people;
+#[path = "region/signer.rs"]
+mod signer;
 #[path = "region/supplements.rs"]
 mod supplements;
 #[path = "region/sync.rs"]

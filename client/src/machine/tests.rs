@@ -2,6 +2,7 @@
 //! here.
 
 mod groups;
+mod words;
 mod world;
 
 use posthouse_crypto::e2ee::{
@@ -17,7 +18,10 @@ use posthouse_protocol::{
 };
 use rand::{SeedableRng, rngs::StdRng};
 
-use self::world::{Device, ciphertexts_for, number, registration};
+use self::{
+    words::ciphertexts_for,
+    world::{Device, number, registration},
+};
 use super::{Answer, Call, ListChange};
 use crate::{Misbehaviour, Update};
 
@@ -77,11 +81,11 @@ async fn a_ghost_among_the_devices_gets_nothing_and_is_named() {
 async fn a_ghost_that_the_server_misses_is_named_and_the_message_stays() {
     let (mut ada, mut ben) = acquainted().await;
     let frames = ada.say(&mut ben, "secret").await;
-    let id = world::id_of(&frames[0]);
+    let id = words::id_of(&frames[0]);
     let mut complaints = Vec::new();
     // The server insists; time passes between the attempts.
     for _ in 0..4 {
-        let mut all = ada.frame(&world::stale(id, ben.account(), &[9])).await;
+        let mut all = ada.frame(&words::stale(id, ben.account(), &[9])).await;
         while let Some(call) = all.calls.pop() {
             let answer = ada.ask(&call, &ben);
             let effects = ada.answer(&call, answer).await;
@@ -213,28 +217,28 @@ async fn what_did_not_reach_a_device_is_sent_again_in_its_own_name() {
     let (mut ada, mut ben) = acquainted().await;
     let first = ada.say(&mut ben, "where are you?").await;
     ada.taken(&first).await;
-    let id = world::id_of(&first[0]);
-    let unserved = world::unserved(id, ben.account(), &[1]);
+    let id = words::id_of(&first[0]);
+    let unserved = words::unserved(id, ben.account(), &[1]);
     let outcome = ada.frame(&unserved).await;
     let sealed = outcome.frames.iter().any(|frame| frame.contains("ciphertexts"));
     assert!(!sealed, "the devices are asked for first");
     let again = ada.serve(outcome.calls, &mut ben).await;
     assert_eq!(again.len(), 1);
-    assert_ne!(world::id_of(&again[0]), id);
+    assert_ne!(words::id_of(&again[0]), id);
     let got = ben.deliver(&ada, &again).await;
     assert_eq!(texts(&got), ["where are you?"]);
     assert_eq!(texts(&ben.deliver(&ada, &first).await), [""; 0], "it is shown once");
     ada.taken(&again).await;
     // The copy is not sent again, and the message not for ever.
     for _ in 0..9 {
-        let copy = world::unserved(world::id_of(&again[0]), ben.account(), &[1]);
+        let copy = words::unserved(words::id_of(&again[0]), ben.account(), &[1]);
         assert!(ada.frame(&copy).await.calls.is_empty());
         let outcome = ada.frame(&unserved).await;
         let more = ada.serve(outcome.calls, &mut ben).await;
         ada.taken(&more).await;
     }
     assert!(ada.frame(&unserved).await.calls.is_empty());
-    let others = world::unserved(id, ada.account(), &[1]);
+    let others = words::unserved(id, ada.account(), &[1]);
     assert!(ada.frame(&others).await.calls.is_empty(), "it was not to them");
 }
 
@@ -257,7 +261,7 @@ async fn what_cannot_be_read_is_asked_for_and_shown_at_its_place() {
     let got = ben.deliver(&ada, &resent).await;
     assert_eq!(texts(&got), ["lost"]);
     let Update::Message(entry) = &got[0] else { panic!("{got:?}") };
-    assert_eq!(entry.id, world::id_of(&frames[0]), "under its first name");
+    assert_eq!(entry.id, words::id_of(&frames[0]), "under its first name");
     assert!(ben.deliver(&ada, &resent).await.is_empty(), "and once");
 }
 

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use super::{
     calls::{call, devices},
     device::{Device, PASSWORD},
-    groups::{Signer, body as body_of, created, first},
     home::Home,
     http::Answer,
     keyring::Keyring,
+    signer::{Signer, body as body_of, created, first},
 };
 
 const NOBODYS: &str = "01890a5d-ffff-774b-bcce-b302099a8057";

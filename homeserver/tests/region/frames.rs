@@ -14,8 +14,8 @@ use tokio::{
 use super::{
     calls::{call, devices},
     device::{Device, PATIENCE},
-    groups::{Signer, created, joined},
     home::Home,
+    signer::{Signer, created, joined},
 };
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {

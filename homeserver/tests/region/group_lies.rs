@@ -12,7 +12,7 @@ use posthouse_protocol::{
 use rand::{SeedableRng as _, rngs::StdRng};
 use uuid::Uuid;
 
-use super::{groups::Signer, home::Home};
+use super::{home::Home, signer::Signer};
 
 /// A region that makes up a group with its own Mallory in it.
 struct Liar {

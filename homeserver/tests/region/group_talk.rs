@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use super::{
     device::{Device, PASSWORD, submission, text},
-    groups::{Signer, created, joined},
     home::Home,
+    signer::{Signer, created, joined},
 };
 
 /// A text to the group as its sender knows it.

@@ -1,6 +1,8 @@
 //! A homeserver in memory: accounts by token, one inbox per device, and knobs for what tests need
 //! to see go wrong.
 
+mod presence;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::{
@@ -12,14 +14,11 @@ use std::{
 use async_trait::async_trait;
 use posthouse_client_api::{
     mailbox::{Close, Frame, Mailbox},
-    ports::{Accounts, Answer, Caller, Feed, Health, Messaging, Presence},
+    ports::{Accounts, Answer, Caller, Feed, Health, Messaging},
 };
 use posthouse_protocol::{
     cursor::{Cursor, Since},
-    frame::{
-        Ack, AckTarget, Presence as PresenceKind, PresenceFrame, PresenceUpdate, ServerFrame,
-        StatusFrame, Submission,
-    },
+    frame::{Ack, AckTarget, PresenceUpdate, ServerFrame, StatusFrame, Submission},
     id::{
         AccountId, Address, ConversationId, DeviceId, DeviceNumber, HandleName, MessageId,
         ServerName, SessionId,
@@ -431,68 +430,6 @@ impl Drop for InboxFeed {
         if connected.as_ref().is_some_and(|current| Arc::ptr_eq(current, &self.mailbox)) {
             *connected = None;
         }
-    }
-}
-
-#[async_trait]
-impl Presence for Home {
-    async fn update(&self, _: &Caller, update: PresenceUpdate) -> Result<(), Rejection> {
-        self.state().presence.push(update);
-        Ok(())
-    }
-
-    async fn subscribe(
-        &self,
-        _: &Caller,
-        mailbox: &Arc<Mailbox>,
-        users: Vec<Address>,
-    ) -> Result<(), Rejection> {
-        for user in &users {
-            let Address::Account(user_id) = user else {
-                return Err(Rejection::new(Code::UnknownUser, "no such user"));
-            };
-            let frame = PresenceFrame {
-                user_id: user_id.clone(),
-                status: PresenceKind::Online,
-                last_seen: Some(Timestamp(1_705_234_567_890)),
-                expires_in: None,
-            };
-            mailbox.push(Frame::from(frame.to_json()));
-        }
-        self.state().watched.extend(users);
-        Ok(())
-    }
-
-    async fn unsubscribe(
-        &self,
-        _: &Caller,
-        _: &Arc<Mailbox>,
-        users: Vec<Address>,
-    ) -> Result<(), Rejection> {
-        self.state().watched.retain(|one| !users.contains(one));
-        Ok(())
-    }
-
-    async fn query(
-        &self,
-        _: &Caller,
-        users: Vec<Address>,
-    ) -> Result<Vec<PresenceFrame>, Rejection> {
-        let account = |user| match user {
-            Address::Account(id) => Some(id),
-            _ => None,
-        };
-        let frame = |user_id| PresenceFrame {
-            user_id,
-            status: PresenceKind::Away,
-            last_seen: None,
-            expires_in: None,
-        };
-        Ok(users.into_iter().filter_map(account).map(frame).collect())
-    }
-
-    fn is_watched(&self, _: &Caller) -> bool {
-        self.is_watched.load(Ordering::SeqCst)
     }
 }
 

@@ -15,7 +15,8 @@ use uuid::Uuid;
 
 use super::{
     texts,
-    world::{Device, Outcome, START, id_of},
+    words::id_of,
+    world::{Device, Outcome, START},
 };
 use crate::{
     ChainFault, Update,
@@ -429,7 +430,7 @@ async fn a_key_grows_old_and_a_stale_piece_makes_another() {
     let frames = region.serve(0, outcome).await.frames;
     assert_eq!(frames.len(), 2, "seven days later it is another key");
     let ben = region.devices[1].account().clone();
-    let stale = super::world::stale(id_of(&frames[0]), &ben, &[]);
+    let stale = super::words::stale(id_of(&frames[0]), &ben, &[]);
     let outcome = region.devices[0].frame(&stale).await;
     let mut later = region.serve(0, outcome).await.frames;
     let out_of_order = json!({"type": "error", "code": "out_of_order", "message": "",

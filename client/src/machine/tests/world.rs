@@ -9,11 +9,10 @@ use posthouse_crypto::e2ee::{
     time::UnixMillis,
 };
 use posthouse_protocol::{
-    content::Payload,
-    frame::{Class, ClientFrame, Submission},
+    frame::Class,
     id::{
         AccountId, ConversationId, DeviceId as DeviceUuid, DeviceNumber, GroupId, HandleName,
-        MessageId, RegistrationId, ServerName,
+        RegistrationId, ServerName,
     },
     rest::keys::{
         Bundle, Bundles, EcKey, ListDocument, PreKeyStatus, UploadPreKeys, UserDevice, UserDevices,
@@ -32,6 +31,8 @@ use crate::{
     store::{Batch, Scan, Store, Table, Tx, encode},
 };
 use posthouse_crypto::e2ee::content::Body;
+
+use super::words::{id_of, submission};
 
 /// When it begins.
 pub(super) const START: u64 = 1_705_234_567_890;
@@ -67,42 +68,8 @@ pub(super) fn registration(number: u32) -> RegistrationId {
     RegistrationId::try_from(number).unwrap()
 }
 
-fn server() -> ServerName {
+pub(super) fn server() -> ServerName {
     ServerName::parse("eu.example").unwrap()
-}
-
-/// A submission that a device made.
-fn submission(frame: &str) -> Submission {
-    match ClientFrame::parse(frame, &server()).unwrap() {
-        ClientFrame::Message(submission) => *submission,
-        other => panic!("{other:?}"),
-    }
-}
-
-pub(super) fn id_of(frame: &str) -> MessageId {
-    submission(frame).id
-}
-
-/// The numbers of the devices that a frame has ciphertexts for.
-pub(super) fn ciphertexts_for(frame: &str) -> Vec<u8> {
-    match submission(frame).content.payload {
-        Payload::Ciphertexts(all) => all.iter().map(|one| one.device.get()).collect(),
-        Payload::Body(_) => panic!("not encrypted"),
-    }
-}
-
-/// The refusal of a message for lack of ciphertexts.
-pub(super) fn stale(id: MessageId, user: &AccountId, missing: &[u8]) -> String {
-    json!({"type": "error", "code": "stale_devices", "message": "", "ref": id, "user": user,
-        "missing": missing, "extra": [], "stale": []})
-    .to_string()
-}
-
-/// The notice that a message did not reach devices of another region.
-pub(super) fn unserved(id: MessageId, user: &AccountId, missing: &[u8]) -> String {
-    json!({"type": "devices_changed", "message_id": id, "user": user, "missing": missing,
-        "version": 1, "cursor": "c1"})
-    .to_string()
 }
 
 impl Device {
