@@ -9,8 +9,8 @@ mod group_talk;
 mod groups;
 mod linking;
 mod listing;
+mod people;
 mod refresh;
-mod requests;
 #[cfg(not(target_family = "wasm"))]
 mod restoring;
 mod setup;
@@ -33,7 +33,6 @@ use posthouse_crypto::e2ee::{
 };
 use posthouse_protocol::{
     id::{AccountId, Address, ConversationId, MessageId},
-    rest::{Contacts, Named, PutContact},
     time::Timestamp,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -237,7 +236,8 @@ impl Client {
         self.wish(Wish::Watch(users.to_vec())).await
     }
 
-    /// Tells whether the person is elsewhere while the device stays connected.
+    /// Tells whether the person is elsewhere while the device stays connected. It holds until it is
+    /// said otherwise, over reconnections too, but not over a restart.
     ///
     /// # Errors
     /// [`ClientError::Stopped`].
@@ -341,50 +341,6 @@ impl Client {
         }
         all.sort_by_key(|one| core::cmp::Reverse(one.active));
         Ok(all)
-    }
-
-    /// A page of the contacts, after this account.
-    ///
-    /// # Errors
-    /// [`ClientError::Transport`].
-    pub async fn contacts(&self, after: Option<&AccountId>) -> Result<Contacts, ClientError> {
-        self.access.call(|api, token| async move { api.contacts(&token, after).await }).await
-    }
-
-    /// Adds a contact. Two who have each other as contacts see each other's presence.
-    ///
-    /// # Errors
-    /// [`ClientError::Transport`].
-    pub async fn add_contact(&self, user: &AccountId) -> Result<(), ClientError> {
-        let request = &PutContact { user: user.to_string(), label: None };
-        self.access.call(|api, token| async move { api.put_contact(&token, request).await }).await
-    }
-
-    /// Removes a contact.
-    ///
-    /// # Errors
-    /// [`ClientError::Transport`], with the code `not_found` if it is none.
-    pub async fn remove_contact(&self, user: &AccountId) -> Result<(), ClientError> {
-        let user = &Address::Account(user.clone());
-        self.access.call(|api, token| async move { api.remove_contact(&token, user).await }).await
-    }
-
-    /// Blocks somebody, who cannot tell.
-    ///
-    /// # Errors
-    /// [`ClientError::Transport`].
-    pub async fn block(&self, user: &AccountId) -> Result<(), ClientError> {
-        let request = &Named { user: user.to_string() };
-        self.access.call(|api, token| async move { api.block(&token, request).await }).await
-    }
-
-    /// Hears somebody again.
-    ///
-    /// # Errors
-    /// [`ClientError::Transport`], with the code `not_found` if they were not blocked.
-    pub async fn unblock(&self, user: &AccountId) -> Result<(), ClientError> {
-        let user = &Address::Account(user.clone());
-        self.access.call(|api, token| async move { api.unblock(&token, user).await }).await
     }
 
     async fn say(&self, to: &AccountId, said: Spoken) -> Result<MessageId, ClientError> {

@@ -169,4 +169,4 @@ pub use store::IndexedDbStore;
 pub use store::SqliteStore;
 pub use store::{Batch, MemoryStore, Scan, Store, StoreError, Table, Value};
 pub use text::{Mention, Text};
-pub use update::{ChainFault, Change, Entry, Misbehaviour, Said, Update};
+pub use update::{Availability, ChainFault, Change, Entry, Misbehaviour, Said, Update};

@@ -89,6 +89,8 @@ pub(crate) struct Machine {
     lists_refused: u32,
     /// Whose presence the application watches.
     watched: BTreeSet<AccountId>,
+    /// Whether the person is elsewhere, as the application says.
+    away: bool,
     /// How far the inbox is durable here, as far as this process knows.
     seen: Option<Cursor>,
     online: bool,
@@ -210,6 +212,7 @@ impl Machine {
             history_due: history::due(&tx).await?,
             lists_refused: 0,
             watched: BTreeSet::new(),
+            away: false,
             seen: None,
             online: false,
         })
@@ -288,6 +291,10 @@ impl Step<'_> {
         self.give_up_waiting().await?;
         let watched = self.machine.watched.iter().cloned().collect();
         self.subscribe(watched);
+        if self.machine.away {
+            // A device that connects counts as online.
+            self.wish(Wish::Away(true)).await?;
+        }
         self.publish_list().await
     }
 

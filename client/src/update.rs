@@ -159,9 +159,9 @@ pub enum Update {
     Presence {
         /// Who.
         user: AccountId,
-        /// Whether a device is connected; away counts.
-        online: bool,
-        /// When they were last there.
+        /// Whether they are there.
+        availability: Availability,
+        /// When they were last there, if they are not and let it be known.
         last_seen: Option<Timestamp>,
     },
     /// The homeserver was reached, and what waited is there. Not durable.
@@ -172,6 +172,19 @@ pub enum Update {
     Replaced,
     /// The session was ended: log in again. Not durable.
     SessionEnded,
+}
+
+/// Whether somebody is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Availability {
+    /// A device is connected.
+    Online,
+    /// Devices are connected, and all of them say that the person is elsewhere
+    /// ([`Client::set_away`](crate::Client::set_away)).
+    Away,
+    /// No device is connected.
+    Offline,
 }
 
 /// What was said about a message.

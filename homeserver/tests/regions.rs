@@ -33,6 +33,10 @@ mod groups;
 mod departures;
 
 #[cfg(test)]
+#[path = "regions/gone.rs"]
+mod gone;
+
+#[cfg(test)]
 #[path = "regions/keys.rs"]
 mod keys;
 
@@ -75,6 +79,10 @@ mod sdk_past;
 #[cfg(test)]
 #[path = "regions/sdk_groups.rs"]
 mod sdk_groups;
+
+#[cfg(test)]
+#[path = "regions/sdk_people.rs"]
+mod sdk_people;
 
 /// The SDK's example, as it stands.
 #[cfg(test)]

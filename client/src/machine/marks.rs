@@ -19,7 +19,7 @@ use crate::{
         Mark, With, author_key, mark_key, marks_prefix, message_key, open_key, timeline_key,
     },
     store::{Scan, StoreError, Table, decode},
-    update::{Change, Entry, Said, Update},
+    update::{Availability, Change, Entry, Said, Update},
 };
 
 /// Marks of one message that are looked at.
@@ -248,15 +248,19 @@ impl Step<'_> {
 
     pub(super) fn on_presence(&mut self, frame: &PresenceFrame) {
         let user = frame.user_id.clone();
-        self.out.passing.push(match frame.status {
-            Presence::Typing => Update::Typing { user, typing: true },
-            Presence::StoppedTyping => Update::Typing { user, typing: false },
-            status => Update::Presence {
-                user,
-                online: status != Presence::Offline,
-                last_seen: frame.last_seen,
-            },
-        });
+        let last_seen = frame.last_seen;
+        let availability = match frame.status {
+            Presence::Typing => return self.pass(Update::Typing { user, typing: true }),
+            Presence::StoppedTyping => return self.pass(Update::Typing { user, typing: false }),
+            Presence::Online => Availability::Online,
+            Presence::Away => Availability::Away,
+            Presence::Offline => Availability::Offline,
+        };
+        self.pass(Update::Presence { user, availability, last_seen });
+    }
+
+    fn pass(&mut self, update: Update) {
+        self.out.passing.push(update);
     }
 
     /// Which message a content is, and its place: itself, or one that could not be read and is

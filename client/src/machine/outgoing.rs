@@ -168,6 +168,7 @@ impl Step<'_> {
                 Ok(())
             }
             Wish::Away(away) => {
+                self.machine.away = away;
                 let update = if away { PresenceUpdate::Away } else { PresenceUpdate::Online };
                 self.out.frames.push(encode(&ClientFrame::Presence(update)));
                 Ok(())

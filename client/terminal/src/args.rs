@@ -160,6 +160,9 @@ pub(crate) enum Command {
         /// Tells senders that their messages were read.
         #[arg(long)]
         mark_read: bool,
+        /// Prints when this one comes and goes, too; may be given more than once.
+        #[arg(long, value_name = "NAME")]
+        watch: Vec<String>,
     },
     /// Prints the local timeline of a conversation.
     History {
@@ -191,6 +194,17 @@ pub(crate) enum Command {
         #[arg(long, value_name = "NAME")]
         decline: Option<String>,
     },
+    /// The contacts: lists them, or changes one. Two who have each other as contacts see each other
+    /// come and go.
+    Contacts {
+        #[command(flatten)]
+        listed: Listed,
+    },
+    /// Those of whom you hear nothing, and who cannot tell: lists them, or changes one.
+    Blocks {
+        #[command(flatten)]
+        listed: Listed,
+    },
     /// Writes everything that this device has said and heard, one JSON object a line.
     Export {
         /// A new file, which only you can read; standard output if it is left out.
@@ -208,6 +222,17 @@ pub(crate) enum Command {
         #[arg(long)]
         accept: bool,
     },
+}
+
+/// A change of a list of people; the list itself if there is none.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Listed {
+    /// Puts this one into it.
+    #[arg(long, value_name = "NAME", conflicts_with = "remove")]
+    pub(crate) add: Option<String>,
+    /// Takes this one out of it.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) remove: Option<String>,
 }
 
 /// What to do about groups; a list of them if there is nothing.

@@ -12,6 +12,8 @@ mod link;
 
 mod listen;
 
+mod people;
+
 mod read;
 
 mod requests;
@@ -63,9 +65,9 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<(), Failure> {
             let sending = send::Sending { to, text, wait, disappear, within };
             Box::pin(send::send(session, &sending, output)).await
         }
-        Command::Listen { count, timeout, mark_read } => {
+        Command::Listen { count, timeout, mark_read, watch } => {
             let session = Session::open(profile).await?;
-            let listening = listen::Listening { count, timeout, mark_read };
+            let listening = listen::Listening { count, timeout, mark_read, watch };
             Box::pin(listen::listen(session, &listening, output)).await
         }
         Command::History { with, limit, search, mark_read } => {
@@ -80,6 +82,12 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<(), Failure> {
         Command::Requests { accept, decline } => {
             let session = Session::open(profile).await?;
             Box::pin(requests::run(session, accept, decline, output)).await
+        }
+        Command::Contacts { listed } => {
+            people::contacts(Session::open(profile).await?, listed, output).await
+        }
+        Command::Blocks { listed } => {
+            people::blocks(Session::open(profile).await?, listed, output).await
         }
         Command::Export { to } => export::run(Session::open(profile).await?, to.as_deref()).await,
         Command::Safety { with, verify, accept } => {

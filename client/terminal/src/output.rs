@@ -4,7 +4,7 @@ use core::fmt::{Display, Write as _};
 use std::io::{self, Write as _};
 
 use jiff::tz::TimeZone;
-use posthouse_client::{Change, Entry, Said, Update};
+use posthouse_client::{Availability, Change, Entry, Said, Update};
 use posthouse_protocol::{id::AccountId, rest::groups::Standing, status::Status, time::Timestamp};
 use serde_json::{Value, json};
 
@@ -239,9 +239,20 @@ fn tell(update: &Update, names: &Names) -> Option<(Value, String)> {
             json!({ "event": "typing", "user": user, "typing": typing }),
             format!("  {} {}", name(user), if *typing { "types …" } else { "stopped typing" }),
         ),
-        Update::Presence { user, online, last_seen } => (
-            json!({ "event": "presence", "user": user, "online": online, "last_seen": last_seen }),
-            format!("  {} is {}", name(user), if *online { "online" } else { "offline" }),
+        Update::Presence { user, availability, last_seen } => (
+            json!({
+                "event": "presence", "user": user, "availability": availability,
+                "last_seen": last_seen,
+            }),
+            format!(
+                "  {} is {}",
+                name(user),
+                match availability {
+                    Availability::Online => "online",
+                    Availability::Away => "away",
+                    Availability::Offline => "offline",
+                }
+            ),
         ),
         Update::Connected => (json!({ "event": "connected" }), "  connected".to_owned()),
         Update::Disconnected => (

@@ -14,6 +14,8 @@ mod model;
 
 mod own;
 
+mod person;
+
 mod theme;
 
 mod view;
@@ -30,7 +32,10 @@ use posthouse_protocol::id::AccountId;
 use ratatui::{
     DefaultTerminal,
     crossterm::{
-        event::{self, DisableBracketedPaste, EnableBracketedPaste, Event, KeyEvent},
+        event::{
+            self, DisableBracketedPaste, DisableFocusChange, EnableBracketedPaste,
+            EnableFocusChange, Event, KeyEvent,
+        },
         execute,
     },
     layout::Rect,
@@ -69,14 +74,14 @@ pub(crate) async fn run(profile: &Profile, theme: Theme) -> Result<(), Failure> 
         opened => Some(opened?),
     };
     let mut terminal = ratatui::try_init().map_err(|err| no_terminal(&err))?;
-    let pasting = execute!(io::stdout(), EnableBracketedPaste);
+    let pasting = execute!(io::stdout(), EnableBracketedPaste, EnableFocusChange);
     let mut screen = None;
     let ended = match pasting {
         Ok(()) => Box::pin(show(&mut terminal, profile, (session, &mut screen), theme)).await,
         Err(err) => Err(no_terminal(&err)),
     };
     // The terminal is given back whatever happened.
-    _ = execute!(io::stdout(), DisableBracketedPaste);
+    _ = execute!(io::stdout(), DisableFocusChange, DisableBracketedPaste);
     ratatui::restore();
     if let Some(Screen { session, work, curiosity, .. }) = screen {
         // What goes on holds the device.
@@ -179,6 +184,8 @@ impl Screen {
         let action = match event {
             Event::Key(key) => self.press(key),
             Event::Paste(text) => keys::paste(&mut self.model, &text),
+            Event::FocusLost => self.away(true).await?,
+            Event::FocusGained => self.away(false).await?,
             // A new size is drawn at once, as everything is.
             _ => Action::Nothing,
         };
@@ -199,6 +206,12 @@ impl Screen {
             other => Box::pin(self.act(other)).await?,
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// The terminal is looked at, or is not.
+    async fn away(&self, away: bool) -> Result<Action, Failure> {
+        self.session.client.set_away(away).await?;
+        Ok(Action::Nothing)
     }
 
     fn press(&mut self, key: KeyEvent) -> Action {

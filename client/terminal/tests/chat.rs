@@ -32,5 +32,8 @@ mod groups;
 #[path = "chat/grid.rs"]
 mod grid;
 
+#[path = "chat/people.rs"]
+mod people;
+
 #[path = "chat/screen.rs"]
 mod screen;

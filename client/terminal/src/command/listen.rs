@@ -18,6 +18,8 @@ pub(super) struct Listening {
     pub(super) count: Option<u64>,
     pub(super) timeout: Option<u64>,
     pub(super) mark_read: bool,
+    /// Whose presence to print.
+    pub(super) watch: Vec<String>,
 }
 
 /// How a listening ended.
@@ -32,6 +34,11 @@ pub(super) async fn listen(
     listening: &Listening,
     output: Output,
 ) -> Result<(), Failure> {
+    let mut watched = Vec::with_capacity(listening.watch.len());
+    for name in &listening.watch {
+        watched.push(session.find(name).await?);
+    }
+    session.client.watch_presence(&watched).await?;
     let ended = listen_on(&mut session, listening, output).await?;
     session.close().await;
     match ended {

@@ -73,6 +73,14 @@ impl Screen {
                 self.devices();
                 Ok(())
             }
+            Action::Person => {
+                self.person();
+                Ok(())
+            }
+            Action::SetContact(_) | Action::SetBlocked(_) => {
+                self.set_person(action);
+                Ok(())
+            }
             Action::Leave | Action::Remove | Action::Role(_) => self.change(action),
             Action::TakeBack => self.take_back().await,
             _ => Ok(()),

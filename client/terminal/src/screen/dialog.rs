@@ -20,8 +20,17 @@ pub(crate) enum Dialog {
     Members(usize),
     /// A stranger, or an invitation: whether it is heard.
     Decide,
+    /// What the person of the open conversation is to this account.
+    Person(Relation),
     /// The own devices.
     Devices(Devices),
+}
+
+/// What somebody is to this account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Relation {
+    pub(crate) contact: bool,
+    pub(crate) blocked: bool,
 }
 
 /// The own devices.

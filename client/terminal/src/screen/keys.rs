@@ -30,10 +30,16 @@ pub(crate) enum Action {
     /// The safety number, or who is in the group.
     Info,
     Leave,
+    /// What the person of the open conversation is to this account.
+    Person,
     Quit,
     Remove,
     Role(Standing),
     Send,
+    /// The person becomes a contact, or is none any more.
+    SetContact(bool),
+    /// The person is blocked, or heard again.
+    SetBlocked(bool),
     /// The chosen message is taken back.
     TakeBack,
     Verify,
@@ -121,6 +127,18 @@ fn in_dialog(model: &mut Model, dialog: Dialog, key: KeyEvent) -> Action {
                 Action::Nothing
             }
         },
+        (Dialog::Person(relation), code) => {
+            model.dialog = Some(Dialog::Person(relation));
+            match code {
+                KeyCode::Char('c') => Action::SetContact(!relation.contact),
+                KeyCode::Char('b') => Action::SetBlocked(!relation.blocked),
+                KeyCode::F(4) | KeyCode::Enter => {
+                    model.dialog = None;
+                    Action::Nothing
+                }
+                _ => Action::Nothing,
+            }
+        }
         (Dialog::Devices(devices), code) => {
             in_devices(model, devices, code);
             Action::Nothing
@@ -245,6 +263,9 @@ fn in_conversation(model: &mut Model, key: KeyEvent) -> Action {
         KeyCode::Char('?') if empty => model.dialog = Some(Dialog::Help),
         KeyCode::F(2) => return Action::Info,
         KeyCode::F(4) if model.asks() => model.dialog = Some(Dialog::Decide),
+        KeyCode::F(4) if model.open.as_ref().is_some_and(|open| open.person().is_some()) => {
+            return Action::Person;
+        }
         KeyCode::F(4) => model.notice = Some("nobody asks here".to_owned()),
         KeyCode::F(5) => return Action::Devices,
         KeyCode::F(6) if model.open.is_some() => ask(model, Question::Disappear),

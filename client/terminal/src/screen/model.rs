@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
-use posthouse_client::{Entry, GroupSummary, KeyTrust, Update};
+use posthouse_client::{Availability, Entry, GroupSummary, KeyTrust, Update};
 use posthouse_protocol::{
     id::{AccountId, GroupId, MessageId},
     rest::groups::{Standing, Unacknowledged},
@@ -116,7 +116,7 @@ pub(crate) struct Model {
     /// Something to tell once.
     pub(crate) notice: Option<String>,
     pub(crate) typing: BTreeSet<AccountId>,
-    pub(crate) presence: BTreeMap<AccountId, (bool, Option<Timestamp>)>,
+    pub(crate) presence: BTreeMap<AccountId, (Availability, Option<Timestamp>)>,
     pub(crate) reasons: BTreeMap<MessageId, String>,
 }
 
@@ -285,11 +285,11 @@ impl Model {
             }
             Update::Typing { user, typing: true } => _ = self.typing.insert(user.clone()),
             Update::Typing { user, typing: false } => _ = self.typing.remove(user),
-            Update::Presence { user, online, last_seen } => {
-                if !online {
+            Update::Presence { user, availability, last_seen } => {
+                if *availability == Availability::Offline {
                     self.typing.remove(user);
                 }
-                self.presence.insert(user.clone(), (*online, *last_seen));
+                self.presence.insert(user.clone(), (*availability, *last_seen));
             }
             Update::Connected => self.connected = true,
             Update::Disconnected => {
@@ -339,9 +339,12 @@ impl Model {
             return Some("types …".to_owned());
         }
         match self.presence.get(user)? {
-            (true, _) => Some("online".to_owned()),
-            (false, Some(at)) => Some(format!("last seen {}", when(*at, &self.zone))),
-            (false, None) => None,
+            (Availability::Online, _) => Some("online".to_owned()),
+            (Availability::Away, _) => Some("away".to_owned()),
+            (Availability::Offline, Some(at)) => {
+                Some(format!("last seen {}", when(*at, &self.zone)))
+            }
+            (Availability::Offline, None) => None,
         }
     }
 }

@@ -4,7 +4,7 @@ mod dialogs;
 
 mod timeline;
 
-use posthouse_client::KeyTrust;
+use posthouse_client::{Availability, KeyTrust};
 use posthouse_protocol::rest::groups::Standing;
 use ratatui::{
     Frame,
@@ -65,12 +65,13 @@ fn conversations(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: &Theme
             (unread, true) => format!(" @{unread}"),
         };
         let room = width.saturating_sub(count.width() + 2);
-        let online = row.talk.person().and_then(|person| model.presence.get(person));
-        let dot = match (row.mark, &row.talk, online) {
+        let presence = row.talk.person().and_then(|person| model.presence.get(person));
+        let dot = match (row.mark, &row.talk, presence) {
             (Mark::Asks, ..) => "?",
             (Mark::Left, ..) => "-",
             (_, Talk::Group(_), _) => "#",
-            (_, _, Some((true, _))) => "•",
+            (_, _, Some((Availability::Online, _))) => "•",
+            (_, _, Some((Availability::Away, _))) => "◦",
             _ => " ",
         };
         let name = cut(&line(&model.title(&row.talk)), room);

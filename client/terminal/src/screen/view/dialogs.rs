@@ -11,7 +11,7 @@ use ratatui::{
 use unicode_width::UnicodeWidthStr as _;
 
 use super::super::{
-    dialog::{Devices, Dialog, Question, Safety},
+    dialog::{Devices, Dialog, Question, Relation, Safety},
     model::Model,
     theme::Theme,
 };
@@ -31,7 +31,7 @@ const KEYS: &[(&str, &str)] = &[
     ("PageUp, PageDown", "scroll"),
     ("Ctrl-F", "search in the conversation"),
     ("F2", "safety number; in a group, who is in it"),
-    ("F4", "answer a stranger, or an invitation ( ? )"),
+    ("F4", "answer a stranger ( ? ); contact, block"),
     ("F5", "your devices: let one in, remove one, PIN"),
     ("F6", "disappearing messages"),
     ("Tab after @ben", "complete the name; who is named is told"),
@@ -81,6 +81,7 @@ pub(super) fn draw(
         Dialog::Safety(safety) => safety_number(frame, area, safety, model, theme),
         Dialog::Members(at) => members(frame, area, *at, model, theme),
         Dialog::Decide => decide(frame, area, model, theme),
+        Dialog::Person(relation) => person(frame, area, *relation, model, theme),
         Dialog::Devices(devices) => own_devices(frame, area, devices, theme),
     }
 }
@@ -175,6 +176,27 @@ fn decide(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: &Theme) {
         lines.pop();
     }
     boxed(frame, area, title, lines, theme);
+}
+
+fn person(frame: &mut Frame<'_>, area: Rect, relation: Relation, model: &Model, theme: &Theme) {
+    let name = model.open.as_ref().map(|open| line(&model.title(open))).unwrap_or_default();
+    let (is, contact) = if relation.contact {
+        ("They are one of your contacts.", "c  no contact any more")
+    } else {
+        ("They are none of your contacts.", "c  make them a contact")
+    };
+    let (hears, block) = if relation.blocked {
+        ("They are blocked: you hear nothing of them.", "b  hear them again")
+    } else {
+        ("", "b  block them: you hear nothing, and they cannot tell")
+    };
+    let mut lines = vec![Line::raw(is)];
+    if !hears.is_empty() {
+        lines.push(Line::styled(hears, theme.warning));
+    }
+    lines.push(Line::default());
+    lines.extend([contact, block].map(|text| Line::styled(text, theme.dim)));
+    boxed(frame, area, &format!(" {name} (Esc) "), lines, theme);
 }
 
 fn safety_number(frame: &mut Frame<'_>, area: Rect, safety: &Safety, model: &Model, theme: &Theme) {

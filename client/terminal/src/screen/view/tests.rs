@@ -1,6 +1,6 @@
 //! Screens, as a person sees them.
 
-use posthouse_client::{Entry, KeyTrust};
+use posthouse_client::{Availability, Entry, KeyTrust};
 use posthouse_protocol::{
     id::{AccountId, GroupId, ServerName},
     rest::groups::{Standing, Unacknowledged},
@@ -90,7 +90,7 @@ fn talking() -> Model {
         entry(7, true, &text("waits"), None),
     ];
     model.reasons.insert(model.timeline[4].id, "queue_full".to_owned());
-    model.presence.insert(account(2), (true, None));
+    model.presence.insert(account(2), (Availability::Online, None));
     model
 }
 
