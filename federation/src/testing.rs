@@ -184,7 +184,7 @@ impl UserKeys for Phonebook {
             device_list: None,
             devices: Vec::new(),
         });
-        Ok(DevicesAnswer { devices, remember_for: 60 })
+        Ok(DevicesAnswer { devices, gone_since: None, remember_for: 60 })
     }
 
     async fn bundles(

@@ -280,7 +280,8 @@ impl Region {
     /// What other regions are told of this region's keys.
     pub fn user_keys(&self) -> Arc<dyn UserKeys> {
         let (book, clock) = (Arc::clone(&self.keys.book), Arc::clone(&self.keys.clock));
-        Arc::new(LocalKeys { book, clock })
+        let erasure = Arc::clone(&self.keys.abroad.parts.erasure);
+        Arc::new(LocalKeys { book, erasure, clock })
     }
 
     /// The search for silent devices, which also runs by itself.

@@ -109,7 +109,7 @@ impl Regions for Alone {
 
     async fn devices(&self, account: &AccountId) -> Result<DevicesAnswer, Rejection> {
         self.admits(&account.server)?;
-        Ok(DevicesAnswer { devices: None, remember_for: 0 })
+        Ok(DevicesAnswer { devices: None, gone_since: None, remember_for: 0 })
     }
 
     async fn bundles(

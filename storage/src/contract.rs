@@ -326,6 +326,7 @@ macro_rules! contract_tests {
                 who_has_written_knows_the_other
                 privacy_is_chosen
                 people_are_erased
+                people_of_other_regions_who_are_gone_are_forgotten
             }
             profiles {
                 a_profile_replaces_the_version_before

@@ -79,6 +79,12 @@ pub trait Erasure: Send + Sync {
         now: Timestamp,
     ) -> Result<Erased, StoreError>;
 
+    /// Takes away a piece of what people of this region keep of `account` of another region, which
+    /// was deleted there: that it is a contact or asks, its place in lists of conversations and among
+    /// those who ask to join groups, that keys were exchanged; at most `limit` rows of each. Messages
+    /// stay, and so do blocks: a region that lies would lift them otherwise. Whether there was any.
+    async fn forget_abroad(&self, account: &AccountId, limit: usize) -> Result<bool, StoreError>;
+
     /// When an account with this id was deleted; `None` if none ever was.
     async fn gone_since(&self, account: Uuid) -> Result<Option<Timestamp>, StoreError>;
 }

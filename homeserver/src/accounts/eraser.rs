@@ -16,6 +16,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::devices::Notices;
+
 /// How often unfinished erasures are looked for, if nobody tells of one.
 const INTERVAL: Duration = Duration::from_mins(1);
 
@@ -34,6 +36,8 @@ pub(crate) struct Eraser {
     pub(crate) erasure: Arc<dyn Erasure>,
     pub(crate) messages: MessageStore,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Tells other regions.
+    pub(crate) notices: Arc<Notices>,
     /// Told when an account was deleted.
     pub(crate) begun: Arc<Notify>,
 }
@@ -65,6 +69,8 @@ impl Eraser {
 
     async fn erase(&self, uuid: Uuid, shutdown: &CancellationToken) -> Result<(), StoreError> {
         let account = AccountId { uuid, server: self.server.clone() };
+        // While it is still known with whom the account has exchanged messages.
+        self.notices.gone(&account, self.clock.now()).await?;
         loop {
             if shutdown.is_cancelled() {
                 return Ok(());

@@ -18,8 +18,9 @@ use posthouse_protocol::{
     rest::keys::{Bundles, ClaimBundles, UserDevices},
     time::{Clock, Timestamp},
 };
-use posthouse_storage::keys::KeyNotice;
+use posthouse_storage::{erasure::Erasure, error::StoreError, keys::KeyNotice};
 use tokio::{sync::Semaphore, time::timeout};
+use uuid::Uuid;
 
 use super::{KeyLimits, Notices, foreign};
 use crate::regions::Regions;
@@ -44,6 +45,12 @@ const HINT_MS: u64 = 1_000;
 /// How long a message waits for an answer that may show that its devices are the right ones.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// Rows of each kind that are deleted at a time of what is kept of an account that is gone.
+const FORGET_PIECE: usize = 500;
+
+/// The pause in between, so that messages go first.
+const FORGET_PAUSE: Duration = Duration::from_millis(20);
+
 /// Most answers that are renewed at a time without anybody waiting for them.
 const MAX_RENEWALS: usize = 64;
 
@@ -53,6 +60,8 @@ pub struct ForeignParts {
     pub regions: Arc<dyn Regions>,
     /// Tells people here of changes.
     pub notices: Arc<Notices>,
+    /// What people here keep of who is gone.
+    pub erasure: Arc<dyn Erasure>,
     /// How often.
     pub limits: Arc<KeyLimits>,
     /// The time.
@@ -61,7 +70,7 @@ pub struct ForeignParts {
 
 /// Keys of other regions' users.
 pub struct ForeignKeys {
-    parts: ForeignParts,
+    pub(crate) parts: ForeignParts,
     known: Mutex<HashMap<AccountId, Known>>,
     renewals: Arc<Semaphore>,
 }
@@ -189,13 +198,13 @@ impl ForeignKeys {
         Some(addressable(&devices))
     }
 
-    /// The other region hints that the devices of `account` have changed: it is asked, if the user is
-    /// known here, and people here are told. Hints that come while one is followed are covered by it.
+    /// The other region hints that the devices of `account` have changed, or that it is gone: it is
+    /// asked, if the user is known here, and people here are told. Hints that come while one is
+    /// followed are covered by it.
     pub fn changed(self: &Arc<Self>, account: &AccountId) {
         let pause = {
             let mut known = self.known();
-            // Of whom nothing is known, nothing can have changed: whoever asks is answered anew.
-            let Some(known) = known.get_mut(account) else { return };
+            let Some(known) = known.get_mut(account) else { return self.changed_unseen(account) };
             if known.devices.is_none() || known.is_followed {
                 return;
             }
@@ -220,6 +229,21 @@ impl ForeignKeys {
         });
     }
 
+    /// The same of an account of which nothing is remembered: nothing can have changed, but it may be
+    /// gone, which is of interest to who has exchanged messages with it.
+    fn changed_unseen(self: &Arc<Self>, account: &AccountId) {
+        let Ok(place) = Arc::clone(&self.renewals).try_acquire_owned() else { return };
+        let (this, account) = (Arc::clone(self), account.clone());
+        tokio::spawn(async move {
+            let known = this.parts.notices.store.acquaintances(&account, Uuid::nil(), 1).await;
+            if known.is_ok_and(|known| !known.is_empty()) {
+                // A failure is logged, and seen by whoever needs an answer.
+                let _ = this.ask(&account).await;
+            }
+            drop(place);
+        });
+    }
+
     /// Asks the other region, checks, remembers, and tells people here of what is new.
     async fn ask(&self, account: &AccountId) -> Result<Arc<UserDevices>, Rejection> {
         let answer = self.parts.regions.devices(account).await;
@@ -232,6 +256,9 @@ impl ForeignKeys {
             self.put(account, before.clone(), (now, AGAIN_MS));
             if let Some(known) = self.known().get_mut(account) {
                 known.is_denied = true;
+            }
+            if answer.gone_since.is_some() {
+                self.forget(account).await;
             }
             return Err(no_user());
         };
@@ -249,6 +276,20 @@ impl ForeignKeys {
             self.tell(&before, &devices, now).await;
         }
         Ok(devices)
+    }
+
+    /// An account is gone for good: people here keep nothing of it but messages and blocks.
+    async fn forget(&self, account: &AccountId) {
+        if let Err(err) = self.try_forget(account).await {
+            tracing::warn!(error = %err, "what is kept of a deleted account was not deleted");
+        }
+    }
+
+    async fn try_forget(&self, account: &AccountId) -> Result<(), StoreError> {
+        while self.parts.erasure.forget_abroad(account, FORGET_PIECE).await? {
+            tokio::time::sleep(FORGET_PAUSE).await;
+        }
+        Ok(())
     }
 
     /// Tells people here who write with the user of what has changed.

@@ -99,6 +99,12 @@ impl Notices {
         Ok(())
     }
 
+    /// An account of this region is gone for good: regions of people who have exchanged messages with
+    /// it should ask, and are told so.
+    pub(crate) async fn gone(&self, account: &AccountId, now: Timestamp) -> Result<(), StoreError> {
+        self.hint(account, now).await
+    }
+
     /// Tells regions of people who have exchanged messages with `of` that they should ask anew. It
     /// may be lost: they ask sooner or later.
     async fn hint(&self, of: &AccountId, now: Timestamp) -> Result<(), StoreError> {

@@ -10,6 +10,7 @@ use posthouse_protocol::{
     problem::{Code, Rejection},
     time::Clock,
 };
+use posthouse_storage::erasure::Erasure;
 
 use crate::devices::{BundleRequest, KeyBook};
 
@@ -22,6 +23,8 @@ const REMEMBER_NOBODY: u32 = 30;
 pub struct LocalKeys {
     /// What is served of them.
     pub book: Arc<KeyBook>,
+    /// Who was deleted.
+    pub erasure: Arc<dyn Erasure>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -31,10 +34,13 @@ impl UserKeys for LocalKeys {
     async fn devices(&self, DevicesOf(account): DevicesOf) -> Result<DevicesAnswer, Unanswered> {
         match self.book.devices(account, self.clock.now()).await {
             Ok(devices) => {
-                Ok(DevicesAnswer { devices: Some(devices), remember_for: REMEMBER_DEVICES })
+                let devices = Some(devices);
+                Ok(DevicesAnswer { devices, gone_since: None, remember_for: REMEMBER_DEVICES })
             }
             Err(rejection) if rejection.code == Code::UnknownUser => {
-                Ok(DevicesAnswer { devices: None, remember_for: REMEMBER_NOBODY })
+                let gone = self.erasure.gone_since(account).await;
+                let gone_since = gone.map_err(|err| Unanswered::Failed(err.to_string()))?;
+                Ok(DevicesAnswer { devices: None, gone_since, remember_for: REMEMBER_NOBODY })
             }
             Err(rejection) => Err(unanswered(&rejection)),
         }

@@ -54,6 +54,7 @@ pub(super) fn keys_service(
     let abroad = ForeignKeys::new(ForeignParts {
         regions: Arc::clone(accounts.directory.regions()),
         notices: Arc::clone(&notices),
+        erasure: Arc::clone(&stores.erasure),
         limits: Arc::clone(&limits),
         clock: Arc::clone(&accounts.clock),
     });
@@ -165,6 +166,7 @@ pub(super) fn accounts(
         erasure: Arc::clone(&stores.erasure),
         messages: stores.messages.clone(),
         clock: Arc::clone(&clock),
+        notices: Arc::clone(&notices),
         begun: Arc::clone(&begun),
     };
     let accounts = Arc::new(AccountsService {

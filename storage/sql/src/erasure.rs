@@ -185,6 +185,18 @@ impl Erasure for SqlStore {
         }
     }
 
+    async fn forget_abroad(&self, account: &AccountId, limit: usize) -> Result<bool, StoreError> {
+        let server = self.inner.servers.number(self.db(), &account.server).await;
+        let server = server.map_err(StoreError::from)?;
+        let mut tries = Tries::new(self.counters());
+        loop {
+            match self.try_forget_abroad(account, server, limit.max(1)).await {
+                Ok(any) => return Ok(any),
+                Err(failure) => tries.again(failure)?,
+            }
+        }
+    }
+
     async fn gone_since(&self, account: Uuid) -> Result<Option<Timestamp>, StoreError> {
         let rows = self.db().rows(&GONE, |args| {
             args.uuid(account);
@@ -264,6 +276,22 @@ impl SqlStore {
         });
         tx.finish(script).await?;
         Ok(Erased::of(Next::Done))
+    }
+
+    async fn try_forget_abroad(
+        &self,
+        account: &AccountId,
+        server: i64,
+        limit: usize,
+    ) -> Result<bool, Failure> {
+        if self.erase_acquaintances(account, server, limit).await? {
+            return Ok(true);
+        }
+        let mut tx = self.db().begin().await?;
+        let mut script = tx.script();
+        let slots = people::forget(&mut script, account, limit);
+        let answers = tx.finish(script).await?;
+        Ok(slots.iter().any(|slot| answers.changed(slot) > 0))
     }
 
     /// Deletes entries of the inbox, the oldest first, and bodies that only they pointed to. `None`

@@ -247,3 +247,25 @@ pub async fn people_are_erased<S: Subject>(subject: &S) {
     assert_eq!(store.privacy(bob.uuid()).await.unwrap(), chosen);
     subject.close(world.store).await;
 }
+
+/// An account of another region is gone: nobody here has it as contact or request any more. It stays
+/// blocked, and whoever has the same UUID here has nothing to do with it.
+pub async fn people_of_other_regions_who_are_gone_are_forgotten<S: Subject>(subject: &S) {
+    let world = World::new(subject).await;
+    let (alice, bob) = (world.person("alice").await, world.person("bob").await);
+    let store = &world.store;
+    let gone = AccountId { uuid: bob.uuid(), server: name("us.example") };
+    store.put_contact(alice.uuid(), &contact(&gone, "g"), 9).await.unwrap();
+    store.put_contact(alice.uuid(), &contact(&bob.account, "b"), 9).await.unwrap();
+    store.put_contact(bob.uuid(), &contact(&abroad(2), "c"), 9).await.unwrap();
+    request(&world, bob.uuid(), &gone, START).await;
+    store.block(alice.uuid(), &gone, START, 9).await.unwrap();
+    assert!(store.forget_abroad(&gone, 1).await.unwrap());
+    while store.forget_abroad(&gone, 1).await.unwrap() {}
+    let left = store.contacts(alice.uuid(), ALL).await.unwrap();
+    assert_eq!(left, [contact(&bob.account, "b")]);
+    assert_eq!(store.requests(bob.uuid(), ALL).await.unwrap(), []);
+    assert_eq!(store.contacts(bob.uuid(), ALL).await.unwrap(), [contact(&abroad(2), "c")]);
+    assert!(is_blocked(&world, &alice, &gone).await);
+    subject.close(world.store).await;
+}

@@ -16,6 +16,7 @@ use crate::{
         Base64, Bundle, Bundles, EcKey, KemKey, KemPreKey, ListDocument, OneTimeKey, PreKeyId,
         Signature, SignedKey, UserDevice, UserDevices,
     },
+    time::Timestamp,
 };
 
 /// Which devices does this account of yours have?
@@ -90,6 +91,8 @@ impl Question for BundlesOf {
 pub struct DevicesAnswer {
     /// The devices; `None` if there is no such account.
     pub devices: Option<UserDevices>,
+    /// When the account was deleted, for good; `None` if it was not, or there never was one.
+    pub gone_since: Option<Timestamp>,
     /// For how many seconds the answer may be remembered.
     pub remember_for: u32,
 }
@@ -102,6 +105,9 @@ impl DevicesAnswer {
             fields.key(1).map(&devices_fields(devices));
         }
         fields.key(2).uint(self.remember_for.into());
+        if let Some(Timestamp(at)) = self.gone_since {
+            fields.key(128).uint(at);
+        }
         fields.finish()
     }
 
@@ -110,17 +116,22 @@ impl DevicesAnswer {
     /// # Errors
     /// [`CborError`] with the place and the rule that is broken.
     pub fn decode(bytes: &[u8], account: &AccountId) -> Result<Self, CborError> {
-        let (mut devices, mut remember_for) = (None, None);
+        let (mut devices, mut remember_for, mut gone_since) = (None, None, None);
         let mut reader = Reader::new(bytes);
         reader.map(|reader, key| {
             match key {
                 1 => devices = Some(read_devices(reader, account)?),
                 2 => remember_for = u32::try_from(reader.uint_up_to(u32::MAX.into())?).ok(),
+                128 => gone_since = Some(Timestamp(reader.uint()?)),
                 other => reader.unknown(other)?,
             }
             Ok(())
         })?;
-        let answer = Self { devices, remember_for: reader.require(remember_for, "remember for")? };
+        if devices.is_some() && gone_since.is_some() {
+            return Err(reader.invalid("an account that is gone has no devices"));
+        }
+        let remember_for = reader.require(remember_for, "remember for")?;
+        let answer = Self { devices, gone_since, remember_for };
         reader.finish()?;
         Ok(answer)
     }

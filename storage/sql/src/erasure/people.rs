@@ -23,6 +23,15 @@ statements! {
             SELECT account, conversation FROM conversation_lists
             WHERE account = ? OR other = ? LIMIT 0 + ?)",
     );
+    /// By the whole name alone: an account of another region may have the UUID of one of this.
+    FORGET_RELATIONS = Statement::new(
+        "DELETE FROM relations WHERE (account, other) IN (
+            SELECT account, other FROM relations WHERE other = ? LIMIT 0 + ?)",
+    );
+    FORGET_LISTS = Statement::new(
+        "DELETE FROM conversation_lists WHERE (account, conversation) IN (
+            SELECT account, conversation FROM conversation_lists WHERE other = ? LIMIT 0 + ?)",
+    );
     DELETE_LEFT_GROUPS = Statement::new(
         "DELETE FROM group_people WHERE (group_id, account) IN (
             SELECT group_id, account FROM group_people
@@ -74,4 +83,17 @@ pub(super) fn erase(script: &mut Script, account: &AccountId, limit: usize) -> V
         }));
     }
     slots
+}
+
+/// Adds what deletes at most `limit` rows of each kind that people here keep of an account of another
+/// region. The slots tell how many there were.
+pub(super) fn forget(script: &mut Script, account: &AccountId, limit: usize) -> Vec<Slot> {
+    let text = account.to_string();
+    let statements = [&FORGET_RELATIONS, &FORGET_LISTS, &DELETE_GROUP_ASKS];
+    let slots = statements.map(|statement| {
+        script.one(statement, |args| {
+            args.text(&text).limit(limit);
+        })
+    });
+    slots.into()
 }

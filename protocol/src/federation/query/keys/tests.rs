@@ -112,6 +112,16 @@ fn signed<Q: Question>(question: Q) -> Vec<u8> {
     Signed::sign(query, &SigningKey::from_seed(&[3; 32])).encode()
 }
 
+fn given() -> DevicesAnswer {
+    DevicesAnswer { devices: Some(devices()), gone_since: None, remember_for: 60 }
+}
+
+#[test]
+fn who_is_gone_has_no_devices() {
+    let both = DevicesAnswer { gone_since: Some(Timestamp(7)), ..given() };
+    assert!(DevicesAnswer::decode(&both.encode(), &account()).is_err());
+}
+
 #[test]
 fn answers_round_trip() {
     let bare = UserDevices {
@@ -121,8 +131,11 @@ fn answers_round_trip() {
         devices: Vec::new(),
         ..devices()
     };
-    for devices in [None, Some(bare), Some(devices())] {
-        let answer = DevicesAnswer { devices, remember_for: 60 };
+    let gone = Some(Timestamp(1_705_234_567_890));
+    for (devices, gone_since) in
+        [(None, None), (None, gone), (Some(bare), None), (Some(devices()), None)]
+    {
+        let answer = DevicesAnswer { devices, gone_since, remember_for: 60 };
         assert_eq!(DevicesAnswer::decode(&answer.encode(), &account()).as_ref(), Ok(&answer));
     }
     let unlisted = Bundles { device_list: None, bundles: Vec::new(), ..bundles() };
@@ -144,7 +157,7 @@ fn write_seeds() {
     for (name, bytes) in [
         ("devices_query", signed(DevicesOf(Uuid::from_u128(1)))),
         ("bundle_query", signed(claim())),
-        ("devices_answer", DevicesAnswer { devices: Some(devices()), remember_for: 60 }.encode()),
+        ("devices_answer", given().encode()),
         ("bundle_answer", BundlesAnswer::Given(Box::new(bundles())).encode()),
     ] {
         std::fs::write(format!("{folder}/{name}"), bytes).unwrap();
@@ -189,7 +202,7 @@ proptest! {
     fn changed_answers_are_refused_or_mean_what_they_say(
         at: prop::sample::Index, bit in 0_u8..8, noise: Vec<u8>,
     ) {
-        let devices = DevicesAnswer { devices: Some(devices()), remember_for: 60 }.encode();
+        let devices = given().encode();
         let bundles = BundlesAnswer::Given(Box::new(bundles())).encode();
         let change = |bytes: &[u8]| {
             let mut bytes = bytes.to_vec();
