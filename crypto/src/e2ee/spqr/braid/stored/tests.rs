@@ -101,8 +101,8 @@ impl Side {
     }
 
     /// Stores and reads again; both forms of this side must still be one.
-    fn store(&mut self, seen: &mut BTreeSet<&'static str>) {
-        seen.insert(name(&self.stored.braid.state));
+    fn store(&mut self, states: &mut BTreeSet<&'static str>) {
+        states.insert(name(&self.stored.braid.state));
         let bytes = bytes_of(&self.stored);
         let mut reader = Reader::new(&bytes);
         self.stored = Spqr::read(&mut reader).unwrap();
@@ -119,31 +119,33 @@ fn converse(seed: u64) -> BTreeSet<&'static str> {
     let mut sides =
         [Side::new(Spqr::initiator(&auth_key), seed), Side::new(Spqr::responder(&auth_key), !seed)];
     let mut rng = StdRng::seed_from_u64(seed);
-    let mut seen = BTreeSet::new();
-    sides.iter_mut().for_each(|side| side.store(&mut seen));
+    let mut states = BTreeSet::new();
+    for side in &mut sides {
+        side.store(&mut states);
+    }
     for loss in LOSSES {
         let until = sides[0].kept.epoch() + EPOCHS;
         let mut sent = 0;
         while sides.iter().any(|side| side.kept.epoch() < until) {
             let from = rng.random_range(0..2_usize);
             let message = sides[from].send();
-            sides[from].store(&mut seen);
+            sides[from].store(&mut states);
             if rng.random_range(0..100) >= loss[from] {
                 sides[1 - from].receive(&message);
-                sides[1 - from].store(&mut seen);
+                sides[1 - from].store(&mut states);
             }
             sent += 1;
             assert!(sent < ENOUGH, "the exchange does not end under a loss of {loss:?} %");
         }
     }
-    seen
+    states
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(3))]
     #[test]
     fn a_side_that_is_stored_in_every_state_goes_on_as_if_it_never_was(seed: u64) {
-        let seen = converse(seed);
-        prop_assert_eq!(seen.into_iter().collect::<Vec<_>>(), ALL);
+        let states = converse(seed);
+        prop_assert_eq!(states.into_iter().collect::<Vec<_>>(), ALL);
     }
 }
