@@ -9,6 +9,7 @@
 #![cfg(test)]
 #![cfg(target_os = "linux")]
 
+mod backups;
 mod derive;
 mod keys;
 mod messages;
