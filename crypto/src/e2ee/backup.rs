@@ -23,7 +23,7 @@ mod contents;
 pub use contents::{BackupHead, items_from_bytes, items_to_bytes};
 
 use aes_gcm::{Aes256Gcm, KeyInit, Nonce, aead::AeadInOut};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use rand_core::CryptoRng;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -100,11 +100,17 @@ fn derive(
     salt: &[u8; 16],
 ) -> Result<(Aes256Gcm, Secret<7>, Secret<16>), BackupError> {
     let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(32));
-    let argon =
-        Argon2::new(Algorithm::Argon2id, Version::V0x13, params.map_err(|_| BackupError::Cost)?);
+    let params = params.map_err(|_| BackupError::Cost)?;
+    // Whoever has the last of these blocks has the key; the library would free them as they are.
+    let mut blocks = Zeroizing::new(Vec::new());
+    blocks.try_reserve_exact(params.block_count()).map_err(|_| BackupError::Cost)?;
+    blocks.resize(params.block_count(), Block::new());
+    let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
     let mut secret = Secret::<32>::new([0; 32]);
-    let derived = argon.hash_password_into(passphrase.as_bytes(), salt, secret.as_mut());
-    derived.map_err(|_| BackupError::Cost)?;
+    let passphrase = passphrase.as_bytes();
+    argon
+        .hash_password_into_with_memory(passphrase, salt, secret.as_mut(), &mut **blocks)
+        .map_err(|_| BackupError::Cost)?;
     let keys: Secret<55> = hkdf(&NO_SALT, secret.expose(), &[LABEL]);
     let cipher = Aes256Gcm::new(keys.part::<0, 32>().expose().into());
     Ok((cipher, keys.part::<32, 7>(), keys.part::<39, 16>()))

@@ -1,13 +1,7 @@
-//! Secrets leave no copy on the heap once they are dropped.
-//!
-//! The process looks for them in its own memory, through `/proc/self/mem`: in all of it that can
-//! be written, but not on the stack of the thread that used them, where moving a value leaves a
-//! copy that no destructor can reach. What is looked for stands in memory only masked.
-#![cfg(test)]
-#![cfg(target_os = "linux")]
+//! The search: random numbers that are remembered masked, and words looked for in memory.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::HashSet,
     convert::Infallible,
     fs::File,
     ops::Range,
@@ -16,23 +10,6 @@ use std::{
     thread,
 };
 
-use posthouse_crypto::{
-    e2ee::{
-        address::{Address, DeviceId},
-        attachment::Encryptor,
-        group::{
-            receiving::ReceivedSenderKeys,
-            sending::{NotReady, SendingGroup},
-        },
-        prekey::store::{PreKeys, ROTATE_AFTER},
-        primitives::{curve::KeyPair, kem::KemKeyPair},
-        secret::Secret,
-        time::UnixMillis,
-        wire::sender_key_message::SenderKeyMessage,
-    },
-    seal::{Encapsulation, SealingKey},
-    sign::SigningKey,
-};
 use rand_core::{TryCryptoRng, TryRng};
 
 const MASK: u64 = 0xa5a5_a5a5_a5a5_a5a5;
@@ -43,12 +20,16 @@ static ALONE: Mutex<()> = Mutex::new(());
 
 /// Words of secrets, each masked.
 #[derive(Default)]
-struct Marks(HashSet<u64>);
+pub(crate) struct Marks(HashSet<u64>);
 
 impl Marks {
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Remembers the words of `secret`, but for the first and the last: the outer bytes of a key
     /// are clamped.
-    fn remember(&mut self, secret: &[u8]) {
+    pub(crate) fn remember(&mut self, secret: &[u8]) {
         let words = secret.as_chunks::<8>().0;
         let inner = words.get(1..words.len().saturating_sub(1)).unwrap_or_default();
         self.0.extend(inner.iter().map(|word| u64::from_le_bytes(*word) ^ MASK));
@@ -56,9 +37,9 @@ impl Marks {
 }
 
 /// Random numbers that keep no copy of what they give, except masked.
-struct Recorder {
-    state: u64,
-    marks: Marks,
+pub(crate) struct Recorder {
+    pub(crate) state: u64,
+    pub(crate) marks: Marks,
 }
 
 impl Recorder {
@@ -116,7 +97,7 @@ struct Search {
     regions: Vec<Range<usize>>,
     /// The search's own buffer, and the stack of this thread.
     skipped: [Range<usize>; 2],
-    marks: Marks,
+    pub(crate) marks: Marks,
     /// Which low halves of words the marks have: most words are none of them.
     low: Vec<bool>,
 }
@@ -183,7 +164,7 @@ fn count(marks: &Marks, known: &[bool], bytes: &[u8]) -> usize {
 
 /// How many words of a value's secrets stand on the heap while it has them, and after `end`,
 /// which may keep the rest of it.
-fn counts<T, Rest>(
+pub(crate) fn counts<T, Rest>(
     seed: u64,
     make: impl FnOnce(&mut Recorder) -> T + Send,
     end: impl FnOnce(Box<T>) -> Rest + Send,
@@ -209,120 +190,8 @@ fn counts<T, Rest>(
 }
 
 /// Of a value that is dropped, nothing is left.
-fn check<T>(seed: u64, make: impl FnOnce(&mut Recorder) -> T + Send) {
+pub(crate) fn check<T>(seed: u64, make: impl FnOnce(&mut Recorder) -> T + Send) {
     let (before, after) = counts(seed, make, drop);
     assert!(before > 0, "the living value is not found: the search is blind");
     assert_eq!(after, 0, "words of the secret are left on the heap; there were {before}");
-}
-
-fn address() -> Address {
-    Address::new("b@south.test", DeviceId::new(1).unwrap()).unwrap()
-}
-
-#[test]
-fn the_search_finds_what_nobody_wiped() {
-    let make = |rng: &mut Recorder| {
-        let mut bytes = [0; 64];
-        rng.try_fill_bytes(&mut bytes).unwrap();
-        bytes
-    };
-    let (before, after) = counts(1, make, drop);
-    assert!(before >= 6 && after > 0, "{before} words before, {after} after");
-}
-
-#[test]
-fn secrets_and_keys() {
-    check(2, Secret::<64>::random);
-    check(3, KeyPair::generate);
-    check(4, |rng| {
-        let pair = KemKeyPair::generate(rng);
-        rng.marks.remember(&pair.to_bytes()[1..1537]);
-        pair
-    });
-    check(5, SigningKey::generate);
-}
-
-#[test]
-fn sealing_keys_of_servers() {
-    for encapsulation in Encapsulation::PREFERENCE {
-        check(6, |rng| {
-            let key = SealingKey::generate(encapsulation, rng);
-            rng.marks.remember(&key.secret()[..]);
-            key
-        });
-    }
-}
-
-#[test]
-fn sender_keys_and_their_stored_form() {
-    check(7, |rng| {
-        let mut group = SendingGroup::new([7; 16]);
-        let handed = group.ready(&BTreeSet::from([address()]), UnixMillis(0), rng).map(drop);
-        let Err(NotReady::Undistributed(handed)) = handed else { panic!("nobody holds the key") };
-        let mut received = ReceivedSenderKeys::new([7; 16]);
-        received.process(&handed.distribution).unwrap();
-        (group.to_bytes(), received.to_bytes(), handed.distribution.to_bytes(), group, received)
-    });
-}
-
-#[test]
-fn attachments_that_are_being_encrypted() {
-    check(8, |rng| {
-        let mut out = Vec::new();
-        let mut encryptor = Encryptor::new(rng, &mut out);
-        let mut plaintext = zeroize::Zeroizing::new([0; 1024]);
-        rng.try_fill_bytes(plaintext.as_mut()).unwrap();
-        encryptor.push(plaintext.as_ref(), &mut out).unwrap();
-        encryptor
-    });
-}
-
-/// As many as make the collections grow and their nodes split, which moves what is in them.
-#[test]
-fn a_device_full_of_prekeys_and_their_stored_form() {
-    check(9, |rng| {
-        let identity = KeyPair::generate(rng);
-        let mut keys = PreKeys::new(&identity, UnixMillis(0), rng);
-        for week in 1..4 {
-            keys.rotate(&identity, UnixMillis(week * ROTATE_AFTER), rng);
-        }
-        keys.replenish(&identity, 40, rng);
-        (keys.to_bytes(), keys, identity)
-    });
-}
-
-#[test]
-fn keys_of_messages_that_came_late_are_gone_once_used() {
-    const LATE: usize = 20;
-    let make = |rng: &mut Recorder| {
-        let mut group = SendingGroup::new([7; 16]);
-        let to = BTreeSet::from([address()]);
-        let handed = group.ready(&to, UnixMillis(0), rng).map(drop);
-        let Err(NotReady::Undistributed(handed)) = handed else { panic!("nobody holds the key") };
-        group.mark_distributed(handed.distribution.chain_id(), address());
-        let mut received = ReceivedSenderKeys::new([7; 16]);
-        received.process(&handed.distribution).unwrap();
-        let mut send = || group.ready(&to, UnixMillis(0), rng).unwrap().encrypt(b"x", rng).unwrap();
-        let late: Vec<_> = (0..LATE).map(|_| send()).collect();
-        let last = SenderKeyMessage::from_bytes(&send()).unwrap();
-        received.decrypt(&last).unwrap();
-        // The stored form ends with the keys that wait: head, place, head of a string, 32 bytes.
-        let stored = received.to_bytes();
-        rng.marks = Marks::default();
-        for entry in stored.rchunks(1 + 1 + 2 + 32).take(LATE) {
-            rng.marks.remember(&entry[4..]);
-        }
-        (received, late)
-    };
-    let use_all = |value: Box<(ReceivedSenderKeys, Vec<Vec<u8>>)>| {
-        let (mut received, late) = *value;
-        for message in late {
-            let message = SenderKeyMessage::from_bytes(&message).unwrap();
-            received.decrypt(&message).unwrap();
-        }
-        Box::new(received)
-    };
-    let (before, after) = counts(10, make, use_all);
-    assert!(before >= 2 * LATE, "only {before} words of the waiting keys are found");
-    assert_eq!(after, 0, "words of used keys are left on the heap");
 }
