@@ -51,6 +51,14 @@
 //!   tells otherwise comes as [`Update::Refused`] and names the device. A changed identity key
 //!   stops everything with its person until [`Client::accept_key`].
 //!
+//! # People
+//!
+//! [`Client::add_contact`] and [`Client::block`] tell the homeserver whom the account knows, and whom
+//! it does not hear; strangers who write first are [`Client::requests`]. [`Client::watch_presence`]
+//! asks for [`Update::Presence`]: of those who have the account as contact too, and of those with whom
+//! it has exchanged messages. A device counts as online while it is connected, unless
+//! [`Client::set_away`] says that nobody is looking.
+//!
 //! # Groups
 //!
 //! What a group is, its verified chain of signed epochs says, and no server

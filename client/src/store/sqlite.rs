@@ -4,7 +4,7 @@
 //! also its journal). It is *not* encrypted: who can read the file can read the conversations and
 //! take the keys. Put it where the system encrypts what it keeps.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use sqlx::{
@@ -34,8 +34,11 @@ const SCHEMA: &str = "CREATE TABLE records (
 ) WITHOUT ROWID";
 
 /// Keeps a device's records in a file.
+///
+/// What was begun goes on by itself, whether or not its future is polled or dropped: who leaves a
+/// future alone holds nobody up.
 #[derive(Debug)]
-pub struct SqliteStore(Mutex<SqliteConnection>);
+pub struct SqliteStore(Arc<Mutex<SqliteConnection>>);
 
 impl SqliteStore {
     /// Opens the file at `path`, which is made if it is not there.
@@ -71,7 +74,7 @@ impl SqliteStore {
             other => return Err(StoreError::Version(other)),
         }
         opening.commit().await?;
-        Ok(Self(Mutex::new(connection)))
+        Ok(Self(Arc::new(Mutex::new(connection))))
     }
 }
 
@@ -87,39 +90,57 @@ fn make(path: &Path) -> std::io::Result<()> {
 #[async_trait]
 impl Store for SqliteStore {
     async fn get(&self, table: Table, key: &[u8]) -> Result<Option<Value>, StoreError> {
-        let mut connection = self.0.lock().await;
-        let query = sqlx::query(GET).bind(table as i64).bind(key);
-        let row = query.fetch_optional(&mut *connection).await?;
-        row.map(|row| Ok(Zeroizing::new(row.try_get(0)?))).transpose()
+        let (connection, key) = (Arc::clone(&self.0), key.to_vec());
+        apart(async move {
+            let mut connection = connection.lock().await;
+            let query = sqlx::query(GET).bind(table as i64).bind(key);
+            let row = query.fetch_optional(&mut *connection).await?;
+            row.map(|row| Ok(Zeroizing::new(row.try_get(0)?))).transpose()
+        })
+        .await
     }
 
     async fn scan(&self, scan: &Scan) -> Result<Vec<(Vec<u8>, Value)>, StoreError> {
-        let text = if scan.backwards { BACKWARDS } else { FORWARDS };
-        let limit = i64::try_from(scan.limit).unwrap_or(i64::MAX);
-        let query = sqlx::query(text)
-            .bind(scan.table as i64)
-            .bind(scan.from.as_slice())
-            .bind(scan.to.as_slice())
-            .bind(limit);
-        let mut connection = self.0.lock().await;
-        let rows = query.fetch_all(&mut *connection).await?;
-        let read = |row: SqliteRow| Ok((row.try_get(0)?, Zeroizing::new(row.try_get(1)?)));
-        rows.into_iter().map(read).collect()
+        let (connection, scan) = (Arc::clone(&self.0), scan.clone());
+        apart(async move {
+            let text = if scan.backwards { BACKWARDS } else { FORWARDS };
+            let limit = i64::try_from(scan.limit).unwrap_or(i64::MAX);
+            let query =
+                sqlx::query(text).bind(scan.table as i64).bind(scan.from).bind(scan.to).bind(limit);
+            let mut connection = connection.lock().await;
+            let rows = query.fetch_all(&mut *connection).await?;
+            let read = |row: SqliteRow| Ok((row.try_get(0)?, Zeroizing::new(row.try_get(1)?)));
+            rows.into_iter().map(read).collect()
+        })
+        .await
     }
 
     async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
-        let mut connection = self.0.lock().await;
-        let mut writing = connection.begin().await?;
-        for (table, key, value) in batch.changes() {
-            let query = match value {
-                Some(value) => sqlx::query(PUT).bind(table as i64).bind(key).bind(value),
-                None => sqlx::query(DELETE).bind(table as i64).bind(key),
-            };
-            query.execute(&mut *writing).await?;
-        }
-        writing.commit().await?;
-        Ok(())
+        let connection = Arc::clone(&self.0);
+        apart(async move {
+            let mut connection = connection.lock().await;
+            let mut writing = connection.begin().await?;
+            for (table, key, value) in batch.changes() {
+                let query = match value {
+                    Some(value) => sqlx::query(PUT).bind(table as i64).bind(key).bind(value),
+                    None => sqlx::query(DELETE).bind(table as i64).bind(key),
+                };
+                query.execute(&mut *writing).await?;
+            }
+            writing.commit().await?;
+            Ok(())
+        })
+        .await
     }
+}
+
+/// Does work on the connection in a task of its own. Whoever holds the connection must go on: in the
+/// device's own task a call of the homeserver that reads the store may rest while the next step waits
+/// for the store.
+async fn apart<T: Send + 'static>(
+    work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::spawn(work).await.unwrap_or_else(|err| Err(StoreError::Failed(err.into())))
 }
 
 impl From<sqlx::Error> for StoreError {

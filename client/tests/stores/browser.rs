@@ -4,7 +4,7 @@ use futures_util::FutureExt as _;
 use posthouse_client::{Batch, IndexedDbStore, MemoryStore, Scan, Store, StoreError, Table};
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 
-use crate::contract::keeps_records;
+use crate::contract::{is_held_up_by_nobody, keeps_records};
 
 wasm_bindgen_test_configure!(run_in_browser);
 
@@ -25,6 +25,11 @@ async fn a_database_keeps_records_and_is_one_pages_alone() {
     let again = IndexedDbStore::open("records").await.unwrap();
     let got = again.get(Table::Timeline, &[1, 1]).await.unwrap().unwrap();
     assert_eq!(got.as_slice(), b"new");
+}
+
+#[wasm_bindgen_test]
+async fn who_leaves_a_future_alone_holds_nobody_up() {
+    is_held_up_by_nobody(&IndexedDbStore::open("resting").await.unwrap()).await;
 }
 
 #[wasm_bindgen_test]

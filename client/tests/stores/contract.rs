@@ -1,5 +1,6 @@
 //! What every store must do.
 
+use futures_util::FutureExt as _;
 use posthouse_client::{Batch, Scan, Store, Table};
 
 async fn keys(store: &dyn Store, scan: Scan) -> Vec<Vec<u8>> {
@@ -38,4 +39,26 @@ pub(crate) async fn keeps_records(store: &dyn Store) {
     assert_eq!(got.as_slice(), b"new");
     assert!(store.get(Table::Timeline, &[1, 2]).await.unwrap().is_none());
     assert!(store.get(Table::Open, &[1, 1]).await.unwrap().is_none());
+}
+
+/// A future that somebody began and does not poll any more holds nobody up.
+pub(crate) async fn is_held_up_by_nobody(store: &dyn Store) {
+    let scan = Scan::prefix(Table::Timeline, &[], 9);
+    let mut batch = Batch::default();
+    batch.put(Table::Index, vec![3], b"resting".to_vec());
+    let mut resting = (store.get(Table::Timeline, &[1]), store.scan(&scan), store.commit(batch));
+    assert!((&mut resting.0).now_or_never().is_none_or(|got| got.unwrap().is_none()));
+    assert!((&mut resting.1).now_or_never().is_none_or(|got| got.unwrap().is_empty()));
+    let is_done = (&mut resting.2).now_or_never().map(Result::unwrap).is_some();
+    for round in 0..8 {
+        let mut batch = Batch::default();
+        batch.put(Table::Index, vec![4], vec![round]);
+        store.commit(batch).await.unwrap();
+        assert_eq!(store.get(Table::Index, &[4]).await.unwrap().unwrap().as_slice(), [round]);
+        assert!(store.scan(&scan).await.unwrap().is_empty());
+    }
+    if !is_done {
+        resting.2.await.unwrap();
+    }
+    assert_eq!(store.get(Table::Index, &[3]).await.unwrap().unwrap().as_slice(), b"resting");
 }

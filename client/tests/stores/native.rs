@@ -2,7 +2,9 @@
 
 use posthouse_client::{MemoryStore, SqliteStore, Store, StoreError, Table};
 
-use crate::contract::keeps_records;
+use std::time::Duration;
+
+use crate::contract::{is_held_up_by_nobody, keeps_records};
 
 #[tokio::test]
 async fn memory_keeps_records() {
@@ -32,6 +34,15 @@ async fn a_file_keeps_records_and_is_its_owners_alone() {
     };
     let got = again.get(Table::Timeline, &[1, 1]).await.unwrap().unwrap();
     assert_eq!(got.as_slice(), b"new");
+}
+
+#[tokio::test]
+async fn who_leaves_a_future_alone_holds_nobody_up() {
+    is_held_up_by_nobody(&MemoryStore::new()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(dir.path().join("device.db")).await.unwrap();
+    let done = tokio::time::timeout(Duration::from_mins(1), is_held_up_by_nobody(&store)).await;
+    done.expect("a future that rests holds the store");
 }
 
 #[tokio::test]

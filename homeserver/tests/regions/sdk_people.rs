@@ -28,6 +28,11 @@ async fn contacts_of_two_regions_are_seen_and_the_blocked_see_and_say_nothing() 
     ada.client.add_contact(&to_ben).await.unwrap();
     ben.client.add_contact(&to_ada).await.unwrap();
     assert_eq!(ada.client.contacts().await.unwrap()[0].account_id, to_ben);
+    // Regions that have never had to do with each other do not whisper.
+    ada.client.send_text(&to_ben, "one").await.unwrap();
+    ben.hears("one").await;
+    ben.client.send_text(&to_ada, "two").await.unwrap();
+    ada.hears("two").await;
     ada.client.watch_presence(std::slice::from_ref(&to_ben)).await.unwrap();
     ada.sees(&to_ben, Availability::Online).await;
     ben.client.set_away(true).await.unwrap();
@@ -35,10 +40,6 @@ async fn contacts_of_two_regions_are_seen_and_the_blocked_see_and_say_nothing() 
     ben.client.set_away(false).await.unwrap();
     ada.sees(&to_ben, Availability::Online).await;
 
-    ada.client.send_text(&to_ben, "one").await.unwrap();
-    ben.hears("one").await;
-    ben.client.send_text(&to_ada, "two").await.unwrap();
-    ada.hears("two").await;
     ben.client.block(&to_ada).await.unwrap();
     assert_eq!(ben.client.blocks().await.unwrap()[0].account_id, to_ada);
     let lost = ada.client.send_text(&to_ben, "three").await.unwrap();

@@ -96,7 +96,7 @@ async fn the_screen_shows_who_is_there_and_blocks() {
     screen.has_not("They are blocked");
     other.press("heard\r");
     screen.press("\u{1b}");
-    screen.has("  heard");
+    screen.has("ben: heard");
     screen.has_not("unheard");
     for one in [&mut screen, &mut other] {
         one.press("\u{11}");
