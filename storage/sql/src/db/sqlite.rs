@@ -19,7 +19,7 @@ use sqlx::{
 use tokio::sync::{Mutex, MutexGuard, Semaphore, SemaphorePermit};
 
 use super::{
-    Script, migrate,
+    Script, Working, migrate,
     script::Answers,
     worker::{Options, Part, Worker, closed},
 };
@@ -113,6 +113,15 @@ impl Sqlite {
         let writer = self.writer.lock().await;
         writer.as_ref().ok_or_else(closed)?.run(script, Part::First).await?;
         Ok(())
+    }
+
+    /// Runs the work of a transaction on the writer's thread.
+    pub(super) async fn transact<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Working<T> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let writer = self.writer.lock().await;
+        writer.as_ref().ok_or_else(closed)?.transact(work).await
     }
 
     pub(super) async fn begin(&self) -> Result<Transaction<'_>, Failure> {
