@@ -80,7 +80,7 @@ impl Db {
         }
     }
 
-    /// Reads outside a transaction: each statement sees one moment.
+    /// Reads outside a transaction: each statement sees one moment, on SQLite all of them the same.
     pub(crate) async fn read(&self, script: Script) -> Result<Answers, Failure> {
         if script.is_empty() {
             return Ok(Answers::none());

@@ -104,7 +104,7 @@ impl Sqlite {
         let permit = self.readers.permits.acquire().await.map_err(|_| closed())?;
         let worker = self.readers.idle().pop();
         let reader = Reader { readers: &self.readers, worker, _permit: permit };
-        reader.worker.as_ref().ok_or_else(closed)?.run(script, Part::First).await
+        reader.worker.as_ref().ok_or_else(closed)?.run(script, Part::Reading).await
     }
 
     pub(super) async fn empty_log(&self) -> Result<(), Failure> {

@@ -43,6 +43,8 @@ pub(super) enum Part {
     First,
     /// It goes on with one.
     Later,
+    /// It reads: all its statements see one moment, for which the log's locks are taken once.
+    Reading,
 }
 
 /// The thread. It ends when this is dropped, after what it was given before.
@@ -189,6 +191,10 @@ fn run(connection: &Connection, segments: Vec<Segment>, part: Part) -> Result<An
     if part == Part::First {
         end(connection)?;
     }
+    let is_snapshot = part == Part::Reading && segments.len() > 1;
+    if is_snapshot {
+        connection.prepare_cached("BEGIN")?.raw_execute()?;
+    }
     let mut answers = Vec::with_capacity(segments.len());
     for segment in segments {
         match answer(connection, segment) {
@@ -198,6 +204,9 @@ fn run(connection: &Connection, segments: Vec<Segment>, part: Part) -> Result<An
                 return Err(failure);
             }
         }
+    }
+    if is_snapshot {
+        end(connection)?;
     }
     Ok(Answers(answers))
 }
@@ -262,7 +271,7 @@ mod tests {
     async fn count(worker: &Worker) -> i64 {
         let mut script = Script::new(Dialect::Sqlite);
         let slot = script.one(&COUNT, |_| {});
-        let rows = worker.run(script, Part::First).await.unwrap().take(slot);
+        let rows = worker.run(script, Part::Reading).await.unwrap().take(slot);
         rows[0].fields("t").integer("n").unwrap()
     }
 
