@@ -157,6 +157,12 @@ impl Content {
         Some(Self { kind: stored.kind.into_owned(), encrypted: stored.encrypted, payload })
     }
 
+    /// What of a stored content goes to all devices alike, as JSON text; `None` if each has a
+    /// ciphertext of its own, or if the bytes are no text.
+    pub fn for_everybody(stored: &[u8]) -> Option<&str> {
+        core::str::from_utf8(stored).ok().filter(|text| !has_ciphertexts(text))
+    }
+
     /// What of a stored content goes to one device, as JSON text: a body as it is, or the
     /// device's own ciphertext alone. `None` if the message holds nothing for the device, or if
     /// the bytes are no stored content. `is_recipient` tells a recipient's device from a device of
@@ -168,10 +174,10 @@ impl Content {
         device: DeviceNumber,
     ) -> Option<Cow<'a, str>> {
         // The ciphertexts are the rare shape; a body is passed on without being parsed.
-        let text = core::str::from_utf8(stored).ok()?;
-        if !has_ciphertexts(text) {
+        if let Some(text) = Self::for_everybody(stored) {
             return Some(Cow::Borrowed(text));
         }
+        let text = core::str::from_utf8(stored).ok()?;
         let mut content: Stored<'_> = serde_json::from_str(text).ok()?;
         let all = content.ciphertexts.take()?;
         let own = all.iter().find(|one| {

@@ -1,5 +1,7 @@
 //! What an inbox holds.
 
+use std::sync::Arc;
+
 use posthouse_protocol::{
     cursor::Cursor,
     frame::Class,
@@ -43,7 +45,7 @@ pub struct Entry {
 #[non_exhaustive]
 pub enum EntryKind {
     /// A message.
-    Message(Box<StoredMessage>),
+    Message(Arc<StoredMessage>),
     /// What became of messages that this account sent; newer ones replace older ones.
     Status(Box<Watermark>),
     /// How many of a group have got what this account sent there; newer ones replace older ones.
@@ -52,7 +54,7 @@ pub enum EntryKind {
     Failed(Failed),
     /// A message of somebody whom this account does not hear: shown to no device, and never counted
     /// as seen.
-    Discarded(Box<StoredMessage>),
+    Discarded(Arc<StoredMessage>),
     /// Keys of this account, or of people it knows.
     Keys(Box<KeyNotice>),
     /// A group of this account; newer ones replace older ones.

@@ -88,6 +88,7 @@ pub trait Feed: Send {
     /// An acknowledgement; it makes room in the window.
     async fn acknowledge(&mut self, ack: Ack) -> Result<(), Rejection>;
 
-    /// Whether frames wait that the window holds back: the device has to acknowledge first.
+    /// Whether frames wait that the window holds back: the device has to acknowledge first. Only then
+    /// is the feed asked again after an acknowledgement.
     fn is_held_back(&self) -> bool;
 }

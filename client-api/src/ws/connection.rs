@@ -252,7 +252,8 @@ impl<'a> Connection<'a> {
         }
         let broken = |_| End::Gone(Gone::Broken);
         let is_overdue = self.reads >= MAX_READS && !self.writer.is_empty();
-        if self.may_receive() && !is_overdue {
+        let may_receive = self.may_receive() && !is_overdue;
+        if may_receive {
             match reader::poll_read(&mut self.stream, &mut self.decoder, cx) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(End::Gone(Gone::Broken))),
                 Poll::Ready(Ok(_)) => {
@@ -270,9 +271,13 @@ impl<'a> Connection<'a> {
             return Poll::Pending;
         }
         let stalled_before = self.writer.stalled_since();
+        let is_settled = may_receive && !self.pull_due && self.leaving.is_none();
         match self.writer.poll_flush(&mut self.stream, cx, self.edge.counters()) {
             // Another turn sets the alarm anew.
             Poll::Pending if self.writer.stalled_since() != stalled_before => Poll::Ready(Ok(())),
+            // Everything is written, the stream is listened to, and there was no more to be collected:
+            // another turn would find nothing.
+            Poll::Ready(Ok(())) if is_settled && stalled_before.is_none() => Poll::Pending,
             // Once everything is written, another turn sees whether there is more.
             other => other.map_err(broken),
         }

@@ -36,7 +36,7 @@ impl Connection<'_> {
             Ok(ClientFrame::Ack(ack)) => {
                 let result = feed.acknowledge(ack).await;
                 // An acknowledgement makes room in the window.
-                self.pull_due = true;
+                self.pull_due |= feed.is_held_back();
                 self.tell(result, None);
             }
             Ok(ClientFrame::Presence(update)) => self.presence(update).await,

@@ -280,11 +280,11 @@ fn arrive(plan: &Plan, accepted: &Accepted, connections: &Connections) {
     let is_kept = |arrival: &Arrival| !accept.discard || arrival.account == accept.sender.uuid;
     let (kept, discarded): (Vec<Arrival>, Vec<Arrival>) =
         accepted.arrivals.iter().copied().partition(is_kept);
-    let message = || Box::new(plan.stored(accepted));
+    let message = Arc::new(plan.stored(accepted));
     let entry = |cursor, kind| Entry { cursor, arrived_at: accepted.at, kind };
-    let shown = |cursor| entry(cursor, EntryKind::Message(message()));
+    let shown = |cursor| entry(cursor, EntryKind::Message(Arc::clone(&message)));
     connections.hand_over(&kept, shown, Some(plan.body()));
-    let passed_over = |cursor| entry(cursor, EntryKind::Discarded(message()));
+    let passed_over = |cursor| entry(cursor, EntryKind::Discarded(Arc::clone(&message)));
     connections.hand_over(&discarded, passed_over, None);
 }
 

@@ -22,13 +22,13 @@ use posthouse_protocol::{
     time::{Clock, Timestamp},
 };
 use posthouse_storage::{
-    inbox::{Entry, EntryKind},
+    inbox::{Entry, EntryKind, StoredMessage},
     message_store::MessageStore,
 };
 
 use super::{
     entry,
-    local::{Line, LiveEntry, Taken},
+    local::{Line, LiveBody, LiveEntry, Taken},
     receipts::Receipts,
     sync::{self, Lookup},
     window::{Flying, Window},
@@ -146,8 +146,8 @@ impl Feed {
                 self.return_to_line(arrival, arrivals);
                 return true;
             }
-            let body = arrival.body.as_deref();
-            bytes += body.map_or(0, <[u8]>::len);
+            let body = arrival.body.as_ref();
+            bytes += body.map_or(0, |body| body.bytes.len());
             self.send(&arrival.entry, body, now, out);
         }
         true
@@ -167,7 +167,8 @@ impl Feed {
         let bodies = sync::bodies(&self.store, &page.entries).await?;
         let now = self.clock.now();
         for (entry, body) in page.entries.iter().zip(&bodies) {
-            self.send(entry, body.as_deref(), now, out);
+            let body = body.clone().map(|bytes| LiveBody { bytes, shared: None });
+            self.send(entry, body.as_ref(), now, out);
         }
         // Numbers that no entry has belong to entries that are gone.
         self.window.advance(page.through);
@@ -182,7 +183,29 @@ impl Feed {
         Ok(())
     }
 
-    fn send(&mut self, entry: &Entry, body: Option<&[u8]>, now: Timestamp, out: &mut Vec<Frame>) {
+    /// The `message` frame for this device, out of what all recipients share if there is such.
+    fn message_frame(
+        &self,
+        message: &StoredMessage,
+        body: &LiveBody,
+        cursor: Cursor,
+    ) -> Option<String> {
+        let shared = body.shared.as_ref();
+        let shared = shared.and_then(|shared| {
+            shared.get_or_init(|| entry::SharedFrame::new(message, &body.bytes)).as_ref()
+        });
+        shared
+            .and_then(|shared| shared.of(message, cursor, &self.caller))
+            .or_else(|| entry::message(message, &body.bytes, Some(cursor), &self.caller))
+    }
+
+    fn send(
+        &mut self,
+        entry: &Entry,
+        body: Option<&LiveBody>,
+        now: Timestamp,
+        out: &mut Vec<Frame>,
+    ) {
         let cursor: Cursor = entry.cursor;
         match &entry.kind {
             EntryKind::Message(message) => {
@@ -191,7 +214,7 @@ impl Feed {
                     self.window.skip(cursor, Flying::from(message.as_ref()));
                     return;
                 };
-                match entry::message(message, body, Some(cursor), &self.caller) {
+                match self.message_frame(message, body, cursor) {
                     Some(frame) => {
                         out.push(frame.into());
                         self.window.send(cursor, Flying::from(message.as_ref()));

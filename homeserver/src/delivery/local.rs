@@ -7,7 +7,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     hash::{BuildHasher, RandomState},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use bytes::Bytes;
@@ -43,12 +43,28 @@ pub(super) struct LiveEntry {
     /// The entry.
     pub(super) entry: Entry,
     /// The body, if it is a message.
-    pub(super) body: Option<Bytes>,
+    pub(super) body: Option<LiveBody>,
 }
 
 impl LiveEntry {
     fn bytes(&self) -> usize {
-        self.body.as_ref().map_or(0, Bytes::len)
+        self.body.as_ref().map_or(0, |body| body.bytes.len())
+    }
+}
+
+/// A message's body on its way to connected devices.
+#[derive(Debug, Clone)]
+pub(super) struct LiveBody {
+    /// The stored content.
+    pub(super) bytes: Bytes,
+    /// What the frames of all recipients share, if they are several: whoever is first encodes it.
+    pub(super) shared: Option<Arc<OnceLock<Option<entry::SharedFrame>>>>,
+}
+
+impl LiveBody {
+    /// A body for so many inboxes.
+    fn new(bytes: &Bytes, inboxes: usize) -> Self {
+        Self { bytes: bytes.clone(), shared: (inboxes > 1).then(Arc::default) }
     }
 }
 
@@ -198,6 +214,7 @@ impl Connections {
     }
 
     /// Hands an arrival to the account's connected devices.
+    #[cfg(test)]
     pub(super) fn arrive(&self, account: Uuid, entry: &Arc<LiveEntry>) {
         self.each(account, |line| line.arrive(entry));
     }
@@ -210,11 +227,15 @@ impl Connections {
         entry: impl Fn(Cursor) -> Entry,
         body: Option<&Bytes>,
     ) {
+        let body = body.map(|body| LiveBody::new(body, arrivals.len()));
         for arrival in arrivals {
-            if self.is_connected(arrival.account) {
+            let shard = self.shard(arrival.account);
+            if let Some(lines) = shard.get(&arrival.account) {
                 let (previous, entry) = (arrival.previous, entry(arrival.cursor));
-                let live = LiveEntry { previous, entry, body: body.cloned() };
-                self.arrive(arrival.account, &Arc::new(live));
+                let live = Arc::new(LiveEntry { previous, entry, body: body.clone() });
+                for line in lines {
+                    line.arrive(&live);
+                }
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Positions and watermarks on their way to the store. They are collected and written a few times a
-//! second for everyone at once: a device whose position is lost acknowledges again, so nothing
-//! waits for this.
+//! second, or once if they are many, for everyone at once: a device whose position is lost
+//! acknowledges again, so nothing waits for this.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -27,6 +27,13 @@ use crate::regions::Regions;
 
 /// How long progress is collected before it is written.
 const INTERVAL: Duration = Duration::from_millis(250);
+
+/// How much longer it is collected if it is much: each message to a large group moves all members'
+/// positions and watermarks, and what the next message moves again needs no writing.
+const LONGER: Duration = Duration::from_millis(750);
+
+/// Watermarks from which on it is much.
+const MUCH: usize = 64;
 
 /// Most positions and most watermarks that wait. A further one is dropped, which is harmless: the
 /// device acknowledges again. It takes a store that fails for long to get there.
@@ -113,11 +120,20 @@ impl Progress {
             }
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                () = tokio::time::sleep(INTERVAL) => {}
+                () = self.collect() => {}
             }
             self.write(&store, &connections, regions.as_ref()).await;
         }
         self.write(&store, &connections, regions.as_ref()).await;
+    }
+
+    /// Waits while progress is collected.
+    async fn collect(&self) {
+        tokio::time::sleep(INTERVAL).await;
+        let is_much = self.state().collected.rises.len() >= MUCH;
+        if is_much {
+            tokio::time::sleep(LONGER).await;
+        }
     }
 
     async fn write(&self, store: &MessageStore, connections: &Connections, regions: &dyn Regions) {

@@ -238,10 +238,10 @@ impl Reception {
         for ((received, content), arrivals) in
             sorted.messages.into_iter().zip(contents).zip(arrivals)
         {
-            let (discard, message) = (received.discard, Box::new(received.message));
+            let (discard, message) = (received.discard, Arc::new(received.message));
             let kind = || {
                 let kind = if discard { EntryKind::Discarded } else { EntryKind::Message };
-                kind(message.clone())
+                kind(Arc::clone(&message))
             };
             let entry = |cursor| Entry { cursor, arrived_at: now, kind: kind() };
             let content = (!discard).then_some(&content);

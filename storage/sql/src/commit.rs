@@ -6,10 +6,9 @@
 //! 2. Decide (`plan`), without a database.
 //! 3. Write the decisions and commit (`write`).
 //!
-//! A batch of few submissions is two round trips on SQLite: the reads, and the writes with the
-//! COMMIT.
+//! On SQLite all three are done on the connection's thread, in one hop there and back.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use posthouse_protocol::id::ServerName;
@@ -20,6 +19,7 @@ use posthouse_storage::{
 };
 
 use crate::{
+    db::{Tx, Working},
     failure::{Failure, Tries},
     store::SqlStore,
 };
@@ -38,10 +38,11 @@ impl SqlStore {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
-        let bodies: HashMap<BodyId, &Bytes> = bodies.iter().map(|(id, body)| (*id, body)).collect();
+        // The transaction owns what it works with.
+        let (batch, bodies): (Arc<[Accept]>, Arc<[_]>) = (batch.into(), bodies.into());
         let mut tries = Tries::new(self.counters());
         loop {
-            match self.try_accept(batch, &bodies).await {
+            match self.try_accept(&batch, &bodies).await {
                 Ok(outcomes) => {
                     self.counters().commit(batch.len());
                     return Ok(outcomes);
@@ -53,20 +54,34 @@ impl SqlStore {
 
     async fn try_accept(
         &self,
-        batch: &[Accept],
-        bodies: &HashMap<BodyId, &Bytes>,
+        batch: &Arc<[Accept]>,
+        bodies: &Arc<[(BodyId, Bytes)]>,
     ) -> Result<Vec<Outcome>, Failure> {
         self.inner.servers.intern(self.db(), &self.new_servers(batch)).await?;
-        let mut tx = self.db().begin().await?;
+        let (store, batch, bodies) = (self.clone(), Arc::clone(batch), Arc::clone(bodies));
+        let work = |tx| -> Working<Vec<Outcome>> {
+            Box::pin(async move { store.accept_in(tx, &batch, &bodies).await })
+        };
+        self.db().transact(work).await
+    }
+
+    async fn accept_in(
+        &self,
+        mut tx: Tx<'_>,
+        batch: &[Accept],
+        bodies: &[(BodyId, Bytes)],
+    ) -> Result<Vec<Outcome>, Failure> {
+        let bodies: HashMap<BodyId, &Bytes> = bodies.iter().map(|(id, body)| (*id, body)).collect();
         let (known, refs) = read::known(self, &mut tx, batch).await?;
         let plan = plan::plan(known, batch);
         if plan.messages.is_empty() {
             tx.cancel().await?;
         } else {
-            write::write(self, tx, &plan, batch, bodies, &refs).await?;
+            write::write(self, tx, &plan, batch, &bodies, &refs).await?;
         }
         Ok(plan.outcomes)
     }
+
     fn new_servers(&self, batch: &[Accept]) -> Vec<ServerName> {
         self.inner.servers.missing(batch.iter().flat_map(|accept| {
             let destinations = accept.destinations.iter().map(|to| &to.server);

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub struct Counts {
     /// SQL statements that were run, BEGIN and COMMIT included.
     pub statements: u64,
-    /// Times that a database was asked: a script of several statements is one round trip.
+    /// Times that a database was asked: a script of several statements is one round trip, also where
+    /// scripts run on the connection's own thread.
     pub round_trips: u64,
     /// Transactions that were committed; on SQLite each is one fsync.
     pub transactions: u64,

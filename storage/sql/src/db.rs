@@ -12,9 +12,10 @@ pub(crate) use args::Args;
 pub(crate) use row::{Fields, Row};
 pub(crate) use script::{Answers, Script, Slot};
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
 use posthouse_storage::error::StoreError;
+use worker::Part;
 
 use crate::{
     counters::Counters,
@@ -79,12 +80,12 @@ impl Db {
         }
     }
 
-    /// Reads outside a transaction: each statement sees one moment.
+    /// Reads outside a transaction: each statement sees one moment, on SQLite all of them the same.
     pub(crate) async fn read(&self, script: Script) -> Result<Answers, Failure> {
         if script.is_empty() {
             return Ok(Answers::none());
         }
-        self.count(&script);
+        count(&self.counters, self.dialect(), &script);
         match &self.kind {
             Kind::Sqlite(sqlite) => sqlite.read(script).await,
             Kind::Postgres(postgres) => postgres.run(script).await,
@@ -108,21 +109,48 @@ impl Db {
             Kind::Sqlite(sqlite) => TxKind::Sqlite(sqlite.begin().await?),
             Kind::Postgres(postgres) => TxKind::Postgres(postgres.begin().await?),
         };
-        Ok(Tx { db: self, kind, begun: false })
+        Ok(self.tx(kind))
     }
 
-    fn count(&self, script: &Script) {
-        let statements = script.len() as u64;
-        match self.dialect() {
-            Dialect::Sqlite => self.counters.round_trip(statements),
-            Dialect::Postgres => (0..statements).for_each(|_| self.counters.round_trip(1)),
+    /// Runs `work` in a transaction that writes. On SQLite it runs where the connection is, so that
+    /// reading, deciding and writing are one hop there and back; so it may wait for nothing but its
+    /// transaction. It is done even if the caller does not wait for it.
+    pub(crate) async fn transact<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(Tx<'static>) -> Working<T> + Send + 'static,
+    ) -> Result<T, Failure> {
+        match &self.kind {
+            Kind::Sqlite(sqlite) => {
+                let tx = self.tx(TxKind::Here(Part::First));
+                sqlite.transact(move || work(tx)).await
+            }
+            Kind::Postgres(postgres) => {
+                work(self.tx(TxKind::Postgres(postgres.begin().await?))).await
+            }
         }
+    }
+
+    fn tx<'a>(&self, kind: TxKind<'a>) -> Tx<'a> {
+        let counters = Arc::clone(&self.counters);
+        Tx { dialect: self.dialect(), counters, kind, begun: false }
     }
 }
 
+fn count(counters: &Counters, dialect: Dialect, script: &Script) {
+    let statements = script.len() as u64;
+    match dialect {
+        Dialect::Sqlite => counters.round_trip(statements),
+        Dialect::Postgres => (0..statements).for_each(|_| counters.round_trip(1)),
+    }
+}
+
+/// The work of a transaction.
+pub(crate) type Working<T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send>>;
+
 /// A transaction that writes. Dropped without [`Tx::finish`], it is rolled back.
 pub(crate) struct Tx<'a> {
-    db: &'a Db,
+    dialect: Dialect,
+    counters: Arc<Counters>,
     kind: TxKind<'a>,
     /// On SQLite the first script begins the transaction, so that BEGIN costs no round trip.
     begun: bool,
@@ -130,14 +158,16 @@ pub(crate) struct Tx<'a> {
 
 enum TxKind<'a> {
     Sqlite(sqlite::Transaction<'a>),
+    /// On the thread that has the connection.
+    Here(Part),
     Postgres(sqlx::Transaction<'static, sqlx::Postgres>),
 }
 
 impl Tx<'_> {
     /// An empty script for this transaction.
     pub(crate) fn script(&mut self) -> Script {
-        let mut script = Script::new(self.db.dialect());
-        if !self.begun && self.db.dialect() == Dialect::Sqlite {
+        let mut script = Script::new(self.dialect);
+        if !self.begun && self.dialect == Dialect::Sqlite {
             script.one(&sqlite::BEGIN, |_| {});
         }
         self.begun = true;
@@ -149,9 +179,10 @@ impl Tx<'_> {
         if script.is_empty() {
             return Ok(Answers::none());
         }
-        self.db.count(&script);
+        count(&self.counters, self.dialect, &script);
         match &mut self.kind {
             TxKind::Sqlite(tx) => tx.run(script).await,
+            TxKind::Here(part) => worker::run_here(script, core::mem::replace(part, Part::Later)),
             TxKind::Postgres(tx) => postgres::run(tx, script).await,
         }
     }
@@ -169,28 +200,29 @@ impl Tx<'_> {
 
     /// Runs a last script and commits: everything is durable when this returns `Ok`.
     pub(crate) async fn finish(self, mut script: Script) -> Result<Answers, Failure> {
-        if matches!(self.kind, TxKind::Sqlite(_)) {
+        if self.dialect == Dialect::Sqlite {
             script.one(&sqlite::COMMIT, |_| {});
         }
-        self.db.count(&script);
+        count(&self.counters, self.dialect, &script);
         let answers = match self.kind {
             TxKind::Sqlite(tx) => tx.finish(script).await?,
+            TxKind::Here(part) => worker::run_here(script, part)?,
             TxKind::Postgres(mut tx) => {
                 let answers = postgres::run(&mut tx, script).await?;
-                self.db.counters.round_trip(2);
+                self.counters.round_trip(2);
                 tx.commit().await?;
                 answers
             }
         };
-        self.db.counters.transaction();
+        self.counters.transaction();
         Ok(answers)
     }
 
     /// Gives up: nothing was written.
     pub(crate) async fn cancel(self) -> Result<(), Failure> {
         match self.kind {
-            // Dropping it gives it up.
-            TxKind::Sqlite(_) => Ok(()),
+            // Dropping it gives it up, and so does the end of its work.
+            TxKind::Sqlite(_) | TxKind::Here(_) => Ok(()),
             TxKind::Postgres(tx) => Ok(tx.rollback().await?),
         }
     }

@@ -1,6 +1,6 @@
 //! Reads of inboxes and messages.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use posthouse_protocol::{
     cursor::Cursor,
@@ -139,10 +139,10 @@ impl SqlStore {
         for (cursor, arrived_at, content) in found {
             let kind = match content {
                 Found::Message(message) => {
-                    EntryKind::Message(Box::new(message.resolve(self).await?))
+                    EntryKind::Message(Arc::new(message.resolve(self).await?))
                 }
                 Found::Discarded(message) => {
-                    EntryKind::Discarded(Box::new(message.resolve(self).await?))
+                    EntryKind::Discarded(Arc::new(message.resolve(self).await?))
                 }
                 Found::Failed(failed) => EntryKind::Failed(failed.resolve(self, arrived_at).await?),
                 Found::Notice(notice) => EntryKind::Keys(Box::new(notice.resolve(self).await?)),

@@ -2,9 +2,9 @@
 //!
 //! Like a commit: read and lock what it names, the stream first (`read`); decide without a database
 //! (`commit::plan::receive`, and the merging of watermarks in `receipts`); write (`write`). On SQLite
-//! that is two round trips for up to 128 rows of each kind.
+//! that is one hop to the connection's thread and back.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -20,14 +20,18 @@ use posthouse_protocol::{
 use posthouse_storage::{
     bodies::BodyId,
     error::StoreError,
-    reception::{InboundStream, Reception, Receptions, Taken},
+    ledger::Arrival,
+    receipts::Risen,
+    reception::{
+        InboundStream, Received, ReceivedWatermark, Reception, Receptions, Rejected, Taken,
+    },
 };
 use uuid::Uuid;
 
 use crate::{
     columns,
     commit::plan::{self, Receipt},
-    db::Script,
+    db::{Script, Tx, Working},
     failure::{Failure, Tries},
     receipts::{Key, State},
     statement::{Statement, statements},
@@ -64,11 +68,10 @@ impl Receptions for SqlStore {
     }
 
     async fn take(&self, reception: &Reception<'_>) -> Result<Taken, StoreError> {
-        let bodies: HashMap<BodyId, &Bytes> =
-            reception.bodies.iter().map(|(id, body)| (*id, body)).collect();
+        let reception = Arc::new(Owned::new(reception));
         let mut tries = Tries::new(self.counters());
         loop {
-            match self.try_take(reception, &bodies).await {
+            match self.try_take(&reception).await {
                 Ok(taken) => return Ok(taken),
                 Err(failure) => tries.again(failure)?,
             }
@@ -127,21 +130,93 @@ impl Receptions for SqlStore {
     }
 }
 
+/// A reception that belongs to its transaction.
+struct Owned {
+    origin: ServerName,
+    expected: InboundStream,
+    next: InboundStream,
+    lane: Lane,
+    messages: Vec<Received>,
+    bodies: Vec<(BodyId, Bytes)>,
+    watermarks: Vec<ReceivedWatermark>,
+    rejected: Vec<Rejected>,
+    voids: Vec<Void>,
+    now: Timestamp,
+}
+
+impl Owned {
+    fn new(reception: &Reception<'_>) -> Self {
+        Self {
+            origin: reception.origin.clone(),
+            expected: *reception.expected,
+            next: *reception.next,
+            lane: reception.lane,
+            messages: reception.messages.to_vec(),
+            bodies: reception.bodies.to_vec(),
+            watermarks: reception.watermarks.to_vec(),
+            rejected: reception.rejected.to_vec(),
+            voids: reception.voids.to_vec(),
+            now: reception.now,
+        }
+    }
+
+    fn lend(&self) -> Reception<'_> {
+        Reception {
+            origin: &self.origin,
+            expected: &self.expected,
+            next: &self.next,
+            lane: self.lane,
+            messages: &self.messages,
+            bodies: &self.bodies,
+            watermarks: &self.watermarks,
+            rejected: &self.rejected,
+            voids: &self.voids,
+            now: self.now,
+        }
+    }
+}
+
+/// What a reception came to, but for what tallies say.
+struct Done {
+    arrivals: Vec<Vec<Arrival>>,
+    standing: Vec<Rejected>,
+    watermarks: State,
+    raised: Vec<Risen>,
+}
+
 impl SqlStore {
-    async fn try_take(
-        &self,
-        reception: &Reception<'_>,
-        bodies: &HashMap<BodyId, &Bytes>,
-    ) -> Result<Taken, Failure> {
-        let origin = self.intern_names(reception).await?;
-        let reported = reception.watermarks;
+    async fn try_take(&self, reception: &Arc<Owned>) -> Result<Taken, Failure> {
+        let origin = self.intern_names(&reception.lend()).await?;
+        let reported = &reception.watermarks;
         let keys: Vec<Key> =
             reported.iter().map(|one| Key::of(self, &one.rise.watermark)).collect();
         let groups = self.groups_among(keys.iter().map(Key::conversation)).await?;
-        let mut tx = self.db().begin().await?;
-        let Some(found) = read::find(self, &mut tx, origin, reception, &keys).await? else {
+        let (store, reception) = (self.clone(), Arc::clone(reception));
+        let work = move |tx| -> Working<Option<Done>> {
+            Box::pin(
+                async move { store.take_in(tx, origin, &reception.lend(), (&keys, groups)).await },
+            )
+        };
+        let Some(done) = self.db().transact(work).await? else { return Ok(Taken::Moved) };
+        let Done { arrivals, standing, watermarks, mut raised } = done;
+        self.count_tallies(&watermarks, &mut raised).await?;
+        Ok(Taken::Done { arrivals, risen: raised, rejected: standing })
+    }
+
+    /// Decides and writes; `None` if the stream has moved.
+    async fn take_in(
+        &self,
+        mut tx: Tx<'_>,
+        origin: i64,
+        reception: &Reception<'_>,
+        (keys, groups): (&[Key], HashMap<[u8; 16], String>),
+    ) -> Result<Option<Done>, Failure> {
+        let bodies: HashMap<BodyId, &Bytes> =
+            reception.bodies.iter().map(|(id, body)| (*id, body)).collect();
+        let reported = reception.watermarks;
+        let Some(found) = read::find(self, &mut tx, origin, reception, keys).await? else {
             tx.cancel().await?;
-            return Ok(Taken::Moved);
+            return Ok(None);
         };
         let mut heads =
             if reported.is_empty() { HashMap::new() } else { found.known.inboxes.clone() };
@@ -150,29 +225,28 @@ impl SqlStore {
         heads.extend(receipt.plan.inboxes.iter().copied());
         let mut watermarks = State::of(&found.watermarks, heads)?;
         watermarks.set_groups(groups);
-        let standing = reported.iter().zip(&keys);
+        let standing = reported.iter().zip(keys);
         let standing =
             standing.filter(|(one, _)| !found.rejected.contains_key(&read::event_of(one)));
         let raised = standing.filter_map(|(one, key)| {
             watermarks.raise(&read::within(&one.rise, &found.last_numbers)?, *key)
         });
-        let mut raised: Vec<_> = raised.collect();
+        let raised: Vec<_> = raised.collect();
 
         let mut script = tx.script();
         write::put_stream(&mut script, origin, reception.next, found.is_stored);
         let effects = Effects {
             origin,
             reception,
-            bodies,
+            bodies: &bodies,
             receipt: &receipt,
             watermarks: &watermarks,
             refs: &found.refs,
         };
         effects.put(self, &mut script);
         tx.finish(script).await?;
-        self.count_tallies(&watermarks, &mut raised).await?;
         let Receipt { arrivals, standing, .. } = receipt;
-        Ok(Taken::Done { arrivals, risen: raised, rejected: standing })
+        Ok(Some(Done { arrivals, standing, watermarks, raised }))
     }
 
     /// Gives numbers to all names; returns the origin's.

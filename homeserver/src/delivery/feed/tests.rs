@@ -64,10 +64,14 @@ impl Inbox {
         let cursor = Cursor(state.head);
         let mut message = message(cursor.0);
         change(&mut message);
-        let kind = EntryKind::Message(Box::new(message));
+        let kind = EntryKind::Message(Arc::new(message));
         let entry = Entry { cursor, arrived_at: Timestamp(0), kind };
         state.entries.insert(cursor.0, entry.clone());
-        Arc::new(LiveEntry { previous, entry, body: Some(body()) })
+        Arc::new(LiveEntry {
+            previous,
+            entry,
+            body: Some(LiveBody { bytes: body(), shared: Some(Arc::default()) }),
+        })
     }
 }
 

@@ -35,7 +35,8 @@ fn arrival(line: &Line, n: u64, bytes: usize) -> Arc<LiveEntry> {
     };
     let kind = EntryKind::Status(Box::new(mark));
     let entry = Entry { cursor: Cursor(n), arrived_at: Timestamp(0), kind };
-    Arc::new(LiveEntry { previous: Cursor(n - 1), entry, body: Some(vec![0; bytes].into()) })
+    let body = LiveBody { bytes: vec![0; bytes].into(), shared: None };
+    Arc::new(LiveEntry { previous: Cursor(n - 1), entry, body: Some(body) })
 }
 
 /// How many entries of this size wait before the line overflows.

@@ -19,7 +19,7 @@ use sqlx::{
 use tokio::sync::{Mutex, MutexGuard, Semaphore, SemaphorePermit};
 
 use super::{
-    Script, migrate,
+    Script, Working, migrate,
     script::Answers,
     worker::{Options, Part, Worker, closed},
 };
@@ -107,7 +107,7 @@ impl Sqlite {
         let permit = self.readers.permits.acquire().await.map_err(|_| closed())?;
         let worker = self.readers.idle().pop();
         let reader = Reader { readers: &self.readers, worker, _permit: permit };
-        reader.worker.as_ref().ok_or_else(closed)?.run(script, Part::First).await
+        reader.worker.as_ref().ok_or_else(closed)?.run(script, Part::Reading).await
     }
 
     pub(super) async fn empty_log(&self) -> Result<(), Failure> {
@@ -116,6 +116,15 @@ impl Sqlite {
         let writer = self.writer.lock().await;
         writer.as_ref().ok_or_else(closed)?.run(script, Part::First).await?;
         Ok(())
+    }
+
+    /// Runs the work of a transaction on the writer's thread.
+    pub(super) async fn transact<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Working<T> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let writer = self.writer.lock().await;
+        writer.as_ref().ok_or_else(closed)?.transact(work).await
     }
 
     pub(super) async fn begin(&self) -> Result<Transaction<'_>, Failure> {

@@ -1,9 +1,13 @@
 //! A connection to SQLite on a thread of its own: a whole script goes there and all its answers come
-//! back, so that a script costs two changes of thread, however many statements it has.
+//! back, so that a script costs two changes of thread, however many statements it has. All that a
+//! transaction does may go there too.
 
 use std::{
+    cell::RefCell,
+    panic::AssertUnwindSafe,
     path::{Path, PathBuf},
     sync::mpsc,
+    task::{Context, Poll, Waker},
     thread::JoinHandle,
 };
 
@@ -12,7 +16,7 @@ use rusqlite::{Connection, OpenFlags, types::Value};
 use tokio::sync::oneshot;
 
 use super::{
-    Row, Script,
+    Row, Script, Working,
     args::ArgsKind,
     script::{Answer, Answers, Segment},
 };
@@ -39,6 +43,8 @@ pub(super) enum Part {
     First,
     /// It goes on with one.
     Later,
+    /// It reads: all its statements see one moment, for which the log's locks are taken once.
+    Reading,
 }
 
 /// The thread. It ends when this is dropped, after what it was given before.
@@ -47,11 +53,29 @@ pub(super) struct Worker {
     thread: JoinHandle<()>,
 }
 
-struct Job {
-    segments: Vec<Segment>,
-    part: Part,
-    /// Nobody listens if the caller was dropped.
-    answer: oneshot::Sender<Result<Answers, Failure>>,
+/// What the thread is given.
+enum Job {
+    /// A script.
+    Script {
+        segments: Vec<Segment>,
+        part: Part,
+        /// Nobody listens if the caller was dropped.
+        answer: oneshot::Sender<Result<Answers, Failure>>,
+    },
+    /// A transaction's work, which answers by itself.
+    Work(Box<dyn FnOnce() + Send>),
+}
+
+thread_local! {
+    /// The connection that this thread was started for.
+    static CONNECTION: RefCell<Option<Connection>> = const { RefCell::new(None) };
+}
+
+/// Runs a script on this thread's connection: for the work of a transaction.
+pub(super) fn run_here(script: Script, part: Part) -> Result<Answers, Failure> {
+    CONNECTION.with_borrow(|connection| {
+        run(connection.as_ref().ok_or_else(closed)?, script.segments(), part)
+    })
 }
 
 impl Worker {
@@ -69,8 +93,21 @@ impl Worker {
     /// Runs a script. A failed one leaves no transaction open.
     pub(super) async fn run(&self, script: Script, part: Part) -> Result<Answers, Failure> {
         let (answer, answered) = oneshot::channel();
-        let job = Job { segments: script.segments(), part, answer };
+        let job = Job::Script { segments: script.segments(), part, answer };
         self.jobs.send(job).map_err(|_| closed())?;
+        answered.await.map_err(|_| closed())?
+    }
+
+    /// Runs the work of a transaction on the thread. What it leaves open is rolled back.
+    pub(super) async fn transact<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Working<T> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let (answer, answered) = oneshot::channel();
+        let work = move || {
+            let _ = answer.send(at_once(work()));
+        };
+        self.jobs.send(Job::Work(Box::new(work))).map_err(|_| closed())?;
         answered.await.map_err(|_| closed())?
     }
 
@@ -78,7 +115,7 @@ impl Worker {
     pub(super) fn give_up(&self) {
         let (answer, _) = oneshot::channel();
         // Where the thread has ended, so has the transaction.
-        let _ = self.jobs.send(Job { segments: Vec::new(), part: Part::First, answer });
+        let _ = self.jobs.send(Job::Script { segments: Vec::new(), part: Part::First, answer });
     }
 
     /// Waits until everything before is done and the connection is closed.
@@ -115,18 +152,48 @@ fn open(options: &Options) -> rusqlite::Result<Connection> {
 }
 
 fn work(connection: Connection, queue: &mpsc::Receiver<Job>) {
-    while let Ok(Job { segments, part, answer }) = queue.recv() {
-        let result = run(&connection, segments, part);
-        let _ = answer.send(result);
+    CONNECTION.set(Some(connection));
+    while let Ok(job) = queue.recv() {
+        match job {
+            Job::Script { segments, part, answer } => {
+                let result = CONNECTION.with_borrow(|connection| {
+                    run(connection.as_ref().ok_or_else(closed)?, segments, part)
+                });
+                let _ = answer.send(result);
+            }
+            Job::Work(work) => {
+                // A defect of one transaction's work must not end all others; whoever waits for it
+                // is told.
+                drop(std::panic::catch_unwind(AssertUnwindSafe(work)));
+                let ended = CONNECTION.with_borrow(|connection| connection.as_ref().map(end));
+                if let Some(Err(failure)) = ended {
+                    tracing::warn!(?failure, "a transaction was not rolled back");
+                }
+            }
+        }
     }
-    if let Err((_, error)) = connection.close() {
+    if let Some(Err((_, error))) = CONNECTION.take().map(Connection::close) {
         tracing::warn!(%error, "closing the database failed");
+    }
+}
+
+/// The outcome of work that waits for nothing but this thread's connection, which answers at once.
+fn at_once<T>(mut work: Working<T>) -> Result<T, Failure> {
+    match work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(outcome) => outcome,
+        Poll::Pending => {
+            Err(Failure::Store(unavailable("the work of a transaction waits for something else")))
+        }
     }
 }
 
 fn run(connection: &Connection, segments: Vec<Segment>, part: Part) -> Result<Answers, Failure> {
     if part == Part::First {
         end(connection)?;
+    }
+    let is_snapshot = part == Part::Reading && segments.len() > 1;
+    if is_snapshot {
+        connection.prepare_cached("BEGIN")?.raw_execute()?;
     }
     let mut answers = Vec::with_capacity(segments.len());
     for segment in segments {
@@ -137,6 +204,9 @@ fn run(connection: &Connection, segments: Vec<Segment>, part: Part) -> Result<An
                 return Err(failure);
             }
         }
+    }
+    if is_snapshot {
+        end(connection)?;
     }
     Ok(Answers(answers))
 }
@@ -169,4 +239,70 @@ fn answer(connection: &Connection, segment: Segment) -> Result<Answer, Failure> 
     drop(rows);
     answer.changed = if reads { 0 } else { connection.changes() };
     Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::statement::{Dialect, Statement};
+
+    static MAKE: Statement = Statement::new("CREATE TABLE t (n INTEGER)");
+    static BEGIN: Statement = Statement::new("BEGIN");
+    static PUT: Statement = Statement::new("INSERT INTO t (n) VALUES (1)");
+    static COUNT: Statement = Statement::new("SELECT COUNT(*) FROM t");
+
+    fn worker() -> (tempfile::TempDir, Worker) {
+        let directory = tempfile::TempDir::new().unwrap();
+        let path = directory.path().join("t.db");
+        std::fs::File::create(&path).unwrap();
+        let busy_timeout = std::time::Duration::from_secs(5);
+        let options = Options { path, read_only: false, pragmas: &[], busy_timeout };
+        (directory, Worker::start("test", &options).unwrap())
+    }
+
+    fn script(statements: &[&'static Statement]) -> Script {
+        let mut script = Script::new(Dialect::Sqlite);
+        for statement in statements {
+            script.one(statement, |_| {});
+        }
+        script
+    }
+
+    async fn count(worker: &Worker) -> i64 {
+        let mut script = Script::new(Dialect::Sqlite);
+        let slot = script.one(&COUNT, |_| {});
+        let rows = worker.run(script, Part::Reading).await.unwrap().take(slot);
+        rows[0].fields("t").integer("n").unwrap()
+    }
+
+    #[tokio::test]
+    async fn work_that_breaks_or_ends_early_leaves_nothing_open() {
+        let (_directory, worker) = worker();
+        worker.run(script(&[&MAKE]), Part::First).await.unwrap();
+        let left = worker.transact(|| {
+            Box::pin(async { run_here(script(&[&BEGIN, &PUT]), Part::First).map(|_| ()) })
+        });
+        left.await.unwrap();
+        assert_eq!(count(&worker).await, 0, "what was not finished is rolled back");
+        let broken = worker.transact(|| -> Working<()> {
+            Box::pin(async {
+                run_here(script(&[&BEGIN, &PUT]), Part::First)?;
+                panic!("a defect")
+            })
+        });
+        assert!(broken.await.is_err());
+        let waits: Result<(), _> = worker.transact(|| Box::pin(core::future::pending())).await;
+        assert!(waits.is_err(), "there is nothing that would wake it");
+        assert_eq!(count(&worker).await, 0);
+        let late = worker
+            .transact(|| Box::pin(async { run_here(script(&[&PUT]), Part::First).map(|_| ()) }));
+        late.await.unwrap();
+        assert_eq!(count(&worker).await, 1, "the thread goes on");
+        worker.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_script_runs_on_no_other_thread() {
+        assert!(run_here(script(&[&COUNT]), Part::First).is_err());
+    }
 }

@@ -70,6 +70,22 @@ enum RawItem {
     Refused,
 }
 
+/// Entries that are read together with the sizes: a stream with few of them is loaded in one round
+/// trip.
+const FEW: u64 = 4;
+
+/// How far a load goes, and what was read on the way.
+struct Reach {
+    /// The last index.
+    through: u64,
+    /// The lane's offered mark.
+    offered: u64,
+    /// The first entries.
+    entries: Vec<RawEntry>,
+    /// Entries up to here were looked at.
+    read: u64,
+}
+
 impl SqlStore {
     pub(super) async fn try_load(
         &self,
@@ -79,34 +95,36 @@ impl SqlStore {
         range: LoadRange,
     ) -> Result<Loaded, Failure> {
         let queue = self.queue(destination, lane).await?;
-        let Some((through, offered)) = self.reach(fence, queue, range).await? else {
+        // What a receipt tells may rise until it is offered, and is read after that.
+        let few = if lane == Lane::Receipts { 0 } else { FEW };
+        let Some(reach) = self.reach(fence, queue, range, few).await? else {
             return Ok(Loaded::default());
         };
-        if through <= range.after {
-            return Ok(Loaded { entries: Vec::new(), offered });
-        }
+        let Reach { through, offered, mut entries, read } = reach;
         if through > offered && lane == Lane::Receipts {
             // Before anything is read that could be sent: from now on it does not rise.
             self.offer(fence, queue, through).await?;
         }
-        let offered = offered.max(through);
-        let rows = self.db().rows(&ENTRIES, |args| {
-            args.integer(queue.destination).integer(queue.lane).number(range.after).number(through);
-        });
-        let mut raw = Vec::new();
-        for row in rows.await? {
-            raw.push(read_entry(&mut row.fields("outbox"))?);
+        if through > read {
+            let rows = self.db().rows(&ENTRIES, |args| {
+                args.integer(queue.destination).integer(queue.lane).number(read).number(through);
+            });
+            for row in rows.await? {
+                entries.push(read_entry(&mut row.fields("outbox"))?);
+            }
         }
-        Ok(Loaded { entries: self.resolve_entries(raw).await?, offered })
+        let offered = offered.max(through);
+        Ok(Loaded { entries: self.resolve_entries(entries).await?, offered })
     }
 
-    /// The last index that `range` takes in, and the lane's offered mark; `None` without a stream.
+    /// How far `range` reaches, with at most `few` of the first entries; `None` without a stream.
     async fn reach(
         &self,
         fence: &Fence,
         queue: Queue,
         range: LoadRange,
-    ) -> Result<Option<(u64, u64)>, Failure> {
+        few: u64,
+    ) -> Result<Option<Reach>, Failure> {
         let mut script = Script::new(self.db().dialect());
         let held = leases::look(&mut script, fence);
         let offered = script.one(&OFFERED, |args| {
@@ -117,6 +135,14 @@ impl SqlStore {
                 .integer(queue.lane)
                 .number(range.after)
                 .limit(range.limit);
+        });
+        let read = range.after.saturating_add(few);
+        // After the sizes: entries come and do not go, so that none of those is missing.
+        let first = (few > 0).then(|| {
+            script.one(&ENTRIES, |args| {
+                let (destination, lane) = (queue.destination, queue.lane);
+                args.integer(destination).integer(lane).number(range.after).number(read);
+            })
         });
         let mut answers = self.db().read(script).await?;
         leases::compare(&answers.take(held), fence)?;
@@ -135,7 +161,14 @@ impl SqlStore {
             }
             through = index;
         }
-        Ok(Some((through, offered)))
+        let mut entries = Vec::new();
+        for row in first.map(|slot| answers.take(slot)).unwrap_or_default() {
+            let entry = read_entry(&mut row.fields("outbox"))?;
+            if entry.index <= through {
+                entries.push(entry);
+            }
+        }
+        Ok(Some(Reach { through, offered, entries, read }))
     }
 
     async fn resolve_entries(&self, raw: Vec<RawEntry>) -> Result<Vec<OutboxEntry>, Failure> {
