@@ -85,24 +85,38 @@ fn a_header_that_somebody_else_made_is_refused() {
     }
 }
 
-#[test]
-fn a_second_ciphertext_that_was_changed_is_refused() {
+/// Lets the first exchange run; `change` may change what the second ciphertext brings.
+fn first_exchange(seed: u64, mut change: impl FnMut(&mut erasure::Chunk)) -> Result<(), SpqrError> {
     let (mut a, mut b) = pair();
-    let mut rng = StdRng::seed_from_u64(5);
+    let mut rng = StdRng::seed_from_u64(seed);
     for _ in 0..200 {
         let (bytes, _) = a.send(&mut rng).unwrap();
         b.receive(&bytes).unwrap();
         let (bytes, _) = b.send(&mut rng).unwrap();
         let mut message = Message::from_bytes(&bytes).unwrap();
         if let message::Part::Ciphertext2(chunk) = &mut message.part {
-            chunk.data[0] ^= 1;
+            change(chunk);
         }
-        match a.receive(&message.to_bytes()) {
-            Ok(_) => assert_eq!(a.epoch(), 1, "believed"),
-            Err(error) => return assert_eq!(error, SpqrError::Misbehaved),
+        a.receive(&message.to_bytes())?;
+        if a.epoch() == 2 {
+            return Ok(());
         }
     }
     panic!("no second ciphertext came");
+}
+
+/// Its first four chunks are the ciphertext, the fifth is the MAC over both.
+#[test]
+fn a_second_ciphertext_that_was_changed_is_refused() {
+    assert_eq!(first_exchange(5, |_| {}), Ok(()));
+    for changed in 0..5 {
+        let outcome = first_exchange(5, |chunk| {
+            if chunk.x == changed {
+                chunk.data[0] ^= 1;
+            }
+        });
+        assert_eq!(outcome, Err(SpqrError::Misbehaved), "chunk {changed}");
+    }
 }
 
 #[test]
