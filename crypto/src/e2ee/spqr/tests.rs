@@ -85,8 +85,12 @@ fn a_header_that_somebody_else_made_is_refused() {
     }
 }
 
-/// Lets the first exchange run; `change` may change what the second ciphertext brings.
-fn first_exchange(seed: u64, mut change: impl FnMut(&mut erasure::Chunk)) -> Result<(), SpqrError> {
+/// Lets the first exchange run and gives the key of the next message; `change` may change what
+/// the second ciphertext brings.
+fn first_exchange(
+    seed: u64,
+    mut change: impl FnMut(&mut erasure::Chunk),
+) -> Result<Secret<32>, SpqrError> {
     let (mut a, mut b) = pair();
     let mut rng = StdRng::seed_from_u64(seed);
     for _ in 0..200 {
@@ -99,23 +103,31 @@ fn first_exchange(seed: u64, mut change: impl FnMut(&mut erasure::Chunk)) -> Res
         }
         a.receive(&message.to_bytes())?;
         if a.epoch() == 2 {
-            return Ok(());
+            let (bytes, key) = a.send(&mut rng)?;
+            assert!(b.receive(&bytes)?.ct_eq(&key));
+            return Ok(key);
         }
     }
     panic!("no second ciphertext came");
 }
 
+/// Both pairs begin with the same secret: who has stolen it does not know what comes after.
+#[test]
+fn an_exchange_heals() {
+    let [one, other] = [5, 6].map(|seed| first_exchange(seed, |_| {}).unwrap());
+    assert!(!one.ct_eq(&other));
+}
+
 /// Its first four chunks are the ciphertext, the fifth is the MAC over both.
 #[test]
 fn a_second_ciphertext_that_was_changed_is_refused() {
-    assert_eq!(first_exchange(5, |_| {}), Ok(()));
     for changed in 0..5 {
         let outcome = first_exchange(5, |chunk| {
             if chunk.x == changed {
                 chunk.data[0] ^= 1;
             }
         });
-        assert_eq!(outcome, Err(SpqrError::Misbehaved), "chunk {changed}");
+        assert_eq!(outcome.unwrap_err(), SpqrError::Misbehaved, "chunk {changed}");
     }
 }
 
