@@ -85,24 +85,50 @@ fn a_header_that_somebody_else_made_is_refused() {
     }
 }
 
-#[test]
-fn a_second_ciphertext_that_was_changed_is_refused() {
+/// Lets the first exchange run and gives the key of the next message; `change` may change what
+/// the second ciphertext brings.
+fn first_exchange(
+    seed: u64,
+    mut change: impl FnMut(&mut erasure::Chunk),
+) -> Result<Secret<32>, SpqrError> {
     let (mut a, mut b) = pair();
-    let mut rng = StdRng::seed_from_u64(5);
+    let mut rng = StdRng::seed_from_u64(seed);
     for _ in 0..200 {
         let (bytes, _) = a.send(&mut rng).unwrap();
         b.receive(&bytes).unwrap();
         let (bytes, _) = b.send(&mut rng).unwrap();
         let mut message = Message::from_bytes(&bytes).unwrap();
         if let message::Part::Ciphertext2(chunk) = &mut message.part {
-            chunk.data[0] ^= 1;
+            change(chunk);
         }
-        match a.receive(&message.to_bytes()) {
-            Ok(_) => assert_eq!(a.epoch(), 1, "believed"),
-            Err(error) => return assert_eq!(error, SpqrError::Misbehaved),
+        a.receive(&message.to_bytes())?;
+        if a.epoch() == 2 {
+            let (bytes, key) = a.send(&mut rng)?;
+            assert!(b.receive(&bytes)?.ct_eq(&key));
+            return Ok(key);
         }
     }
     panic!("no second ciphertext came");
+}
+
+/// Both pairs begin with the same secret: who has stolen it does not know what comes after.
+#[test]
+fn an_exchange_heals() {
+    let [one, other] = [5, 6].map(|seed| first_exchange(seed, |_| {}).unwrap());
+    assert!(!one.ct_eq(&other));
+}
+
+/// Its first four chunks are the ciphertext, the fifth is the MAC over both.
+#[test]
+fn a_second_ciphertext_that_was_changed_is_refused() {
+    for changed in 0..5 {
+        let outcome = first_exchange(5, |chunk| {
+            if chunk.x == changed {
+                chunk.data[0] ^= 1;
+            }
+        });
+        assert_eq!(outcome.unwrap_err(), SpqrError::Misbehaved, "chunk {changed}");
+    }
 }
 
 #[test]
@@ -121,16 +147,18 @@ fn an_exchange_follows_by_one_epoch_and_only_when_it_can_have_ended() {
     let early = b.braid.clone().receive(2, &nothing).map(drop);
     assert_eq!(early, Err(BraidError::EpochAhead), "the header has not even come");
     // Until the second ciphertext is on its way: from here on, a may be in epoch 2.
-    loop {
+    let on_its_way = (0..200).any(|_| {
         let (bytes, _) = a.send(&mut rng).unwrap();
         b.receive(&bytes).unwrap();
         let (bytes, _) = b.send(&mut rng).unwrap();
         let sent = Message::from_bytes(&bytes).unwrap();
-        if matches!(sent.part, message::Part::Ciphertext2(_)) {
-            break;
+        let second = matches!(sent.part, message::Part::Ciphertext2(_));
+        if !second {
+            a.receive(&bytes).unwrap();
         }
-        a.receive(&bytes).unwrap();
-    }
+        second
+    });
+    assert!(on_its_way, "the exchange does not go on");
     let far = b.braid.clone().receive(3, &nothing).map(drop);
     assert_eq!(far, Err(BraidError::EpochAhead));
     b.braid.receive(2, &nothing).unwrap();

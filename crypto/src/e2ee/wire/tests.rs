@@ -86,3 +86,15 @@ fn a_first_message_names_the_registration_that_its_sender_claims() {
     assert_eq!((read.registration_id(), read.base_key()), (16_380, &key));
     assert_eq!(read.message().counter(), 7);
 }
+
+/// The high half of the first byte says it; an older reader must be able to say what came.
+#[test]
+fn another_version_is_named() {
+    for first in [0x20, 0x5f] {
+        let refused = Some(MessageError::Version(first >> 4));
+        assert_eq!(SignalMessage::from_bytes(&[first; 200]).err(), refused);
+        assert_eq!(PreKeySignalMessage::from_bytes(&[first; 200]).err(), refused);
+        assert_eq!(SenderKeyMessage::from_bytes(&[first; 200]).err(), refused);
+        assert_eq!(SenderKeyDistribution::from_bytes(&[first; 200]).err(), refused);
+    }
+}
