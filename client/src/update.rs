@@ -188,7 +188,7 @@ pub enum Availability {
 }
 
 /// What was said about a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Change {
     /// Its sender has another text for it.

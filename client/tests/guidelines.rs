@@ -51,7 +51,7 @@ fn types_have_the_traits_that_are_expected_of_them() {
     works::<Place>();
     works::<Refusal>();
     works::<Scan>();
-    works::<Trust>();
+    works::<Trust<'static>>();
     works::<Value>();
 
     fails::<ClientError>();

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// What is believed of somebody's identity key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KeyTrust {
     /// Nothing is known of it yet.
