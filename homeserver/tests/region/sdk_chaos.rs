@@ -1,6 +1,10 @@
 //! The SDK behind a link that breaks all the time, in one region.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use posthouse_client::{
     Connector, Endpoint, Home as Homeserver, MemoryStore, NewAccount, Trust, Update,
@@ -54,42 +58,49 @@ async fn ten_thousand_messages_through_chaos_are_shown_once_and_in_order() {
 }
 
 /// Resets the first socket's attempt on the client's side, and brings it to the server when told to.
-async fn holding_back(target: SocketAddr, mut bring: Option<oneshot::Receiver<()>>) -> SocketAddr {
+async fn holding_back(target: SocketAddr, bring: oneshot::Receiver<()>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
+    let bring = Arc::new(Mutex::new(Some(bring)));
     tokio::spawn(async move {
-        while let Ok((mut from, _)) = listener.accept().await {
-            let mut first = vec![0; 16_384];
-            let Ok(length) = from.read(&mut first).await else { continue };
-            first.truncate(length);
-            let is_socket = first.starts_with(b"GET /v1/connect ");
-            let bring = if is_socket { bring.take() } else { None };
-            tokio::spawn(async move {
-                let mut to;
-                if let Some(bring) = bring {
-                    from.set_zero_linger().unwrap();
-                    drop(from);
-                    bring.await.unwrap();
-                    to = TcpStream::connect(target).await.unwrap();
-                    to.write_all(&first).await.unwrap();
-                    // Open as long as the server likes.
-                    while to.read(&mut first).await.is_ok_and(|length| length > 0) {}
-                } else {
-                    to = TcpStream::connect(target).await.unwrap();
-                    to.write_all(&first).await.unwrap();
-                    let _ = copy_bidirectional(&mut from, &mut to).await;
-                }
-            });
+        while let Ok((from, _)) = listener.accept().await {
+            // One by one: a client may connect and say nothing, to have a connection at hand.
+            tokio::spawn(pass_or_hold_back(from, target, Arc::clone(&bring)));
         }
     });
     address
+}
+
+async fn pass_or_hold_back(
+    mut from: TcpStream,
+    target: SocketAddr,
+    bring: Arc<Mutex<Option<oneshot::Receiver<()>>>>,
+) {
+    let mut first = vec![0; 16_384];
+    let Ok(length) = from.read(&mut first).await else { return };
+    first.truncate(length);
+    let is_socket = first.starts_with(b"GET /v1/connect ");
+    let bring = is_socket.then(|| bring.lock().unwrap().take()).flatten();
+    if let Some(bring) = bring {
+        from.set_zero_linger().unwrap();
+        drop(from);
+        bring.await.unwrap();
+        let mut to = TcpStream::connect(target).await.unwrap();
+        to.write_all(&first).await.unwrap();
+        // Open as long as the server likes.
+        while to.read(&mut first).await.is_ok_and(|length| length > 0) {}
+    } else {
+        let mut to = TcpStream::connect(target).await.unwrap();
+        to.write_all(&first).await.unwrap();
+        let _ = copy_bidirectional(&mut from, &mut to).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_own_attempt_that_reaches_the_server_late_does_not_end_the_device() {
     let home = Home::start().await;
     let (bring, brought) = oneshot::channel();
-    let at = holding_back(home.address(), Some(brought)).await;
+    let at = holding_back(home.address(), brought).await;
     let mut ada = register(at, "ada").await;
     let is = |wanted: Update| move |update: &Update| (*update == wanted).then_some(());
     ada.wait("a connection", is(Update::Connected)).await;
