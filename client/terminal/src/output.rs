@@ -239,21 +239,9 @@ fn tell(update: &Update, names: &Names) -> Option<(Value, String)> {
             json!({ "event": "typing", "user": user, "typing": typing }),
             format!("  {} {}", name(user), if *typing { "types …" } else { "stopped typing" }),
         ),
-        Update::Presence { user, availability, last_seen } => (
-            json!({
-                "event": "presence", "user": user, "availability": availability,
-                "last_seen": last_seen,
-            }),
-            format!(
-                "  {} is {}",
-                name(user),
-                match availability {
-                    Availability::Online => "online",
-                    Availability::Away => "away",
-                    Availability::Offline => "offline",
-                }
-            ),
-        ),
+        Update::Presence { user, availability, last_seen } => {
+            presence((user, &name(user)), *availability, *last_seen)
+        }
         Update::Connected => (json!({ "event": "connected" }), "  connected".to_owned()),
         Update::Disconnected => (
             json!({ "event": "disconnected" }),
@@ -261,4 +249,20 @@ fn tell(update: &Update, names: &Names) -> Option<(Value, String)> {
         ),
         Update::Replaced | Update::SessionEnded | Update::Message(_) | _ => return None,
     })
+}
+
+fn presence(
+    (user, name): (&AccountId, &str),
+    availability: Availability,
+    last_seen: Option<Timestamp>,
+) -> (Value, String) {
+    let word = match availability {
+        Availability::Online => "online",
+        Availability::Away => "away",
+        Availability::Offline => "offline",
+    };
+    let object = json!({
+        "event": "presence", "user": user, "availability": availability, "last_seen": last_seen,
+    });
+    (object, format!("  {name} is {word}"))
 }

@@ -145,7 +145,7 @@ async fn a_server_that_adds_a_ghost_to_a_group_is_caught() {
     let fault = ada.wait("the ghost is named, and the group as it is", |update| {
         match update {
             Update::GroupRefused { group: of, fault } if *of == group => {
-                named = Some(fault.clone())
+                named = Some(fault.clone());
             }
             Update::Group { group: of, standing: Some(Standing::Owner), epoch } if *of == group => {
                 newest = *epoch;

@@ -150,7 +150,7 @@ async fn who_is_blocked_is_not_heard_nor_sees_until_unblocked() {
     eve.sees(&to_ada, Availability::Online).await;
 
     ada.client.block(&to_eve).await.unwrap();
-    assert_eq!(ada.block_list().await, [to_eve.clone()]);
+    assert_eq!(ada.block_list().await, std::slice::from_ref(&to_eve));
     assert_eq!(eve.block_list().await, [], "the blocked cannot look it up");
     // Watching anew is answered with nothing, and what she writes stays at `sent`.
     eve.client.watch_presence(&[]).await.unwrap();
