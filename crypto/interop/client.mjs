@@ -8,7 +8,8 @@
 // One order a line on stdin:
 //   {"do":"send","to":account,"text":…}   {"do":"read","to":account,"ids":[…]}
 //   {"do":"join","group":…}               {"do":"say","group":…,"text":…}
-// One event a line on stdout: registered, text, receipt, status, sent, joined, other; error ends it.
+//   {"do":"safety","with":account}
+// One event a line on stdout: registered, text, receipt, status, sent, joined, safety, other; error ends it.
 import { randomUUID, randomInt } from 'node:crypto';
 import fs from 'node:fs';
 import readline from 'node:readline';
@@ -122,6 +123,13 @@ async function unseal(from, device, one) {
   return unpad(padded);
 }
 
+// The number that two people compare, for the key that the first device of somebody has used.
+async function safety(user) {
+  const theirs = await me.identities.getIdentity(S.ProtocolAddress.new(user, 1));
+  const number = S.Fingerprint.new(5200, 2, Buffer.from(own), identity.getPublicKey(), Buffer.from(user), theirs);
+  tell({ event: 'safety', digits: number.displayableFingerprint().toString() });
+}
+
 // ---- sending ----------------------------------------------------------------------------------------
 
 const socket = new WebSocket(`${at.replace(/^http/, 'ws')}/v1/connect`, 'posthouse.v1', { headers: { authorization: `Bearer ${token}` } });
@@ -230,6 +238,7 @@ for await (const line of readline.createInterface({ input: process.stdin })) {
   const order = JSON.parse(line);
   next(async () => {
     if (order.do === 'join') return join(order.group);
+    if (order.do === 'safety') return safety(order.with);
     const id = order.do === 'send' ? await sendTo(order.to, content(KIND.text, [[16, order.text]]))
       : order.do === 'read' ? await sendTo(order.to, read(order.ids), { class: 'receipt' })
         : await say(order.group, order.text);

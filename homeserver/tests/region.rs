@@ -41,6 +41,9 @@ mod keyring;
 mod keys;
 #[path = "region/leaving.rs"]
 mod leaving;
+#[cfg(feature = "interop")]
+#[path = "region/libsignal.rs"]
+mod libsignal;
 #[path = "faults/link.rs"]
 mod link;
 #[path = "region/links.rs"]

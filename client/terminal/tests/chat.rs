@@ -14,6 +14,10 @@ mod home;
 #[path = "../../../homeserver/tests/faults/link.rs"]
 mod link;
 
+#[cfg(feature = "interop")]
+#[path = "../../../homeserver/tests/region/libsignal.rs"]
+mod libsignal;
+
 #[path = "chat/person.rs"]
 mod person;
 
@@ -37,3 +41,7 @@ mod people;
 
 #[path = "chat/screen.rs"]
 mod screen;
+
+#[cfg(feature = "interop")]
+#[path = "chat/interop.rs"]
+mod interop;

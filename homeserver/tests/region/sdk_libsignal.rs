@@ -1,104 +1,16 @@
-//! The SDK and a whole client on the official Signal library talk with each other. The library is AGPL:
-//! it runs in a process of its own, for this test only (`crypto/interop/run`).
-
-use std::{
-    io::{BufRead as _, BufReader, Write as _},
-    path::Path,
-    process::{Child, ChildStdin, Command, Stdio},
-};
+//! The SDK and a whole client on the official Signal library talk with each other.
 
 use posthouse_client::Update;
-use posthouse_protocol::{
-    id::{AccountId, GroupId, MessageId},
-    rest::groups::Standing,
-    status::Status,
-};
-use serde_json::{Value, json};
-use tokio::sync::mpsc;
-use uuid::Uuid;
+use posthouse_protocol::{id::GroupId, rest::groups::Standing, status::Status};
+use serde_json::json;
 
-use super::{
-    home::Home,
-    sdk::{PATIENCE, Sdk},
-};
-
-/// The other client.
-struct Other {
-    child: Child,
-    orders: ChildStdin,
-    events: mpsc::UnboundedReceiver<Value>,
-    account: AccountId,
-}
-
-impl Other {
-    async fn start(home: &Home, handle: &str) -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crypto/interop/client.mjs");
-        let at = format!("http://{}", home.address());
-        let mut node = Command::new("node");
-        node.arg(script).args([&at, handle]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = node.spawn().unwrap();
-        let (orders, out) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        let (tell, mut events) = mpsc::unbounded_channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(out).lines().map_while(Result::ok) {
-                // The test may have ended.
-                let _ = tell.send(serde_json::from_str(&line).unwrap());
-            }
-        });
-        let registered = event(&mut events, "registered").await;
-        assert_eq!(registered["library"], "0.103.0");
-        let account = AccountId::parse(registered["account"].as_str().unwrap()).unwrap();
-        Self { child, orders, events, account }
-    }
-
-    fn order(&mut self, order: &Value) {
-        writeln!(self.orders, "{order}").unwrap();
-    }
-
-    async fn event(&mut self, kind: &str) -> Value {
-        event(&mut self.events, kind).await
-    }
-
-    /// Carries an order out that sends a message; its id.
-    async fn send(&mut self, order: &Value) -> MessageId {
-        self.order(order);
-        id_of(&self.event("sent").await["id"])
-    }
-
-    async fn hears(&mut self, id: MessageId, text: &str) {
-        let heard = self.event("text").await;
-        assert_eq!((id_of(&heard["id"]), heard["text"].as_str()), (id, Some(text)));
-    }
-}
-
-impl Drop for Other {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-async fn event(events: &mut mpsc::UnboundedReceiver<Value>, kind: &str) -> Value {
-    loop {
-        let next = tokio::time::timeout(PATIENCE, events.recv()).await;
-        let next = next.unwrap_or_else(|_| panic!("no {kind}")).expect("the other client goes on");
-        assert_ne!(next["event"], "error", "{next}");
-        if next["event"] == kind {
-            return next;
-        }
-    }
-}
-
-fn id_of(value: &Value) -> MessageId {
-    MessageId(Uuid::parse_str(value.as_str().unwrap()).unwrap())
-}
+use super::{home::Home, libsignal::LibsignalClient, sdk::Sdk};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn libsignal_plays_a_whole_client() {
     let home = Home::start().await;
     let mut ada = Sdk::register(&home, "ada").await;
-    let mut bob = Other::start(&home, "bob").await;
+    let mut bob = LibsignalClient::start(home.address(), "bob").await;
     let (to_ada, to_bob) = (ada.account().to_string(), bob.account.clone());
 
     // The other one begins; later the SDK does, with somebody else.
@@ -150,7 +62,7 @@ async fn libsignal_plays_a_whole_client() {
     assert!(own.iter().all(|entry| entry.id != id));
 }
 
-async fn in_a_group(ada: &mut Sdk, bob: &mut Other, cid: &mut Sdk) -> GroupId {
+async fn in_a_group(ada: &mut Sdk, bob: &mut LibsignalClient, cid: &mut Sdk) -> GroupId {
     let people = [bob.account.clone(), cid.account().clone()];
     let group = ada.client.create_group("Riders", &people).await.unwrap();
     cid.join(&group).await;
