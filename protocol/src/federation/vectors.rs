@@ -2,6 +2,7 @@
 //! it, so that no change of a byte goes unnoticed. After a wanted change:
 //! `cargo test -p posthouse-protocol write_vectors -- --ignored`.
 
+mod ephemerals;
 mod groups;
 
 use core::convert::Infallible;
@@ -33,7 +34,7 @@ use super::{
     stream::{Incarnation, Lane, PerLane, Position, RunningHash, Standing},
 };
 use crate::{
-    id::{ConversationId, DeviceNumber, HandleName, RegistrationId, ServerName},
+    id::{AccountId, ConversationId, DeviceNumber, HandleName, RegistrationId, ServerName},
     time::{Stamp, Timestamp},
 };
 
@@ -98,15 +99,25 @@ fn south() -> ServerName {
     ServerName::parse("south.test").unwrap()
 }
 
+/// Who sends: an account at the origin.
+fn sender() -> AccountId {
+    AccountId { uuid: Uuid::from_u128(0x33), server: north() }
+}
+
+/// To whom: an account at the destination.
+fn recipient() -> AccountId {
+    AccountId { uuid: Uuid::from_u128(0x22), server: south() }
+}
+
 fn incarnation(number: u64) -> Incarnation {
     Incarnation { number, random: [u8::try_from(number).unwrap(); 16] }
 }
 
 fn message() -> Event {
     Event {
-        conversation: Some(ConversationId([0x11; 16])),
+        conversation: Some(ConversationId::direct(&sender(), &recipient())),
         sender_device: Some(DeviceNumber::FIRST),
-        recipients: vec![Uuid::from_u128(0x22)],
+        recipients: vec![recipient().uuid],
         stamp: Some(Stamp::at(Timestamp(1_700_000_000_000))),
         origin_number: Some(1),
         client_timestamp: Some(Timestamp(1_699_999_999_000)),
@@ -129,7 +140,7 @@ fn message() -> Event {
 }
 
 fn records() -> Vec<Record> {
-    let sender = Some(Uuid::from_u128(0x33));
+    let sender = Some(sender().uuid);
     vec![
         Record::Event(EventRecord { id: Uuid::from_u128(0x44), sender, event: Ok(message()) }),
         Record::Void(Void { from: 6, to: 9, reason: VoidReason::NotKept }),
@@ -196,16 +207,20 @@ fn envelopes() -> Value {
         }
     }
     let event = hex(&message().encode());
-    json!({ "spec": "docs/spec/federation-envelopes.md", "event": event, "cases": cases })
+    json!({
+        "spec": "docs/spec/federation-envelopes.md",
+        "sender": sender(), "recipient": recipient(),
+        "event": event, "ephemeral_events": ephemerals::all(), "cases": cases,
+    })
 }
 
 fn ephemeral() -> Vec<u8> {
-    let mut event = Event::new(EventKind::Typing, EventClass::Ephemeral);
-    event.recipients = vec![Uuid::from_u128(0x22)];
-    event.bodies = vec![EventBody::for_all(super::payload::Typing { active: true }.encode())];
-    let sender = Some(Uuid::from_u128(0x33));
-    let id = Uuid::from_u128(0x88);
-    record::encode(&[Record::Event(EventRecord { id, sender, event: Ok(event) })]).unwrap()
+    let sender = Some(sender().uuid);
+    let record = |id, event| {
+        Record::Event(EventRecord { id: Uuid::from_u128(id), sender, event: Ok(event) })
+    };
+    record::encode(&[record(0x88, ephemerals::typing()), record(0x89, ephemerals::whisper())])
+        .unwrap()
 }
 
 fn streams() -> Value {
@@ -340,6 +355,10 @@ fn invalid() -> Value {
                 bytes[0] += 1;
                 bytes.extend([0x18, 100, 0]);
             })),
+            case("event", "a message without stamp and origin number, of class 6 too", {
+                let whisper = ephemerals::whisper();
+                hex(&Event { stamp: None, origin_number: None, ..whisper }.encode())
+            }),
             case("records", "a void that starts elsewhere", hex(&wrapped(&|writer| {
                 record::write_void(writer, &void(2, 2));
             }))),

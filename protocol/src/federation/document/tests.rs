@@ -21,7 +21,7 @@ pub(crate) fn document() -> ServerDocument {
         max_records: 1_000,
         envelope_versions: vec![1],
         payload_versions: vec![1],
-        features: vec!["ephemeral".to_owned()],
+        features: vec![SHARED_ENCAPSULATION.to_owned()],
     }
 }
 

@@ -24,7 +24,7 @@ use crate::{
         signed::Signed,
     },
     id::{ConversationId, GroupId},
-    time::Timestamp,
+    time::{Stamp, Timestamp},
 };
 
 const SEED: [u8; 32] = [4; 32];
@@ -84,8 +84,8 @@ fn answers() -> Value {
     ])
 }
 
-/// A message to the group, and a piece of keys for one member.
-fn events() -> [Event; 2] {
+/// A message to the group, a piece of keys for one member, and a message of lane 0.
+fn events() -> [Event; 3] {
     let to_group = Event {
         conversation: Some(ConversationId::group(&group())),
         group: Some(group()),
@@ -101,13 +101,21 @@ fn events() -> [Event; 2] {
         bodies: message().bodies,
         ..to_group.clone()
     };
-    [to_group, piece]
+    let whisper = Event {
+        class: EventClass::Ephemeral,
+        stamp: Some(Stamp::default()),
+        origin_number: Some(0),
+        epoch: None,
+        expires: None,
+        ..to_group.clone()
+    };
+    [to_group, piece, whisper]
 }
 
 pub(super) fn groups() -> Value {
     let account = Uuid::from_u128(0x33);
     let code: [u8; 32] = Sha256::digest(CODE).into();
-    let [to_group, piece] = events();
+    let [to_group, piece, whisper] = events();
     json!({
         "spec": "docs/spec/groups.md",
         "signing_seed": hex(&SEED),
@@ -122,5 +130,6 @@ pub(super) fn groups() -> Value {
         "answers": answers(),
         "message": hex(&to_group.encode()),
         "piece": hex(&piece.encode()),
+        "ephemeral_message": hex(&whisper.encode()),
     })
 }
