@@ -116,6 +116,11 @@ impl From<&VerifiedReceipt> for Signed {
 }
 
 impl Signed {
+    /// What became of the envelope.
+    pub fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
     /// A receipt without a signature, for the simulator.
     #[cfg(test)]
     pub(crate) fn simulated(
@@ -201,6 +206,9 @@ pub enum Alarm {
     TheyWereRestored,
     /// Both hold different histories of one incarnation.
     Diverged,
+    /// The destination refuses a void, which every homeserver has to take: nothing behind it in the
+    /// lane can be delivered.
+    VoidRefused,
     /// The store's log has a hole.
     LogDamaged,
     /// The destination speaks no version of envelopes that is spoken here: nothing is sent.
@@ -351,8 +359,11 @@ impl StreamSender {
         match input {
             Input::Wake(lane) => self.lanes.of_mut(lane).waiting = true,
             Input::Tick => {}
+            // With nothing to send, only a question shows that the destination takes envelopes again.
             Input::SignOfLife => {
-                self.backoff.sign_of_life(now);
+                if self.backoff.sign_of_life(now) {
+                    self.probe_at = now;
+                }
             }
             Input::Loaded { lane, after, entries, end } => {
                 let whole = entries.iter().zip(after + 1..).all(|(entry, at)| entry.index == at);
@@ -392,7 +403,8 @@ impl StreamSender {
             }
         }
         let quiet = self.lanes.iter().all(|(_, lane)| !lane.is_busy());
-        if quiet && now >= self.probe_at {
+        // Without anything to send, only a question tells whether a peer that failed is back.
+        if quiet && (now >= self.probe_at || self.backoff.is_failing()) {
             self.probe_at = now.plus_millis(PROBE_EVERY_MS);
             if self.stream.lanes.iter().any(|(_, lane)| lane.end > 0) {
                 self.send(Lane::Control, None, Vec::new());

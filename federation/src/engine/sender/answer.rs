@@ -15,6 +15,15 @@ use super::{
 };
 use crate::engine::outbound::{LogEntry, Mark, TakeUp};
 
+/// Whether a receipt led any further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// It answered what was asked, or something is under way because of it.
+    Made,
+    /// The destination stands where it stood, and what was sent is not there.
+    None,
+}
+
 /// What a position told about one lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Finding {
@@ -44,10 +53,16 @@ impl StreamSender {
         };
         own.waiting = true;
         match answer {
-            Answer::Receipt(signed) => {
+            Answer::Receipt(signed) if signed.outcome == Outcome::TooSoon => {
                 self.succeed(now);
-                self.receipt(lane, &flight, *signed, now, rng);
+                self.backoff.hold(now, TOO_SOON_MS);
             }
+            // A receipt that moves nothing is no success, whatever it says: the same would be sent
+            // and answered without end.
+            Answer::Receipt(signed) => match self.receipt(lane, &flight, *signed) {
+                Progress::Made => self.succeed(now),
+                Progress::None => self.fail(None, now, rng),
+            },
             Answer::Refused => self.refused(lane, &flight, now, rng),
             Answer::Failed { retry_after_ms } => self.fail(retry_after_ms, now, rng),
         }
@@ -62,52 +77,47 @@ impl StreamSender {
                 self.actions.push(Action::Refuse { lane, index });
             }
             None if flight.marks.len() > 1 => own.limit = (flight.marks.len() / 2).max(1),
-            // Neither a void nor a question can be made any smaller.
-            None => self.fail(None, now, rng),
+            // Neither a void nor a question can be made any smaller: the lane stands still until the
+            // destination takes it.
+            None => {
+                let tell =
+                    !flight.marks.is_empty() && !core::mem::replace(&mut own.void_refused, true);
+                self.fail(None, now, rng);
+                if tell {
+                    self.actions.push(Action::Alarm(Alarm::VoidRefused));
+                }
+            }
         }
     }
 
-    fn receipt(
-        &mut self,
-        lane: Lane,
-        flight: &Flight,
-        signed: Signed,
-        now: Timestamp,
-        rng: &mut impl Rng,
-    ) {
+    fn receipt(&mut self, lane: Lane, flight: &Flight, signed: Signed) -> Progress {
         let own = self.stream.incarnation;
         let standing = match (signed.outcome, signed.standing) {
-            (Outcome::TooSoon, _) => {
-                self.backoff.hold(now, TOO_SOON_MS);
-                return;
-            }
             (_, Some(standing)) => standing,
             (_, None) if self.stream.starts_at_the_beginning() => {
                 Standing::start(&self.origin, &self.destination, own)
             }
             (_, None) => {
-                self.actions.push(Action::Alarm(Alarm::TheyWereRestored));
-                return self.want(TakeUp::Beginning, 0);
+                return self.renew(Alarm::TheyWereRestored, TakeUp::Beginning, 0);
             }
         };
         if standing.incarnation.number > own.number {
-            self.actions.push(Action::Alarm(Alarm::WeWereRestored));
-            return self.want(TakeUp::Kept, standing.incarnation.number);
+            return self.renew(Alarm::WeWereRestored, TakeUp::Kept, standing.incarnation.number);
         }
         if standing.incarnation.number < own.number {
             return match signed.outcome {
                 // A question for the position, before this incarnation has carried anything.
-                Outcome::Gap if flight.marks.is_empty() && self.awaits_first(&standing) => {}
-                Outcome::Gap | Outcome::Behind => {
-                    self.actions.push(Action::Alarm(Alarm::TheyWereRestored));
-                    self.want(TakeUp::Standing(standing), 0);
+                Outcome::Gap if flight.marks.is_empty() && self.awaits_first(&standing) => {
+                    Progress::Made
                 }
-                _ => self.fail(None, now, rng),
+                Outcome::Gap | Outcome::Behind => {
+                    self.renew(Alarm::TheyWereRestored, TakeUp::Standing(standing), 0)
+                }
+                _ => Progress::None,
             };
         }
         if standing.incarnation != own {
-            self.actions.push(Action::Alarm(Alarm::TwoServers));
-            return self.want(TakeUp::Kept, 0);
+            return self.renew(Alarm::TwoServers, TakeUp::Kept, 0);
         }
         let finding = self.consider(lane, Some(flight), &standing, signed.rejections);
         for other in Lane::ALL.into_iter().filter(|other| *other != lane) {
@@ -124,14 +134,20 @@ impl StreamSender {
                 self.consider(other, None, &standing, Vec::new());
             }
         }
-        if finding == Finding::Same && !flight.marks.is_empty() {
-            if signed.outcome == Outcome::Diverged {
-                self.actions.push(Action::Alarm(Alarm::Diverged));
-                self.want(TakeUp::Receipts, 0);
-            } else {
-                self.fail(None, now, rng);
-            }
+        if finding == Finding::Acted || flight.marks.is_empty() {
+            return Progress::Made;
         }
+        if signed.outcome == Outcome::Diverged {
+            return self.renew(Alarm::Diverged, TakeUp::Receipts, 0);
+        }
+        Progress::None
+    }
+
+    /// Wants another incarnation, and the operator to know why.
+    fn renew(&mut self, alarm: Alarm, take_up: TakeUp, above: u64) -> Progress {
+        self.actions.push(Action::Alarm(alarm));
+        self.want(take_up, above);
+        Progress::Made
     }
 
     /// Whether the destination stands where this incarnation takes up, so that its first records
@@ -248,6 +264,7 @@ impl StreamSender {
         }
         let own = self.lanes.of_mut(lane);
         own.phase = Phase::Storing(Storing::Mark(to));
+        own.void_refused = false;
         if forward {
             own.limit = own.limit.saturating_mul(2).min(self.max_records);
             let rejected = rejections.into_iter().filter_map(|one| {

@@ -9,7 +9,7 @@ use posthouse_protocol::federation::{
 };
 
 use super::{Action, Outgoing, StreamSender};
-use crate::engine::outbound::{LogEntry, Mark};
+use crate::engine::outbound::{LogEntry, LogItem, Mark};
 
 /// A lane in memory.
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ pub(super) struct LaneSender {
     pub(super) waiting: bool,
     /// Most entries of the next envelope: halved when one is refused, doubled when one is taken.
     pub(super) limit: usize,
+    /// The alarm was given that the destination takes no void; until it takes an envelope.
+    pub(super) void_refused: bool,
     /// Rises with whatever changes the lane, so that a receipt for another lane's envelope is only
     /// believed about this one if nothing happened here since that envelope left.
     pub(super) touched: u64,
@@ -46,7 +48,7 @@ pub(super) struct Flight {
     pub(super) attempt: u64,
     /// The marks after each record; at most [`limits::MAX_RECORDS`].
     pub(super) marks: Vec<Mark>,
-    /// The entry, if there is exactly one and nothing else.
+    /// The event, if there is exactly one and nothing else.
     pub(super) single: Option<u64>,
     /// Each lane's `touched` when it left.
     pub(super) touched: PerLane<u64>,
@@ -75,7 +77,13 @@ pub(super) enum Storing {
 
 impl Default for LaneSender {
     fn default() -> Self {
-        Self { phase: Phase::Idle, waiting: true, limit: limits::MAX_RECORDS, touched: 0 }
+        Self {
+            phase: Phase::Idle,
+            waiting: true,
+            limit: limits::MAX_RECORDS,
+            void_refused: false,
+            touched: 0,
+        }
     }
 }
 
@@ -155,7 +163,7 @@ impl StreamSender {
         self.attempts += 1;
         let attempt = self.attempts;
         let single = match entries.as_slice() {
-            [one] if void.is_none() => Some(one.index),
+            [one] if void.is_none() && one.item != LogItem::Refused => Some(one.index),
             _ => None,
         };
         let touched = PerLane::from_fn(|lane| self.lanes.of(lane).touched);

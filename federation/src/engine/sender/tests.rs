@@ -144,6 +144,27 @@ fn a_poison_event_is_found_by_halving_and_blocks_nothing() {
 }
 
 #[test]
+fn a_peer_that_refuses_the_void_of_a_refused_event_is_not_asked_again_at_once() {
+    let mut bench = Bench::new(1);
+    let event = sent(&bench.feed(Input::Tick));
+    let void = sent(&bench.answer(&event, Answer::Refused));
+    assert!(void.entries.iter().all(|entry| entry.item == LogItem::Refused));
+    let told = bench.answer(&void, Answer::Refused);
+    assert_eq!(told, [Action::Unreachable { since: NOW }, Action::Alarm(Alarm::VoidRefused)]);
+    assert!(bench.sender.next_tick(bench.now) > NOW, "it waits");
+    bench.now = bench.sender.next_tick(bench.now);
+    let again = sent(&bench.feed(Input::Tick));
+    assert_eq!(again.entries, void.entries);
+    let told = bench.answer(&again, Answer::Refused);
+    assert_eq!(told, [], "told once");
+    bench.now = bench.sender.next_tick(bench.now);
+    let again = sent(&bench.feed(Input::Tick));
+    let accepted = bench.accepted(&again);
+    assert!(bench.answer(&again, accepted).contains(&Action::Reachable));
+    assert!(bench.sender.is_idle());
+}
+
+#[test]
 fn a_failing_peer_gets_one_try_at_a_time_and_tells_once() {
     let mut bench = Bench::new(1);
     let one = sent(&bench.feed(Input::Tick));
@@ -161,6 +182,50 @@ fn a_failing_peer_gets_one_try_at_a_time_and_tells_once() {
     let accepted = bench.accepted(&three);
     let after = bench.answer(&three, accepted);
     assert!(after.contains(&Action::Reachable));
+}
+
+#[test]
+fn receipts_that_move_nothing_are_answered_ever_more_slowly() {
+    let mut bench = Bench::new(1);
+    let mut out = sent(&bench.feed(Input::Tick));
+    let start = Position { through: 0, hash: out.place.before };
+    let mut told = Vec::new();
+    for _ in 0..40 {
+        let same = bench.receipt(Outcome::Accepted, out.place.incarnation, start);
+        told.extend(bench.answer(&out, same));
+        bench.now = bench.sender.next_tick(bench.now);
+        out = sent(&bench.feed(Input::Tick));
+    }
+    assert_eq!(told, [Action::Unreachable { since: NOW }], "told once, and never that it answers");
+    assert!(bench.now > NOW.plus_millis(30_000), "40 attempts in {} ms", bench.now.0 - NOW.0);
+    let accepted = bench.accepted(&out);
+    assert!(bench.answer(&out, accepted).contains(&Action::Reachable));
+}
+
+#[test]
+fn a_peer_that_shows_itself_is_asked_although_nothing_waits() {
+    let mut bench = Bench::new(1);
+    let event = sent(&bench.feed(Input::Tick));
+    let accepted = bench.accepted(&event);
+    bench.answer(&event, accepted.clone());
+    bench.now = bench.sender.next_tick(bench.now);
+    let question = sent(&bench.feed(Input::Tick));
+    assert!(question.entries.is_empty());
+    let failed = Answer::Failed { retry_after_ms: Some(60_000) };
+    let told = bench.answer(&question, failed.clone());
+    assert_eq!(told, [Action::Unreachable { since: bench.now }]);
+    // It is asked again, at the pace at which something that waits would be sent.
+    let at = bench.now.plus_millis(60_000);
+    assert_eq!(bench.sender.next_tick(bench.now), at);
+    bench.now = at;
+    let question = sent(&bench.feed(Input::Tick));
+    assert!(question.entries.is_empty());
+    bench.answer(&question, failed);
+    bench.now = bench.now.plus_millis(1_000);
+    let question = sent(&bench.feed(Input::SignOfLife));
+    assert!(question.entries.is_empty());
+    assert!(bench.answer(&question, accepted).contains(&Action::Reachable));
+    assert!(bench.feed(Input::Tick).is_empty(), "nothing is left to ask");
 }
 
 #[test]
