@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     cbor::{CborError, Fault, Fields, Reader, Writer},
-    header::{read_encapsulation, read_server},
+    header::read_server,
     keys::KeyId,
     limits,
 };
@@ -402,7 +402,7 @@ struct Raw {
     at: Option<u64>,
     signing: Option<Vec<VerifyingKey>>,
     next_signing: Option<Vec<VerifyingKey>>,
-    sealing: Option<Vec<SealingPublicKey>>,
+    sealing: Option<Vec<Option<SealingPublicKey>>>,
     retired: Option<Vec<RetiredKey>>,
     recovery: Option<VerifyingKey>,
 }
@@ -437,7 +437,8 @@ impl Raw {
         }
         let signing = reader.require(self.signing, "signing")?;
         reader.require(signing.first(), "signing")?;
-        let sealing = reader.require(self.sealing, "sealing")?;
+        let sealing: Vec<_> =
+            reader.require(self.sealing, "sealing")?.into_iter().flatten().collect();
         reader.require(sealing.first(), "sealing")?;
         Ok(KeyLogEntry {
             server: reader.require(self.server, "server")?,
@@ -458,11 +459,18 @@ fn read_signing(reader: &mut Reader<'_>) -> Result<VerifyingKey, CborError> {
     VerifyingKey::from_bytes(&bytes).map_err(|_| reader.invalid("not a usable signing key"))
 }
 
-fn read_sealing(reader: &mut Reader<'_>) -> Result<SealingPublicKey, CborError> {
+/// `None` for a key of an encapsulation that is not known here: another one may come into use while
+/// this version still runs.
+fn read_sealing(reader: &mut Reader<'_>) -> Result<Option<SealingPublicKey>, CborError> {
     reader.array_of(2)?;
-    let encapsulation = read_encapsulation(reader)?;
+    let id = u16::try_from(reader.uint()?).map_err(|_| reader.invalid("no HPKE KEM id"))?;
+    let Some(encapsulation) = Encapsulation::from_id(id) else {
+        reader.bytes(limits::MAX_UNKNOWN_KEY)?;
+        return Ok(None);
+    };
     let bytes = reader.bytes(encapsulation.public_key_len())?;
     SealingPublicKey::from_bytes(encapsulation, bytes)
+        .map(Some)
         .map_err(|_| reader.invalid("not a usable sealing key"))
 }
 

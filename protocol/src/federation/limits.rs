@@ -22,6 +22,8 @@ pub const MAX_REJECTIONS: usize = MAX_RECORDS;
 pub const MAX_DOCUMENT: usize = 64 * 1024;
 /// Most keys of one kind (signing, sealing, retired) in one entry of the key log.
 pub const MAX_KEYS: usize = 16;
+/// Most bytes of a sealing key whose encapsulation is not known.
+pub const MAX_UNKNOWN_KEY: usize = 4 * 1024;
 /// Most certificate pins in a server document.
 pub const MAX_PINS: usize = 8;
 /// Most versions or features in a server document.

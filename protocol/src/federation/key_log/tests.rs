@@ -57,6 +57,23 @@ fn a_peer_that_was_away_follows_many_changes() {
 }
 
 #[test]
+fn a_key_of_an_unknown_encapsulation_is_passed_over() {
+    let first = first();
+    // The list of two begins with X-Wing's, 647a; one of 7fff comes before it.
+    let at = first.bytes.windows(6).position(|six| six == b"\x07\x82\x82\x19\x64\x7a").unwrap();
+    let mut bytes = first.bytes.clone();
+    bytes.splice(at..at + 2, *b"\x07\x83\x82\x19\x7f\xff\x43new");
+    let signatures =
+        vec![(KeyId::of_signing(&key(1).verifying_key()), key(1).sign(&signed_text(&bytes)))];
+    let newer = SignedEntry { entry: first.entry.clone(), bytes, signatures };
+    let read = decode_log(&encode_log(std::slice::from_ref(&newer))).unwrap();
+    let head = follow(&server(), None, &read).unwrap();
+    assert_eq!(head.hash(), newer.hash(), "what was signed is what counts");
+    assert_eq!(head.entry().sealing, first.entry.sealing);
+    assert_eq!(TrustedHead::from_storage(&head.encode()), Ok(head));
+}
+
+#[test]
 fn an_unexpected_change_is_refused() {
     let honest = log(3);
     let known = follow(&server(), None, &honest).unwrap();
