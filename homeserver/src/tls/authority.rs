@@ -134,7 +134,9 @@ fn for_server(domain: &ServerName) -> Result<CertificateParams, Failure> {
         CertificateParams::new([domain.as_str().to_owned()]).map_err(|err| failed(&err))?;
     params.distinguished_name = name(domain.as_str());
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    // Between regions it is also a client's, and most TLS libraries ask for that purpose then.
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     Ok(params)
 }
 
