@@ -7,12 +7,14 @@
 //! ```
 
 mod authenticate;
+mod keys;
 mod open;
 mod receive;
 mod shared;
 mod verify;
 
 pub use authenticate::AuthenticatedEnvelope;
+pub(crate) use keys::without_keys;
 pub use open::{OpenedBody, OpenedEnvelope, SealingKeys};
 pub use receive::{Inbound, Own, Parts};
 pub use verify::VerifiedEnvelope;

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use posthouse_protocol::{
     federation::{
         key_log::TrustedHead,
-        receipt::Rejection,
+        receipt::{Outcome, Rejection},
         record::{EventRecord, Record},
         refusal::Refusal,
         stream::Lane,
@@ -287,15 +287,50 @@ pub enum PostError {
     /// The peer cannot be reached, or broke off.
     #[error("the peer cannot be reached: {0}")]
     Unreachable(String),
+    /// The peer answered, and nobody can read the answer.
+    #[error("the peer's answer cannot be read: {0}")]
+    Unreadable(String),
     /// DNS says, now and not from memory, that the peer's name does not exist.
     #[error("the peer's name does not exist")]
     NoSuchName,
 }
 
+/// Why an attempt to deliver came to nothing, in words for an operator.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Setback {
+    /// The destination's keys are not known, so that nothing can be sealed for it.
+    #[error("{0}")]
+    Keys(String),
+    /// The destination speaks no version that is spoken here.
+    #[error("it speaks no version that is spoken here")]
+    NoCommonVersion,
+    /// It has no key that can be sealed to.
+    #[error("it has no key that can be sealed to")]
+    NoSealingKey,
+    /// It could not be reached, or broke off.
+    #[error("{0}")]
+    Unreachable(String),
+    /// It was there, and refuses what it is sent.
+    #[error("it refuses what it is sent: {0}")]
+    Refused(Refusal),
+    /// It answered with what is no receipt of its own for what was sent.
+    #[error("its receipt is not believed: {0}")]
+    NotBelieved(String),
+    /// Its receipts are in order, and it still does not have what was sent.
+    #[error("its receipts ({0:?}) do not move on")]
+    NoProgress(Outcome),
+}
+
 /// Who hears of what becomes of a destination.
 pub trait Observer: Send + Sync {
-    /// The destination does not answer: what waits for it is `queued`.
-    fn unreachable(&self, destination: &ServerName, since: Timestamp);
+    /// Nothing is delivered to the destination any more: what waits for it is `queued`.
+    fn unreachable(&self, destination: &ServerName, since: Timestamp, why: &Setback);
+    /// A further attempt came to nothing.
+    fn failed_again(&self, destination: &ServerName, why: &Setback);
+    /// Nothing waits for the destination, and nobody looks for it any more: whether it answers will
+    /// be seen when something does.
+    fn at_rest(&self, destination: &ServerName);
     /// It answers again.
     fn reachable(&self, destination: &ServerName);
     /// The operator must know.
@@ -310,8 +345,11 @@ pub trait Observer: Send + Sync {
 pub enum KeysError {
     /// The peer's document is not believed: its keys changed in a way that the known ones do not
     /// allow.
-    #[error("the peer's keys are not believed")]
-    NotBelieved,
+    #[error("the peer's keys are not believed: {0}")]
+    NotBelieved(String),
+    /// What the peer publishes cannot be read.
+    #[error("what the peer publishes cannot be read: {0}")]
+    Unreadable(String),
     /// Nothing is known of the peer yet, and the document that it shows has expired.
     #[error("no keys are known, and the document that the peer serves has expired")]
     Expired,
@@ -319,8 +357,8 @@ pub enum KeysError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The peer cannot be asked now.
-    #[error("the peer's keys cannot be fetched now")]
-    Unreachable,
+    #[error("the peer's keys cannot be fetched now: {0}")]
+    Unreachable(String),
     /// Nothing is known of the peer, and DNS says that its name does not exist.
     #[error("the peer's name does not exist")]
     NoSuchName,

@@ -99,7 +99,7 @@ impl KeyDirectory for Keys {
         if renew && let Some(newest) = self.newest.lock().unwrap().get(peer) {
             known.insert(peer.clone(), Arc::clone(newest));
         }
-        known.get(peer).cloned().ok_or(KeysError::Unreachable)
+        known.get(peer).cloned().ok_or_else(|| KeysError::Unreachable("nobody knows them".into()))
     }
 
     fn facts(&self, _: &ServerName) -> Option<Arc<PeerFacts>> {

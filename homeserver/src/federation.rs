@@ -21,5 +21,5 @@ pub use ephemerals::Ephemerals;
 pub use gateway::{Gateway, GatewayParts};
 pub use handles::LocalHandles;
 pub use keys::LocalKeys;
-pub use observer::{Observer, ObserverCounters};
+pub use observer::{Observer, ObserverCounters, Unreachable};
 pub use receive::{Reception, ReceptionParts};

@@ -190,8 +190,16 @@ fn unanswered<T>(mut notes: Notes, failure: &Failure) -> Finding<T> {
             notes.fact("reason", reason);
             notes.failed("Ask the peer's operator what listens there: it does not answer as a homeserver does.")
         }
+        Failure::Answered(PostError::Unreadable(reason)) => {
+            notes.fact("reason", reason);
+            notes.failed("Something answers that is no homeserver, or one with a defect: ask the peer's operator what listens there.")
+        }
         Failure::Answered(PostError::NoSuchName) => {
             notes.failed("The name has gone from DNS since the examination began: try again.")
+        }
+        Failure::Broken(reason) if reason.contains("UnsupportedCertificate") => {
+            notes.fact("reason", reason);
+            notes.failed("The peer does not accept our certificate for a client: it asks for the extended key usage clientAuth. Use a certificate that has it, or ask the peer's operator not to ask for it (docs/spec/federation-tls.md).")
         }
         // In TLS 1.3 a client learns only now that its certificate was refused.
         Failure::Broken(reason) if reason.contains("alert") => {

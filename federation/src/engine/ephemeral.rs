@@ -129,9 +129,16 @@ impl EphemeralOutbox {
 /// Why an ephemeral envelope is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EphemeralRefusal {
-    /// Its clock is too far from ours.
-    #[error("the ephemeral is not fresh")]
-    NotFresh,
+    /// Its clock is too far from ours, or it is older than another one of the same origin.
+    #[error("the time here is {now} ms, the newest of yours {newest} ms, this one's {created} ms")]
+    NotFresh {
+        /// Ours, in milliseconds.
+        now: u64,
+        /// The newest that was taken.
+        newest: u64,
+        /// What it says.
+        created: u64,
+    },
     /// It came before.
     #[error("the ephemeral was repeated")]
     Replayed,
@@ -163,7 +170,8 @@ impl EphemeralGuard {
     ) -> Result<(), EphemeralRefusal> {
         let fresh = created.0.abs_diff(now.0) <= FRESHNESS_MS;
         if !fresh || created.plus_millis(BEHIND_MS) <= self.newest {
-            return Err(EphemeralRefusal::NotFresh);
+            let (now, newest, created) = (now.0, self.newest.0, created.0);
+            return Err(EphemeralRefusal::NotFresh { now, newest, created });
         }
         if self.known.contains(&(created, digest)) {
             return Err(EphemeralRefusal::Replayed);
@@ -292,7 +300,8 @@ mod tests {
         assert_eq!(guard.admit(digest(u64::MAX), NOW, NOW), Err(EphemeralRefusal::TooMany));
         assert_eq!(guard.admit(digest(0), NOW, NOW), Err(EphemeralRefusal::Replayed));
         let later = NOW.plus_millis(FRESHNESS_MS + 1);
-        assert_eq!(guard.admit(digest(0), NOW, later), Err(EphemeralRefusal::NotFresh));
+        let late = guard.admit(digest(0), NOW, later);
+        assert!(matches!(late, Err(EphemeralRefusal::NotFresh { .. })), "{late:?}");
         assert_eq!(guard.admit(digest(1), later, later), Ok(()));
         assert_eq!(guard.len(), 1);
     }

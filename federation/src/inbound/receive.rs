@@ -21,13 +21,15 @@ use posthouse_protocol::{
     time::Timestamp,
 };
 
-use super::{AuthenticatedEnvelope, OpenedBody, OpenedEnvelope, SealingKeys, VerifiedEnvelope};
+use super::{
+    AuthenticatedEnvelope, OpenedBody, OpenedEnvelope, SealingKeys, VerifiedEnvelope, without_keys,
+};
 use crate::{
     engine::{
         ephemeral::{EphemeralGuard, EphemeralRefusal},
         receiver::{Decision, InboundStream},
     },
-    ports::{EphemeralSink, InboundStore, KeyDirectory, KeysError, TakeError, Taking},
+    ports::{EphemeralSink, InboundStore, KeyDirectory, TakeError, Taking},
     tls::PeerNames,
 };
 
@@ -141,12 +143,7 @@ impl Inbound {
     }
 
     async fn keys(&self, origin: &ServerName, renew: bool) -> Result<Arc<TrustedHead>, Refusal> {
-        self.parts.keys.keys(origin, renew).await.map_err(|err| match err {
-            KeysError::NotBelieved | KeysError::Expired => {
-                Refusal::new(RefusalCode::UnknownKey, err.to_string())
-            }
-            KeysError::Store(_) | KeysError::Unreachable | KeysError::NoSuchName => busy(&err),
-        })
+        self.parts.keys.keys(origin, renew).await.map_err(|err| without_keys(origin, &err))
     }
 
     /// Decides with the stream as it is remembered: if it has moved, the store says so, and it is
@@ -259,7 +256,7 @@ impl Inbound {
         };
         admitted.map_err(|err| {
             let code = match err {
-                EphemeralRefusal::NotFresh => RefusalCode::NotFresh,
+                EphemeralRefusal::NotFresh { .. } => RefusalCode::NotFresh,
                 EphemeralRefusal::Replayed => RefusalCode::Replayed,
                 EphemeralRefusal::TooMany => RefusalCode::RateLimited,
             };

@@ -101,20 +101,22 @@ struct Asked {
     failure: Option<Failure>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Failure {
-    Unreachable,
+    Unreachable(String),
     NoSuchName,
-    NotBelieved,
+    Unreadable(String),
+    NotBelieved(String),
     Expired,
 }
 
 impl From<Failure> for KeysError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Unreachable => Self::Unreachable,
+            Failure::Unreachable(reason) => Self::Unreachable(reason),
             Failure::NoSuchName => Self::NoSuchName,
-            Failure::NotBelieved => Self::NotBelieved,
+            Failure::Unreadable(reason) => Self::Unreadable(reason),
+            Failure::NotBelieved(reason) => Self::NotBelieved(reason),
             Failure::Expired => Self::Expired,
         }
     }
@@ -218,10 +220,10 @@ impl PeerKeyDirectory {
         }
         let lately = asked.at.is_some_and(|at| now.0.abs_diff(at.0) < ASK_EVERY_MS);
         if lately {
-            return match (asked.failure, was) {
-                (Some(failure), _) => Err(failure.into()),
+            return match (&asked.failure, was) {
+                (Some(failure), _) => Err(failure.clone().into()),
                 (None, Some(was)) => Ok(Arc::clone(was)),
-                (None, None) => Err(KeysError::Unreachable),
+                (None, None) => Err(KeysError::Unreachable("it was asked a moment ago".into())),
             };
         }
         asked.at = Some(now);
@@ -229,7 +231,7 @@ impl PeerKeyDirectory {
         match self.learn(name, peer, now).await? {
             Ok(head) => Ok(head),
             Err(failure) => {
-                asked.failure = Some(failure);
+                asked.failure = Some(failure.clone());
                 Err(failure.into())
             }
         }
@@ -276,7 +278,7 @@ impl PeerKeyDirectory {
             }
             return Ok(Ok(remember(name, peer, &verified, now)));
         }
-        Ok(Err(Failure::Unreachable))
+        Ok(Err(Failure::Unreachable("its keys change while they are read".into())))
     }
 
     async fn fetch(&self, name: &ServerName) -> Result<SignedDocument, Failure> {
@@ -329,14 +331,14 @@ impl PeerKeyDirectory {
         tracing::debug!(peer = %name, error = %err, "the peer's keys cannot be fetched");
         match err {
             FetchError::NoSuchName => Failure::NoSuchName,
-            FetchError::Unreachable(_) => Failure::Unreachable,
+            FetchError::Unreachable(reason) => Failure::Unreachable(reason.clone()),
         }
     }
 
     fn nonsense(&self, name: &ServerName, err: &dyn core::fmt::Display) -> Failure {
         self.counters.unreachable.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(peer = %name, error = %err, "what the peer publishes cannot be read");
-        Failure::Unreachable
+        Failure::Unreadable(err.to_string())
     }
 
     fn not_believed(&self, name: &ServerName, peer: &Peer, err: &DocumentError) -> Failure {
@@ -352,7 +354,10 @@ impl PeerKeyDirectory {
             }
             *alarmed = Some(err.clone());
         }
-        if *err == DocumentError::Expired { Failure::Expired } else { Failure::NotBelieved }
+        match err {
+            DocumentError::Expired => Failure::Expired,
+            err => Failure::NotBelieved(err.to_string()),
+        }
     }
 
     /// Fetches the document in the background once half of its life is over, or if none was seen

@@ -37,7 +37,7 @@ use crate::{
     engine::sender::Alarm,
     inbound::{Inbound, Own, Parts, SealingKeys},
     ports::{
-        EphemeralSink, KeyDirectory, KeysError, Observer, PeerFacts, PostError, Transport,
+        EphemeralSink, KeyDirectory, KeysError, Observer, PeerFacts, PostError, Setback, Transport,
         memory::{Fate, MemoryInboundStore, MemoryOutboundStore},
     },
     tls::PeerNames,
@@ -63,7 +63,7 @@ impl KeyDirectory for Keys {
             return Err(KeysError::NoSuchName);
         }
         let head = self.heads.iter().find(|head| head.entry().server == *peer);
-        head.cloned().ok_or(KeysError::Unreachable)
+        head.cloned().ok_or_else(|| KeysError::Unreachable("nobody knows them".into()))
     }
 
     fn facts(&self, _: &ServerName) -> Option<Arc<PeerFacts>> {
@@ -148,6 +148,8 @@ impl Clock for Ticking {
 pub(super) struct Told {
     pub(super) said: Mutex<Vec<String>>,
     pub(super) ephemerals: Mutex<Vec<Uuid>>,
+    /// Why nothing was delivered, each time.
+    pub(super) why: Mutex<Vec<String>>,
 }
 
 #[async_trait]
@@ -158,9 +160,14 @@ impl EphemeralSink for Told {
 }
 
 impl Observer for Told {
-    fn unreachable(&self, _: &ServerName, _: Timestamp) {
+    fn unreachable(&self, _: &ServerName, _: Timestamp, why: &Setback) {
         self.said.lock().unwrap().push("unreachable".to_owned());
+        self.why.lock().unwrap().push(why.to_string());
     }
+    fn failed_again(&self, _: &ServerName, why: &Setback) {
+        self.why.lock().unwrap().push(why.to_string());
+    }
+    fn at_rest(&self, _: &ServerName) {}
     fn reachable(&self, _: &ServerName) {
         self.said.lock().unwrap().push("reachable".to_owned());
     }
@@ -254,6 +261,11 @@ impl Bench {
     /// What was told so far.
     pub(super) fn said(&self) -> Vec<String> {
         self.told.said.lock().unwrap().clone()
+    }
+
+    /// Why nothing was delivered, each time.
+    pub(super) fn why(&self) -> Vec<String> {
+        self.told.why.lock().unwrap().clone()
     }
 
     /// How many envelopes were posted.

@@ -6,6 +6,7 @@
 mod ahead;
 mod chores;
 mod flight;
+mod launch;
 mod pace;
 mod sealing;
 
@@ -18,7 +19,6 @@ use posthouse_protocol::{
         key_log::TrustedHead,
         limits, record,
         stream::{Lane, PerLane},
-        version,
     },
     id::ServerName,
     status::FailReason,
@@ -40,10 +40,10 @@ use crate::{
     engine::{
         ephemeral::{Room, WORTH_MS},
         outbound::OutboundStream,
-        sender::{Action, Alarm, Answer, ENVELOPE_OVERHEAD, Input, Outgoing, StreamSender},
+        sender::{Action, Answer, ENVELOPE_OVERHEAD, Input, StreamSender},
     },
     ports::{
-        KeyDirectory, KeysError, LoadRange, Observer, OutboundStore, Refused, Settlement, Transport,
+        KeyDirectory, LoadRange, Observer, OutboundStore, Refused, Setback, Settlement, Transport,
     },
 };
 
@@ -106,6 +106,8 @@ pub struct Worker<R> {
     flights: JoinSet<Landed>,
     chores: Chores,
     pace: Pace,
+    /// What the last attempt came to, if that was nothing.
+    setback: Option<Setback>,
     /// What the last refusal in a lane means for an event that was alone in its envelope.
     refused_as: PerLane<FailReason>,
     /// No version is common; the alarm was given.
@@ -150,6 +152,7 @@ impl<R: CryptoRng + Send + Sync> Worker<R> {
             flights: JoinSet::new(),
             chores: Chores::new(now),
             pace: Pace::new(),
+            setback: None,
             refused_as: PerLane::from_fn(|_| FailReason::Malformed),
             speechless: false,
             nameless_since: None,
@@ -175,6 +178,7 @@ impl<R: CryptoRng + Send + Sync> Worker<R> {
             if !self.is_idle() {
                 self.busy_at = now;
             } else if now.0.abs_diff(self.busy_at.0) >= IDLE_MS {
+                self.parts.observer.at_rest(&self.destination);
                 return Ok(Ended::Idle);
             }
             self.hints.set_resting(self.is_idle() || self.sender.failing_since().is_some());
@@ -234,7 +238,11 @@ impl<R: CryptoRng + Send + Sync> Worker<R> {
 
     async fn landed(&mut self, landed: Landed) -> Result<(), WorkerError> {
         match landed {
-            Landed::Sequenced { lane, attempt, answer, reason, sharing_refused } => {
+            Landed::Sequenced { lane, attempt, answer, setback, reason, sharing_refused } => {
+                self.setback = match &answer {
+                    Answer::Receipt(signed) => Some(Setback::NoProgress(signed.outcome())),
+                    _ => setback,
+                };
                 if sharing_refused {
                     self.sealing.refused(self.parts.clock.now());
                 }
@@ -264,7 +272,12 @@ impl<R: CryptoRng + Send + Sync> Worker<R> {
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
             let now = self.parts.clock.now();
-            for action in self.sender.handle(input, now, &mut self.rng) {
+            let is_answer = matches!(input, Input::Answered { .. });
+            let actions = self.sender.handle(input, now, &mut self.rng);
+            if is_answer && self.sender.failing_since().is_some() {
+                self.parts.observer.failed_again(&self.destination, &self.setback());
+            }
+            for action in actions {
                 // In the order of the actions: the machine relies on it.
                 if let Some(done) = self.act(action).await? {
                     inputs.insert(0, done);
@@ -328,7 +341,7 @@ impl<R: CryptoRng + Send + Sync> Worker<R> {
             }
             Action::Send(outgoing) => self.launch(*outgoing).await,
             Action::Unreachable { since } => {
-                self.parts.observer.unreachable(to, since);
+                self.parts.observer.unreachable(to, since, &self.setback());
                 None
             }
             Action::Reachable => {
@@ -382,53 +395,6 @@ impl<R: CryptoRng + Send + Sync> Worker<R> {
         if settled != Settled::default() {
             self.parts.observer.settled(&self.destination, settled);
         }
-    }
-
-    /// Seals, signs and posts in the background; gives the answer at once if that cannot be.
-    async fn launch(&mut self, outgoing: Outgoing) -> Option<Input> {
-        if self.stopping {
-            return None;
-        }
-        let (lane, attempt) = (outgoing.place.lane, outgoing.attempt);
-        let answer = Answer::Failed { retry_after_ms: None };
-        let failed = Some(Input::Answered { lane, attempt, answer });
-        let head = self.parts.keys.keys(&self.destination, false).await;
-        self.note_name(head.as_ref().err());
-        let Ok(head) = head else { return failed };
-        if !self.can_speak() {
-            return failed;
-        }
-        let records = outgoing.encode();
-        let content = (Some(outgoing.place), records.as_slice());
-        let sealed = Sealed::new(&self.parts, &mut self.sealing, &head, content, &mut self.rng);
-        let Some(sealed) = sealed else { return failed };
-        let (parts, destination) = (self.parts.clone(), self.destination.clone());
-        self.flights.spawn(async move { sealed.post(&parts, &destination, (lane, attempt)).await });
-        None
-    }
-
-    /// Whether the peer speaks a version that is spoken here, as far as is known. The alarm is given
-    /// once, until it does.
-    fn can_speak(&mut self) -> bool {
-        let common = self.parts.keys.facts(&self.destination).is_none_or(|facts| {
-            version::negotiate(version::ENVELOPES, &facts.envelope_versions).is_some()
-                && version::negotiate(&[version::PAYLOAD], &facts.payload_versions).is_some()
-        });
-        if !common && !self.speechless {
-            self.parts.observer.alarm(&self.destination, Alarm::NoCommonVersion);
-        }
-        self.speechless = !common;
-        common
-    }
-
-    /// Only of a peer that was never reached it is told that its name does not exist.
-    fn note_name(&mut self, err: Option<&KeysError>) {
-        self.nameless_since = match err {
-            Some(KeysError::NoSuchName) => {
-                self.nameless_since.or_else(|| Some(self.parts.clock.now()))
-            }
-            _ => None,
-        };
     }
 
     /// Sends the ephemerals that wait, if the peer answers; drops them if it does not.

@@ -354,7 +354,7 @@ fn not_fetched(err: PostError) -> FetchError {
 }
 
 fn nonsense(err: CborError) -> PostError {
-    PostError::Unreachable(format!("the answer is not what was asked for: {err}"))
+    PostError::Unreadable(format!("it is not what was asked for: {err}"))
 }
 
 #[cfg(test)]

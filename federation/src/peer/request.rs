@@ -92,10 +92,9 @@ async fn read(response: Response<Incoming>, most: usize) -> Result<Bytes, PostEr
         return Err(refusal(head.status, &head.headers, &body));
     }
     if !is_cbor {
-        return Err(PostError::Unreachable("the answer is no application/cbor".to_owned()));
+        return Err(PostError::Unreadable("it is no application/cbor".to_owned()));
     }
-    let unreadable = |err| PostError::Unreachable(format!("the answer cannot be read: {err}"));
-    Ok(body.map_err(unreadable)?.to_bytes())
+    Ok(body.map_err(|err| PostError::Unreadable(err.to_string()))?.to_bytes())
 }
 
 /// What a status other than 200 says. Without a readable refusal only "later" can be believed.

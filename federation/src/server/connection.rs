@@ -10,7 +10,7 @@ use std::{
 
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use posthouse_protocol::time::Timestamp;
+use posthouse_protocol::{federation::refusal::Refusal, time::Timestamp};
 use rustls::pki_types::CertificateDer;
 use tokio::{net::TcpStream, sync::OwnedSemaphorePermit, time::timeout};
 use tokio_rustls::server::TlsStream;
@@ -78,6 +78,20 @@ impl Session {
             *checked = (now, names);
         }
         Ok(checked.1.clone())
+    }
+
+    /// Tells the operator what the peer was refused: now and then in the log, each time at level debug.
+    pub(super) fn log_refusal(&self, route: &'static str, refusal: &Refusal) {
+        let peer = self.first_name();
+        tracing::debug!(%peer, route, %refusal, "a peer's request is refused");
+        self.peer.refusals.log(|more| {
+            tracing::info!(%peer, route, %refusal, more, "a peer's requests are refused");
+        });
+    }
+
+    fn first_name(&self) -> String {
+        let checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        checked.1.as_slice().first().map_or_else(String::new, ToString::to_string)
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 use posthouse_protocol::{id::ServerName, time::Timestamp};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Config;
+use super::{Config, LogGate};
 
 /// Most names that are remembered at a time.
 const MAX_PEERS: usize = 10_000;
@@ -105,6 +105,7 @@ impl Peers {
             connections: Arc::new(Semaphore::new(self.connections)),
             in_work: Arc::new(Semaphore::new(self.in_work)),
             bucket: Mutex::new(Bucket::new(self.burst, self.per_second, now)),
+            refusals: LogGate::default(),
         });
         table.insert(name.clone(), Arc::clone(&peer));
         Some(peer)
@@ -116,6 +117,8 @@ pub(super) struct Peer {
     connections: Arc<Semaphore>,
     in_work: Arc<Semaphore>,
     bucket: Mutex<Bucket>,
+    /// Its own, so that one peer's defects do not hide another's.
+    pub(super) refusals: LogGate,
 }
 
 impl Peer {

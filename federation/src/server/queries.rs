@@ -18,10 +18,7 @@ use posthouse_protocol::{
 };
 
 use super::Parts;
-use crate::{
-    ports::{KeysError, Unanswered},
-    tls::PeerNames,
-};
+use crate::{inbound::without_keys, ports::Unanswered, tls::PeerNames};
 
 /// For how long the holder of a handle may be remembered, in seconds.
 const REMEMBER_HELD: u32 = 300;
@@ -133,12 +130,7 @@ async fn check<Q: Question>(
     }
     let find = |head: &TrustedHead| head.entry().signing_key(*signing_key, now).copied();
     let keys = |renew| async move {
-        parts.keys.keys(origin, renew).await.map_err(|err| match err {
-            KeysError::NotBelieved | KeysError::Expired => {
-                Refusal::new(RefusalCode::UnknownKey, err.to_string())
-            }
-            KeysError::Store(_) | KeysError::Unreachable | KeysError::NoSuchName => busy(&err),
-        })
+        parts.keys.keys(origin, renew).await.map_err(|err| without_keys(origin, &err))
     };
     let key = match find(keys(false).await?.as_ref()) {
         Some(key) => key,

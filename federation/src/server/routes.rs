@@ -133,6 +133,7 @@ pub(super) async fn respond(
     };
     let Refused { refusal, close } = refused;
     shared.counters.count_refusal(refusal.code);
+    session.log_refusal(route.map_or("other", Route::name), &refusal);
     let mut response = Response::new(Full::new(Bytes::from(refusal.encode())));
     *response.status_mut() =
         StatusCode::from_u16(refusal.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -19,7 +19,10 @@ use posthouse_protocol::{
 };
 use posthouse_storage::{bodies::BodyId, inbox::StoredMessage};
 
-use super::{advice::Advice, judge::Judge};
+use super::{
+    advice::Advice,
+    judge::{Judge, PAYLOADS},
+};
 use crate::{
     delivery::{Connections, Recent},
     devices::ForeignKeys,
@@ -67,6 +70,9 @@ impl EphemeralSink for Ephemerals {
         let (mut watches, mut to_groups) = (0, 0);
         for record in events {
             let Ok(event) = &record.event else { continue };
+            if !PAYLOADS.contains(&event.payload_version) {
+                continue;
+            }
             if let (EventKind::KeysChanged, EventClass::Ephemeral, Some(uuid)) =
                 (event.kind, event.class, record.sender)
             {

@@ -89,14 +89,17 @@ impl Gateway {
         server: &ServerName,
         name: &HandleName,
         now: Timestamp,
-    ) -> Option<RememberedHandle> {
-        let answer = match self.parts.client.resolve(server, name).await {
-            Ok(answer) => answer,
-            Err(err) => {
-                tracing::debug!(%server, error = %err, "a handle could not be asked for");
-                return None;
+    ) -> Result<RememberedHandle, Rejection> {
+        let answer = self.parts.client.resolve(server, name).await.map_err(|err| {
+            let mut rejection = not_asked(server, err);
+            if rejection.code == Code::RegionUnreachable {
+                rejection.detail = format!(
+                    "{server} cannot be asked who {name} is; an account id can be written to"
+                )
+                .into();
             }
-        };
+            rejection
+        })?;
         let until = now.plus_millis(u64::from(answer.remember_for.min(86_400)) * 1_000);
         let remembered = RememberedHandle { account: answer.account, until };
         // Without it the region is asked again, and cannot be asked while it is away.
@@ -106,7 +109,7 @@ impl Gateway {
         let mut handles = self.handles();
         make_room(&mut handles);
         handles.insert((server.clone(), name.clone()), remembered);
-        Some(remembered)
+        Ok(remembered)
     }
 
     fn handles(
@@ -148,25 +151,18 @@ impl Regions for Gateway {
         let now = self.parts.clock.now();
         let known = self.remembered(server, name).await?;
         let fresh = known.filter(|known| now < known.until);
-        let answer = if fresh.is_some() {
-            fresh
-        } else {
-            // Handles are never given to somebody else, so that what was once true still is.
-            let asked = self.ask(server, name, now).await;
-            asked.or_else(|| known.filter(|known| known.account.is_some()))
+        let answer = match fresh {
+            Some(fresh) => fresh,
+            None => match self.ask(server, name, now).await {
+                Ok(answer) => answer,
+                // Handles are never given to somebody else, so that what was once true still is.
+                Err(rejection) => known.filter(|known| known.account.is_some()).ok_or(rejection)?,
+            },
         };
-        match answer {
-            Some(RememberedHandle { account: Some(uuid), .. }) => {
-                Ok(AccountId { uuid, server: server.clone() })
-            }
-            Some(_) => Err(Rejection::new(Code::UnknownUser, "that region has no such user")),
-            None => {
-                let detail = format!(
-                    "{server} cannot be asked who {handle} is; an account id can be written to"
-                );
-                Err(Rejection::new(Code::RegionUnreachable, detail).retry_after(30))
-            }
-        }
+        let uuid = answer.account;
+        let uuid =
+            uuid.ok_or_else(|| Rejection::new(Code::UnknownUser, "that region has no such user"))?;
+        Ok(AccountId { uuid, server: server.clone() })
     }
 
     async fn profile(&self, account: &AccountId) -> Result<Profile, Rejection> {
@@ -179,12 +175,9 @@ impl Regions for Gateway {
         match self.parts.client.profile(&account.server, account.uuid).await {
             Ok(answer) => self.profiles.learn(account, answer, now),
             Err(err) => {
-                tracing::debug!(server = %account.server, error = %err, "no profile was told");
+                let rejection = not_asked(&account.server, err);
                 // An old one is better than none.
-                remembered.map(|(profile, _)| profile).ok_or_else(|| {
-                    let detail = format!("{} cannot be asked now", account.server);
-                    Rejection::new(Code::RegionUnreachable, detail).retry_after(30)
-                })
+                remembered.map(|(profile, _)| profile).ok_or(rejection)
             }
         }
     }
@@ -218,7 +211,7 @@ impl Regions for Gateway {
     }
 
     fn unreachable_since(&self, destination: &ServerName) -> Option<Timestamp> {
-        self.parts.observer.unreachable_since(destination)
+        self.parts.observer.unreachable(destination).map(|known| known.since)
     }
 
     fn whisper(&self, destination: &ServerName, ephemeral: Ephemeral) {
@@ -226,10 +219,21 @@ impl Regions for Gateway {
     }
 }
 
-/// Why there is no answer about keys or groups.
+/// Why there is no answer.
 fn not_asked(server: &ServerName, err: PostError) -> Rejection {
-    tracing::debug!(%server, error = %err, "keys could not be asked for");
+    match &err {
+        // Somebody there has to mend this; whoever waits for a region that is away need not be told.
+        PostError::Refused(_) | PostError::Unreadable(_) => {
+            tracing::warn!(%server, error = %err, "a region does not answer what it is asked");
+        }
+        _ => tracing::debug!(%server, error = %err, "a region cannot be asked"),
+    }
     match err {
+        PostError::Unreadable(_) => {
+            let detail =
+                format!("what {server} answers cannot be read; its operator has to mend it");
+            Rejection::new(Code::AnswerRefused, detail)
+        }
         PostError::Refused(refusal) if refusal.code == RefusalCode::RateLimited => {
             let detail = format!("{server} is asked too often; wait");
             let wait = refusal.retry_after.unwrap_or(1);

@@ -44,7 +44,7 @@ pub(super) const MAX_AHEAD_MS: u64 = 24 * 3_600_000;
 const SHOWN_MS: (u64, u64) = (RETIRED_LIFE_MS, FRESHNESS_MS);
 
 /// Payload versions that are read here.
-const PAYLOADS: &[u8] = &[version::PAYLOAD];
+pub(super) const PAYLOADS: &[u8] = &[version::PAYLOAD];
 
 /// The region that judges.
 #[derive(Debug, Clone, Copy)]

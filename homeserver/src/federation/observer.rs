@@ -8,7 +8,10 @@ use std::{
     },
 };
 
-use posthouse_federation::{engine::sender::Alarm, ports};
+use posthouse_federation::{
+    engine::sender::Alarm,
+    ports::{self, Setback},
+};
 use posthouse_protocol::{id::ServerName, time::Timestamp};
 use posthouse_storage::{
     inbox::{Entry, EntryKind},
@@ -33,11 +36,20 @@ pub struct ObserverCounters {
     pub failed: AtomicU64,
 }
 
+/// A region that nothing is delivered to.
+#[derive(Debug, Clone)]
+pub struct Unreachable {
+    /// Since when.
+    pub since: Timestamp,
+    /// What the last attempt came to.
+    pub why: Setback,
+}
+
 /// Tells senders and operators.
 pub struct Observer {
     connections: Arc<Connections>,
     outbox: Arc<dyn Outbox>,
-    unreachable: Mutex<HashMap<ServerName, Timestamp>>,
+    unreachable: Mutex<HashMap<ServerName, Unreachable>>,
     counters: ObserverCounters,
 }
 
@@ -48,9 +60,9 @@ impl Observer {
         Self { connections, outbox, unreachable, counters }
     }
 
-    /// Since when a region does not answer.
-    pub fn unreachable_since(&self, destination: &ServerName) -> Option<Timestamp> {
-        self.map().get(destination).copied()
+    /// Since when nothing is delivered to a region, and why.
+    pub fn unreachable(&self, destination: &ServerName) -> Option<Unreachable> {
+        self.map().get(destination).cloned()
     }
 
     /// How many regions do not answer.
@@ -63,21 +75,21 @@ impl Observer {
         &self.counters
     }
 
-    fn map(&self) -> MutexGuard<'_, HashMap<ServerName, Timestamp>> {
+    fn map(&self) -> MutexGuard<'_, HashMap<ServerName, Unreachable>> {
         self.unreachable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl ports::Observer for Observer {
-    fn unreachable(&self, destination: &ServerName, since: Timestamp) {
+    fn unreachable(&self, destination: &ServerName, since: Timestamp, why: &Setback) {
         {
             let mut map = self.map();
             if map.len() < MAX_UNREACHABLE || map.contains_key(destination) {
-                map.insert(destination.clone(), since);
+                map.insert(destination.clone(), Unreachable { since, why: why.clone() });
             }
         }
         self.counters.unreachable.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(%destination, "the region does not answer; what is for it waits");
+        tracing::warn!(%destination, reason = %why, "nothing is delivered to the region; what is for it waits");
         let (outbox, connections) = (Arc::clone(&self.outbox), Arc::clone(&self.connections));
         let destination = destination.clone();
         tokio::spawn(async move {
@@ -95,9 +107,25 @@ impl ports::Observer for Observer {
         });
     }
 
+    fn failed_again(&self, destination: &ServerName, why: &Setback) {
+        tracing::debug!(%destination, reason = %why, "an attempt to deliver came to nothing");
+        let changed = self.map().get_mut(destination).is_some_and(|known| {
+            let changed = core::mem::discriminant(&known.why) != core::mem::discriminant(why);
+            known.why = why.clone();
+            changed
+        });
+        if changed {
+            tracing::warn!(%destination, reason = %why, "still nothing is delivered to the region");
+        }
+    }
+
+    fn at_rest(&self, destination: &ServerName) {
+        self.map().remove(destination);
+    }
+
     fn reachable(&self, destination: &ServerName) {
         if self.map().remove(destination).is_some() {
-            tracing::info!(%destination, "the region answers again");
+            tracing::info!(%destination, "the region takes what is for it again");
         }
     }
 

@@ -124,6 +124,11 @@ impl Reception {
                         }
                         Verdict::Rejected(reason) => {
                             let EventRecord { sender, id, .. } = *event;
+                            let malformed = event.event.as_ref().err();
+                            tracing::debug!(
+                                peer = %origin, event = %id, ?reason, ?malformed,
+                                "an event is rejected"
+                            );
                             sorted.rejected.push(Rejected { sender, id, reason });
                         }
                     }

@@ -19,6 +19,8 @@ pub(super) struct Peer {
     region: ServerName,
     /// Since when it does not answer.
     unreachable_since: Option<u64>,
+    /// Why nothing is delivered to it, as of the last attempt.
+    last_error: Option<String>,
     /// What goes there.
     sends: Vec<Sent>,
     /// What came from there.
@@ -84,8 +86,10 @@ async fn one(
     };
     let receives = store.inbound(&peer).await?.standing.map(|standing| received(&standing));
     let voids = store.voids(&peer, MAX_LISTED).await?.len();
-    let unreachable_since = running.observer().unreachable_since(&peer).map(|since| since.0);
-    Ok(Peer { region: peer, unreachable_since, sends, receives, voids })
+    let unreachable = running.observer().unreachable(&peer);
+    let unreachable_since = unreachable.as_ref().map(|known| known.since.0);
+    let last_error = unreachable.map(|known| known.why.to_string());
+    Ok(Peer { region: peer, unreachable_since, last_error, sends, receives, voids })
 }
 
 fn received(standing: &Standing) -> Received {

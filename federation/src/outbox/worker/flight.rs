@@ -17,7 +17,7 @@ use rand_core::CryptoRng;
 use super::{WorkerParts, sealing::Sealing};
 use crate::{
     engine::sender::{Answer, Signed},
-    ports::PostError,
+    ports::{PostError, Setback},
 };
 
 /// An envelope that came to its end.
@@ -28,6 +28,8 @@ pub(super) enum Landed {
         lane: Lane,
         attempt: u64,
         answer: Answer,
+        /// Why it came to nothing, if the answer is no receipt.
+        setback: Option<Setback>,
         /// What it means for an event that the destination refuses alone.
         reason: FailReason,
         /// The destination did not understand it, and it shared its key with others.
@@ -45,7 +47,7 @@ pub(super) struct Sealed {
 }
 
 impl Sealed {
-    /// Seals and signs; `None` if the destination's key is of no use.
+    /// Seals and signs; `None` if the destination has no key of use.
     pub(super) fn new(
         parts: &WorkerParts,
         sealing: &mut Sealing,
@@ -82,14 +84,17 @@ impl Sealed {
             _ => FailReason::Malformed,
         };
         let malformed = |refusal: &Refusal| refusal.code == RefusalCode::Malformed;
-        let sharing_refused = self.shares
-            && matches!(&posted, Err(PostError::Refused(refusal)) if malformed(refusal));
-        let answer = if sharing_refused {
-            Answer::Failed { retry_after_ms: None }
-        } else {
-            answer(parts, destination, self.digest, posted).await
+        let (answer, setback, sharing_refused) = match posted {
+            Err(PostError::Refused(refusal)) if self.shares && malformed(&refusal) => {
+                let failed = Answer::Failed { retry_after_ms: None };
+                (failed, Some(Setback::Refused(refusal)), true)
+            }
+            posted => match answer(parts, destination, self.digest, posted).await {
+                Ok(receipt) => (Answer::Receipt(Box::new(receipt)), None, false),
+                Err((answer, setback)) => (answer, Some(setback), false),
+            },
         };
-        Landed::Sequenced { lane, attempt, answer, reason, sharing_refused }
+        Landed::Sequenced { lane, attempt, answer, setback, reason, sharing_refused }
     }
 
     /// Posts it; nobody asks what came of it, but whether the peer was there.
@@ -106,25 +111,25 @@ impl Sealed {
     }
 }
 
-/// What a posted envelope came to.
+/// What a posted envelope came to: a receipt, or what to do without one, and why there is none.
 async fn answer(
     parts: &WorkerParts,
     destination: &ServerName,
     digest: EnvelopeDigest,
     posted: Result<Vec<u8>, PostError>,
-) -> Answer {
+) -> Result<Signed, (Answer, Setback)> {
     let failed = Answer::Failed { retry_after_ms: None };
     match posted {
         Ok(bytes) => match receipt(parts, destination, digest, &bytes).await {
-            Some(receipt) => Answer::Receipt(Box::new(Signed::from(&receipt))),
-            None => failed,
+            Ok(receipt) => Ok(Signed::from(&receipt)),
+            Err(why) => Err((failed, Setback::NotBelieved(why))),
         },
         Err(PostError::Refused(refusal)) => {
             renew_if_unopenable(parts, destination, &refusal).await;
-            refused(&refusal)
+            Err((refused(&refusal), Setback::Refused(refusal)))
         }
         // The name was there when the peer's keys were fetched: it may come back.
-        Err(PostError::Unreachable(_) | PostError::NoSuchName) => failed,
+        Err(err) => Err((failed, Setback::Unreachable(err.to_string()))),
     }
 }
 
@@ -152,18 +157,29 @@ async fn receipt(
     destination: &ServerName,
     digest: EnvelopeDigest,
     bytes: &[u8],
-) -> Option<VerifiedReceipt> {
-    let signed = SignedReceipt::decode(bytes).ok()?;
+) -> Result<VerifiedReceipt, String> {
+    let signed = SignedReceipt::decode(bytes).map_err(|err| err.to_string())?;
     let (from, id) = (signed.claimed_signer().0.clone(), signed.claimed_signer().1);
     let now = parts.clock.now();
     let find = |head: &TrustedHead| head.entry().signing_key(id, now).copied();
-    let known = parts.keys.keys(destination, false).await.ok()?;
-    let key = match find(&known) {
-        Some(key) => key,
-        None => find(parts.keys.keys(destination, true).await.ok()?.as_ref())?,
+    let keys = |renew| async move {
+        parts.keys.keys(destination, renew).await.map_err(|err| err.to_string())
     };
-    let verified = signed.verify(&key).ok()?;
+    let key = match find(keys(false).await?.as_ref()) {
+        Some(key) => key,
+        None => find(keys(true).await?.as_ref())
+            .ok_or_else(|| format!("the key {id} that it names is none of the peer's"))?,
+    };
+    let verified = signed.verify(&key).map_err(|err| err.to_string())?;
     let receipt = verified.receipt();
-    let fits = from == *destination && receipt.to == parts.own && receipt.answers == digest;
-    fits.then_some(verified)
+    if from != *destination {
+        return Err(format!("it is from {from}"));
+    }
+    if receipt.to != parts.own {
+        return Err(format!("it is for {}", receipt.to));
+    }
+    if receipt.answers != digest {
+        return Err("it answers another envelope".to_owned());
+    }
+    Ok(verified)
 }

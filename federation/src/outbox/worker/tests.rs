@@ -91,6 +91,7 @@ async fn everything_arrives_once_in_order_over_a_bad_link() {
     let standing = bench.outbox.with(&name("south.test"), |own| own.stream.receipted_standing());
     assert_eq!(inbound.stream.standing, standing, "equal hashes on both sides");
     assert_eq!(bench.said().first().map(String::as_str), Some("unreachable"));
+    assert_eq!(bench.why().first().map(String::as_str), Some("the peer cannot be reached: cut"));
 }
 
 #[tokio::test]
@@ -118,6 +119,8 @@ async fn without_a_common_version_nothing_is_sent_and_nothing_lost() {
     .await;
     let alarms = bench.said().iter().filter(|said| *said == "NoCommonVersion").count();
     assert_eq!(alarms, 1, "told once");
+    let why = bench.why();
+    assert!(why.iter().all(|why| why == "it speaks no version that is spoken here"), "{why:?}");
     running.stop().await;
 }
 

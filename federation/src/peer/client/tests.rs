@@ -28,7 +28,7 @@ use crate::{
     outbox::{Hints, Worker, WorkerParts},
     policy::Policy,
     ports::{
-        KeyDirectory, Observer,
+        KeyDirectory, Observer, Setback,
         memory::{Fate, MemoryOutboundStore},
     },
     server,
@@ -244,9 +244,11 @@ async fn resting_connections_are_closed_after_a_while() {
 struct Told(AtomicBool);
 
 impl Observer for Told {
-    fn unreachable(&self, _: &ServerName, _: Timestamp) {
+    fn unreachable(&self, _: &ServerName, _: Timestamp, _: &Setback) {
         self.0.store(true, SeqCst);
     }
+    fn failed_again(&self, _: &ServerName, _: &Setback) {}
+    fn at_rest(&self, _: &ServerName) {}
     fn reachable(&self, _: &ServerName) {}
     fn alarm(&self, _: &ServerName, alarm: Alarm) {
         panic!("{alarm:?}");
