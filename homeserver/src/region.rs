@@ -239,6 +239,11 @@ impl Region {
         Arc::<PresenceService>::clone(&self.presence)
     }
 
+    /// Who watches whom, for whoever hears that another region answers.
+    pub fn watchers(&self) -> Arc<Watchers> {
+        Arc::clone(&self.messaging.watchers)
+    }
+
     /// The people port.
     pub fn people(&self) -> Arc<dyn People> {
         Arc::<PeopleService>::clone(&self.people)

@@ -204,6 +204,7 @@ pub(super) fn presence(messaging: &Arc<MessagingService>) -> (Arc<PresenceServic
         relations: Arc::clone(&messaging.relations),
         directory: Arc::clone(&messaging.directory),
         random: Arc::clone(&messaging.random),
+        first_contacts: Arc::clone(messaging.gate.first_contacts()),
         clock: Arc::clone(&messaging.clock),
         typing: Mutex::default(),
     });

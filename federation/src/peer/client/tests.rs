@@ -248,6 +248,7 @@ impl Observer for Told {
         self.0.store(true, SeqCst);
     }
     fn reachable(&self, _: &ServerName) {}
+    fn met(&self, _: &ServerName) {}
     fn alarm(&self, _: &ServerName, alarm: Alarm) {
         panic!("{alarm:?}");
     }
