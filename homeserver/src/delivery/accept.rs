@@ -210,6 +210,7 @@ impl Gate {
             }
         };
         if recipient.server != sender.account.server {
+            self.abroad.check_there(&recipient)?;
             let key = (sender.account.uuid, recipient.server.clone());
             self.to_region.take(key, self.start.elapsed()).map_err(too_often)?;
             self.first_contacts.begin(sender.account.uuid, &recipient.server).await?;

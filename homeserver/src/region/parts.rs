@@ -217,11 +217,13 @@ pub(super) fn people(
     stores: &Stores,
     messaging: &Arc<MessagingService>,
     presence: &Arc<PresenceService>,
+    abroad: &Arc<ForeignKeys>,
 ) -> Arc<PeopleService> {
     Arc::new(PeopleService {
         stores: stores.people.clone(),
         relations: Arc::clone(&messaging.relations),
         directory: Arc::clone(&messaging.directory),
+        abroad: Arc::clone(abroad),
         presence: Arc::clone(presence),
         clock: Arc::clone(&messaging.clock),
         random: Arc::clone(&messaging.random),
