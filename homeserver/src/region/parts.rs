@@ -111,6 +111,7 @@ pub(super) fn reception(
         random: Arc::clone(&messaging.random),
         groups: Arc::clone(groups),
         advice: Arc::clone(&advice),
+        keys: Arc::clone(&keys.abroad),
         allow_unencrypted: config.policy.allow_unencrypted,
     });
     (Arc::new(reception), advice)
