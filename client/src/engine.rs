@@ -11,6 +11,7 @@ use posthouse_protocol::{id::MessageId, rest::keys::UploadPreKeys};
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub(crate) use self::calls::sign;
 use self::{
     calls::make,
     link::{Link, Tiding},

@@ -60,7 +60,7 @@ pub(crate) use self::past::{Position, page};
 pub(crate) use self::{
     history::Receiving,
     keys::{kem_key, one_time_key, signed_key},
-    outgoing::{ListChange, Outgoing, Wish},
+    outgoing::{Leaving, ListChange, Outgoing, Wish},
 };
 
 /// What a device knows while it runs. All of it is in the store too.
@@ -72,6 +72,9 @@ pub(crate) struct Machine {
     asked: HashSet<Call>,
     /// Groups that were spoken of while their chain was asked for: the answer may be older.
     again: HashSet<GroupId>,
+    /// Groups that moved on while the homeserver was asked to let the account leave: it is signed
+    /// anew, whatever the answer to that is.
+    outrun: HashSet<GroupId>,
     /// Complaints that the application knows of.
     complaints: HashSet<(AccountId, Misbehaviour)>,
     /// Faults of chains that the application knows of.
@@ -114,6 +117,9 @@ pub(crate) enum Call {
     Epochs { group: GroupId, from: u64 },
     /// The account's groups, after this conversation.
     Groups(Option<ConversationId>),
+    /// The account leaves a group, or declines: signed against the chain as it is known when the call
+    /// is made, each time anew.
+    Leave(GroupId),
 }
 
 /// The answer to a [`Call`], or the code of its refusal.
@@ -203,6 +209,7 @@ impl Machine {
             lanes,
             asked: HashSet::new(),
             again: HashSet::new(),
+            outrun: HashSet::new(),
             complaints: HashSet::new(),
             faults: HashSet::new(),
             passed_over: HashMap::new(),
@@ -322,6 +329,7 @@ impl Step<'_> {
                 }
                 self.on_epochs_refused(group).await
             }
+            (Call::Leave(group), answer) => self.on_leave(group, answer).await,
             (Call::List(_), Answer::Done) => self.published().await,
             (Call::List(_), Answer::Refused(_)) => self.list_refused().await,
             (Call::Devices(of) | Call::Bundles { of, .. }, Answer::Refused(code)) => {

@@ -1,6 +1,7 @@
 //! Delivery to other servers: one worker per destination, started and ended by the supervisor.
 
 mod hints;
+mod seeking;
 mod supervisor;
 mod worker;
 

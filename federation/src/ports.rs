@@ -333,6 +333,9 @@ pub trait Observer: Send + Sync {
     fn at_rest(&self, destination: &ServerName);
     /// It answers again.
     fn reachable(&self, destination: &ServerName);
+    /// It was sought and never reached before, and its keys are known now: it can be asked what may
+    /// be lost.
+    fn met(&self, destination: &ServerName);
     /// The operator must know.
     fn alarm(&self, destination: &ServerName, alarm: Alarm);
     /// Messages were accepted, or have failed: their senders are to be told. It is durable already.

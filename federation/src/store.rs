@@ -190,6 +190,7 @@ fn entry(entry: OutboxEntry, destination: &ServerName) -> LogEntry {
         OutboxItem::Watermark { watermark, recipients, payload_version } => {
             event::watermark(&watermark, recipients, payload_version)
         }
+        OutboxItem::Gone { payload_version } => Some(event::gone(payload_version)),
         // What has failed, and kinds that a newer version queued, cannot be sent.
         _ => None,
     };

@@ -178,7 +178,7 @@ impl Region {
             random: Arc::clone(&random),
         });
         let (presence, whisperer) = parts::presence(&messaging);
-        let people = parts::people(&stores, &messaging, &presence);
+        let people = parts::people(&stores, &messaging, &presence, &keys.abroad);
         let groups = parts::groups(&stores, &messaging, Arc::clone(&book));
         let (reception, advice) = parts::reception(config, &stores, (&messaging, &groups), &keys);
         let ephemerals = parts::ephemerals(config, &presence, recent, (&keys, advice), book);
@@ -237,6 +237,11 @@ impl Region {
     /// The presence port.
     pub fn presence(&self) -> Arc<dyn Presence> {
         Arc::<PresenceService>::clone(&self.presence)
+    }
+
+    /// Who watches whom, for whoever hears that another region answers.
+    pub fn watchers(&self) -> Arc<Watchers> {
+        Arc::clone(&self.messaging.watchers)
     }
 
     /// The people port.

@@ -2,6 +2,10 @@
 //! can be woken, and whether a region can be reached. [`crate::federation`] is behind it; a region
 //! that keeps to itself has [`Alone`].
 
+mod first_contacts;
+
+pub use first_contacts::FirstContacts;
+
 use async_trait::async_trait;
 use posthouse_federation::engine::ephemeral::Ephemeral;
 use posthouse_protocol::{
@@ -78,8 +82,12 @@ pub trait Regions: Send + Sync {
     /// Since when `destination` does not answer, as far as this process knows.
     fn unreachable_since(&self, destination: &ServerName) -> Option<Timestamp>;
 
-    /// Sends something that may be lost.
+    /// Sends something that may be lost; also if `destination` was never reached.
     fn whisper(&self, destination: &ServerName, ephemeral: Ephemeral);
+
+    /// Somebody here waits for an answer to what is whispered: if `destination` was never reached, it
+    /// is looked for during the next minutes.
+    fn seek(&self, destination: &ServerName);
 }
 
 /// There are no other regions.
@@ -137,4 +145,6 @@ impl Regions for Alone {
     }
 
     fn whisper(&self, _destination: &ServerName, _ephemeral: Ephemeral) {}
+
+    fn seek(&self, _destination: &ServerName) {}
 }

@@ -72,6 +72,8 @@ mod sdk_group_crash;
 mod sdk_groups;
 #[path = "region/sdk_history.rs"]
 mod sdk_history;
+#[path = "region/sdk_leaving.rs"]
+mod sdk_leaving;
 #[cfg(feature = "interop")]
 #[path = "region/sdk_libsignal.rs"]
 mod sdk_libsignal;

@@ -185,6 +185,7 @@ macro_rules! contract_tests {
             erasure {
                 a_deleted_account_is_gone_at_once
                 an_erasure_goes_on_where_it_stopped
+                other_regions_are_told_that_an_account_is_gone
                 suspension_and_new_passwords_end_sessions
             }
             keys {

@@ -6,7 +6,7 @@
 
 use async_trait::async_trait;
 use posthouse_protocol::{
-    id::{AccountId, HandleName, SessionId},
+    id::{AccountId, HandleName, ServerName, SessionId},
     time::Timestamp,
 };
 use uuid::Uuid;
@@ -16,6 +16,10 @@ use crate::{bodies::BodyId, error::StoreError};
 /// For how long an erasure looks again for what a commit that had begun before it left behind, in
 /// milliseconds.
 pub const SETTLE_MS: u64 = 2 * 60_000;
+
+/// For how long a region that cannot be reached is told that an account was deleted, in milliseconds
+/// (a year). A region that does not exist is given up as messages to it are.
+pub const TELL_MS: u64 = 365 * 24 * 3_600_000;
 
 /// An account that is gone, and not yet erased.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +36,9 @@ pub struct Erased {
     /// Bodies that nothing points to any more: to be deleted from where they live, if that is
     /// elsewhere.
     pub bodies: Vec<BodyId>,
+    /// Regions for which a notice that the account is gone waits since this step, in their lane of
+    /// messages.
+    pub told: Vec<ServerName>,
     /// What comes next.
     pub next: Next,
 }
@@ -39,7 +46,7 @@ pub struct Erased {
 impl Erased {
     /// A step that took no bodies away.
     pub fn of(next: Next) -> Self {
-        Self { bodies: Vec::new(), next }
+        Self { next, ..Self::default() }
     }
 }
 
@@ -71,7 +78,10 @@ pub trait Erasure: Send + Sync {
     async fn unfinished_erasures(&self, limit: usize) -> Result<Vec<Uuid>, StoreError>;
 
     /// Takes a next piece of an account away, at most about `limit` rows. Messages that others hold
-    /// stay theirs.
+    /// stay theirs. First, every other region with somebody whom the account had as contact, request
+    /// or in its list of conversations has the notice
+    /// [`OutboxItem::Gone`](crate::outbox::OutboxItem::Gone) in its queue, behind the account's
+    /// messages.
     async fn erase_some(
         &self,
         account: &AccountId,

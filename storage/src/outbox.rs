@@ -106,6 +106,11 @@ pub enum OutboxItem {
         /// The payload version that was current when it was queued.
         payload_version: u8,
     },
+    /// The sender, an account of this region, was deleted.
+    Gone {
+        /// The payload version that was current when it was queued.
+        payload_version: u8,
+    },
     /// It failed (expired, rejected) and its sender was told: id, sender and place stay, the content
     /// is gone.
     Failed,
@@ -243,7 +248,7 @@ pub trait Outbox: Send + Sync {
         (reason, now): (FailReason, Timestamp),
     ) -> Result<Settled, StoreError>;
 
-    /// Messages that are not receipted and whose `expires` (or, without one, the end of retention
+    /// Messages, and notices that accounts are gone, that are not receipted and whose `expires` (or, without one, the end of retention
     /// after acceptance) lies before `before` fail with [`FailReason::Expired`], at most `limit`, in
     /// the order of their lanes and indices. They become [`OutboxItem::Failed`]. A destination
     /// without a stream is no exception.
@@ -255,7 +260,7 @@ pub trait Outbox: Send + Sync {
         limit: usize,
     ) -> Result<Settled, StoreError>;
 
-    /// All messages that are not receipted fail with `reason`, at most `limit`, as in
+    /// All of those that are not receipted fail with `reason`, at most `limit`, as in
     /// [`Outbox::expire`]; for a destination that does not exist.
     async fn fail_all(
         &self,

@@ -5,7 +5,6 @@
 //! makes sense.
 
 use posthouse_crypto::e2ee::{
-    primitives::curve::PrivateKey,
     signed::group_epoch::{
         Change, EpochError, GroupEpoch, GroupRole, GroupState, Person as Named, SignedGroupEpoch,
     },
@@ -23,9 +22,10 @@ use posthouse_protocol::{
 use super::Client;
 use crate::{
     ClientError,
-    machine::Wish,
-    records::{Conversation, Group, Person, own, seal_title},
-    store::{Scan, StoreError, Table, Tx, decode},
+    engine::sign,
+    machine::{Leaving, Wish},
+    records::{Conversation, Group, Person, seal_title},
+    store::{Scan, Table, Tx, decode},
 };
 
 /// How often a change is signed again because others were quicker.
@@ -55,6 +55,8 @@ pub struct GroupSummary {
     pub mentioned: u64,
     /// For how many seconds what this device sends there is shown; `None` for good.
     pub disappears: Option<u32>,
+    /// Whether this device has left it, or declined, and the chain does not say so yet.
+    pub leaving: bool,
 }
 
 /// Somebody in a group.
@@ -161,12 +163,33 @@ impl Client {
         self.change(group, |_| Change::Remove(person.to_string())).await
     }
 
-    /// Leaves a group, or declines an invitation.
+    /// Leaves a group, or declines an invitation. If the homeserver, or the region that sequences the
+    /// group, cannot be reached, [`EpochStatus::Queued`]: this device goes on until the chain says that
+    /// the account is out, also after a restart, and signs anew whenever the group has moved on
+    /// meanwhile.
     ///
     /// # Errors
-    /// [`ClientError::Group`], [`ClientError::Transport`].
+    /// [`ClientError::Group`], [`ClientError::Transport`] for a refusal: then the account does not
+    /// leave.
     pub async fn leave(&self, group: &GroupId) -> Result<EpochStatus, ClientError> {
-        self.change(group, |_| Change::Leave).await
+        let was_in = self.known_group(group).await?.standing(&self.account.id).is_some();
+        self.wish(Wish::Leave(group.clone(), Leaving::Begun)).await?;
+        match self.change(group, |_| Change::Leave).await {
+            Err(err) if err.is_transient() => {
+                self.wish(Wish::Leave(group.clone(), Leaving::Later)).await?;
+                Ok(EpochStatus::Queued)
+            }
+            Err(err) => {
+                let is_in = self.known_group(group).await?.standing(&self.account.id).is_some();
+                if was_in && !is_in && matches!(err, ClientError::Group(_)) {
+                    // The device was quicker by itself, which it is when the chain grows.
+                    return Ok(EpochStatus::Taken);
+                }
+                self.wish(Wish::Leave(group.clone(), Leaving::Impossible)).await?;
+                Err(err)
+            }
+            taken => taken,
+        }
     }
 
     /// Gives a member a role. For owners.
@@ -255,6 +278,7 @@ impl Client {
             unread: talk.as_ref().map_or(0, |talk| talk.unread),
             mentioned: talk.as_ref().map_or(0, |talk| talk.mentioned),
             disappears: talk.and_then(|talk| talk.disappears),
+            leaving: group.leaving,
         })
     }
 
@@ -332,11 +356,7 @@ impl Client {
     }
 
     async fn sign(&self, epoch: &GroupEpoch) -> Result<SignedGroupEpoch, ClientError> {
-        let secret = self.access.store.get(Table::Own, own::IDENTITY).await?;
-        let secret = secret.ok_or(ClientError::NoDevice)?;
-        let secret: &[u8; 32] =
-            secret.as_slice().try_into().map_err(|_| StoreError::Corrupt(Table::Own))?;
-        Ok(epoch.sign(&PrivateKey::from_bytes(secret), &mut self.home.fork()))
+        sign(&*self.access.store, epoch, &mut self.home.fork()).await
     }
 
     /// Somebody with the identity key that is known, or that their server tells if none is.

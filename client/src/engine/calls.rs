@@ -2,9 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
+use posthouse_crypto::e2ee::{
+    primitives::curve::PrivateKey,
+    signed::group_epoch::{Change, GroupEpoch, SignedGroupEpoch},
+    time::UnixMillis,
+};
 use posthouse_protocol::{
-    id::Address,
-    rest::keys::{ClaimBundles, PutDeviceList, UploadPreKeys},
+    id::{Address, ConversationId, GroupId},
+    rest::{
+        groups::{EpochDocument, EpochStatus, Epochs, SubmitEpoch},
+        keys::{ClaimBundles, PutDeviceList, UploadPreKeys},
+    },
 };
 use rand::rngs::StdRng;
 
@@ -13,8 +21,8 @@ use crate::{
     access::Access,
     machine::{Answer, Call},
     platform,
-    records::own,
-    store::Table,
+    records::{Account, Group, own},
+    store::{Store, StoreError, Table, Tx},
 };
 
 /// Pauses between attempts.
@@ -30,7 +38,7 @@ pub(super) async fn make(
 ) -> (Call, Answer) {
     let mut backoff = Backoff::new(FIRST, LONGEST);
     loop {
-        match Box::pin(attempt(&access, &call, upload.as_deref())).await {
+        match Box::pin(attempt(&access, &call, upload.as_deref(), &mut rng)).await {
             Ok(answer) => return (call, answer),
             Err(err) if err.is_transient() => {
                 let asked = match &err {
@@ -52,6 +60,7 @@ async fn attempt(
     access: &Access,
     call: &Call,
     upload: Option<&UploadPreKeys>,
+    rng: &mut StdRng,
 ) -> Result<Answer, ClientError> {
     Ok(match call {
         Call::Devices(of) => {
@@ -91,6 +100,13 @@ async fn attempt(
                 .await?;
             Answer::Epochs(Box::new(epochs))
         }
+        Call::Leave(group) => match leave(access, group, rng).await? {
+            Some(signed) => {
+                let epochs = vec![EpochDocument(signed)];
+                Answer::Epochs(Box::new(Epochs { epochs, next: None }))
+            }
+            None => Answer::Done,
+        },
         Call::List(_) => {
             let stored = access.store.get(Table::Own, own::LIST).await?;
             let Some(stored) = stored else { return Ok(Answer::Done) };
@@ -101,4 +117,41 @@ async fn attempt(
             Answer::Done
         }
     })
+}
+
+/// Signs that the account leaves, on top of the chain that is known now, and submits it. The epoch, if
+/// it is in the chain; `None` if it waits at the homeserver, or there is nothing to leave any more.
+async fn leave(
+    access: &Access,
+    group: &GroupId,
+    rng: &mut StdRng,
+) -> Result<Option<SignedGroupEpoch>, ClientError> {
+    let tx = Tx::new(&*access.store);
+    let known = tx.read::<Group>(Table::Groups, &ConversationId::group(group).0).await?;
+    let Some(state) = known.filter(|group| group.leaving).and_then(|group| group.state()) else {
+        return Ok(None);
+    };
+    let account = tx.read::<Account>(Table::Own, own::ACCOUNT).await?;
+    let account = account.ok_or(ClientError::NoDevice)?.id.to_string();
+    let epoch = state.propose(&account, Change::Leave, UnixMillis(access.clock.now().0));
+    let signed = sign(&*access.store, &epoch, rng).await?;
+    // What others would refuse is not asked for.
+    state.apply(&signed)?;
+    let request = &SubmitEpoch { epoch: EpochDocument(signed.clone()) };
+    let submit =
+        access.call(|api, token| async move { api.submit_epoch(&token, group, request).await });
+    Ok((submit.await?.status == EpochStatus::Taken).then_some(signed))
+}
+
+/// Signs an epoch with the account's identity key.
+pub(crate) async fn sign(
+    store: &dyn Store,
+    epoch: &GroupEpoch,
+    rng: &mut StdRng,
+) -> Result<SignedGroupEpoch, ClientError> {
+    let secret = store.get(Table::Own, own::IDENTITY).await?;
+    let secret = secret.ok_or(ClientError::NoDevice)?;
+    let secret: &[u8; 32] =
+        secret.as_slice().try_into().map_err(|_| StoreError::Corrupt(Table::Own))?;
+    Ok(epoch.sign(&PrivateKey::from_bytes(secret), rng))
 }

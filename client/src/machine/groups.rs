@@ -15,7 +15,7 @@ use posthouse_protocol::{
     },
 };
 
-use super::{Call, Step};
+use super::{Answer, Call, Leaving, Step};
 use crate::{
     message_id::message_id,
     records::{Chain, Group, Queued, number_key, own},
@@ -114,9 +114,60 @@ impl Step<'_> {
         for (_, value) in self.tx.scan(&Scan::prefix(Table::Groups, &[], usize::MAX)).await? {
             let group: Group = decode(Table::Groups, &value)?;
             let from = group.epoch() + 1;
+            if group.leaving {
+                self.call(Call::Leave(group.id.clone()));
+            }
             if group.wanted >= from {
                 self.call(Call::Epochs { group: group.id, from });
             }
+        }
+        Ok(())
+    }
+
+    /// The account leaves a group, or declines. What it signed is worth nothing once the group has
+    /// moved on, so that it is noted that it wants to, until the chain says that it is out.
+    pub(super) async fn leave(&mut self, id: &GroupId, leaving: Leaving) -> Result<(), StoreError> {
+        let Some(mut group) = self.group(ConversationId::group(id)).await? else { return Ok(()) };
+        let is_in = group.standing(&self.own()).is_some();
+        group.leaving = is_in && leaving != Leaving::Impossible;
+        if group.leaving && leaving == Leaving::Later {
+            self.call(Call::Leave(id.clone()));
+        }
+        self.put_group(&group);
+        Ok(())
+    }
+
+    /// What was signed to leave a group follows its newest epoch no more: it is signed anew.
+    fn leave_anew(&mut self, id: &GroupId) {
+        let call = Call::Leave(id.clone());
+        if self.machine.asked.contains(&call) {
+            self.machine.outrun.insert(id.clone());
+        }
+        self.call(call);
+    }
+
+    /// The homeserver was asked to let the account leave. If the group has moved on, its chain is read,
+    /// and it is signed anew; if there is nothing to leave, that is it; else it is tried again on the
+    /// next connection.
+    pub(super) async fn on_leave(
+        &mut self,
+        id: &GroupId,
+        answer: Answer,
+    ) -> Result<(), StoreError> {
+        let is_outrun = self.machine.outrun.remove(id);
+        match answer {
+            Answer::Epochs(page) => self.on_epochs(id, &page, false).await?,
+            Answer::Refused(code) if code == "not_found" => {
+                self.leave(id, Leaving::Impossible).await?;
+            }
+            Answer::Refused(code) if code == "stale_epoch" && !is_outrun => {
+                self.heard_of(id, None).await?;
+            }
+            _ => {}
+        }
+        let group = self.group(ConversationId::group(id)).await?;
+        if is_outrun && group.is_some_and(|group| group.leaving) {
+            self.leave_anew(id);
         }
         Ok(())
     }
@@ -150,6 +201,9 @@ impl Step<'_> {
             && state.epoch() > before
         {
             group.chain = Some(Chain::of(state));
+            if group.leaving {
+                self.leave_anew(id);
+            }
             let (standing, epoch) = (group.standing(&self.own()), state.epoch());
             self.tell(&Update::Group { group: id.clone(), standing, epoch });
         }
@@ -230,6 +284,11 @@ impl Step<'_> {
         // Whose invitation ends never was a member.
         let was_member = |name: &str| before.is_some_and(|it| it.members().contains_key(name));
         let epoch = next.epoch();
+        let own = self.own().to_string();
+        if !next.members().contains_key(&own) && next.invitations().all(|(name, _)| name != own) {
+            // Who is invited again later has not left that.
+            group.leaving = false;
+        }
         let hash = zeroize::Zeroizing::new(next.hash().to_vec());
         self.tx.put(Table::Epochs, epoch_key(group, epoch), hash);
         let Ok(said) = signed.unverified() else { return Ok(()) };

@@ -47,6 +47,17 @@ impl Outgoing {
     }
 }
 
+/// How far the application's call to leave a group has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leaving {
+    /// It is wanted, whatever becomes of the call.
+    Begun,
+    /// The homeserver could not be asked: it goes on without the application.
+    Later,
+    /// It cannot be.
+    Impossible,
+}
+
 /// Other wishes of the application.
 #[derive(Debug)]
 pub(crate) enum Wish {
@@ -72,6 +83,8 @@ pub(crate) enum Wish {
     Away(bool),
     /// A piece of a group's chain that the application's call has fetched or made.
     Chain(GroupId, Box<Epochs>),
+    /// This account leaves a group.
+    Leave(GroupId, Leaving),
     /// Somebody's devices, which the application's call has asked for.
     Devices(AccountId, Box<UserDevices>),
     /// A new title's key, and whom to hand it to.
@@ -173,6 +186,7 @@ impl Step<'_> {
                 self.out.frames.push(encode(&ClientFrame::Presence(update)));
                 Ok(())
             }
+            Wish::Leave(group, leaving) => self.leave(&group, leaving).await,
             Wish::Chain(group, page) => self.on_epochs(&group, &page, false).await,
             Wish::Devices(user, devices) => self.on_devices(&user, &devices).await,
             Wish::Title(group, key, to) => self.hand_title(&group, &key, &to).await,

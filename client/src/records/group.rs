@@ -41,6 +41,9 @@ pub(crate) struct Group {
     titles: Vec<Bytes>,
     /// Who was a member, and the epoch that ended it.
     former: BTreeMap<String, u64>,
+    /// This account leaves, or declines: it is signed until the chain says so.
+    #[serde(default)]
+    pub(crate) leaving: bool,
 }
 
 /// The stored form of a verified state.
@@ -57,7 +60,8 @@ pub(crate) struct Chain {
 
 impl Group {
     pub(crate) fn new(id: GroupId) -> Self {
-        Self { id, chain: None, wanted: 0, titles: Vec::new(), former: BTreeMap::new() }
+        let (titles, former) = (Vec::new(), BTreeMap::new());
+        Self { id, chain: None, wanted: 0, titles, former, leaving: false }
     }
 
     pub(crate) fn conversation(&self) -> ConversationId {

@@ -23,7 +23,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-use super::{Ended, Hints, Worker, WorkerError, WorkerParts};
+use super::{Ended, Hints, Worker, WorkerError, WorkerParts, seeking::Seeking};
 use crate::{
     engine::{ephemeral::Ephemeral, sender::PROBE_EVERY_MS},
     ports::Contacts,
@@ -84,6 +84,7 @@ pub struct Supervisor {
     parts: SupervisorParts,
     config: SupervisorConfig,
     slots: Mutex<Slots>,
+    seeking: Arc<Seeking>,
     starting: Semaphore,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -156,6 +157,7 @@ impl Supervisor {
             parts,
             config,
             slots: Mutex::default(),
+            seeking: Seeking::new(),
             starting: Semaphore::new(STARTING),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -180,8 +182,20 @@ impl Supervisor {
         });
     }
 
+    /// Somebody here waits for what `destination` would answer: if it was never reached, its keys are
+    /// sought for 3 minutes from the last call on, and the observer is told when they are known. At
+    /// most 1,024 regions are sought at a time.
+    pub fn seek(&self, destination: &ServerName) {
+        let Some(me) = self.me.upgrade().filter(|_| !self.stop.is_cancelled()) else { return };
+        let now = self.parts.worker.clock.now();
+        let Some(search) = self.seeking.want(destination, now) else { return };
+        let rng = (self.parts.random)();
+        self.tasks.spawn(async move { search.run(&me.parts.worker, rng, &me.stop).await });
+    }
+
     /// The peer is alive: what waits for it is tried at once. Passed on at most every 5 s.
     pub fn sign_of_life(&self, peer: &ServerName) {
+        self.seeking.heard(peer);
         let now = self.parts.worker.clock.now();
         let mut slots = self.slots();
         let Some(slot) = slots.workers.get_mut(peer) else { return };

@@ -54,11 +54,14 @@ pub(super) struct Keys {
     pub(super) facts: Mutex<Option<PeerFacts>>,
     /// Every name is missing from DNS.
     pub(super) nameless: AtomicBool,
+    /// How often anybody's keys were asked for.
+    pub(super) asked: AtomicU64,
 }
 
 #[async_trait]
 impl KeyDirectory for Keys {
     async fn keys(&self, peer: &ServerName, _: bool) -> Result<Arc<TrustedHead>, KeysError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
         if self.nameless.load(Ordering::SeqCst) {
             return Err(KeysError::NoSuchName);
         }
@@ -171,6 +174,9 @@ impl Observer for Told {
     fn reachable(&self, _: &ServerName) {
         self.said.lock().unwrap().push("reachable".to_owned());
     }
+    fn met(&self, peer: &ServerName) {
+        self.said.lock().unwrap().push(format!("met {peer}"));
+    }
     fn alarm(&self, _: &ServerName, alarm: Alarm) {
         self.said.lock().unwrap().push(format!("{alarm:?}"));
     }
@@ -197,7 +203,7 @@ impl Bench {
         let heads =
             vec![head("north.test", &north, &sealing), head("south.test", &south, &sealing)];
         let (facts, nameless) = (Mutex::default(), AtomicBool::new(false));
-        let keys = Arc::new(Keys { heads, facts, nameless });
+        let keys = Arc::new(Keys { heads, facts, nameless, asked: AtomicU64::new(0) });
         let clock = Arc::new(Ticking { start: Instant::now(), ahead: AtomicU64::new(0) });
         let reject = |event: &EventRecord| {
             (event.id == Uuid::from_u128(5)).then_some(RejectionReason::UnknownRecipient)

@@ -78,6 +78,12 @@ pub(super) fn watermark(
     Some(Bytes::from(event.encode()))
 }
 
+/// The notice that its sender was deleted.
+pub(super) fn gone(payload_version: u8) -> Bytes {
+    let event = Event { payload_version, ..Event::new(EventKind::Gone, EventClass::Control) };
+    Bytes::from(event.encode())
+}
+
 #[cfg(test)]
 mod tests {
     use posthouse_protocol::{

@@ -69,7 +69,8 @@ impl Eraser {
 
     async fn erase(&self, uuid: Uuid, shutdown: &CancellationToken) -> Result<(), StoreError> {
         let account = AccountId { uuid, server: self.server.clone() };
-        // While it is still known with whom the account has exchanged messages.
+        // While it is still known with whom the account has exchanged messages: those who have gone
+        // back to a version without the notice that waits in their queues ask now.
         self.notices.gone(&account, self.clock.now()).await?;
         loop {
             if shutdown.is_cancelled() {
@@ -77,6 +78,7 @@ impl Eraser {
             }
             let erased = self.erasure.erase_some(&account, PIECE, self.clock.now()).await?;
             self.messages.delete_bodies(&erased.bodies).await?;
+            self.notices.wake(&erased.told);
             match erased.next {
                 Next::Step => tokio::time::sleep(PAUSE).await,
                 Next::Later => return Ok(()),

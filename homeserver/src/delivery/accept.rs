@@ -28,6 +28,7 @@ use crate::{
     accounts::{Directory, store_failed},
     devices::ForeignKeys,
     people::{Judgement, Relations},
+    regions::FirstContacts,
 };
 
 /// What a region takes.
@@ -54,10 +55,8 @@ pub struct Gate {
     to_region: Limiter<(uuid::Uuid, ServerName)>,
     new_people: Limiter<uuid::Uuid>,
     unknown: Limiter<uuid::Uuid>,
-    new_regions: Limiter<uuid::Uuid>,
-    /// Whom those tokens were taken for: the next message to the same region takes none.
-    begun: Mutex<HashSet<(uuid::Uuid, ServerName)>>,
-    /// The same for people.
+    first_contacts: Arc<FirstContacts>,
+    /// Whom tokens of new people were taken for: the next message to the same one takes none.
     met: Mutex<HashSet<(uuid::Uuid, AccountId)>>,
     /// What the limiters count from. Not the time of day: were that put back, everyone who had sent
     /// shortly before would be refused until it had caught up.
@@ -67,10 +66,6 @@ pub struct Gate {
 /// Unknown users that one account may write to at once, and per second in the long run: enough for
 /// typing errors, not for trying all names.
 const UNKNOWN: Rate = Rate { burst: 60, interval: Duration::from_secs(1) };
-
-/// Regions that were never spoken with before, to which one account may write at once, and one more
-/// every ten minutes: each costs look-ups and a queue.
-const NEW_REGIONS: Rate = Rate { burst: 20, interval: Duration::from_mins(10) };
 
 /// Most first contacts that are remembered; a full memory is emptied, and the next message of each
 /// takes a token again.
@@ -156,6 +151,7 @@ impl Gate {
         // on with others unharmed.
         let to_region = Rate { burst: (sending.burst / 2).max(1), interval: interval * 2 };
         let a_day = policy.new_people_per_day.max(1);
+        let regions = Arc::clone(directory.regions());
         let new_people = Rate { burst: a_day, interval: Duration::from_hours(24) / a_day };
         Self {
             policy,
@@ -166,8 +162,7 @@ impl Gate {
             to_region: Limiter::new(to_region),
             new_people: Limiter::new(new_people),
             unknown: Limiter::new(UNKNOWN),
-            new_regions: Limiter::new(NEW_REGIONS),
-            begun: Mutex::default(),
+            first_contacts: Arc::new(FirstContacts::new(regions)),
             met: Mutex::default(),
             start: Instant::now(),
         }
@@ -215,11 +210,17 @@ impl Gate {
             }
         };
         if recipient.server != sender.account.server {
+            self.abroad.check_there(&recipient)?;
             let key = (sender.account.uuid, recipient.server.clone());
             self.to_region.take(key, self.start.elapsed()).map_err(too_often)?;
-            self.begin(sender, &recipient.server).await?;
+            self.first_contacts.begin(sender.account.uuid, &recipient.server).await?;
         }
         Ok(recipient)
+    }
+
+    /// What limits first contacts with other regions, whatever they are for.
+    pub fn first_contacts(&self) -> &Arc<FirstContacts> {
+        &self.first_contacts
     }
 
     /// Devices of this region or another one, as far as they are known.
@@ -295,22 +296,6 @@ impl Gate {
             met.clear();
         }
         met.insert(key);
-        Ok(())
-    }
-
-    /// Limits how many regions that were never spoken with an account may write to.
-    async fn begin(&self, sender: &Caller, region: &ServerName) -> Result<(), Rejection> {
-        let key = (sender.account.uuid, region.clone());
-        let begun = || self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        if begun().contains(&key) || self.directory.regions().knows(region).await? {
-            return Ok(());
-        }
-        self.take(&self.new_regions, sender)?;
-        let mut begun = begun();
-        if begun.len() >= MAX_BEGUN {
-            begun.clear();
-        }
-        begun.insert(key);
         Ok(())
     }
 

@@ -6,7 +6,7 @@
 //! back. So a region that adds a device to somebody gets no ciphertext for it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -54,6 +54,10 @@ const FORGET_PAUSE: Duration = Duration::from_millis(20);
 /// Most answers that are renewed at a time without anybody waiting for them.
 const MAX_RENEWALS: usize = 64;
 
+/// Most accounts that are remembered to be gone; a full memory is emptied, and what is kept of each is
+/// looked for once more when it is next heard that it is gone.
+const MAX_GONE: usize = 16_384;
+
 /// What [`ForeignKeys`] stands on.
 pub struct ForeignParts {
     /// Where they are asked for.
@@ -72,6 +76,8 @@ pub struct ForeignParts {
 pub struct ForeignKeys {
     pub(crate) parts: ForeignParts,
     known: Mutex<HashMap<AccountId, Known>>,
+    /// Accounts that their regions have deleted, of which nothing is kept here any more.
+    gone: Mutex<HashSet<AccountId>>,
     renewals: Arc<Semaphore>,
 }
 
@@ -96,7 +102,8 @@ pub type Addressable = Vec<(DeviceNumber, RegistrationId)>;
 impl ForeignKeys {
     /// Nothing is known yet.
     pub fn new(parts: ForeignParts) -> Self {
-        Self { parts, known: Mutex::default(), renewals: Arc::new(Semaphore::new(MAX_RENEWALS)) }
+        let renewals = Arc::new(Semaphore::new(MAX_RENEWALS));
+        Self { parts, known: Mutex::default(), gone: Mutex::default(), renewals }
     }
 
     /// The devices of `account` for `by`, a user of this region. While the other region is away,
@@ -139,6 +146,7 @@ impl ForeignKeys {
         request: ClaimBundles,
     ) -> Result<Bundles, Rejection> {
         self.parts.limits.claim_abroad(by, account)?;
+        self.check_there(account)?;
         let ClaimBundles { request_id, devices } = request;
         let question = BundlesOf {
             account: account.uuid,
@@ -246,6 +254,7 @@ impl ForeignKeys {
 
     /// Asks the other region, checks, remembers, and tells people here of what is new.
     async fn ask(&self, account: &AccountId) -> Result<Arc<UserDevices>, Rejection> {
+        self.check_there(account)?;
         let answer = self.parts.regions.devices(account).await;
         let now = self.parts.clock.now();
         let before = self.remembered(account).and_then(|known| known.devices);
@@ -257,8 +266,10 @@ impl ForeignKeys {
             if let Some(known) = self.known().get_mut(account) {
                 known.is_denied = true;
             }
-            if answer.gone_since.is_some() {
-                self.forget(account).await;
+            if answer.gone_since.is_some()
+                && let Err(err) = self.gone(account).await
+            {
+                tracing::warn!(error = %err, "what is kept of a deleted account was not deleted");
             }
             return Err(no_user());
         };
@@ -278,18 +289,45 @@ impl ForeignKeys {
         Ok(devices)
     }
 
-    /// An account is gone for good: people here keep nothing of it but messages and blocks.
-    async fn forget(&self, account: &AccountId) {
-        if let Err(err) = self.try_forget(account).await {
-            tracing::warn!(error = %err, "what is kept of a deleted account was not deleted");
+    /// The region of an account says that it is gone for good: people here keep nothing of it but
+    /// messages and blocks. It is remembered, so that this is done once however often it is said.
+    ///
+    /// # Errors
+    /// As the store: then some of it may be left.
+    pub(crate) async fn gone(&self, account: &AccountId) -> Result<(), StoreError> {
+        // First, so that nobody makes it a contact again meanwhile.
+        {
+            let mut gone = self.gone_ones();
+            if gone.len() >= MAX_GONE {
+                gone.clear();
+            }
+            gone.insert(account.clone());
         }
+        let forgotten = self.forget(account).await;
+        if forgotten.is_err() {
+            self.gone_ones().remove(account);
+        }
+        self.known().remove(account);
+        forgotten
     }
 
-    async fn try_forget(&self, account: &AccountId) -> Result<(), StoreError> {
+    async fn forget(&self, account: &AccountId) -> Result<(), StoreError> {
         while self.parts.erasure.forget_abroad(account, FORGET_PIECE).await? {
             tokio::time::sleep(FORGET_PAUSE).await;
         }
         Ok(())
+    }
+
+    /// Whether `account` may still be there, as far as is remembered.
+    ///
+    /// # Errors
+    /// [`Code::UnknownUser`] if its region has said that it is gone.
+    pub(crate) fn check_there(&self, account: &AccountId) -> Result<(), Rejection> {
+        if self.gone_ones().contains(account) { Err(no_user()) } else { Ok(()) }
+    }
+
+    fn gone_ones(&self) -> MutexGuard<'_, HashSet<AccountId>> {
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells people here who write with the user of what has changed.
@@ -357,3 +395,6 @@ fn refused(account: &AccountId, err: &Rejection) {
 fn no_user() -> Rejection {
     Rejection::new(Code::UnknownUser, "that region has no such user")
 }
+
+#[cfg(test)]
+mod tests;

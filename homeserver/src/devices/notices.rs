@@ -5,7 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use posthouse_federation::engine::ephemeral::{Ephemeral, EphemeralKey};
 use posthouse_protocol::{
-    federation::event::{Event, EventClass, EventKind},
+    federation::{
+        event::{Event, EventClass, EventKind},
+        stream::Lane,
+    },
     id::{AccountId, ServerName},
     time::Timestamp,
 };
@@ -103,6 +106,13 @@ impl Notices {
     /// it should ask, and are told so.
     pub(crate) async fn gone(&self, account: &AccountId, now: Timestamp) -> Result<(), StoreError> {
         self.hint(account, now).await
+    }
+
+    /// Notices that accounts are gone wait for these regions.
+    pub(crate) fn wake(&self, regions: &[ServerName]) {
+        for region in regions {
+            self.regions.wake(region, Lane::Messages);
+        }
     }
 
     /// Tells regions of people who have exchanged messages with `of` that they should ask anew. It

@@ -217,6 +217,12 @@ impl Regions for Gateway {
     fn whisper(&self, destination: &ServerName, ephemeral: Ephemeral) {
         self.parts.supervisor.push_ephemeral(destination, ephemeral);
     }
+
+    fn seek(&self, destination: &ServerName) {
+        if self.admits(destination).is_ok() {
+            self.parts.supervisor.seek(destination);
+        }
+    }
 }
 
 /// Why there is no answer.

@@ -68,6 +68,8 @@ pub(super) enum Verdict {
     Request(Box<Received>, Bytes),
     /// A reader there has got further.
     Watermark(Box<WatermarkRise>),
+    /// Its sender was deleted by its region.
+    Gone(AccountId),
     /// It is not taken.
     Rejected(RejectionReason),
 }
@@ -111,6 +113,7 @@ impl Judge<'_> {
             Ok(event) => match event.kind {
                 EventKind::Message => self.message(record, event, recipients, body),
                 EventKind::Watermark => self.watermark(record, event, recipients),
+                EventKind::Gone => self.gone(record, event),
                 _ => Err(RejectionReason::Unsupported),
             },
         };
@@ -198,6 +201,16 @@ impl Judge<'_> {
             Ok(content)
         } else {
             Err(RejectionReason::Refused)
+        }
+    }
+
+    /// A region may say so of its own accounts only: the sender is one, whoever it names.
+    fn gone(&self, record: &EventRecord, event: &Event) -> Result<Verdict, RejectionReason> {
+        match record.sender {
+            Some(uuid) if event.recipients.is_empty() && event.group.is_none() => {
+                Ok(Verdict::Gone(AccountId { uuid, server: self.origin.clone() }))
+            }
+            _ => Err(RejectionReason::Malformed),
         }
     }
 

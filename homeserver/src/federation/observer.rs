@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -45,11 +45,15 @@ pub struct Unreachable {
     pub why: Setback,
 }
 
+/// Who hears of a region that can be asked again, or for the first time.
+pub(crate) type Answers = Box<dyn Fn(&ServerName) + Send + Sync>;
+
 /// Tells senders and operators.
 pub struct Observer {
     connections: Arc<Connections>,
     outbox: Arc<dyn Outbox>,
     unreachable: Mutex<HashMap<ServerName, Unreachable>>,
+    answers: OnceLock<Answers>,
     counters: ObserverCounters,
 }
 
@@ -57,7 +61,12 @@ impl Observer {
     /// Tells those of `connections`.
     pub fn new(connections: Arc<Connections>, outbox: Arc<dyn Outbox>) -> Self {
         let (unreachable, counters) = (Mutex::default(), ObserverCounters::default());
-        Self { connections, outbox, unreachable, counters }
+        Self { connections, outbox, unreachable, answers: OnceLock::new(), counters }
+    }
+
+    /// Who hears of regions that answer; the first one stays.
+    pub fn set_answers(&self, answers: Answers) {
+        _ = self.answers.set(answers);
     }
 
     /// Since when nothing is delivered to a region, and why.
@@ -126,6 +135,14 @@ impl ports::Observer for Observer {
     fn reachable(&self, destination: &ServerName) {
         if self.map().remove(destination).is_some() {
             tracing::info!(%destination, "the region takes what is for it again");
+            tracing::info!(%destination, "the region takes what is for it again");
+            self.met(destination);
+        }
+    }
+
+    fn met(&self, destination: &ServerName) {
+        if let Some(answers) = self.answers.get() {
+            answers(destination);
         }
     }
 

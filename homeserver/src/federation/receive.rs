@@ -38,6 +38,7 @@ use super::{
 use crate::{
     accounts::Directory,
     delivery::{Connections, announce},
+    devices::ForeignKeys,
     groups::{GroupsService, Known},
     people::Relations,
     random::Random,
@@ -64,6 +65,8 @@ pub struct ReceptionParts {
     pub groups: Arc<GroupsService>,
     /// What senders are told of devices here.
     pub advice: Arc<Advice>,
+    /// Who of other regions is gone.
+    pub keys: Arc<ForeignKeys>,
     /// Whether contents are taken that are not end-to-end encrypted.
     pub allow_unencrypted: bool,
 }
@@ -81,6 +84,8 @@ struct Sorted {
     /// Strangers who have written: account here, sender.
     asking: Vec<(Uuid, AccountId)>,
     watermarks: Vec<ReceivedWatermark>,
+    /// Accounts that their region has deleted.
+    gone: Vec<AccountId>,
     rejected: Vec<Rejected>,
     voids: Vec<posthouse_protocol::federation::record::Void>,
 }
@@ -122,6 +127,7 @@ impl Reception {
                         Verdict::Watermark(rise) => {
                             sorted.watermarks.push(ReceivedWatermark { id: event.id, rise: *rise });
                         }
+                        Verdict::Gone(account) => sorted.gone.push(account),
                         Verdict::Rejected(reason) => {
                             let EventRecord { sender, id, .. } = *event;
                             let malformed = event.event.as_ref().err();
@@ -233,6 +239,14 @@ impl Reception {
         self.0.groups.book.store().group_of(conversation).await
     }
 
+    /// People here keep nothing of accounts that are gone.
+    async fn forget(&self, gone: &[AccountId]) -> Result<(), StoreError> {
+        for account in gone {
+            self.0.keys.gone(account).await?;
+        }
+        Ok(())
+    }
+
     fn tell(
         &self,
         sorted: Sorted,
@@ -261,6 +275,14 @@ impl Sorted {
         let Ok(event) = &record.event else { return };
         let served = Served::of(event, record.id, &received.message.sender);
         self.served.extend(served.map(|served| (self.messages.len(), served)));
+    }
+
+    /// Those who are gone and sent something before, in the same envelope.
+    fn gone_again(&self) -> Vec<AccountId> {
+        let sent = |account: &&AccountId| {
+            self.messages.iter().any(|received| received.message.sender == **account)
+        };
+        self.gone.iter().filter(sent).cloned().collect()
     }
 
     /// The recipient is asked whether to hear the sender, unless it has been.
@@ -315,6 +337,8 @@ impl InboundStore for Reception {
         now: Timestamp,
     ) -> Result<Vec<Rejection>, TakeError> {
         let mut sorted = self.sort(origin, taking, now).await?;
+        // Before the position moves, since the notice does not come again after that.
+        self.forget(&sorted.gone).await?;
         // Before the messages: a request without one does no harm.
         self.0.relations.ask(&sorted.asking, now).await?;
         let kept = |stream: &InboundStream| reception::InboundStream {
@@ -336,6 +360,8 @@ impl InboundStore for Reception {
         match self.0.messages.receive(self.0.receptions.as_ref(), reception).await? {
             Taken::Moved => Err(TakeError::Moved),
             Taken::Done { arrivals, risen, rejected } => {
+                // A message in the same envelope may have made its sender known again.
+                self.forget(&sorted.gone_again()).await?;
                 let mut served = std::mem::take(&mut sorted.served);
                 // What was known before was advised about then.
                 served.retain(|(at, _)| arrivals.get(*at).is_some_and(|new| !new.is_empty()));

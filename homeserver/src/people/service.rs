@@ -25,6 +25,7 @@ use posthouse_storage::{
 use super::{Relations, profiles::shown, reports::report};
 use crate::{
     accounts::{Directory, store_failed},
+    devices::ForeignKeys,
     presence::PresenceService,
     random::Random,
 };
@@ -48,6 +49,8 @@ pub struct PeopleService {
     pub relations: Arc<Relations>,
     /// Handles, and other regions.
     pub directory: Arc<Directory>,
+    /// Who of other regions is gone.
+    pub abroad: Arc<ForeignKeys>,
     /// Who watches whom.
     pub presence: Arc<PresenceService>,
     /// The time.
@@ -76,6 +79,7 @@ impl PeoplePort for PeopleService {
         label: Option<Label>,
     ) -> Result<(), Rejection> {
         let who = self.directory.resolve(&user).await?;
+        self.abroad.check_there(&who)?;
         let label = label.map(|label| label.as_str().to_owned());
         let contact = Contact { who, label, at: self.clock.now() };
         let account = caller.account.uuid;

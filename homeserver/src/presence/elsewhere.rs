@@ -1,12 +1,12 @@
 //! Presence across regions: what people here may see of others, and others of them.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use posthouse_client_api::mailbox::Mailbox;
 use posthouse_protocol::{
     federation::payload::{Presence as Told, Watch},
     frame::PresenceFrame,
-    id::{AccountId, Address, ConversationId},
+    id::{AccountId, Address, ConversationId, ServerName},
     problem::Rejection,
     rest::LastSeen,
     time::Timestamp,
@@ -14,7 +14,10 @@ use posthouse_protocol::{
 use posthouse_storage::people::Stance;
 
 use super::{PresenceService, abroad, remote};
-use crate::{random::Random, regions::Regions};
+use crate::{
+    random::Random,
+    regions::{FirstContacts, Regions},
+};
 
 /// How long a question to other regions waits for answers.
 const PATIENCE: Duration = Duration::from_millis(1_500);
@@ -25,13 +28,28 @@ pub struct Whisperer {
     pub regions: Arc<dyn Regions>,
     /// Ids.
     pub random: Arc<Random>,
+    /// Who may have a region looked for that was never reached.
+    pub first_contacts: Arc<FirstContacts>,
 }
 
 impl Whisperer {
     /// Asks for the presence of `target` for a while.
     pub(super) fn watch(&self, watcher: &AccountId, target: &AccountId, now: Timestamp) {
-        let id = self.random.uuid_at(now);
-        let event = abroad::watch((watcher, target), remote::LEASE_SECONDS, id);
+        self.ask((watcher, target), remote::LEASE_SECONDS, now);
+    }
+
+    /// Asks for the presence of `target`: once, if for 0 seconds. A region that was never reached is
+    /// looked for, if the watcher may have that done.
+    pub(super) fn ask(
+        &self,
+        (watcher, target): (&AccountId, &AccountId),
+        seconds: u64,
+        now: Timestamp,
+    ) {
+        if self.first_contacts.has_begun(watcher.uuid, &target.server) {
+            self.regions.seek(&target.server);
+        }
+        let event = abroad::watch((watcher, target), seconds, self.random.uuid_at(now));
         self.regions.whisper(&target.server, event);
     }
 
@@ -48,6 +66,7 @@ impl PresenceService {
         Whisperer {
             regions: Arc::clone(self.directory.regions()),
             random: Arc::clone(&self.random),
+            first_contacts: Arc::clone(&self.first_contacts),
         }
     }
 
@@ -94,11 +113,23 @@ impl PresenceService {
         let askable = self.askable(watcher, users).await?;
         let now = self.clock.now();
         self.watchers.watch_abroad(mailbox, watcher.uuid, &askable, now)?;
+        self.begin(watcher, &askable).await;
         let whisperer = self.whisperer();
         for target in &askable {
             whisperer.watch(watcher, target, now);
         }
         Ok(())
+    }
+
+    /// Notes which regions of `targets` were never reached and are looked for, for `watcher`. Those
+    /// beyond what one account may have looked for are asked once somebody else has reached them.
+    async fn begin(&self, watcher: &AccountId, targets: &[AccountId]) {
+        let regions: BTreeSet<&ServerName> = targets.iter().map(|target| &target.server).collect();
+        for region in regions {
+            if let Err(err) = self.first_contacts.begin(watcher.uuid, region).await {
+                tracing::debug!(%region, reason = %err.detail, "a region is not looked for");
+            }
+        }
     }
 
     /// Asks the regions of `users`, and gives what they answer in time.
@@ -108,12 +139,11 @@ impl PresenceService {
         users: &[Address],
     ) -> Result<Vec<PresenceFrame>, Rejection> {
         let askable = self.askable(watcher, users).await?;
-        let mut answers = Vec::new();
+        self.begin(watcher, &askable).await;
+        let (whisperer, mut answers) = (self.whisperer(), Vec::new());
         for target in &askable {
             let asked = self.watchers.remote(|remote| remote.ask(watcher.uuid, target));
-            let id = self.random.uuid_at(self.clock.now());
-            let event = abroad::watch((watcher, target), 0, id);
-            self.directory.regions().whisper(&target.server, event);
+            whisperer.ask((watcher, target), 0, self.clock.now());
             answers.extend(asked);
         }
         let deadline = tokio::time::Instant::now() + PATIENCE;

@@ -10,7 +10,7 @@ use std::{
 use posthouse_client_api::mailbox::Mailbox;
 use posthouse_protocol::{
     frame::{Presence, PresenceFrame},
-    id::AccountId,
+    id::{AccountId, ServerName},
     rest::LastSeen,
     time::Timestamp,
 };
@@ -153,6 +153,24 @@ impl Remote {
             }
         }
         due
+    }
+
+    /// `region` answers now: whoever is watched there is asked for as if for the first time. Gives those
+    /// for whom an answer is awaited, at most `limit`: watcher, watched.
+    pub(super) fn met(
+        &mut self,
+        region: &ServerName,
+        now: Timestamp,
+        limit: usize,
+    ) -> Vec<(Uuid, AccountId)> {
+        let there = self.ours.iter_mut().filter(|(target, _)| target.server == *region);
+        for ours in there.flat_map(|(_, watchers)| watchers.values_mut()) {
+            (ours.renew_at, ours.wait_ms) = (now, FIRST_MS);
+        }
+        let asked = self.asked.iter().filter(|((target, _), waiting)| {
+            target.server == *region && waiting.iter().any(|one| !one.is_closed())
+        });
+        asked.map(|((target, watcher), _)| (*watcher, target.clone())).take(limit).collect()
     }
 
     /// Another region tells `watcher` how somebody is: whoever asked is told. What nobody asked for

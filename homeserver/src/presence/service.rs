@@ -27,6 +27,7 @@ use crate::{
     delivery::{Attendance, Connections},
     people::Relations,
     random::Random,
+    regions::FirstContacts,
 };
 
 /// Typing notices that say the same as one before are dropped for this long, in milliseconds.
@@ -49,6 +50,8 @@ pub struct PresenceService {
     pub directory: Arc<Directory>,
     /// Random numbers.
     pub random: Arc<Random>,
+    /// How many regions that were never reached an account may ask.
+    pub first_contacts: Arc<FirstContacts>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Who typed to whom last, started or stopped.

@@ -33,6 +33,9 @@ const RENEWAL: Duration = Duration::from_secs(5);
 /// Most watches that are renewed each time: no region is told of more at once than it has room for.
 const RENEWALS: usize = 100;
 
+/// Most regions that are noted as answering between two looks; those beyond are asked in their turn.
+const MAX_MET: usize = 256;
+
 /// Most accounts whose last activity is remembered in memory; the store knows the rest.
 const MAX_LAST_SEEN: usize = 100_000;
 
@@ -42,6 +45,9 @@ pub struct Watchers {
     connections: Arc<Connections>,
     state: Mutex<State>,
     changed: Notify,
+    /// Regions that answer, since the last look; at most [`MAX_MET`].
+    met: Mutex<Vec<ServerName>>,
+    answered: Notify,
 }
 
 #[derive(Default)]
@@ -77,7 +83,9 @@ impl Key {
 impl Watchers {
     /// Nobody watches.
     pub fn new(server: ServerName, connections: Arc<Connections>) -> Self {
-        Self { server, connections, state: Mutex::default(), changed: Notify::new() }
+        let (state, met) = (Mutex::default(), Mutex::default());
+        let (changed, answered) = (Notify::new(), Notify::new());
+        Self { server, connections, state, changed, met, answered }
     }
 
     /// `mailbox` watches `accounts` from now on.
@@ -228,6 +236,16 @@ impl Watchers {
         self.changed(account);
     }
 
+    /// Another region can be asked now: what people here watch there is asked for at once.
+    pub fn met(&self, region: &ServerName) {
+        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        if met.len() < MAX_MET && !met.contains(region) {
+            met.push(region.clone());
+        }
+        drop(met);
+        self.answered.notify_one();
+    }
+
     /// Whether anyone watches this account.
     pub(super) fn is_watched(&self, account: Uuid) -> bool {
         let state = self.state();
@@ -255,6 +273,10 @@ impl Watchers {
                     self.renew(&whisperer, clock.now());
                     continue;
                 }
+                () = self.answered.notified() => {
+                    self.ask_again(&whisperer, clock.now());
+                    continue;
+                }
                 () = self.changed.notified() => {}
             }
             tokio::select! {
@@ -278,6 +300,18 @@ impl Watchers {
             let watcher = AccountId { uuid: watcher, server: self.server.clone() };
             whisperer.watch(&watcher, &target, now);
         }
+    }
+
+    /// Asks regions that answer now.
+    fn ask_again(&self, whisperer: &Whisperer, now: Timestamp) {
+        let met = core::mem::take(&mut *self.met.lock().unwrap_or_else(PoisonError::into_inner));
+        for region in met {
+            for (watcher, target) in self.remote(|remote| remote.met(&region, now, RENEWALS)) {
+                let watcher = AccountId { uuid: watcher, server: self.server.clone() };
+                whisperer.ask((&watcher, &target), 0, now);
+            }
+        }
+        self.renew(whisperer, now);
     }
 
     /// Tells those here; gives what is to be told elsewhere.

@@ -111,6 +111,7 @@ pub(super) fn reception(
         random: Arc::clone(&messaging.random),
         groups: Arc::clone(groups),
         advice: Arc::clone(&advice),
+        keys: Arc::clone(&keys.abroad),
         allow_unencrypted: config.policy.allow_unencrypted,
     });
     (Arc::new(reception), advice)
@@ -204,6 +205,7 @@ pub(super) fn presence(messaging: &Arc<MessagingService>) -> (Arc<PresenceServic
         relations: Arc::clone(&messaging.relations),
         directory: Arc::clone(&messaging.directory),
         random: Arc::clone(&messaging.random),
+        first_contacts: Arc::clone(messaging.gate.first_contacts()),
         clock: Arc::clone(&messaging.clock),
         typing: Mutex::default(),
     });
@@ -216,11 +218,13 @@ pub(super) fn people(
     stores: &Stores,
     messaging: &Arc<MessagingService>,
     presence: &Arc<PresenceService>,
+    abroad: &Arc<ForeignKeys>,
 ) -> Arc<PeopleService> {
     Arc::new(PeopleService {
         stores: stores.people.clone(),
         relations: Arc::clone(&messaging.relations),
         directory: Arc::clone(&messaging.directory),
+        abroad: Arc::clone(abroad),
         presence: Arc::clone(presence),
         clock: Arc::clone(&messaging.clock),
         random: Arc::clone(&messaging.random),

@@ -208,6 +208,8 @@ impl Outward {
             drain_timeout: self.drain,
             ..server::Config::default()
         };
+        let watchers = region.watchers();
+        self.observer.set_answers(Box::new(move |region| watchers.met(region)));
         let (domain, keys) = (self.domain.clone(), Arc::clone(&self.keys));
         let parts = server::Parts {
             own: self.domain,

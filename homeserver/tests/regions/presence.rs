@@ -39,7 +39,6 @@ async fn meet(one: &Person, other: &Person) {
     }
 }
 
-/// The regions have to know each other before they whisper.
 async fn write(from: &Person, to: &Person) {
     let content = json!({ "type": "encrypted", "encrypted": true, "body": "c2VhbGVk" });
     let message = json!({ "id": Uuid::from_u128(7), "to": to.account(), "content": content });
@@ -91,4 +90,31 @@ async fn contacts_of_two_regions_see_each_other_come_and_go() {
     let set = ben.call("PUT", path, Some(privacy)).await;
     assert!(set.status < 300, "{set:?}");
     until("nothing is told", async || asked(&ada, &ben).await.is_empty()).await;
+}
+
+/// Two regions that never had to do with each other: nobody writes, and the other one is away when it
+/// is first asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn contacts_who_never_wrote_see_each_other_once_the_other_region_is_there() {
+    let mut pair = Pair::start();
+    let ada = Person::register(&pair.north, "ada", 1).await;
+    let dia = Person::register(&pair.north, "dia", 2).await;
+    let ben = Person::register(&pair.south, "ben", 3).await;
+    meet(&ada, &ben).await;
+    pair.south.kill();
+    let mut sees = connect(&ada, &pair.north).await;
+    let watch = ClientFrame::Subscribe(vec![Address::Account(ben.account().clone())]);
+    sees.send(&watch).await.unwrap();
+    assert_eq!(asked(&ada, &ben).await, [] as [Value; 0], "nobody answers");
+    assert_eq!(asked(&dia, &ben).await, [] as [Value; 0], "nor to somebody who may not ask");
+
+    pair.restart_south();
+    assert_eq!(told(&mut sees).await.status, Presence::Offline);
+    let mut there = connect(&ben, &pair.south).await;
+    assert_eq!(told(&mut sees).await.status, Presence::Online);
+    // And the other way round.
+    let watch = ClientFrame::Subscribe(vec![Address::Account(ada.account().clone())]);
+    there.send(&watch).await.unwrap();
+    assert_eq!(told(&mut there).await.status, Presence::Online);
+    assert_eq!(asked(&dia, &ben).await, [] as [Value; 0]);
 }

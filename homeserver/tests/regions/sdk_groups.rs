@@ -1,9 +1,12 @@
 //! A group of two regions, through the SDK.
 
 use posthouse_client::Update;
-use posthouse_protocol::rest::groups::Standing;
+use posthouse_protocol::rest::groups::{EpochStatus, Standing};
 
-use crate::{person::Pair, sdk::Sdk};
+use crate::{
+    person::{Pair, until},
+    sdk::Sdk,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn people_of_two_regions_talk_in_a_group_until_one_is_removed() {
@@ -42,4 +45,27 @@ async fn people_of_two_regions_talk_in_a_group_until_one_is_removed() {
     let kept = cid.client.group_timeline(&group, None, 10).await.unwrap();
     let texts: Vec<_> = kept.iter().filter_map(|one| one.said.text()).collect();
     assert_eq!(texts, ["hello south", "hello north"]);
+}
+
+/// Who leaves while the owning region is away is out at once here, and everywhere once it is back,
+/// although the group has moved on there.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_left_while_the_owning_region_was_away_signs_anew() {
+    let mut pair = Pair::start();
+    let mut ada = Sdk::register(&pair.north, "ada").await;
+    let mut ben = Sdk::register(&pair.south, "ben").await;
+    let people = [ben.client.account().clone()];
+    let group = ada.client.create_group("Both sides", &people).await.unwrap();
+    ben.stands(&group, Some(Standing::Invited), 1).await;
+    ben.client.accept_invitation(&group).await.unwrap();
+    ada.stands(&group, Some(Standing::Owner), 3).await;
+    pair.north.kill();
+    assert_eq!(ben.client.leave(&group).await.unwrap(), EpochStatus::Queued);
+    pair.south.kill();
+    pair.restart_north();
+    until("ada is connected again", async || ada.client.rename(&group, "North").await.is_ok())
+        .await;
+    pair.restart_south();
+    ben.stands(&group, None, 5).await;
+    until("north knows it", async || ada.client.members(&group).await.unwrap().len() == 1).await;
 }

@@ -28,7 +28,6 @@ async fn contacts_of_two_regions_are_seen_and_the_blocked_see_and_say_nothing() 
     ada.client.add_contact(&to_ben).await.unwrap();
     ben.client.add_contact(&to_ada).await.unwrap();
     assert_eq!(ada.client.contacts().await.unwrap()[0].account_id, to_ben);
-    // Regions that have never had to do with each other do not whisper.
     ada.client.send_text(&to_ben, "one").await.unwrap();
     ben.hears("one").await;
     ben.client.send_text(&to_ada, "two").await.unwrap();
@@ -64,6 +63,26 @@ async fn contacts_of_two_regions_are_seen_and_the_blocked_see_and_say_nothing() 
     })
     .await;
 
+    ben.updates.close(ben.client).await;
+    assert!(ada.sees(&to_ben, Availability::Offline).await, "with when he was last there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn contacts_of_two_regions_who_never_wrote_see_each_other() {
+    let pair = Pair::start();
+    let mut ada = Sdk::register(&pair.north, "ada").await;
+    let mut ben = Sdk::register(&pair.south, "ben").await;
+    let (to_ada, to_ben) = (ada.client.account().clone(), ben.client.account().clone());
+    ada.client.add_contact(&to_ben).await.unwrap();
+    ben.client.add_contact(&to_ada).await.unwrap();
+    ada.client.watch_presence(std::slice::from_ref(&to_ben)).await.unwrap();
+    ben.client.watch_presence(std::slice::from_ref(&to_ada)).await.unwrap();
+    ada.sees(&to_ben, Availability::Online).await;
+    ben.sees(&to_ada, Availability::Online).await;
+    ben.client.set_away(true).await.unwrap();
+    ada.sees(&to_ben, Availability::Away).await;
+    ben.client.set_away(false).await.unwrap();
+    ada.sees(&to_ben, Availability::Online).await;
     ben.updates.close(ben.client).await;
     assert!(ada.sees(&to_ben, Availability::Offline).await, "with when he was last there");
 }

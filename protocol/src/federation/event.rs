@@ -111,6 +111,8 @@ pub enum EventKind {
     /// Devices of the sender were not served by a message of the recipient;
     /// [`super::payload::Unserved`].
     Unserved,
+    /// The sender was deleted, for good; without a body.
+    Gone,
     /// Something that this version does not know: rejected by itself.
     Other(u16),
 }
@@ -127,6 +129,7 @@ impl EventKind {
             Self::KeysChanged => 6,
             Self::Watch => 7,
             Self::Unserved => 8,
+            Self::Gone => 9,
             Self::Other(number) => number,
         }
     }
@@ -141,6 +144,7 @@ impl EventKind {
             6 => Self::KeysChanged,
             7 => Self::Watch,
             8 => Self::Unserved,
+            9 => Self::Gone,
             other => Self::Other(other),
         }
     }

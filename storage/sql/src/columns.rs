@@ -51,6 +51,9 @@ pub(crate) fn lane(code: i64) -> Option<Lane> {
 /// `outbox.state` of an entry that is as it was queued.
 pub(crate) const OUTBOX_QUEUED: i64 = 0;
 
+/// `outbox.state` of the notice that its sender was deleted.
+pub(crate) const OUTBOX_GONE: i64 = 3;
+
 /// `watermarks.seen`.
 pub(crate) fn reached_code(reached: Reached) -> i64 {
     match reached {

@@ -1,11 +1,13 @@
 //! The port `Erasure`: an account is gone at once, and taken apart in small transactions.
 //!
-//! A step does the first of these things that there is something left of: inbox entries, marks and
+//! A step does the first of these things that there is something left of: whom it knew, whose regions
+//! are told; inbox entries, marks and
 //! names of devices, watermarks that it read, claims of keys, what others were told about its keys,
 //! messages that nobody holds, the account itself with its keys. How
 //! far the walk over the messages is stands in `erasures`, so that it goes on where it was.
 
 pub(crate) mod people;
+pub(crate) mod regions;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -112,10 +114,6 @@ statements! {
     DELETE_KNEW = Statement::rows(
         "bib",
         "DELETE FROM acquaintances WHERE (other, server, account) IN ({rows})",
-    );
-    DELETE_KNOWN = Statement::new(
-        "DELETE FROM acquaintances WHERE (other, server, account) IN (
-            SELECT other, server, account FROM acquaintances WHERE account = ? LIMIT 0 + ?)",
     );
     DELETE_CLAIMED = Statement::new(
         "DELETE FROM claimed_prekeys WHERE (requester, request, device, kind) IN (
@@ -250,8 +248,11 @@ impl SqlStore {
         let Some(row) = rows.first() else { return Ok(Erased::of(Next::Done)) };
         let mut fields = row.fields("erasures");
         let (begun_at, walked) = (fields.time("begun_at")?, fields.integer("walked")?);
+        if let Some(told) = self.tell_regions(account, limit, now).await? {
+            return Ok(Erased { told, ..Erased::of(Next::Step) });
+        }
         if let Some(bodies) = self.erase_inbox(account.uuid, limit).await? {
-            return Ok(Erased { bodies, next: Next::Step });
+            return Ok(Erased { bodies, ..Erased::of(Next::Step) });
         }
         if self.erase_lists(account, server, limit).await?
             || self.erase_acquaintances(account, server, limit).await?
@@ -399,9 +400,6 @@ impl SqlStore {
             }),
             script.one(&DELETE_CLAIMED, |args| {
                 args.text(&account.to_string()).uuid(account.uuid).limit(limit);
-            }),
-            script.one(&DELETE_KNOWN, |args| {
-                args.uuid(account.uuid).limit(limit);
             }),
         ];
         let answers = tx.finish(script).await?;

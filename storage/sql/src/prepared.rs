@@ -27,6 +27,7 @@ pub(crate) fn all() -> Vec<(String, &'static Statement)> {
         ("entries", entries::ALL),
         ("erasure", erasure::ALL),
         ("erasure::people", erasure::people::ALL),
+        ("erasure::regions", erasure::regions::ALL),
         ("factors", factors::ALL),
         ("invites", invites::ALL),
         ("leases", leases::ALL),

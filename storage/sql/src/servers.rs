@@ -48,6 +48,11 @@ impl Servers {
         self.known.read().unwrap_or_else(PoisonError::into_inner).ids.get(name).copied()
     }
 
+    /// The name of a number that is remembered.
+    pub(crate) fn known_name(&self, id: i64) -> Option<ServerName> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).names.get(&id).cloned()
+    }
+
     /// Those of `names` that are not remembered, each once.
     pub(crate) fn missing<'a>(
         &self,
@@ -107,9 +112,7 @@ impl Servers {
 
     /// The name of a number that a row holds.
     pub(crate) async fn name(&self, db: &Db, id: i64) -> Result<ServerName, Failure> {
-        let known =
-            self.known.read().unwrap_or_else(PoisonError::into_inner).names.get(&id).cloned();
-        if let Some(name) = known {
+        if let Some(name) = self.known_name(id) {
             return Ok(name);
         }
         let rows = db.rows(&BY_ID, |args| {

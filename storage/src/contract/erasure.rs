@@ -1,19 +1,28 @@
 //! Deleting accounts.
 
 use bytes::Bytes;
-use posthouse_protocol::{cursor::Cursor, id::HandleName, time::Timestamp};
+use posthouse_protocol::{
+    cursor::Cursor,
+    federation::stream::Lane,
+    id::{AccountId, HandleName},
+    status::FailReason,
+    time::Timestamp,
+};
 use uuid::Uuid;
 
 use super::{
     Store, Subject,
-    world::{Person, START, World},
+    outbox::lane::{Abroad, REGION},
+    world::{Person, START, World, name},
 };
 use crate::{
     accounts::{Accounts, AddDevice, CreateAccount, NewAccount, PasswordHash},
     bodies::Bodies,
-    erasure::{Begun, Erasure, Next, SETTLE_MS},
+    erasure::{Begun, Erasure, Next, SETTLE_MS, TELL_MS},
     factors::Factors,
     ledger::Ledger,
+    outbox::{Outbox, OutboxItem, Settled},
+    people::{Contact, People},
     sessions::Sessions,
 };
 
@@ -112,6 +121,56 @@ pub async fn an_erasure_goes_on_where_it_stopped<S: Subject>(subject: &S) {
     let page = world.store.page(alice.uuid(), Cursor::START, 1).await.unwrap();
     assert_eq!(page.head, Cursor::START, "not even the inbox's head is left");
     subject.close(world.store).await;
+}
+
+/// Each region with somebody whom the account knew, was asked by or wrote to has one notice in its
+/// queue, behind the account's messages, which stays until it is receipted, or is given up.
+pub async fn other_regions_are_told_that_an_account_is_gone<S: Subject>(subject: &S) {
+    let world = World::new(subject).await;
+    let (alice, bob) = (world.person("alice").await, world.person("bob").await);
+    let region = name(REGION);
+    let there =
+        |n: u128, server: &str| AccountId { uuid: Uuid::from_u128(n), server: name(server) };
+    for n in 0..7 {
+        let who = there(n, if n == 0 { "asia.example" } else { REGION });
+        let contact = Contact { who, label: None, at: START };
+        world.store.put_contact(alice.uuid(), &contact, 9).await.unwrap();
+    }
+    let own = Contact { who: bob.account.clone(), label: None, at: START };
+    world.store.put_contact(alice.uuid(), &own, 9).await.unwrap();
+    let asks = [(alice.uuid(), there(9, "africa.example"))];
+    world.store.request(&asks, START, 9).await.unwrap();
+    world.accept(&world.message_abroad(&alice, &region, START)).await;
+    world.store.begin_erasure(alice.uuid(), START).await.unwrap();
+    let mut told = Vec::new();
+    loop {
+        let erased = world.store.erase_some(&alice.account, 2, START).await.unwrap();
+        told.extend(erased.told);
+        if erased.next != Next::Step {
+            break;
+        }
+    }
+    told.sort_unstable();
+    let regions = ["africa.example", "asia.example", REGION].map(name);
+    assert_eq!(told, regions, "each once");
+    assert_eq!(world.store.waiting(None, 9).await.unwrap(), regions);
+    subject.close(world.store).await;
+
+    let abroad = Abroad::new(World::beside(subject, 10_000).await).await;
+    let loaded = abroad.load(Lane::Messages, 0).await;
+    let [message, notice] = loaded.entries.as_slice() else { panic!("{loaded:?}") };
+    assert!(matches!(message.item, OutboxItem::Message { .. }), "{message:?}");
+    assert_eq!((notice.index, notice.id, notice.sender), (2, alice.uuid(), Some(alice.uuid())));
+    let payload_version = posthouse_protocol::federation::version::PAYLOAD;
+    assert_eq!(notice.item, OutboxItem::Gone { payload_version });
+    // What is rejected or given up is no failure that anybody is told of.
+    assert_eq!(abroad.expire(TELL_MS).await.failed.len(), 1, "the message");
+    assert_eq!(abroad.load(Lane::Messages, 1).await.entries[0].item, notice.item);
+    assert_eq!(abroad.expire(TELL_MS + 1).await, Settled::default());
+    assert_eq!(abroad.load(Lane::Messages, 1).await.entries[0].item, OutboxItem::Failed);
+    let settled = abroad.settle(2, &[(2, FailReason::Unsupported)]).await;
+    assert_eq!(settled.failed, []);
+    subject.close(abroad.world.store).await;
 }
 
 /// Suspension and new passwords end sessions; nothing else does.

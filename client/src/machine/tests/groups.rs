@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     ChainFault, Update,
-    machine::{Answer, Call},
+    machine::{Answer, Call, Leaving},
 };
 
 /// Devices, the first of them the owner's, and the chain as the server shows it.
@@ -123,7 +123,7 @@ impl Region {
                 Answer::Epochs(Box::new(Epochs { epochs, next: None }))
             }
             Call::Groups(_) => Answer::Groups(Box::new(Groups { groups: Vec::new(), next: None })),
-            Call::PreKeys | Call::Upload | Call::List(_) => Answer::Done,
+            Call::PreKeys | Call::Upload | Call::List(_) | Call::Leave(_) => Answer::Done,
         }
     }
 
@@ -300,6 +300,40 @@ async fn who_was_removed_cannot_read_what_is_sent_after() {
     // The server hands everything to Cid all the same, as if it were of before.
     let got = region.hand(2, 0, &after, epoch).await;
     assert!(texts(&got).is_empty(), "{got:?}");
+}
+
+/// Whatever comes first, the group's news or the refusal, it is signed against what is known then; and
+/// not once more after the chain says that the account is out.
+#[tokio::test]
+async fn leaving_is_signed_anew_when_the_group_moves_on() {
+    let mut region = Region::with(&["ada", "ben"]).await;
+    let leave = Call::Leave(region.group.clone());
+    let stale = || Answer::Refused("stale_epoch".to_owned());
+    let group = region.group.clone();
+    let asked = region.devices[1].leave(&group, Leaving::Later).await.calls;
+    assert_eq!(asked, [leave.clone()]);
+    region.act(0, Change::Rename(b"one".to_vec()));
+    // The news is read while the refusal is on its way.
+    let head = region.chain.last().unwrap().hash();
+    let frame = region.group_frame(region.epoch(), head);
+    let asked = region.devices[1].frame(&frame).await.calls;
+    let [epochs] = asked.as_slice() else { panic!("{asked:?}") };
+    let answer = region.answer(epochs);
+    assert_eq!(region.devices[1].answer(epochs, answer).await.calls, [], "it is asked already");
+    assert_eq!(region.devices[1].answer(&leave, stale()).await.calls, [leave.clone()]);
+    // The refusal comes before the news.
+    region.act(0, Change::Rename(b"two".to_vec()));
+    let asked = region.devices[1].answer(&leave, stale()).await.calls;
+    let [epochs] = asked.as_slice() else { panic!("{asked:?}") };
+    let answer = region.answer(epochs);
+    assert_eq!(region.devices[1].answer(epochs, answer).await.calls, [leave.clone()]);
+    let known = region.epoch();
+    region.act(1, Change::Leave);
+    let taken = region.answer_from(known + 1);
+    assert_eq!(region.devices[1].answer(&leave, taken).await.calls, []);
+    assert!(!region.devices[1].group(&region.group).await.leaving);
+    region.act(0, Change::Rename(b"three".to_vec()));
+    assert_eq!(region.tell(1).await.calls, []);
 }
 
 /// Who was only invited wrote nothing, whether they declined or their invitation was taken back.

@@ -26,7 +26,7 @@ use uuid::Uuid;
 
 use crate::{
     MemoryStore, Update,
-    machine::{Answer, Call, ListChange, Machine, Outgoing, Wish, kem_key, signed_key},
+    machine::{Answer, Call, Leaving, ListChange, Machine, Outgoing, Wish, kem_key, signed_key},
     records::{Account, Group, Person, own},
     store::{Batch, Scan, Store, Table, Tx, encode},
 };
@@ -196,7 +196,7 @@ impl Device {
                 signed: None,
                 last_resort: None,
             }),
-            Call::Upload | Call::List(_) => Answer::Done,
+            Call::Upload | Call::List(_) | Call::Leave(_) => Answer::Done,
             Call::Epochs { .. } | Call::Groups(_) => Answer::Refused("not_found".to_owned()),
         }
     }
@@ -399,6 +399,15 @@ impl Device {
         let (machine, store) = (self.machine.as_mut().unwrap(), &self.store);
         let mut step = machine.begin(store, Timestamp(self.now), &mut self.rng);
         step.wish(Wish::Title(group.clone(), Secret::new([7; 32]), vec![to])).await.unwrap();
+        let effects = step.finish().await.unwrap();
+        self.outcome(effects.frames, effects.calls).await
+    }
+
+    /// Its application's call to leave a group has come so far.
+    pub(super) async fn leave(&mut self, group: &GroupId, leaving: Leaving) -> Outcome {
+        let (machine, store) = (self.machine.as_mut().unwrap(), &self.store);
+        let mut step = machine.begin(store, Timestamp(self.now), &mut self.rng);
+        step.wish(Wish::Leave(group.clone(), leaving)).await.unwrap();
         let effects = step.finish().await.unwrap();
         self.outcome(effects.frames, effects.calls).await
     }

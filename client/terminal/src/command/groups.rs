@@ -274,7 +274,7 @@ fn tell(group: &GroupSummary, status: Option<EpochStatus>, output: Output) -> bo
         _ = write!(text, ", {} unread", group.unread);
     }
     if status == Some(EpochStatus::Queued) {
-        text.push_str("\n  The group's region is away: the change is signed and waits for it.");
+        text.push_str("\n  The group's region cannot be reached now: the change waits.");
     }
     _ = write!(text, "\n  {}", group.id);
     output.print(&object, crate::text::harmless(&text))

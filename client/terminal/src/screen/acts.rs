@@ -193,7 +193,7 @@ impl Screen {
 
     fn changed(&mut self, status: EpochStatus) {
         if status == EpochStatus::Queued {
-            let notice = "the group's region is away: the change is signed and waits for it";
+            let notice = "the group's region cannot be reached now: the change waits";
             self.model.notice = Some(notice.to_owned());
         }
     }

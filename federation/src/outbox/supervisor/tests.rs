@@ -231,6 +231,34 @@ async fn ephemerals_wake_nobody_who_was_never_reached() {
     world.supervisor.stop().await;
 }
 
+/// It is asked until it answers, and no longer than somebody wants it.
+#[tokio::test(start_paused = true)]
+async fn a_region_is_sought_while_somebody_waits_for_it() {
+    let world = World::new(10);
+    let (keys, seek) = (&world.bench.keys, |peer: &str| world.supervisor.seek(&name(peer)));
+    let asked = || keys.asked.load(Ordering::SeqCst);
+    seek("south.test");
+    time::sleep(Duration::from_secs(1)).await;
+    assert_eq!((asked(), world.bench.said()), (0, Vec::new()), "it is known");
+    keys.nameless.store(true, Ordering::SeqCst);
+    seek("south.test");
+    seek("south.test");
+    until("south is asked", || asked() > 0).await;
+    keys.nameless.store(false, Ordering::SeqCst);
+    until("south answers", || world.bench.said() == ["met south.test"]).await;
+    assert_eq!(world.supervisor.workers(), 0, "nothing is sent for it");
+
+    seek("east.test");
+    until("east is asked again", || asked() > 3).await;
+    world.bench.clock.pass(180_000);
+    time::sleep(Duration::from_mins(10)).await;
+    let given_up = asked();
+    time::sleep(Duration::from_mins(10)).await;
+    assert_eq!(asked(), given_up, "nobody wants it any more");
+    assert_eq!(world.bench.said().len(), 1);
+    world.supervisor.stop().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_sign_of_life_ends_the_wait_for_a_peer() {
     let world = World::new(10);

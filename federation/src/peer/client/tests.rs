@@ -250,6 +250,7 @@ impl Observer for Told {
     fn failed_again(&self, _: &ServerName, _: &Setback) {}
     fn at_rest(&self, _: &ServerName) {}
     fn reachable(&self, _: &ServerName) {}
+    fn met(&self, _: &ServerName) {}
     fn alarm(&self, _: &ServerName, alarm: Alarm) {
         panic!("{alarm:?}");
     }

@@ -220,6 +220,7 @@ proptest! {
                 prop_assert_eq!(&rise.watermark.reader, &from);
                 prop_assert_eq!(rise.tell, vec![to.uuid]);
             }
+            Verdict::Gone(_) => prop_assert!(false, "it says nothing of the kind"),
             Verdict::Rejected(_) => prop_assert!(!is_right),
         }
     }
@@ -357,5 +358,21 @@ fn what_is_wrong_about_a_group_is_rejected() {
         let verdict = judge.judge(&record, &group(), BodyId([7; 16]));
         let Verdict::Rejected(found) = verdict else { panic!("taken: {verdict:?}") };
         assert_eq!(found, reason);
+    }
+}
+
+/// A region says of its own accounts that they are gone, and of nobody else's.
+#[test]
+fn a_region_says_that_its_own_account_is_gone() {
+    let gone = |sender: Option<u128>, recipients| EventRecord {
+        id: Uuid::from_u128(9),
+        sender: sender.map(Uuid::from_u128),
+        event: Ok(Event { recipients, ..Event::new(EventKind::Gone, EventClass::Control) }),
+    };
+    let Verdict::Gone(account) = judge(&gone(Some(2), Vec::new())) else { panic!("not taken") };
+    assert_eq!(account, self::account(2, "north.test"), "whoever has that id here");
+    for wrong in [gone(None, Vec::new()), gone(Some(2), vec![Uuid::from_u128(2)])] {
+        let verdict = judge(&wrong);
+        assert!(matches!(verdict, Verdict::Rejected(RejectionReason::Malformed)), "{verdict:?}");
     }
 }

@@ -1,7 +1,5 @@
 //! Watching across regions, without regions.
 
-use posthouse_protocol::id::ServerName;
-
 use super::*;
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
@@ -71,4 +69,25 @@ async fn an_answer_is_for_who_asked() {
     remote.told(ada, &frame(&ben));
     assert_eq!(asked.await.unwrap(), frame(&ben));
     assert!(remote.asked.is_empty());
+}
+
+/// Who waited for a region that was away asks again at once when it answers; others do not.
+#[test]
+fn who_is_watched_in_a_region_is_asked_for_when_it_answers() {
+    let mut remote = Remote::default();
+    let mailbox = Arc::new(Mailbox::new());
+    let (ada, ben) = (Uuid::from_u128(1), elsewhere(2));
+    let far = AccountId { uuid: ben.uuid, server: ServerName::parse("west.test").unwrap() };
+    for target in [&ben, &far] {
+        remote.watch((Key::of(&mailbox), &mailbox), (ada, target), NOW);
+    }
+    let late = NOW.plus_millis(100_000);
+    assert_eq!(remote.due(late, 10).len(), 2);
+    assert_eq!(remote.due(late, 10), []);
+    let _asked = remote.ask(ada, &far).unwrap();
+    drop(remote.ask(Uuid::from_u128(3), &ben).unwrap());
+    assert_eq!(remote.met(&ben.server, late, 10), [], "nobody waits for an answer");
+    assert_eq!(remote.due(late, 10), [(ada, ben)]);
+    assert_eq!(remote.met(&far.server, late, 10), [(ada, far.clone())]);
+    assert_eq!(remote.due(late, 10), [(ada, far)]);
 }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{FAILED, Queue, REFUSED, marks::OFFERED};
 use crate::{
-    columns::{MessageRow, OUTBOX_QUEUED, message_columns},
+    columns::{MessageRow, OUTBOX_GONE, OUTBOX_QUEUED, message_columns},
     db::{Fields, Script},
     failure::Failure,
     leases,
@@ -66,6 +66,7 @@ struct RawEntry {
 enum RawItem {
     Message { message: MessageRow, recipients: Vec<Uuid>, body: Bytes, payload_version: u8 },
     Watermark { key: Key, recipients: Vec<Uuid>, payload_version: u8 },
+    Gone { payload_version: u8 },
     Failed,
     Refused,
 }
@@ -198,6 +199,7 @@ impl SqlStore {
                         None => OutboxItem::Failed,
                     }
                 }
+                RawItem::Gone { payload_version } => OutboxItem::Gone { payload_version },
                 RawItem::Failed => OutboxItem::Failed,
                 RawItem::Refused => OutboxItem::Refused,
             };
@@ -262,6 +264,7 @@ fn read_entry(fields: &mut Fields<'_>) -> Result<RawEntry, StoreError> {
                 None => RawItem::Failed,
             },
         },
+        OUTBOX_GONE => RawItem::Gone { payload_version },
         FAILED => RawItem::Failed,
         REFUSED => RawItem::Refused,
         code => return Err(fields.corrupt("state", format_args!("{code} is no state"))),

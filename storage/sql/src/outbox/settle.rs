@@ -22,7 +22,6 @@ use super::{
     tell::{Accepted, Entry, GivenUp, Telling, give_up},
 };
 use crate::{
-    columns::OUTBOX_QUEUED,
     db::{Answers, Args, Row, Script, Slot},
     failure::Failure,
     leases,
@@ -64,14 +63,15 @@ statements! {
                 SELECT l.receipted FROM outbox_lanes l WHERE l.destination = ? AND l.lane = ?)
             AND o.idx <= ? AND o.state <> 0 AND LENGTH(o.recipients) = 16 AND m.part = 0",
     );
-    /// Messages that are not receipted, that have not failed, and that expire before a time.
+    /// Messages and notices of deleted accounts that are not receipted, that have not failed, and that
+    /// expire before a time.
     WAITING_BEFORE = Statement::new(
         "SELECT o.lane, o.idx FROM outbox_heads h
         LEFT JOIN outbox_lanes l ON l.destination = h.destination AND l.lane = h.lane
         CROSS JOIN outbox o
         WHERE h.destination = ? AND o.destination = h.destination AND o.lane = h.lane
-            AND o.idx > COALESCE(l.receipted, 0) AND o.state = 0 AND o.message IS NOT NULL
-            AND o.expires < ?
+            AND o.idx > COALESCE(l.receipted, 0)
+            AND (o.state = 0 AND o.message IS NOT NULL OR o.state = 3) AND o.expires < ?
         ORDER BY h.lane, o.idx LIMIT 0 + ?",
     );
 }
@@ -101,9 +101,8 @@ impl SqlStore {
             return Ok(Settled::default());
         };
         let entries = read_entries(&answers.take(chosen))?;
-        let fresh = |entry: &&Entry| {
-            entry.state == OUTBOX_QUEUED && entry.index > before && entry.index <= to.index
-        };
+        let fresh =
+            |entry: &&Entry| entry.is_queued() && entry.index > before && entry.index <= to.index;
         let given_up: Vec<GivenUp<'_>> = entries
             .iter()
             .filter(fresh)
@@ -203,7 +202,7 @@ impl SqlStore {
             .iter()
             .filter(|entry| {
                 let before = receipted.get(&entry.lane).copied().unwrap_or_default();
-                entry.state == OUTBOX_QUEUED && entry.index > before
+                entry.is_queued() && entry.index > before
             })
             .map(|entry| GivenUp { entry, reason, state: FAILED })
             .collect();

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::entries::read_recipients;
 use crate::{
-    columns::OUTBOX_QUEUED,
+    columns::{OUTBOX_GONE, OUTBOX_QUEUED},
     db::{Row, Script, Tx},
     failure::Failure,
     receipts::{FailedSlot, Key, State},
@@ -44,7 +44,7 @@ statements! {
 pub(super) struct Entry {
     pub(super) lane: i64,
     pub(super) index: u64,
-    pub(super) state: i64,
+    state: i64,
     id: Uuid,
     sender: Option<Uuid>,
     recipients: Vec<Uuid>,
@@ -67,6 +67,11 @@ impl Entry {
             message: fields.maybe_integer("message")?,
             is_supplement: fields.maybe_integer("part")?.is_some_and(|part| part > 0),
         })
+    }
+
+    /// Whether it has not failed.
+    pub(super) fn is_queued(&self) -> bool {
+        matches!(self.state, OUTBOX_QUEUED | OUTBOX_GONE)
     }
 
     /// The message that it gives up when it fails; `None` if it failed before.

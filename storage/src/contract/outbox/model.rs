@@ -332,6 +332,7 @@ async fn load<S: Store>(abroad: &Abroad<S>, model: &mut Model, range: LoadRange,
         OutboxItem::Failed => State::Failed,
         OutboxItem::Refused => State::Refused,
         OutboxItem::Watermark { .. } => panic!("{place}: a watermark"),
+        OutboxItem::Gone { .. } => panic!("{place}: a notice"),
     };
     let got = loaded.entries.iter().map(|entry| (entry.index, entry.id, state(&entry.item)));
     assert_eq!(got.collect::<Vec<_>>(), want, "{place}");
