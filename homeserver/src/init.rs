@@ -256,8 +256,6 @@ fn settings(request: &Request) -> String {
         (table::DOMAIN.key, quoted(request.domain.as_str())),
         (table::DATABASE_URL.key, quoted(&request.database)),
         (table::ACCOUNTS_REGISTRATION.key, quoted(&request.registration)),
-        // Until the client that encrypts is there, a region without this would carry nothing.
-        (table::MESSAGES_ALLOW_UNENCRYPTED.key, "true".into()),
     ];
     if request.certificate != CertificateChoice::None {
         // It cannot prove its name to others without a certificate of its own.

@@ -168,7 +168,15 @@ impl GroupsService {
         signed: SignedGroupEpoch,
     ) -> Result<Option<Arc<Known>>, Rejection> {
         let read = change::read(signed, group)?;
-        if before.is_some_and(|before| read.epoch.epoch <= before.state.epoch()) {
+        let reached = |before: &&Known| read.epoch.epoch <= before.state.epoch();
+        if let Some(before) = before.filter(reached) {
+            let head = before.head();
+            if read.epoch.epoch == head.epoch && read.signed.hash() != head.hash {
+                tracing::warn!(
+                    %group, epoch = head.epoch,
+                    "another region has another epoch of this number: the group's chain is forked"
+                );
+            }
             return Ok(None);
         }
         let head = before.map_or(Head { epoch: 0, hash: [0; 32] }, Known::head);
@@ -409,7 +417,11 @@ impl GroupsService {
                 continue;
             }
             if answer.outcome != GroupOutcome::Done {
-                tracing::warn!(%region, %group, reason = ?answer.reason, "a region takes no epoch");
+                tracing::warn!(
+                    %region, %group, epoch, outcome = ?answer.outcome,
+                    reason = answer.reason.as_deref().unwrap_or("it gives none"),
+                    "a region takes no epoch"
+                );
                 let known = self.book.current(group).await?;
                 if known.is_some_and(|known| regions(&known.state).contains(region)) {
                     let refused = self.book.store().refused_group(region, group, epoch).await;

@@ -11,7 +11,7 @@
 use core::fmt;
 
 use posthouse_crypto::{
-    seal::SealingPublicKey,
+    seal::{Encapsulation, SealingPublicKey},
     sign::{SIGNATURE_LEN, SigningKey, VerifyingKey},
 };
 use sha2::{Digest, Sha256};
