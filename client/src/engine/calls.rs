@@ -32,7 +32,7 @@ pub(super) async fn make(
     loop {
         match Box::pin(attempt(&access, &call, upload.as_deref())).await {
             Ok(answer) => return (call, answer),
-            Err(err) if err.is_transient() => {
+            Err(err) if err.is_transient() && !matches!(call, Call::Profile(_)) => {
                 let asked = match &err {
                     ClientError::Transport(crate::Error::Refused(problem)) => problem.retry_after,
                     _ => None,
@@ -90,6 +90,26 @@ async fn attempt(
                 .call(|api, token| async move { api.group_epochs(&token, group, *from).await })
                 .await?;
             Answer::Epochs(Box::new(epochs))
+        }
+        Call::Profile(of) => {
+            let of = &Address::Account(of.clone());
+            let profile =
+                access.call(|api, token| async move { api.profile(&token, of).await }).await?;
+            Answer::Profile(Box::new(profile))
+        }
+        Call::PutProfile(_) => {
+            let stored = access.store.get(Table::Own, own::PROFILE).await?;
+            let Some(stored) = stored else { return Ok(Answer::Done) };
+            let sealed = &crate::store::decode(Table::Own, &stored)?;
+            let profile =
+                access.call(|api, token| async move { api.put_profile(&token, sealed).await });
+            Answer::Profile(Box::new(profile.await?))
+        }
+        Call::Blocks(after) => {
+            let after = after.as_ref();
+            let blocks =
+                access.call(|api, token| async move { api.blocks(&token, after).await }).await?;
+            Answer::Blocks(Box::new(blocks))
         }
         Call::List(_) => {
             let stored = access.store.get(Table::Own, own::LIST).await?;
