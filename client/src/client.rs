@@ -10,6 +10,7 @@ mod groups;
 mod linking;
 mod listing;
 mod people;
+mod profiles;
 mod refresh;
 #[cfg(not(target_family = "wasm"))]
 mod restoring;

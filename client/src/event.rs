@@ -41,6 +41,12 @@ pub enum Event {
     Group(Box<GroupFrame>),
     /// How many members of a group have got what this account sent there.
     GroupStatus(Box<TallyFrame>),
+    /// Something of the account was changed by another of its devices: `profile` or `blocks`, for
+    /// instance (docs/spec/client-socket.md §4.9).
+    Changed {
+        /// What.
+        what: String,
+    },
     /// Something that this client sent was refused.
     Refused(Box<Refusal>),
     /// The answer to a ping, with the ping's reference.
@@ -130,6 +136,11 @@ struct CaughtUp {
 }
 
 #[derive(Deserialize)]
+struct Changed {
+    what: String,
+}
+
+#[derive(Deserialize)]
 struct Pong {
     #[serde(rename = "ref", default)]
     reference: Option<String>,
@@ -174,6 +185,7 @@ impl Event {
             "caught_up" => Self::CaughtUp { cursor: read::<CaughtUp>(text)?.cursor },
             "group_status" => Self::GroupStatus(Box::new(read(text)?)),
             "group" => Self::Group(Box::new(read(text)?)),
+            "changed" => Self::Changed { what: read::<Changed>(text)?.what },
             "error" => Self::Refused(Box::new(read(text)?)),
             "pong" => Self::Pong(read::<Pong>(text)?.reference),
             _ => Self::Unknown { kind: kind.into_owned() },

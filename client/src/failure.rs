@@ -60,6 +60,9 @@ pub enum ClientError {
     /// The system gives no random numbers.
     #[error("the system gives no random numbers")]
     Random,
+    /// The name, the words or the picture are longer than a profile may have.
+    #[error("the profile is too long: a name has 256 bytes, the words about it 1,024")]
+    ProfileTooLong,
     /// The homeserver ended the session: log in again.
     #[error("the session was ended")]
     SessionEnded,

@@ -59,6 +59,14 @@
 //! it has exchanged messages. A device counts as online while it is connected, unless
 //! [`Client::set_away`] says that nobody is looking.
 //!
+//! # Profiles
+//!
+//! [`Client::set_profile`] says what the account's person is called. The homeserver keeps it
+//! encrypted; the key goes to those whom the person writes to or accepts, and to the members of
+//! groups that they speak in, inside of messages. Whose key came is known to
+//! [`Client::profile`], and [`Update::Profile`] tells of it. Blocking somebody replaces the key.
+//! A name is what somebody calls themselves: it proves nothing.
+//!
 //! # Groups
 //!
 //! What a group is, its verified chain of signed epochs says, and no server
@@ -142,6 +150,8 @@ mod store;
 
 mod records;
 
+mod profile;
+
 mod text;
 
 mod update;
@@ -171,6 +181,7 @@ pub use failure::ClientError;
 pub use message_id::message_id;
 pub use platform::{Connection, Connector};
 pub use posthouse_crypto::e2ee::backup::BackupError;
+pub use profile::Profile;
 #[cfg(target_family = "wasm")]
 pub use store::IndexedDbStore;
 #[cfg(not(target_family = "wasm"))]

@@ -20,6 +20,7 @@ mod outgoing;
 mod parts;
 mod past;
 mod people;
+mod profiles;
 mod resend;
 mod sealing;
 mod statuses;
@@ -41,13 +42,14 @@ use posthouse_protocol::{
     id::{AccountId, ConversationId, DeviceNumber, GroupId},
     rest::groups::{Epochs, Groups},
     rest::keys::{Bundles, PreKeyStatus, UploadPreKeys, UserDevices},
+    rest::{Blocks, Profile as SealedProfile},
     status::Seen,
     time::Timestamp,
 };
 use rand::rngs::StdRng;
 use uuid::Uuid;
 
-use self::lanes::Lanes;
+use self::{lanes::Lanes, profiles::Profiles};
 use crate::{
     Event, Update, encode,
     records::{Account, Queued, With, key_number, number_key, own},
@@ -90,6 +92,8 @@ pub(crate) struct Machine {
     history_due: Option<Timestamp>,
     /// Refusals of the own list in a row.
     lists_refused: u32,
+    /// Profiles to ask for, and who is blocked.
+    profiles: Profiles,
     /// Whose presence the application watches.
     watched: BTreeSet<AccountId>,
     /// Whether the person is elsewhere, as the application says.
@@ -120,6 +124,12 @@ pub(crate) enum Call {
     /// The account leaves a group, or declines: signed against the chain as it is known when the call
     /// is made, each time anew.
     Leave(GroupId),
+    /// Somebody's profile, or the own one. Asked once: what did not come is asked for later.
+    Profile(AccountId),
+    /// The own profile that was encrypted last; its version.
+    PutProfile(u64),
+    /// Those who are blocked, after this account.
+    Blocks(Option<AccountId>),
 }
 
 /// The answer to a [`Call`], or the code of its refusal.
@@ -129,6 +139,8 @@ pub(crate) enum Answer {
     PreKeys(PreKeyStatus),
     Epochs(Box<Epochs>),
     Groups(Box<Groups>),
+    Profile(Box<SealedProfile>),
+    Blocks(Box<Blocks>),
     Done,
     Refused(String),
 }
@@ -203,6 +215,7 @@ impl Machine {
         // Taken updates are gone, so their numbers are remembered apart.
         let taken = tx.read(Table::Own, own::TAKEN).await?.unwrap_or(0);
         let next_update = last.max(taken) + 1;
+        let blocked = tx.read(Table::Own, own::BLOCKED).await?.unwrap_or_default();
         Ok(Self {
             account,
             local,
@@ -218,6 +231,7 @@ impl Machine {
             next_expiry: expiry::next(&tx).await?,
             history_due: history::due(&tx).await?,
             lists_refused: 0,
+            profiles: Profiles::new(blocked),
             watched: BTreeSet::new(),
             away: false,
             seen: None,
@@ -254,7 +268,9 @@ impl Machine {
     /// When something that waits for a time is due.
     pub(crate) fn due(&self) -> Option<Timestamp> {
         let of_history = self.history_due.filter(|_| self.online);
-        self.lanes.due().into_iter().chain(self.next_expiry).chain(of_history).min()
+        let of_profiles = self.profiles_due();
+        let all = self.lanes.due().into_iter().chain(self.next_expiry);
+        all.chain(of_history).chain(of_profiles).min()
     }
 }
 
@@ -281,6 +297,7 @@ impl Step<'_> {
             }
             Event::Group(frame) => self.on_group(&frame).await,
             Event::GroupStatus(tally) => self.on_tally(&tally).await,
+            Event::Changed { what } => self.on_changed(&what).await,
             Event::Pong(_) | Event::Unknown { .. } => Ok(()),
         }
     }
@@ -296,6 +313,7 @@ impl Step<'_> {
         self.forget_sent().await?;
         self.ask_for_chains().await?;
         self.give_up_waiting().await?;
+        self.profiles_connected().await?;
         let watched = self.machine.watched.iter().cloned().collect();
         self.subscribe(watched);
         if self.machine.away {
@@ -330,6 +348,19 @@ impl Step<'_> {
                 self.on_epochs_refused(group).await
             }
             (Call::Leave(group), answer) => self.on_leave(group, answer).await,
+            (Call::Profile(of), Answer::Profile(profile)) => self.on_profile(of, &profile).await,
+            (Call::Profile(of), Answer::Refused(_)) => self.on_profile_refused(of).await,
+            (Call::PutProfile(_), Answer::Profile(profile)) => {
+                self.profile_published(&profile).await
+            }
+            (Call::PutProfile(_), Answer::Refused(code)) => {
+                self.profile_refused(&code);
+                Ok(())
+            }
+            (Call::Blocks(after), Answer::Blocks(page)) => {
+                self.on_blocks(after.as_ref(), &page);
+                Ok(())
+            }
             (Call::List(_), Answer::Done) => self.published().await,
             (Call::List(_), Answer::Refused(_)) => self.list_refused().await,
             (Call::Devices(of) | Call::Bundles { of, .. }, Answer::Refused(code)) => {
@@ -342,6 +373,7 @@ impl Step<'_> {
     /// Commits, and gives what follows.
     pub(crate) async fn finish(mut self) -> Result<Effects, StoreError> {
         self.ask_for_history().await?;
+        self.look_at_profiles();
         self.pump().await?;
         self.expire().await?;
         if self.prekeys_changed {

@@ -1,8 +1,10 @@
 //! What is in the store's records, and their keys.
 
 mod group;
+pub(crate) mod profile;
 
 pub(crate) use group::{Chain, Group, seal_title};
+pub(crate) use profile::{Fields, KnownProfile, OwnProfile, ProfileKeys};
 
 use crate::{Mention, update::Entry};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -45,6 +47,10 @@ pub(crate) mod own {
     pub(crate) const RESTORING: &[u8] = b"restoring";
     /// The devices that this one let in.
     pub(crate) const LET_IN: &[u8] = b"let-in";
+    /// The version of the own profile that is to be published, encrypted.
+    pub(crate) const PROFILE: &[u8] = b"profile";
+    /// Whom the account has blocked, as far as this device knows.
+    pub(crate) const BLOCKED: &[u8] = b"blocked";
 }
 
 /// Who the device is.

@@ -69,6 +69,8 @@ pub enum Table {
     Keys = 16,
     /// Messages to groups that wait for a key or a chain.
     Waiting = 17,
+    /// The own profile, and those of others with their keys.
+    Profiles = 18,
 }
 
 /// Changes that are made together or not at all: `None` deletes.

@@ -109,6 +109,13 @@ pub enum Update {
         /// What is wrong, and who is meant.
         fault: ChainFault,
     },
+    /// Somebody's profile is known, or says something else than before; or the own one was
+    /// published, or changed by another own device. [`Client::profile`](crate::Client::profile)
+    /// has it.
+    Profile {
+        /// Whose.
+        user: AccountId,
+    },
     /// Of a device that was linked: more of the account's history has come from the device that
     /// let it in. Timelines have it; there is no [`Update::Message`] for it.
     History {

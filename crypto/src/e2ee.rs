@@ -19,6 +19,7 @@ pub mod session;
 pub mod signed;
 pub mod spqr;
 pub mod time;
+pub mod user_profile;
 pub mod wire;
 
 pub(crate) mod cbor;

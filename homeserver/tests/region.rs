@@ -81,6 +81,8 @@ mod sdk_libsignal;
 mod sdk_mentions;
 #[path = "region/sdk_people.rs"]
 mod sdk_people;
+#[path = "region/sdk_profile.rs"]
+mod sdk_profile;
 #[path = "region/signer.rs"]
 mod signer;
 #[path = "region/supplements.rs"]

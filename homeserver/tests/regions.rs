@@ -84,6 +84,10 @@ mod sdk_groups;
 #[path = "regions/sdk_people.rs"]
 mod sdk_people;
 
+#[cfg(test)]
+#[path = "regions/sdk_profile.rs"]
+mod sdk_profile;
+
 /// The SDK's example, as it stands.
 #[cfg(test)]
 #[path = "../../client/examples/hello.rs"]

@@ -1,12 +1,12 @@
-//! The calls about contacts, blocks and message requests (docs/spec/rest.md §8).
+//! The calls about contacts, blocks, message requests and profiles (docs/spec/rest.md §8).
 
 use http::Method;
 use posthouse_protocol::{
     id::{AccountId, Address},
-    rest::{Blocks, Contacts, Named, PutContact, Requests, Secret},
+    rest::{Blocks, Contacts, Named, Profile, PutContact, PutProfile, Requests, Secret},
 };
 
-use super::{Api, json};
+use super::{Api, json, parse};
 use crate::{Error, encode::address};
 
 impl Api {
@@ -67,6 +67,21 @@ impl Api {
     /// `POST /v1/requests/decline`: does not hear who asked, for 30 days.
     pub async fn decline_request(&self, access: &Secret, request: &Named) -> Result<(), Error> {
         self.act_on("/v1/requests/decline", access, json(request)).await
+    }
+
+    /// `GET /v1/users/{user}/profile`: somebody's profile, of any region, encrypted.
+    pub async fn profile(&self, access: &Secret, user: &Address) -> Result<Profile, Error> {
+        self.get(&format!("/v1/users/{}/profile", address(user)), Some(access)).await
+    }
+
+    /// `PUT /v1/users/me/profile`: replaces the own profile, which is encrypted.
+    pub async fn put_profile(
+        &self,
+        access: &Secret,
+        request: &PutProfile,
+    ) -> Result<Profile, Error> {
+        let body = Some(json(request));
+        parse(&self.call(Method::PUT, "/v1/users/me/profile", Some(access), body).await?)
     }
 
     async fn act_on(&self, path: &str, access: &Secret, body: String) -> Result<(), Error> {

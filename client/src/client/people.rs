@@ -8,7 +8,7 @@ use posthouse_protocol::{
 };
 
 use super::Client;
-use crate::{Api, ClientError, Error};
+use crate::{Api, ClientError, Error, machine::Wish};
 
 /// A page of a list of people, and after whom the next one begins.
 trait Page {
@@ -79,13 +79,21 @@ impl Client {
     }
 
     /// Blocks somebody, who cannot tell: what they write is not delivered, and neither side is told
-    /// of the other's presence and typing. What is written to them fails.
+    /// of the other's presence and typing. What is written to them fails. The own profile gets
+    /// another key: what it says from now on they cannot read.
     ///
     /// # Errors
     /// [`ClientError::Transport`].
     pub async fn block(&self, user: &AccountId) -> Result<(), ClientError> {
         let request = &Named { user: user.to_string() };
-        self.access.call(|api, token| async move { api.block(&token, request).await }).await
+        // First, so that a program that ends in between has not blocked them half.
+        self.wish(Wish::Blocked(user.clone())).await?;
+        let block = self.access.call(|api, token| async move { api.block(&token, request).await });
+        let blocked = block.await;
+        if blocked.is_err() {
+            self.wish(Wish::Unblocked(user.clone())).await?;
+        }
+        blocked
     }
 
     /// Hears somebody again. What they wrote meanwhile does not come back.
@@ -93,8 +101,9 @@ impl Client {
     /// # Errors
     /// [`ClientError::Transport`], with the code `not_found` if they were not blocked.
     pub async fn unblock(&self, user: &AccountId) -> Result<(), ClientError> {
-        let user = &Address::Account(user.clone());
-        self.access.call(|api, token| async move { api.unblock(&token, user).await }).await
+        let named = &Address::Account(user.clone());
+        self.access.call(|api, token| async move { api.unblock(&token, named).await }).await?;
+        self.wish(Wish::Unblocked(user.clone())).await
     }
 
     /// Strangers who have written first and are not answered yet. What they wrote is delivered like
@@ -109,13 +118,16 @@ impl Client {
         self.pages(ask).await
     }
 
-    /// Hears who asked.
+    /// Hears who asked, and gives them the key of the own profile.
     ///
     /// # Errors
     /// [`ClientError::Transport`], with the code `not_found` if they do not ask.
     pub async fn accept_request(&self, user: &AccountId) -> Result<(), ClientError> {
         let named = &Named { user: user.to_string() };
-        self.access.call(|api, token| async move { api.accept_request(&token, named).await }).await
+        self.access
+            .call(|api, token| async move { api.accept_request(&token, named).await })
+            .await?;
+        self.wish(Wish::Share(user.clone())).await
     }
 
     /// Does not hear who asked, for 30 days. They cannot tell.

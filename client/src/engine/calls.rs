@@ -40,7 +40,7 @@ pub(super) async fn make(
     loop {
         match Box::pin(attempt(&access, &call, upload.as_deref(), &mut rng)).await {
             Ok(answer) => return (call, answer),
-            Err(err) if err.is_transient() => {
+            Err(err) if err.is_transient() && !matches!(call, Call::Profile(_)) => {
                 let asked = match &err {
                     ClientError::Transport(crate::Error::Refused(problem)) => problem.retry_after,
                     _ => None,
@@ -107,6 +107,26 @@ async fn attempt(
             }
             None => Answer::Done,
         },
+        Call::Profile(of) => {
+            let of = &Address::Account(of.clone());
+            let profile =
+                access.call(|api, token| async move { api.profile(&token, of).await }).await?;
+            Answer::Profile(Box::new(profile))
+        }
+        Call::PutProfile(_) => {
+            let stored = access.store.get(Table::Own, own::PROFILE).await?;
+            let Some(stored) = stored else { return Ok(Answer::Done) };
+            let sealed = &crate::store::decode(Table::Own, &stored)?;
+            let profile =
+                access.call(|api, token| async move { api.put_profile(&token, sealed).await });
+            Answer::Profile(Box::new(profile.await?))
+        }
+        Call::Blocks(after) => {
+            let after = after.as_ref();
+            let blocks =
+                access.call(|api, token| async move { api.blocks(&token, after).await }).await?;
+            Answer::Blocks(Box::new(blocks))
+        }
         Call::List(_) => {
             let stored = access.store.get(Table::Own, own::LIST).await?;
             let Some(stored) = stored else { return Ok(Answer::Done) };

@@ -196,6 +196,9 @@ impl Step<'_> {
         let Some((id_of, stamp)) = self.meant(message, content, place.stamp).await? else {
             return Ok(());
         };
+        if let Some(key) = &content.profile_key {
+            self.on_profile_key(&message.from, &key.0).await?;
+        }
         let Some(said) = Said::of(content) else {
             return self.mark(&with, &message.from, content, stamp, true).await;
         };

@@ -5,6 +5,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use posthouse_crypto::e2ee::{
     content::{Body, Content, history::HistoryStep},
     primitives::curve::PublicKey,
+    secret::Secret,
     session::{DecryptError, Peer},
     wire::{message::SignalMessage, prekey_message::PreKeySignalMessage},
 };
@@ -211,6 +212,12 @@ impl Step<'_> {
 
     /// An authentic content.
     async fn apply(&mut self, message: &Message, content: &Content) -> Result<(), StoreError> {
+        let conversation = content.conversation.as_deref();
+        if let Body::ProfileKey(key) = &content.body
+            && conversation.is_none_or(|name| GroupId::parse(name).is_err())
+        {
+            return self.take_profile_key(message, conversation, &key.0).await;
+        }
         if let Some(Ok(group)) = content.conversation.as_deref().map(GroupId::parse) {
             return match &content.body {
                 Body::ProfileKey(key) => self.on_title_key(&group, &message.from, &key.0).await,
@@ -261,6 +268,24 @@ impl Step<'_> {
             }
             Body::Resend(request) => self.on_resend_request(message, request).await,
             _ => Ok(()),
+        }
+    }
+
+    /// The key of a profile: of the sender's, or, from an own other device, of the own one, which it
+    /// hands on or has given to somebody.
+    async fn take_profile_key(
+        &mut self,
+        message: &Message,
+        conversation: Option<&str>,
+        key: &Secret<32>,
+    ) -> Result<(), StoreError> {
+        if message.from != self.own() {
+            return self.on_profile_key(&message.from, key).await;
+        }
+        match conversation.map(AccountId::parse) {
+            None => self.on_own_key(key).await,
+            Some(Ok(user)) => self.was_given(&user, key).await,
+            Some(Err(_)) => Ok(()),
         }
     }
 }

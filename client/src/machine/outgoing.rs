@@ -11,7 +11,7 @@ use posthouse_protocol::{
     frame::{Class, ClientFrame, PresenceUpdate, Submission},
     id::{AccountId, Address, ConversationId, DeviceNumber, GroupId, MessageId, RegistrationId},
     limits::MAX_SUBSCRIPTIONS,
-    rest::{groups::Epochs, keys::UserDevices},
+    rest::{Profile as Sealed, groups::Epochs, keys::UserDevices},
     time::Stamp,
 };
 
@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 use super::{Step, lanes::Hold};
 use crate::{
-    Mention, encode,
+    Mention, Profile, encode,
     message_id::message_id,
     records::{
         Bytes, Conversation, Queued, SentContent, With, message_key, number_key, timeline_key,
@@ -91,6 +91,18 @@ pub(crate) enum Wish {
     Title(GroupId, Secret<32>, Vec<AccountId>),
     /// The own devices have changed, by this person's will.
     SignList(ListChange),
+    /// The own profile, which is published.
+    SetProfile(Box<Profile>),
+    /// Somebody's profile is shown.
+    LookAt(AccountId),
+    /// Somebody's profile, which the application's call has asked for.
+    Profile(AccountId, Box<Sealed>),
+    /// This person was accepted: they are given the key of the own profile.
+    Share(AccountId),
+    /// This person is not heard any more.
+    Blocked(AccountId),
+    /// This person is heard again.
+    Unblocked(AccountId),
 }
 
 /// What becomes of the own device list.
@@ -119,12 +131,18 @@ impl Step<'_> {
         if Said::of(&content).is_some() {
             let setting = self.conversation(&to).await?.disappears;
             content.expires_after = expires_after.or(setting);
+            if let With::Group(group) = &to {
+                content.profile_key = self.key_for_group(group).await?;
+            }
         }
         content.mentions = mentions;
         let padded = match content.to_padded_bytes() {
             Ok(padded) => padded,
             Err(err) => return Ok(Err(err)),
         };
+        if let (Class::Message, With::Person(user)) = (class, &to) {
+            self.share_profile(user).await?;
+        }
         let id = message_id(self.now, self.rng);
         let own = self.own();
         if let Some(said) = Said::of(&content) {
@@ -191,6 +209,15 @@ impl Step<'_> {
             Wish::Devices(user, devices) => self.on_devices(&user, &devices).await,
             Wish::Title(group, key, to) => self.hand_title(&group, &key, &to).await,
             Wish::SignList(change) => self.change_list(change).await,
+            Wish::SetProfile(profile) => self.set_profile(&profile).await,
+            Wish::LookAt(user) => self.look_at(&user).await,
+            Wish::Profile(user, answer) => self.on_profile(&user, &answer).await,
+            Wish::Share(user) => self.share_profile(&user).await,
+            Wish::Blocked(user) => self.blocked(&user).await,
+            Wish::Unblocked(user) => {
+                self.unblocked(&user);
+                Ok(())
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use posthouse_protocol::id::{AccountId, ConversationId};
 use super::expiry::Expiring;
 use crate::{
     Mention,
-    records::{Conversation, Group, Mark, Person, With, key_number},
+    records::{Conversation, Group, KnownProfile, Mark, OwnProfile, Person, With, key_number},
     store::{Scan, StoreError, Table, Tx, Value, decode},
     update::{Entry, Said},
 };
@@ -35,14 +35,18 @@ pub(crate) struct Position {
 
 /// The tables, in the order in which they are handed over: people first, so that what follows is
 /// believed by their keys; of each conversation the newest messages first.
-const SECTIONS: [Table; 6] = [
+const SECTIONS: [Table; 7] = [
     Table::People,
     Table::Groups,
     Table::Conversations,
     Table::Timeline,
     Table::Marks,
     Table::Expiry,
+    Table::Profiles,
 ];
+/// The section of profiles, which comes behind that of people. It has the last number, so that the
+/// numbers in positions that are on their way keep their meaning.
+const PROFILES: u8 = 6;
 
 impl Position {
     /// `section ‖ messages (8, big-endian) ‖ key`.
@@ -84,7 +88,13 @@ impl Position {
     }
 
     fn next_section(&mut self) {
-        self.section += 1;
+        self.section = match self.section {
+            0 => PROFILES,
+            PROFILES => 1,
+            // Behind the last one there is none.
+            5 => PROFILES + 1,
+            other => other + 1,
+        };
         self.key.clear();
     }
 }
@@ -156,6 +166,7 @@ async fn item(
             let at = UnixMillis(key.get(..8).map_or(0, key_number));
             Some(HistoryItem::Expiry { from: from.to_string(), id: *id.0.as_bytes(), at })
         }
+        Table::Profiles => profile(own, key, value)?,
         _ => None,
     })
 }
@@ -214,6 +225,20 @@ fn message(entry: &Entry) -> Option<HistoryItem> {
         audience: entry.audience,
         mentions: Mention::to_content(&entry.mentions),
     })))
+}
+
+/// Keys of profiles: what they open is at the homeserver.
+fn profile(own: &AccountId, key: &[u8], value: &Value) -> Result<Option<HistoryItem>, StoreError> {
+    let Ok(account) = String::from_utf8(key.to_vec()) else { return Ok(None) };
+    let (keys, given) = if account == own.to_string() {
+        (decode::<OwnProfile>(Table::Profiles, value)?.keys, None)
+    } else {
+        let known: KnownProfile = decode(Table::Profiles, value)?;
+        (known.keys, known.given)
+    };
+    let given = given.and_then(|key| <[u8; 32]>::try_from(key.0.as_slice()).ok());
+    let given = given.map(KeyBytes::from);
+    Ok(Some(HistoryItem::Profile { account, keys: keys.to_items(), given }))
 }
 
 async fn mark(tx: &Tx<'_>, key: &[u8], mark: Mark) -> Result<Option<HistoryItem>, StoreError> {

@@ -160,6 +160,7 @@ impl Step<'_> {
         // The list before was signed by the key before; its sessions are with that key.
         let person = Person { identity: Some(announced), ..Person::default() };
         self.put_person(user, &person);
+        self.forget_given(user).await?;
         self.release(user, None);
         self.unhold(user).await
     }

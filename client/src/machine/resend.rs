@@ -96,6 +96,8 @@ impl Step<'_> {
                 self.put_session(&asking.from, device, &session);
             }
         }
+        // The key of the profile may have gone the same way.
+        self.forget_given(&asking.from).await?;
         self.say_again(&sent, request.message_id, (&asking.from, &[device]));
         self.mend(&sent.to, &asking.from).await
     }

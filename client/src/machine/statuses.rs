@@ -247,6 +247,7 @@ impl Step<'_> {
         if let Some(number) = self.machine.lanes.remove(id) {
             self.tx.delete(Table::Queue, number_key(number));
         }
+        self.key_not_taken(id).await?;
         self.tx.delete(Table::Sent, id.0.as_bytes().to_vec());
         let own = self.own();
         if let Some((key, entry)) = self.entry(&own, id).await? {

@@ -19,7 +19,9 @@ use uuid::Uuid;
 use super::{Step, groups::epoch_key};
 use crate::{
     Mention,
-    records::{Group, Mark, Person, With, message_key, open_key, timeline_key},
+    records::{
+        Group, KnownProfile, Mark, Person, With, message_key, open_key, profile, timeline_key,
+    },
     store::{StoreError, Table},
     update::{ChainFault, Entry, Said, Update},
 };
@@ -81,6 +83,10 @@ impl Step<'_> {
                 }
                 Ok(())
             }
+            HistoryItem::Profile { account, keys, given } => {
+                let Ok(account) = AccountId::parse(account) else { return Ok(()) };
+                self.take_profile(&account, keys, given.as_ref()).await
+            }
             HistoryItem::Unknown => Ok(()),
         }
     }
@@ -112,6 +118,29 @@ impl Step<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What is known of a profile here is newer.
+    async fn take_profile(
+        &mut self,
+        account: &AccountId,
+        keys: &[KeyBytes],
+        given: Option<&KeyBytes>,
+    ) -> Result<(), StoreError> {
+        if *account == self.own() {
+            for key in keys.iter().rev() {
+                self.on_own_key(&key.0).await?;
+            }
+            return Ok(());
+        }
+        let mut known = self.known_profile(account).await?.unwrap_or_default();
+        for key in keys {
+            known.keys.add_older(&key.0);
+        }
+        let given = given.map(|key| profile::bytes(&key.0));
+        let known = KnownProfile { given: known.given.clone().or(given), ..known };
+        self.put_known_profile(account, &known);
+        self.look_at(account).await
     }
 
     async fn take_group(

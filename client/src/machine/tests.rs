@@ -2,6 +2,7 @@
 //! here.
 
 mod groups;
+mod profiles;
 mod words;
 mod world;
 

@@ -132,6 +132,19 @@ pub(crate) enum Command {
     },
     /// Who this profile is.
     Whoami,
+    /// What you are called, and a few words about you: shows it, or says it anew. The homeserver keeps it
+    /// encrypted; those whom you write to or accept can read it, and the members of groups that you
+    /// speak in.
+    Profile {
+        /// What you are called; an empty one takes it back.
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+        /// A few words about you; empty ones take them back.
+        #[arg(long, value_name = "WORDS")]
+        about: Option<String>,
+        #[command(flatten)]
+        within: Within,
+    },
     /// The conversations, those with the latest activity first.
     Conversations,
     /// Sends a text.

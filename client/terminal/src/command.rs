@@ -14,6 +14,8 @@ mod listen;
 
 mod people;
 
+mod profile;
+
 mod read;
 
 mod requests;
@@ -55,6 +57,11 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<(), Failure> {
             let session = Session::open(profile).await?;
             let asked = link::Approval { code, pin_file, within: within.duration() };
             Box::pin(link::approve(session, &asked, output)).await
+        }
+        Command::Profile { name, about, within } => {
+            let session = Session::open(profile).await?;
+            let said = profile::Said { name, about, within: within.duration() };
+            Box::pin(profile::run(session, said, output)).await
         }
         Command::Whoami => read::whoami(Session::open(profile).await?, output).await,
         Command::Conversations => read::conversations(Session::open(profile).await?, output).await,

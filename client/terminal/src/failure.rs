@@ -107,6 +107,7 @@ impl From<ClientError> for Failure {
                  five minutes: `posthouse-chat link` shows another one.",
             ),
             ClientError::Oneself => (Exit::Usage, "Name somebody else."),
+            ClientError::ProfileTooLong => (Exit::Usage, "Say it in fewer words."),
             ClientError::Name(_) => {
                 (Exit::Usage, "Names have the form `bob`, or `bob@us.example` of another region.")
             }

@@ -84,6 +84,7 @@ pub(crate) fn entry_json(own: &AccountId, entry: &Entry, names: &Names) -> Value
         "id": entry.id,
         "from": entry.from,
         "from_name": names.of(&entry.from),
+        "from_profile": names.said(&entry.from),
         "with": entry.with,
         "with_name": names.of(&entry.with),
         "group": entry.group,
@@ -104,12 +105,12 @@ pub(crate) fn entry_json(own: &AccountId, entry: &Entry, names: &Names) -> Value
 
 fn entry_text(own: &AccountId, entry: &Entry, names: &Names) -> String {
     let who = if let Some(group) = &entry.group {
-        let from = if entry.from == *own { "you".to_owned() } else { names.of(&entry.from) };
+        let from = if entry.from == *own { "you".to_owned() } else { names.title(&entry.from) };
         format!("{} → {}", line(&from), line(&names.group(group)))
     } else if entry.from == *own {
-        format!("you → {}", line(&names.of(&entry.with)))
+        format!("you → {}", line(&names.title(&entry.with)))
     } else {
-        line(&names.of(&entry.from))
+        line(&names.title(&entry.from))
     };
     let said = match &entry.said {
         Said::Text(text) | Said::Reply { text, .. } => harmless(text).replace('\n', "\n    "),
@@ -228,6 +229,7 @@ fn tell(update: &Update, names: &Names) -> Option<(Value, String)> {
             json!({ "event": "group_refused", "group": group, "reason": fault.to_string() }),
             format!("! A server told something untrue of {}: {fault}.", line(&names.group(group))),
         ),
+        Update::Profile { user } => profile(user, names),
         Update::Undecryptable { id, from, reason } => (
             json!({ "event": "undecryptable", "id": id, "from": from, "reason": reason }),
             format!(
@@ -243,12 +245,22 @@ fn tell(update: &Update, names: &Names) -> Option<(Value, String)> {
             presence((user, &name(user)), *availability, *last_seen)
         }
         Update::Connected => (json!({ "event": "connected" }), "  connected".to_owned()),
-        Update::Disconnected => (
-            json!({ "event": "disconnected" }),
-            "  the connection is lost; it is tried again".to_owned(),
-        ),
+        Update::Disconnected => {
+            let text = "  the connection is lost; it is tried again";
+            (json!({ "event": "disconnected" }), text.to_owned())
+        }
         Update::Replaced | Update::SessionEnded | Update::Message(_) | _ => return None,
     })
+}
+
+fn profile(user: &AccountId, names: &Names) -> (Value, String) {
+    let (name, about) = (names.said(user), names.about(user));
+    let object = json!({ "event": "profile", "user": user, "name": name, "about": about });
+    let said = name.map_or_else(
+        || "does not say any more what they are called".to_owned(),
+        |name| format!("is called {}", line(name)),
+    );
+    (object, format!("  {} {said}", line(&names.of(user))))
 }
 
 fn presence(

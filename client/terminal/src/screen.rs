@@ -24,7 +24,7 @@ mod work;
 
 mod wrap;
 
-use std::{io, ops::ControlFlow, time::Duration};
+use std::{collections::BTreeSet, io, ops::ControlFlow, time::Duration};
 
 use jiff::tz::TimeZone;
 use posthouse_client::{ClientError, Update};
@@ -230,6 +230,14 @@ impl Screen {
                     self.curiosity.requests = true;
                 }
             }
+            Update::Profile { user } if *user == self.model.own => {
+                let name = self.session.client.own_profile().await?.name;
+                self.model.notice = Some(match name {
+                    Some(name) => format!("you are called {name}"),
+                    None => "nobody is told what you are called".to_owned(),
+                });
+            }
+            Update::Profile { user } => self.session.learn_profile(user).await?,
             Update::Connected => {
                 self.watch().await?;
                 self.curiosity.requests = true;
@@ -284,7 +292,17 @@ impl Screen {
             unread: one.unread,
             mentioned: one.mentioned,
         });
-        self.model.list(people.collect(), &groups);
+        let people: Vec<Talked> = people.collect();
+        let mut shown: BTreeSet<AccountId> = people.iter().map(|one| one.with.clone()).collect();
+        shown.extend(self.model.members.iter().map(|one| one.account.clone()));
+        shown.extend(self.model.timeline.iter().map(|one| one.from.clone()));
+        for user in shown {
+            if !self.session.names.asked(&user) {
+                self.session.learn_profile(&user).await?;
+            }
+        }
+        self.model.names = self.session.names.clone();
+        self.model.list(people, &groups);
         Ok(())
     }
 

@@ -121,6 +121,31 @@ impl Session {
         Ok(())
     }
 
+    /// Learns what somebody says of themselves, as the store has it.
+    pub(crate) async fn learn_profile(&mut self, user: &AccountId) -> Result<(), Failure> {
+        let profile = self.client.profile(user).await?;
+        self.names.learn_profile(user, profile);
+        Ok(())
+    }
+
+    /// Learns both of somebody.
+    pub(crate) async fn learn_all(&mut self, user: &AccountId) -> Result<(), Failure> {
+        self.learn(user).await?;
+        self.learn_profile(user).await
+    }
+
+    /// Waits until the homeserver has the own profile as it was set, or the time is over.
+    pub(crate) async fn published(&mut self, until: Instant) -> Result<(), Failure> {
+        while !self.client.is_profile_published().await? {
+            if self.learned(until).await?.is_none() {
+                let advice = "It is kept and goes with the next command that reaches it.";
+                let fact = "The profile waits: the homeserver has not taken it yet.";
+                return Err(Failure::new(Exit::Waits, fact, advice));
+            }
+        }
+        Ok(())
+    }
+
     /// Waits until a message has come so far. No update is taken: those are for `listen`.
     pub(crate) async fn wait_for(
         &mut self,

@@ -16,6 +16,7 @@ pub(crate) async fn keeps_records(store: &dyn Store) {
     }
     batch.put(Table::Index, vec![1, 7], b"other".to_vec());
     batch.put(Table::Sent, vec![], vec![]);
+    batch.put(Table::Profiles, vec![1, 1], b"profile".to_vec());
     store.commit(batch).await.unwrap();
     let all = Scan::prefix(Table::Timeline, &[1], 10);
     assert_eq!(keys(store, all.clone()).await, [[1, 1], [1, 2], [1, 255]]);
@@ -29,6 +30,11 @@ pub(crate) async fn keeps_records(store: &dyn Store) {
     let nowhere = Scan { from: vec![9], to: vec![1], ..whole };
     assert!(keys(store, nowhere).await.is_empty());
     assert_eq!(store.get(Table::Sent, &[]).await.unwrap().unwrap().as_slice(), b"");
+
+    // The table with the highest number has its own records, as every table has.
+    let last = Scan::prefix(Table::Profiles, &[], 9);
+    assert_eq!(keys(store, last).await, [[1, 1]]);
+    assert_eq!(store.get(Table::Profiles, &[1, 1]).await.unwrap().unwrap().as_slice(), b"profile");
 
     let mut batch = Batch::default();
     batch.put(Table::Timeline, vec![1, 1], b"new".to_vec());

@@ -6,6 +6,7 @@
 //! 4  how long the message is shown after it was read (seconds)
 //! 5  the message that this one is again, after a resend request
 //! 6  who is mentioned in the text, where there is one
+//! 7  the key of the sender's profile, in messages to groups
 //! 16.. fields of the kind
 //! ```
 //! Entries that this version does not know are kept and written again. A map with a higher
@@ -53,6 +54,8 @@ pub struct Content {
     pub again: Option<MessageId>,
     /// Who is meant by pieces of its text, if it has one: [`mentions_fit`].
     pub mentions: Vec<Mention>,
+    /// The key of its sender's profile; in messages to groups, where it goes to everybody at once.
+    pub profile_key: Option<KeyBytes>,
     /// What it says.
     pub body: Body,
     unknown: Fields,
@@ -67,6 +70,7 @@ impl Content {
             expires_after: None,
             again: None,
             mentions: Vec::new(),
+            profile_key: None,
             body,
             unknown: Fields::default(),
         }
@@ -95,6 +99,9 @@ impl Content {
                 return Err(ContentError::Malformed);
             }
             fields.put(6, |w| write_mentions(&self.mentions, w));
+        }
+        if let Some(key) = &self.profile_key {
+            fields.put(7, |w| w.bytes(key.0.expose()));
         }
         self.body.put(&mut fields);
         let mut writer = Writer::new();
@@ -136,7 +143,18 @@ impl Content {
             None => None,
         };
         let mentions = mentions.unwrap_or_default();
-        Ok(Self { sent_at, conversation, expires_after, again, mentions, body, unknown: fields })
+        let profile_key = fields.take_optional(7, parts::read_key_bytes)?;
+        let unknown = fields;
+        Ok(Self {
+            sent_at,
+            conversation,
+            expires_after,
+            again,
+            mentions,
+            profile_key,
+            body,
+            unknown,
+        })
     }
 }
 

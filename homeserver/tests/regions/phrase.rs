@@ -2,11 +2,13 @@
 //! looked for in the regions' databases, in their logs at the most talkative level, and in what they
 //! said to each other: it is nowhere. What is said in the clear is found by the same search.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
+use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD, engine::general_purpose::URL_SAFE};
 use posthouse_client::{
-    Client, Connector, Endpoint, Home, MemoryStore, NewAccount, Trust, Update, Updates,
+    Batch, Client, Connector, Endpoint, Home, MemoryStore, NewAccount, Profile, Scan, Store,
+    StoreError, Table, Trust, Update, Updates, Value,
 };
 use posthouse_crypto::e2ee::{
     attachment::Encryptor,
@@ -33,10 +35,30 @@ const PHRASE: &str = "the grey mare waits at the ford";
 /// What is said in the clear.
 const CLEAR: &str = "the black mare went over the bridge";
 
-/// A device.
+/// A device, and what it keeps.
 struct Sdk {
     client: Client,
     updates: Updates,
+    store: Shared,
+}
+
+/// A store that is looked into.
+#[derive(Clone)]
+struct Shared(Arc<MemoryStore>);
+
+#[async_trait]
+impl Store for Shared {
+    async fn get(&self, table: Table, key: &[u8]) -> Result<Option<Value>, StoreError> {
+        self.0.get(table, key).await
+    }
+
+    async fn scan(&self, scan: &Scan) -> Result<Vec<(Vec<u8>, Value)>, StoreError> {
+        self.0.scan(scan).await
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        self.0.commit(batch).await
+    }
 }
 
 impl Sdk {
@@ -44,8 +66,19 @@ impl Sdk {
         let endpoint = Endpoint::parse(&format!("http://{}", server.at.client)).unwrap();
         let home = Home::new(Connector::new(endpoint, Trust::System).unwrap()).unwrap();
         let account = NewAccount::new(name, "correct horse battery staple");
-        let (client, updates) = home.register(MemoryStore::new(), &account).await.unwrap();
-        Self { client, updates }
+        let store = Shared(Arc::new(MemoryStore::new()));
+        let (client, updates) = home.register(store.clone(), &account).await.unwrap();
+        Self { client, updates, store }
+    }
+
+    /// The key of the own profile.
+    async fn profile_key(&self) -> Vec<u8> {
+        let own = self.client.account().to_string();
+        let kept = self.store.get(Table::Profiles, own.as_bytes()).await.unwrap().unwrap();
+        let kept: serde_json::Value = serde_json::from_slice(&kept).unwrap();
+        let key = STANDARD.decode(kept["keys"][0].as_str().unwrap()).unwrap();
+        assert_eq!(key.len(), 32);
+        key
     }
 
     async fn wait<T>(&mut self, what: &str, mut pick: impl FnMut(&Update) -> Option<T>) -> T {
@@ -72,6 +105,9 @@ impl Sdk {
 /// Says the phrase in every way, and gives the ids of two messages whose receipts were sent.
 async fn say_everything(ada: &mut Sdk, ben: &mut Sdk) -> [MessageId; 2] {
     let [to_ada, to_ben] = [&ada, &ben].map(|one| one.client.account().clone());
+    let mut profile = Profile::named(PHRASE);
+    (profile.about, profile.avatar) = (Some(PHRASE.to_owned()), Some(PHRASE.into()));
+    ada.client.set_profile(profile.clone()).await.unwrap();
     let first = ada.client.send_text(&to_ben, PHRASE).await.unwrap();
     let second = ada.client.send_disappearing(&to_ben, PHRASE, 3_600).await.unwrap();
     ben.hears(PHRASE).await;
@@ -104,6 +140,8 @@ async fn say_everything(ada: &mut Sdk, ben: &mut Sdk) -> [MessageId; 2] {
     ada.hears(PHRASE).await;
     let titled = async || ben.client.group(&group).await.unwrap().title.as_deref() == Some(PHRASE);
     until("the title", titled).await;
+    let named = async || ben.client.profile(&to_ada).await.unwrap() == Some(profile.clone());
+    until("the profile", named).await;
     [first, second]
 }
 
@@ -198,6 +236,7 @@ fn structures([first, second]: [MessageId; 2]) -> Vec<Needle> {
     vec![
         Needle::new("the beginning of a receipt", &start(receipt)),
         Needle::new("the beginning of typing", &start(Body::Typing { started: true })),
+        Needle::new("the beginning of a profile's key", &start(Body::ProfileKey([7; 32].into()))),
         Needle::new("the targets of a receipt", &both),
     ]
 }
@@ -235,6 +274,7 @@ async fn a_known_phrase_is_nowhere_in_two_regions_nor_between_them() {
 
     let mut needles = structures(ids);
     needles.push(Needle::new("the phrase", PHRASE.as_bytes()));
+    needles.push(Needle::new("the profile's key", &ada.profile_key().await));
     let clear = Needle::new("the clear phrase", CLEAR.as_bytes());
     let (mut found, mut looked_at) = (Vec::new(), 0);
     let mut hunt = |place: &str, bytes: &[u8]| {

@@ -124,6 +124,9 @@ impl Region {
             }
             Call::Groups(_) => Answer::Groups(Box::new(Groups { groups: Vec::new(), next: None })),
             Call::PreKeys | Call::Upload | Call::List(_) | Call::Leave(_) => Answer::Done,
+            Call::Profile(_) | Call::PutProfile(_) | Call::Blocks(_) => {
+                Answer::Refused("not_found".to_owned())
+            }
         }
     }
 

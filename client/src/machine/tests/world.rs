@@ -197,7 +197,11 @@ impl Device {
                 last_resort: None,
             }),
             Call::Upload | Call::List(_) | Call::Leave(_) => Answer::Done,
-            Call::Epochs { .. } | Call::Groups(_) => Answer::Refused("not_found".to_owned()),
+            Call::Epochs { .. }
+            | Call::Groups(_)
+            | Call::Profile(_)
+            | Call::PutProfile(_)
+            | Call::Blocks(_) => Answer::Refused("not_found".to_owned()),
         }
     }
 
@@ -333,6 +337,27 @@ impl Device {
         let mut outcome = self.outcome(effects.frames, effects.calls).await;
         outcome.frames.extend(self.serve(outcome.calls, other).await);
         (outcome.frames, outcome.updates)
+    }
+
+    /// Fulfils a wish of the application.
+    pub(super) async fn wish(&mut self, wish: Wish) -> Outcome {
+        let (machine, store) = (self.machine.as_mut().unwrap(), &self.store);
+        let mut step = machine.begin(store, Timestamp(self.now), &mut self.rng);
+        step.wish(wish).await.unwrap();
+        let effects = step.finish().await.unwrap();
+        self.outcome(effects.frames, effects.calls).await
+    }
+
+    /// A record of the store.
+    pub(super) async fn kept<T: serde::de::DeserializeOwned>(&self, table: Table, key: &[u8]) -> T {
+        Tx::new(&self.store).read(table, key).await.unwrap().unwrap()
+    }
+
+    /// What is asked for once time has passed.
+    pub(super) async fn due(&mut self) -> Vec<Call> {
+        let (machine, store) = (self.machine.as_mut().unwrap(), &self.store);
+        let step = machine.begin(store, Timestamp(self.now), &mut self.rng);
+        step.finish().await.unwrap().calls
     }
 
     /// A submission as this device is sent it.

@@ -43,6 +43,8 @@ pub(super) async fn register(
     chosen.remember(profile)?;
     let session = Session::of(profile.clone(), opened)?;
     say_who(&session, "registered", output);
+    output
+        .remark("`posthouse-chat profile --name NAME` says to whom you write what you are called.");
     session.close().await;
     Ok(())
 }

@@ -54,6 +54,9 @@ pub(super) async fn run(
             learn(&mut session).await?;
             let all = read::newest(&session.client, &talk, limit, search.as_deref()).await?;
             for entry in all {
+                if !session.names.asked(&entry.from) {
+                    session.learn_profile(&entry.from).await?;
+                }
                 if !output.entry(&own, &entry, &session.names) {
                     break;
                 }
@@ -229,13 +232,14 @@ async fn members(
     news(session, until).await?;
     let group = found(session, group, until).await?;
     for member in session.client.members(&group).await? {
-        session.learn(&member.account).await?;
-        let name = session.names.of(&member.account);
+        session.learn_all(&member.account).await?;
+        let (name, said) = (session.names.of(&member.account), session.names.said(&member.account));
         let object = json!({
             "event": "member", "group": group, "user": member.account, "name": name,
-            "role": member.standing, "joined": member.joined,
+            "profile": said, "role": member.standing, "joined": member.joined,
         });
-        if !output.print(&object, format!("{:8} {name}", role(member.standing))) {
+        let full = session.names.full(&member.account);
+        if !output.print(&object, format!("{:8} {full}", role(member.standing))) {
             return Ok(());
         }
     }

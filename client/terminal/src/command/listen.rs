@@ -78,12 +78,16 @@ async fn listen_on(
         let Some(next) = next else { return Err(ClientError::Stopped.into()) };
         let heard = match &next.update {
             Update::Message(entry) if entry.from != own => Some(entry.from.clone()),
+            Update::Profile { user } => {
+                session.learn_profile(user).await?;
+                None
+            }
             Update::Replaced => return Err(replaced()),
             Update::SessionEnded => return Err(ClientError::SessionEnded.into()),
             _ => None,
         };
         if let Some(from) = &heard {
-            session.learn(from).await?;
+            session.learn_all(from).await?;
         }
         if is_of_group(&next.update) {
             let groups = session.client.groups().await?;

@@ -62,10 +62,11 @@ async fn list(
     output: Output,
 ) -> Result<(), Failure> {
     for (user, since) in all {
-        session.learn(&user).await?;
-        let name = session.names.of(&user);
-        let object = json!({ "event": event, "user": user, "name": name, "since": since });
-        if !output.print(&object, name) {
+        session.learn_all(&user).await?;
+        let (name, said) = (session.names.of(&user), session.names.said(&user));
+        let object =
+            json!({ "event": event, "user": user, "name": name, "profile": said, "since": since });
+        if !output.print(&object, session.names.full(&user)) {
             break;
         }
     }

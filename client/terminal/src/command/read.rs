@@ -15,17 +15,18 @@ pub(super) async fn whoami(session: Session, output: Output) -> Result<(), Failu
     Ok(())
 }
 
-pub(super) async fn conversations(session: Session, output: Output) -> Result<(), Failure> {
+pub(super) async fn conversations(mut session: Session, output: Output) -> Result<(), Failure> {
     for one in session.client.conversations().await? {
-        let name = session.names.of(&one.with);
+        session.learn_profile(&one.with).await?;
+        let (name, said) = (session.names.of(&one.with), session.names.said(&one.with));
         let object = json!({
-            "event": "conversation", "with": one.with, "with_name": name, "unread": one.unread,
-            "active": one.active, "mentioned": one.mentioned, "disappears": one.disappears,
+            "event": "conversation", "with": one.with, "with_name": name, "with_profile": said,
+            "unread": one.unread, "active": one.active, "mentioned": one.mentioned, "disappears": one.disappears,
         });
         let sign = if one.mentioned > 0 { "@" } else { "" };
         let unread =
             if one.unread == 0 { String::new() } else { format!("  {sign}{}", one.unread) };
-        if !output.print(&object, format!("{name}{unread}")) {
+        if !output.print(&object, format!("{}{unread}", session.names.full(&one.with))) {
             break;
         }
     }
@@ -48,6 +49,7 @@ pub(super) async fn history(
     output: Output,
 ) -> Result<(), Failure> {
     let with = session.find(&asked.with).await?;
+    session.learn_profile(&with).await?;
     let own = session.client.account().clone();
     let with = Talk::Person(with);
     for entry in newest(&session.client, &with, asked.limit, asked.search.as_deref()).await? {

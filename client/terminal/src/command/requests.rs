@@ -22,13 +22,14 @@ pub(super) async fn run(
         output.print(&object, format!("You do not hear {}.", session.names.of(&user)));
     } else {
         for request in session.client.requests().await? {
-            session.learn(&request.account_id).await?;
+            session.learn_all(&request.account_id).await?;
+            let said = session.names.said(&request.account_id);
             let name = session.names.of(&request.account_id);
             let object = json!({
                 "event": "request", "user": request.account_id, "name": name,
-                "since": request.requested_at,
+                "profile": said, "since": request.requested_at,
             });
-            if !output.print(&object, name) {
+            if !output.print(&object, session.names.full(&request.account_id)) {
                 break;
             }
         }

@@ -58,6 +58,7 @@ impl Screen {
             }
             Question::Disappear => self.disappear(&text).await,
             Question::Reaction => self.react(&text).await,
+            Question::Name => self.set_name(text).await,
         };
         self.tell_failure(done)
     }
@@ -73,6 +74,7 @@ impl Screen {
                 self.devices();
                 Ok(())
             }
+            Action::Name => self.ask_name().await,
             Action::Person => {
                 self.person();
                 Ok(())
@@ -228,7 +230,7 @@ impl Screen {
                 };
                 Ok(told(move |screen| {
                     screen.model.requests.remove(&user);
-                    let name = screen.model.names.short(&user);
+                    let name = screen.model.names.title(&user);
                     screen.model.notice = Some(format!("{name}: {what}"));
                 }))
             }),

@@ -79,6 +79,8 @@ pub(crate) enum Question {
     Disappear,
     /// The reaction to the chosen message.
     Reaction,
+    /// What the person is called.
+    Name,
 }
 
 impl Question {
@@ -89,7 +91,7 @@ impl Question {
 
     /// Whether nothing is an answer, too.
     pub(crate) fn takes_nothing(&self) -> bool {
-        matches!(self, Self::Reaction | Self::NewPin | Self::Disappear)
+        matches!(self, Self::Reaction | Self::NewPin | Self::Disappear | Self::Name)
     }
 
     /// The title of its box, and what is to be written.
@@ -118,6 +120,9 @@ impl Question {
                 " Disappearing messages (Enter, Esc) ",
                 "After they were read: 30s, 5m, 12h, 7d; nothing keeps them:",
             ),
+            Self::Name => {
+                (" Your name (Enter, Esc) ", "What you are called; nothing takes the name back:")
+            }
             Self::Reaction => (" React (Enter, Esc) ", "An emoji; nothing takes yours back:"),
         }
     }

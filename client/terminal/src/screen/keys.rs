@@ -30,6 +30,8 @@ pub(crate) enum Action {
     /// The safety number, or who is in the group.
     Info,
     Leave,
+    /// What the own person is called.
+    Name,
     /// What the person of the open conversation is to this account.
     Person,
     Quit,
@@ -262,6 +264,7 @@ fn in_conversation(model: &mut Model, key: KeyEvent) -> Action {
         KeyCode::F(1) => model.dialog = Some(Dialog::Help),
         KeyCode::Char('?') if empty => model.dialog = Some(Dialog::Help),
         KeyCode::F(2) => return Action::Info,
+        KeyCode::F(3) => return Action::Name,
         KeyCode::F(4) if model.asks() => model.dialog = Some(Dialog::Decide),
         KeyCode::F(4) if model.open.as_ref().is_some_and(|open| open.person().is_some()) => {
             return Action::Person;

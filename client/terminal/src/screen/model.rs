@@ -202,7 +202,7 @@ impl Model {
     /// What a conversation is called, in little room.
     pub(crate) fn title(&self, talk: &Talk) -> String {
         match talk {
-            Talk::Person(person) => self.names.short(person),
+            Talk::Person(person) => self.names.title(person),
             Talk::Group(group) => {
                 let title = self.names.group(group);
                 // Its key may still be on its way.
@@ -276,7 +276,7 @@ impl Model {
                 self.typing.remove(&entry.from);
                 let talk = Talk::of(entry);
                 if entry.mentions(&self.own) && self.open.as_ref() != Some(&talk) {
-                    let (name, place) = (self.names.short(&entry.from), self.title(&talk));
+                    let (name, place) = (self.names.title(&entry.from), self.title(&talk));
                     self.notice = Some(match talk {
                         Talk::Person(_) => format!("{name} mentions you"),
                         Talk::Group(_) => format!("{name} mentions you in {place}"),

@@ -6,6 +6,7 @@ use posthouse_protocol::rest::{Pin, Secret};
 use super::{
     Screen,
     dialog::{Device, Devices, Dialog, Question},
+    editor::Editor,
     keys::ask,
     work::told,
 };
@@ -102,6 +103,25 @@ impl Screen {
                 screen.model.notice = Some(notice.to_owned());
             }))
         });
+    }
+
+    /// Asks what the person is called; what they are called now can be changed.
+    pub(super) async fn ask_name(&mut self) -> Result<(), Failure> {
+        let profile = self.session.client.own_profile().await?;
+        let mut editor = Editor::default();
+        editor.insert(profile.name.as_deref().unwrap_or_default());
+        self.model.dialog = Some(Dialog::Ask(Question::Name, editor));
+        Ok(())
+    }
+
+    /// Says what the person is called from now on.
+    pub(super) async fn set_name(&mut self, name: String) -> Result<(), Failure> {
+        let client = &self.session.client;
+        let mut profile = client.own_profile().await?;
+        profile.name = Some(name).filter(|name| !name.is_empty());
+        client.set_profile(profile).await?;
+        self.model.dialog = None;
+        Ok(())
     }
 
     /// What is said in the open conversation disappears from now on, or does not.

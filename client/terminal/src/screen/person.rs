@@ -25,6 +25,8 @@ impl Screen {
         let Some(user) = self.open_person() else { return };
         let client = self.session.client.clone();
         self.begin("looking at your contacts", async move {
+            // Who it is, as they say today; a region that is away changes nothing.
+            let _ = client.refresh_profile(&user).await;
             let relation = relation(&client, &user).await?;
             Ok(told(move |screen| screen.show_person(&user, relation)))
         });
@@ -55,7 +57,7 @@ impl Screen {
             };
             let relation = relation(&client, &user).await?;
             Ok(told(move |screen| {
-                let name = screen.model.names.short(&user);
+                let name = screen.model.names.title(&user);
                 screen.model.notice = Some(format!("{name}: {notice}"));
                 screen.show_person(&user, relation);
             }))

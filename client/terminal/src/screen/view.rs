@@ -93,10 +93,11 @@ fn conversation(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: &Theme)
             "Tab opens the next conversation,",
             "Ctrl-T begins one with somebody,",
             "Ctrl-G makes a group,",
+            "F3 says what you are called,",
             "F1 shows all keys.",
         ];
         let lines: Vec<_> = lines.into_iter().map(|one| Line::styled(one, theme.dim)).collect();
-        frame.render_widget(Paragraph::new(lines).centered(), middle(area, 6));
+        frame.render_widget(Paragraph::new(lines).centered(), middle(area, 7));
         return;
     };
     let empty = super::editor::Editor::default();
@@ -153,7 +154,8 @@ fn about(model: &Model, width: usize) -> Option<String> {
 
 fn head(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: &Theme) {
     let Some(open) = &model.open else { return };
-    let mut spans = vec![Span::styled(line(&model.title(open)), theme.other)];
+    let name = open.person().map_or_else(|| model.title(open), |user| model.names.full(user));
+    let mut spans = vec![Span::styled(line(&name), theme.other)];
     let mut add = |text: String, style: Style| spans.push(Span::styled(format!("  {text}"), style));
     if model.asks() {
         let what = if open.group().is_some() { "you are invited" } else { "wants to write to you" };

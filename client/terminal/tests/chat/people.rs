@@ -105,3 +105,68 @@ async fn the_screen_shows_who_is_there_and_blocks() {
     assert_eq!(ada.run(&["contacts"]).done()["name"], "ben");
     assert!(ada.run(&["blocks"]).all().is_empty());
 }
+
+const F3: &str = "\u{1b}OR";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_are_shown_by_the_names_that_they_give_themselves() {
+    let home = Home::start().await;
+    let at = home.address();
+    let (ada, ben) = (Person::registered(at, "ada"), Person::registered(at, "ben"));
+    let shown = ada.run(&["profile"]).done();
+    assert_eq!((&shown["event"], &shown["name"]), (&"profile".into(), &serde_json::Value::Null));
+    let said = ada.run(&["profile", "--name", "Ada Lovelace", "--about", "counts"]).done();
+    assert_eq!((&said["name"], &said["published"]), (&"Ada Lovelace".into(), &true.into()));
+    assert_eq!(ada.run(&["profile", "--name", ""]).done()["name"], serde_json::Value::Null);
+    let said = ada.run(&["profile", "--name", "Ada Lovelace"]).done();
+    assert_eq!((&said["name"], &said["about"]), (&"Ada Lovelace".into(), &"counts".into()));
+    ada.run(&["profile", "--name", &"x".repeat(257)]).failed(2, &["256 bytes"]);
+
+    let mut listening = ben.start(&["listen", "--timeout", "60"]);
+    listening.next("connected");
+    ada.run(&["send", "ben", "Halloo!", "--wait", "delivered"]).done();
+    let told = listening.next("profile");
+    assert_eq!((&told["name"], &told["about"]), (&"Ada Lovelace".into(), &"counts".into()));
+    drop(listening);
+    let listed = ben.run(&["conversations"]).done();
+    assert_eq!(
+        (&listed["with_name"], &listed["with_profile"]),
+        (&"ada".into(), &"Ada Lovelace".into())
+    );
+    assert!(ben.run_plain(&["conversations"]).out.contains("Ada Lovelace (ada)"));
+    assert!(ben.run_plain(&["history", "ada"]).out.contains("Ada Lovelace: Halloo!"));
+
+    let mut screen = Screen::start(&ben);
+    screen.has("Ada Lovelace");
+    screen.press("\t");
+    screen.has("Ada Lovelace: Halloo!");
+    // Who asks is told apart from whom they claim to be before they are heard.
+    screen.has("wants to write to you");
+    screen.press(F4);
+    screen.has("They call themselves Ada Lovelace.");
+    screen.has("Handle   ada");
+    screen.press("a");
+    screen.has("heard from now on");
+    screen.press(F4);
+    screen.has("Ada Lovelace (ada)");
+    screen.has("counts");
+    screen.has("Account  0");
+    screen.press("\u{1b}");
+    screen.has_not("Account  0");
+    screen.press(F3);
+    screen.has("What you are called");
+    screen.press("Ben\r");
+    screen.has("you are called Ben");
+    screen.press("Halloo to you!\r");
+    screen.has("✓");
+    screen.press("\u{11}");
+    screen.ends();
+    assert_eq!(ben.run(&["profile"]).done()["name"], "Ben");
+
+    let mut other = Screen::start(&ada);
+    other.has("Ben");
+    other.press("\t");
+    other.has("Ben: Halloo to you!");
+    other.press("\u{11}");
+    other.ends();
+}

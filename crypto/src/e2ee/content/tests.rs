@@ -52,6 +52,7 @@ fn every_kind_is_read_as_it_was_written() {
         assert_eq!(body.kind(), number);
         let mut content = Content::new(UnixMillis(5), Some("g.1@south.test".to_owned()), body);
         content.expires_after = Some(3_600);
+        content.profile_key = Some(KeyBytes(Secret::new([3; 32])));
         let bytes = content.to_padded_bytes().unwrap();
         assert!(crate::e2ee::padding::MESSAGE_BUCKETS.contains(&bytes.len()));
         assert_eq!(Content::from_padded_bytes(&bytes), Ok(content));

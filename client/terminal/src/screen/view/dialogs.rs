@@ -1,6 +1,7 @@
 //! What lies over the conversation: help, questions, the safety number, members, devices.
 
 use posthouse_client::KeyTrust;
+use posthouse_protocol::id::AccountId;
 use ratatui::{
     Frame,
     layout::{Position, Rect},
@@ -14,12 +15,17 @@ use super::super::{
     dialog::{Devices, Dialog, Question, Relation, Safety},
     model::Model,
     theme::Theme,
+    wrap::wrap,
 };
 use crate::{
     command::{grouped, role},
     talk::Talk,
     text::line,
 };
+
+/// Columns and lines of what somebody says about themselves.
+const ABOUT: usize = 54;
+const MAX_ABOUT: usize = 4;
 
 /// The keys, as the help shows them.
 const KEYS: &[(&str, &str)] = &[
@@ -31,7 +37,8 @@ const KEYS: &[(&str, &str)] = &[
     ("PageUp, PageDown", "scroll"),
     ("Ctrl-F", "search in the conversation"),
     ("F2", "safety number; in a group, who is in it"),
-    ("F4", "answer a stranger ( ? ); contact, block"),
+    ("F3", "what you are called"),
+    ("F4", "answer a stranger ( ? ); who it is, contact, block"),
     ("F5", "your devices: let one in, remove one, PIN"),
     ("F6", "disappearing messages"),
     ("Tab after @ben", "complete the name; who is named is told"),
@@ -126,7 +133,7 @@ fn members(frame: &mut Frame<'_>, area: Rect, at: usize, model: &Model, theme: &
         .take(room)
         .map(|(place, member)| {
             let own = if member.account == model.own { "  (you)" } else { "" };
-            let name = line(&model.names.short(&member.account));
+            let name = line(&model.names.full(&member.account));
             let style = if place == at { theme.selected } else { Style::new() };
             Line::styled(format!("{:8} {name}{own} ", role(member.standing)), style)
         })
@@ -170,16 +177,35 @@ fn decide(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: &Theme) {
         ),
     };
     let mut lines: Vec<_> = ways.into_iter().take(3).map(Line::raw).collect();
-    if matches!(model.open, Some(Talk::Person(_))) {
+    if let Some(Talk::Person(user)) = &model.open {
         lines.push(Line::styled(ways[3], theme.dim));
+        lines.push(Line::default());
+        lines.extend(who(user, model, theme));
     } else {
         lines.pop();
     }
     boxed(frame, area, title, lines, theme);
 }
 
+/// Who somebody is, whatever they call themselves: the account is theirs alone.
+fn who(user: &AccountId, model: &Model, theme: &Theme) -> Vec<Line<'static>> {
+    let mut lines = Vec::new();
+    if let Some(name) = model.names.said(user) {
+        lines.push(Line::raw(format!("They call themselves {}.", line(name))));
+    }
+    if let Some(about) = model.names.about(user) {
+        lines.extend(wrap(&line(about), ABOUT).into_iter().take(MAX_ABOUT).map(Line::raw));
+    }
+    if model.names.knows(user) {
+        lines.push(Line::styled(format!("Handle   {}", line(&model.names.of(user))), theme.dim));
+    }
+    lines.push(Line::styled(format!("Account  {user}"), theme.dim));
+    lines
+}
+
 fn person(frame: &mut Frame<'_>, area: Rect, relation: Relation, model: &Model, theme: &Theme) {
-    let name = model.open.as_ref().map(|open| line(&model.title(open))).unwrap_or_default();
+    let Some(Talk::Person(user)) = &model.open else { return };
+    let name = line(&model.names.full(user));
     let (is, contact) = if relation.contact {
         ("They are one of your contacts.", "c  no contact any more")
     } else {
@@ -190,7 +216,8 @@ fn person(frame: &mut Frame<'_>, area: Rect, relation: Relation, model: &Model, 
     } else {
         ("", "b  block them: you hear nothing, and they cannot tell")
     };
-    let mut lines = vec![Line::raw(is)];
+    let mut lines = who(user, model, theme);
+    lines.extend([Line::default(), Line::raw(is)]);
     if !hears.is_empty() {
         lines.push(Line::styled(hears, theme.warning));
     }
@@ -200,7 +227,8 @@ fn person(frame: &mut Frame<'_>, area: Rect, relation: Relation, model: &Model, 
 }
 
 fn safety_number(frame: &mut Frame<'_>, area: Rect, safety: &Safety, model: &Model, theme: &Theme) {
-    let name = model.open.as_ref().map(|open| line(&model.title(open))).unwrap_or_default();
+    let open = model.open.as_ref().and_then(Talk::person);
+    let name = open.map(|user| line(&model.names.full(user))).unwrap_or_default();
     let mut lines: Vec<Line<'_>> =
         grouped(&safety.digits).lines().map(|one| Line::raw(one.to_owned()).centered()).collect();
     let (text, style) = match safety.trust {

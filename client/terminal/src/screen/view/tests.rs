@@ -17,7 +17,7 @@ use super::draw;
 use crate::{
     names::Names,
     screen::{
-        dialog::{Device, Devices, Dialog, Question, Safety},
+        dialog::{Device, Devices, Dialog, Question, Relation, Safety},
         keys::{self, Action},
         model::{Group, Mark, Member, Model, Row, Talked},
         theme::Theme,
@@ -313,6 +313,19 @@ fn strangers_and_invitations_wait_for_an_answer() {
     assert_eq!(press(&mut model, KeyCode::Char('a')), Action::Hear(true));
     model.dialog = Some(Dialog::Decide);
     assert_eq!(press(&mut model, KeyCode::Char('b')), Action::Block);
+}
+
+/// A name is shown with what proves more, wherever it could be taken for somebody else's.
+#[test]
+fn who_calls_themselves_what_is_shown_beside_who_they_are() {
+    let mut model = talking();
+    let mut profile = posthouse_client::Profile::named("Dana");
+    profile.about = Some("rides, and counts the stars".to_owned());
+    model.names.learn_profile(&account(2), Some(profile));
+    let profile = posthouse_client::Profile::named("Yuri");
+    model.names.learn_profile(&account(3), Some(profile));
+    model.dialog = Some(Dialog::Person(Relation { contact: false, blocked: false }));
+    insta::assert_snapshot!(shown(&model, 80, 18));
 }
 
 #[test]

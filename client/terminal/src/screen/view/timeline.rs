@@ -62,7 +62,7 @@ fn message(
     theme: &Theme,
 ) {
     let own = entry.from == model.own;
-    let name = if own { "you".to_owned() } else { cut(&line(&model.names.short(&entry.from)), 16) };
+    let name = if own { "you".to_owned() } else { cut(&line(&model.names.title(&entry.from)), 16) };
     let style = if own { theme.own } else { theme.other };
     let indent = time.width() + name.width() + 3;
     // A narrow screen puts the text below the name.

@@ -11,6 +11,8 @@
 //! 4 mark          account or group, target (16), by, [1, text, stamp] | [2] | [3, emoji, stamp];
 //!                 an edit that mentions somebody ends with who that is
 //! 5 expiry        sender, id (16), disappears at (ms)
+//! 6 profile       account, [keys of the profile (32), newest first], the own profile key that the
+//!                 account was given or null; of the own account, its own keys and null
 //! said            [1, text] | [4, text, target (16)] | [6] gone | [kind that cannot be shown]
 //! ```
 //! A kind that is not known is passed over.
@@ -31,6 +33,8 @@ use crate::e2ee::{
 
 /// The most keys of titles of one group.
 const MAX_TITLE_KEYS: usize = 16;
+/// The most keys of one profile.
+const MAX_PROFILE_KEYS: usize = 16;
 /// The longest name of a status, in bytes.
 const MAX_STATUS_LEN: usize = 32;
 
@@ -85,6 +89,15 @@ pub enum HistoryItem {
         id: MessageId,
         /// When it disappears.
         at: UnixMillis,
+    },
+    /// What opens somebody's profile, or the own one.
+    Profile {
+        /// Whose.
+        account: String,
+        /// Keys, newest first.
+        keys: Vec<KeyBytes>,
+        /// The key of the own profile that they were given last.
+        given: Option<KeyBytes>,
     },
     /// An item of a later version.
     Unknown,
@@ -213,6 +226,15 @@ impl HistoryItem {
                 w.bytes(id);
                 w.uint(at.0);
             }
+            Self::Profile { account, keys, given } => {
+                head(w, 4, 6);
+                w.text(account);
+                w.array(keys.len());
+                for key in keys {
+                    w.bytes(key.0.expose());
+                }
+                w.optional(given.as_ref(), |w, key| w.bytes(key.0.expose()));
+            }
             Self::Unknown => head(w, 1, u64::MAX),
         }
     }
@@ -248,7 +270,12 @@ impl HistoryItem {
                 mark: PastMark::read(r)?,
             },
             (5, 4) => Self::Expiry { from: name(r)?, id: r.exact()?, at: UnixMillis(r.uint()?) },
-            (0..=5, _) => return Err(CborError),
+            (6, 4) => Self::Profile {
+                account: name(r)?,
+                keys: r.sequence(MAX_PROFILE_KEYS, super::super::parts::read_key_bytes)?,
+                given: r.optional(super::super::parts::read_key_bytes)?,
+            },
+            (0..=6, _) => return Err(CborError),
             _ => {
                 for _ in 1..len {
                     r.skip()?;

@@ -71,6 +71,7 @@ fn message() -> impl Strategy<Value = HistoryItem> {
 fn item() -> impl Strategy<Value = HistoryItem> {
     let key = any::<[u8; 32]>().prop_map(|bytes| PrivateKey::from_bytes(&bytes).public_key());
     let titles = proptest::collection::vec(any::<[u8; 32]>().prop_map(KeyBytes::from), 0..4);
+    let keys = proptest::collection::vec(any::<[u8; 32]>().prop_map(KeyBytes::from), 0..4);
     prop_oneof![
         ("[a-z]{1,99}", key, any::<bool>()).prop_map(|(account, identity, verified)| {
             HistoryItem::Person { account, identity, verified }
@@ -85,6 +86,9 @@ fn item() -> impl Strategy<Value = HistoryItem> {
             .prop_map(|(with, target, by, mark)| HistoryItem::Mark { with, target, by, mark }),
         ("[a-z]{1,99}", any::<[u8; 16]>(), any::<u64>())
             .prop_map(|(from, id, at)| { HistoryItem::Expiry { from, id, at: UnixMillis(at) } }),
+        ("[a-z]{1,99}", keys, any::<Option<[u8; 32]>>()).prop_map(|(account, keys, given)| {
+            HistoryItem::Profile { account, keys, given: given.map(KeyBytes::from) }
+        }),
     ]
 }
 
