@@ -311,10 +311,11 @@ async fn who_was_removed_cannot_read_what_is_sent_after() {
 async fn leaving_is_signed_anew_when_the_group_moves_on() {
     let mut region = Region::with(&["ada", "ben"]).await;
     let leave = Call::Leave(region.group.clone());
+    let anew = [leave.clone()];
     let stale = || Answer::Refused("stale_epoch".to_owned());
     let group = region.group.clone();
     let asked = region.devices[1].leave(&group, Leaving::Later).await.calls;
-    assert_eq!(asked, [leave.clone()]);
+    assert_eq!(asked, anew);
     region.act(0, Change::Rename(b"one".to_vec()));
     // The news is read while the refusal is on its way.
     let head = region.chain.last().unwrap().hash();
@@ -323,13 +324,13 @@ async fn leaving_is_signed_anew_when_the_group_moves_on() {
     let [epochs] = asked.as_slice() else { panic!("{asked:?}") };
     let answer = region.answer(epochs);
     assert_eq!(region.devices[1].answer(epochs, answer).await.calls, [], "it is asked already");
-    assert_eq!(region.devices[1].answer(&leave, stale()).await.calls, [leave.clone()]);
+    assert_eq!(region.devices[1].answer(&leave, stale()).await.calls, anew);
     // The refusal comes before the news.
     region.act(0, Change::Rename(b"two".to_vec()));
     let asked = region.devices[1].answer(&leave, stale()).await.calls;
     let [epochs] = asked.as_slice() else { panic!("{asked:?}") };
     let answer = region.answer(epochs);
-    assert_eq!(region.devices[1].answer(epochs, answer).await.calls, [leave.clone()]);
+    assert_eq!(region.devices[1].answer(epochs, answer).await.calls, anew);
     let known = region.epoch();
     region.act(1, Change::Leave);
     let taken = region.answer_from(known + 1);
