@@ -85,6 +85,10 @@ pub(crate) struct OwnProfile {
     pub(crate) keys: ProfileKeys,
     /// The version that the homeserver has, as far as is known; 0 if there is none.
     pub(crate) version: u64,
+    /// The highest version that there ever was: a homeserver that went back to a backup has a lower
+    /// one, and others take nothing for newer that is below it.
+    #[serde(default)]
+    pub(crate) highest: u64,
     pub(crate) shown: Fields,
     /// Whether the fields are still to be published.
     pub(crate) edited: bool,
@@ -99,6 +103,7 @@ impl OwnProfile {
         Self {
             keys,
             version: 0,
+            highest: 0,
             shown: Fields::default(),
             edited: false,
             rotated: false,

@@ -86,7 +86,7 @@ impl Step<'_> {
         let Some(mut own) = self.own_profile().await? else { return Ok(()) };
         let sent = self.tx.read::<PutProfile>(Table::Own, own::PROFILE).await?;
         let is_newest = sent.is_some_and(|sent| sent.name == answer.name);
-        own.version = own.version.max(answer.version);
+        own.version = answer.version;
         if is_newest {
             self.in_force(own).await?;
         } else {
@@ -99,6 +99,13 @@ impl Step<'_> {
 
     /// What was to be published is: those who wait for the key get it.
     async fn in_force(&mut self, mut own: OwnProfile) -> Result<(), StoreError> {
+        if own.version < own.highest {
+            // Others still take it for old.
+            self.put_own_profile(&own);
+            self.publish_profile(&own);
+            return Ok(());
+        }
+        own.highest = own.version;
         let is_new = own.rotated;
         (own.edited, own.rotated) = (false, false);
         let owed = core::mem::take(&mut own.owed);
@@ -125,7 +132,15 @@ impl Step<'_> {
     /// What the homeserver has of the own profile.
     pub(super) async fn on_own_profile(&mut self, answer: &Sealed) -> Result<(), StoreError> {
         let Some(mut own) = self.own_profile().await? else { return Ok(()) };
-        if answer.account_id != self.own() || answer.version < own.version {
+        if answer.account_id != self.own() {
+            return Ok(());
+        }
+        if answer.version < own.version {
+            // The homeserver went back to a backup: what it lacks is published again.
+            own.highest = own.highest.max(own.version);
+            (own.version, own.edited) = (answer.version, true);
+            self.put_own_profile(&own);
+            self.publish_profile(&own);
             return Ok(());
         }
         let is_newer = answer.version > own.version;
@@ -145,7 +160,7 @@ impl Step<'_> {
         }
         // Another own device has made it. Its key may still be on the way.
         if let (true, Some((fields, key))) = (is_newer, opened) {
-            own.version = answer.version;
+            (own.version, own.highest) = (answer.version, own.highest.max(answer.version));
             own.shown = fields;
             own.keys.add(&key);
             self.put_own_profile(&own);

@@ -1,9 +1,15 @@
 //! `contacts` and `blocks`: who is known, and who is not heard.
 
+use std::time::Duration;
+
 use posthouse_protocol::{id::AccountId, time::Timestamp};
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::{args::Listed, failure::Failure, output::Output, session::Session};
+
+/// How long it is waited for what goes with a change.
+const SOON: Duration = Duration::from_secs(5);
 
 pub(super) async fn contacts(
     mut session: Session,
@@ -37,6 +43,8 @@ pub(super) async fn blocks(
     if let Some(name) = listed.add {
         let user = session.find(&name).await?;
         session.client.block(&user).await?;
+        // The own profile gets another key; what does not come so far goes with the next command.
+        _ = session.published(Instant::now() + SOON).await;
         let object = json!({ "event": "blocked", "user": user });
         let name = session.names.of(&user);
         output.print(&object, format!("You hear nothing of {name}, who cannot tell."));

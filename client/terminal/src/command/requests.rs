@@ -1,8 +1,14 @@
 //! `requests`: strangers who have written, and whether they are heard.
 
+use std::time::Duration;
+
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::{failure::Failure, output::Output, session::Session};
+
+/// How long what goes with a decision is waited for; else it goes with the next command.
+const SOON: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(
     mut session: Session,
@@ -13,6 +19,8 @@ pub(super) async fn run(
     if let Some(name) = accept {
         let user = session.find(&name).await?;
         session.client.accept_request(&user).await?;
+        // The key of the own profile goes to them.
+        session.flush(Instant::now() + SOON).await?;
         let object = json!({ "event": "accepted", "user": user });
         output.print(&object, format!("You hear {}.", session.names.of(&user)));
     } else if let Some(name) = decline {
