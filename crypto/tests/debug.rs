@@ -107,7 +107,7 @@ fn contents() {
     let text = Body::Text { text: "secret".to_owned() };
     let mut content = Content::new(NOW, None, text);
     content.mentions = vec![Mention { start: 0, len: 6, account: "b@south.test".to_owned() }];
-    insta::assert_snapshot!(shape(&content), @"Content { sent_at: UnixMillis(_), conversation: None, expires_after: None, again: None, mentions: [Mention(..)], body: Body { kind: _, .. }, unknown: {} }");
+    insta::assert_snapshot!(shape(&content), @"Content { sent_at: UnixMillis(_), conversation: None, expires_after: None, again: None, mentions: [Mention(..)], profile_key: None, body: Body { kind: _, .. }, unknown: {} }");
     let chunk =
         HistoryChunk { after: None, next: None, ends: true, messages: 1, of: 1, items: Vec::new() };
     insta::assert_snapshot!(shape(&chunk), @"HistoryChunk(..)");

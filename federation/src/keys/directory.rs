@@ -322,8 +322,11 @@ impl PeerKeyDirectory {
         let head = followed
             .map_err(|err| self.nonsense(name, &err))?
             .map_err(|err| self.not_believed(name, peer, &err.into()))?;
-        // Its keys may have changed between the two answers: the next question finds them in step.
-        document.verify(name, Some(&head)).map_err(|err| self.nonsense(name, &err))
+        document.verify(name, Some(&head)).map_err(|err| {
+            self.nonsense(name, &err);
+            // Its keys may have changed between the two answers: the next question finds them in step.
+            Failure::Unreachable("its document and its key log are not in step".into())
+        })
     }
 
     fn not_asked(&self, name: &ServerName, err: &FetchError) -> Failure {

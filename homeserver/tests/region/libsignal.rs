@@ -80,7 +80,7 @@ impl Drop for LibsignalClient {
 async fn event(events: &mut mpsc::UnboundedReceiver<Value>, kind: &str) -> Value {
     loop {
         let next = tokio::time::timeout(PATIENCE, events.recv()).await;
-        let next = next.unwrap_or_else(|_| panic!("no {kind}")).expect("the other client goes on");
+        let next = next.unwrap_or_else(|_| panic!("no {kind}")).unwrap();
         assert_ne!(next["event"], "error", "{next}");
         if next["event"] == kind {
             return next;
@@ -97,5 +97,5 @@ pub(crate) fn id_of(value: &Value) -> MessageId {
 fn script() -> PathBuf {
     let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
     let all = above.map(|folder| folder.join("crypto/interop/client.mjs"));
-    all.into_iter().find(|script| script.exists()).expect("the workspace has the client")
+    all.into_iter().find(|script| script.exists()).unwrap()
 }

@@ -73,7 +73,7 @@ async fn contacts_are_kept_listed_and_removed_for_the_account_alone() {
     }
     other
         .wait(|event| match event {
-            Event::Unknown { kind } => (kind == "changed").then_some(()),
+            Event::Changed { .. } => Some(()),
             _ => None,
         })
         .await;

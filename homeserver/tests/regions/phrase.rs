@@ -251,12 +251,15 @@ fn kept(dir: &Path) -> Vec<(String, Vec<u8>)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_known_phrase_is_nowhere_in_two_regions_nor_between_them() {
     let mut recorders = Vec::new();
-    let pair = Pair::start_with(&["log.filter=trace"], |of, at, peer| {
-        let recorder = Recorder::start(of, at, peer);
-        let address = recorder.address;
-        recorders.push(recorder);
-        address
-    });
+    let pair = Pair::start_with(
+        &["log.filter=trace", "messages.allow_unencrypted=true"],
+        |of, at, peer| {
+            let recorder = Recorder::start(of, at, peer);
+            let address = recorder.address;
+            recorders.push(recorder);
+            address
+        },
+    );
     let mut ada = Sdk::register(&pair.north, "ada").await;
     let mut ben = Sdk::register(&pair.south, "ben").await;
     let ids = say_everything(&mut ada, &mut ben).await;

@@ -102,13 +102,17 @@ async fn shared(stage: &Stage) -> Verdict {
 
 async fn contents(stage: &Stage) -> Verdict {
     let (peer, alice) = (&stage.roles.honest, stage.alice()?);
-    let event = Event { content_type: Some("note".into()), ..stage.event(peer, alice, "héllo") };
+    let event = stage.event(peer, alice, "héllo");
     let enclosed = stage.enclose(peer, &event);
     let id = enclosed.id;
     stage.send(peer, MESSAGES, &[Record::Event(enclosed)]).await?;
     let got = stage.arrived(alice, &peer.account(), id).await?;
     let content = got.get("content").cloned().unwrap_or_default();
-    must_be("content", &content, &json!({"type": "note", "encrypted": true, "body": "héllo"}))?;
+    must_be(
+        "content",
+        &content,
+        &json!({"type": "encrypted", "encrypted": true, "body": "héllo"}),
+    )?;
     must_be("stamp", &Some(crate::verdict::stamp(&got, "stamp")?), &event.stamp)?;
     must_be("origin_number", &Some(number(&got, "origin_number")?), &event.origin_number)?;
     must_be("timestamp", &Some(number(&got, "timestamp")?), &event.client_time)?;

@@ -78,7 +78,7 @@ fn cbor(status: &str, body: &[u8]) -> Vec<u8> {
 
 fn unreachable<T: core::fmt::Debug>(answer: Result<T, PostError>) -> String {
     match answer {
-        Err(PostError::Unreachable(reason)) => reason,
+        Err(PostError::Unreachable(reason) | PostError::Unreadable(reason)) => reason,
         other => panic!("{other:?}"),
     }
 }
@@ -161,7 +161,7 @@ async fn a_fresh_connection_is_not_tried_twice() {
 }
 
 #[tokio::test]
-async fn answers_that_are_none_are_unreachable() {
+async fn answers_that_are_none_are_told_from_refusals() {
     let world = World::new();
     let (north, east) = (world.region("north.test"), world.region("east.test"));
     let large = vec![0; limits::MAX_DOCUMENT + 1];
