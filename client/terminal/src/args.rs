@@ -86,6 +86,15 @@ pub(crate) struct Password {
     pub(crate) password_file: Option<PathBuf>,
 }
 
+/// Where the passphrase of a backup comes from; a prompt without echo otherwise.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Passphrase {
+    /// Reads the backup's passphrase from the first line of this file; `-` is standard input, where it
+    /// comes after the password.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -110,6 +119,41 @@ pub(crate) enum Command {
         server: Server,
         #[command(flatten)]
         password: Password,
+        /// The one-time password, for accounts that ask for one.
+        #[arg(long, value_name = "DIGITS")]
+        code: Option<String>,
+        /// For an account whose devices are all lost, without a backup: goes on under a new identity
+        /// key. All other devices are removed, conversations are lost, and everybody who knows the
+        /// account is told that its key has changed.
+        #[arg(long)]
+        new_identity: bool,
+    },
+    /// Removes this device from the account. What it has said and heard stays in the profile, and can be
+    /// read no more: see `export` and `backup`.
+    Logout,
+    /// Writes what a new device needs to go on as you into a file: the identity, people, titles of
+    /// groups and conversations. Whoever has the file and its passphrase is you.
+    Backup {
+        /// The file, which only you can read.
+        file: PathBuf,
+        /// Replaces a file that is there, once the new one is whole.
+        #[arg(long)]
+        replace: bool,
+        #[command(flatten)]
+        passphrase: Passphrase,
+    },
+    /// Makes this profile a new device of an account, out of a backup. Other devices stay what they are.
+    Restore {
+        /// What `backup` has written.
+        file: PathBuf,
+        /// The account's name.
+        name: String,
+        #[command(flatten)]
+        server: Server,
+        #[command(flatten)]
+        password: Password,
+        #[command(flatten)]
+        passphrase: Passphrase,
         /// The one-time password, for accounts that ask for one.
         #[arg(long, value_name = "DIGITS")]
         code: Option<String>,

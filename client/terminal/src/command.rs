@@ -2,6 +2,8 @@
 
 mod account;
 
+mod backup;
+
 mod export;
 
 mod group_links;
@@ -48,9 +50,21 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<(), Failure> {
             let new = account::New { name, server, password };
             Box::pin(account::register(&profile, &new, invite, output)).await
         }
-        Command::Login { name, server, password, code } => {
+        Command::Login { name, server, password, code, new_identity } => {
             let new = account::New { name, server, password };
-            Box::pin(account::log_in(&profile, &new, code, output)).await
+            let proof = account::Proof { code, new_identity };
+            Box::pin(account::log_in(&profile, &new, proof, output)).await
+        }
+        Command::Logout => account::log_out(Session::open(profile).await?, output).await,
+        Command::Backup { file, replace, passphrase } => {
+            let passphrase = passphrase.passphrase_file;
+            let wanted = backup::Wanted { file, replace, passphrase };
+            Box::pin(backup::make(Session::open(profile).await?, &wanted, output)).await
+        }
+        Command::Restore { file, name, server, password, passphrase, code } => {
+            let new = account::New { name, server, password };
+            let from = backup::From { file, passphrase: passphrase.passphrase_file, code };
+            Box::pin(backup::restore(&profile, &new, from, output)).await
         }
         Command::Link { server } => Box::pin(link::link(&profile, &server, output)).await,
         Command::Approve { code, pin_file, within } => {

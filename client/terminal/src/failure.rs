@@ -60,6 +60,11 @@ impl Failure {
         Self::new(exit, fact, "Check the path, and who may read and write it.")
     }
 
+    /// The same with another advice.
+    pub(crate) fn advise(self, advice: impl Into<String>) -> Self {
+        Self { advice: advice.into(), ..self }
+    }
+
     pub(crate) fn exit(&self) -> Exit {
         self.exit
     }
@@ -94,12 +99,25 @@ impl From<ClientError> for Failure {
             ClientError::NoDevice => (
                 Exit::Usage,
                 "Begin with `posthouse-chat register NAME --server URL`, or with `posthouse-chat \
-                 link --server URL` if you have the account on another device.",
+                 link --server URL` if you have the account on another device, or with \
+                 `posthouse-chat restore FILE NAME --server URL` if you have a backup.",
             ),
             ClientError::LinkNeeded => (
                 Exit::Usage,
                 "Run `posthouse-chat link --server URL` here and give its code to \
-                 `posthouse-chat approve CODE` on the other device.",
+                 `posthouse-chat approve CODE` on the other device. If all are lost: \
+                 `posthouse-chat restore` with a backup, or `login --new-identity` without.",
+            ),
+            ClientError::Backup(_) => {
+                (Exit::Usage, "Check the passphrase, and that the file is whole.")
+            }
+            ClientError::File(_) => {
+                (Exit::Usage, "Check the path, the disk, and who may read and write there.")
+            }
+            ClientError::OtherIdentity => (
+                Exit::Refused,
+                "The account was set up anew since the backup was made: link this device to one of \
+                 its present ones.",
             ),
             ClientError::Link(_) => (
                 Exit::Usage,

@@ -18,15 +18,28 @@ const MAX_TYPED: usize = 1024;
 /// The first line of the file, or of standard input for `-`; typed if there is no file. `twice`:
 /// a new one, to be typed again.
 pub(crate) fn password(file: Option<&Path>, twice: bool) -> Result<Zeroizing<String>, Failure> {
-    let Some(path) = file else {
-        let typed = prompt("Password: ")?;
-        if twice && *prompt("The same again: ")? != *typed {
-            let fact = "The two passwords are different.";
-            return Err(Failure::new(Exit::Usage, fact, "Type the same one twice."));
-        }
-        return Ok(typed);
-    };
-    first_line(path)
+    asked(file, ("Password: ", "--password-file"), twice)
+}
+
+/// As [`password`], for the passphrase of a backup.
+pub(crate) fn passphrase(file: Option<&Path>, twice: bool) -> Result<Zeroizing<String>, Failure> {
+    asked(file, ("Passphrase of the backup: ", "--passphrase-file"), twice)
+}
+
+fn asked(
+    file: Option<&Path>,
+    (question, flag): (&str, &str),
+    twice: bool,
+) -> Result<Zeroizing<String>, Failure> {
+    if let Some(path) = file {
+        return first_line(path);
+    }
+    let typed = prompt(question, flag)?;
+    if twice && *prompt("The same again: ", flag)? != *typed {
+        let fact = "What was typed the second time is something else.";
+        return Err(Failure::new(Exit::Usage, fact, "Type the same twice."));
+    }
+    Ok(typed)
 }
 
 /// The first line of a file, or of standard input for `-`.
@@ -48,10 +61,10 @@ fn line(from: impl BufRead) -> io::Result<Zeroizing<String>> {
 }
 
 /// Asks on the terminal, which may be another one than standard input.
-fn prompt(question: &str) -> Result<Zeroizing<String>, Failure> {
-    let advice = "Give it in a file: --password-file FILE, or `-` for standard input.";
+fn prompt(question: &str, flag: &str) -> Result<Zeroizing<String>, Failure> {
     let without = |err: io::Error| {
-        Failure::new(Exit::Usage, format!("The password cannot be asked for: {err}."), advice)
+        let advice = format!("Give it in a file: {flag} FILE, or `-` for standard input.");
+        Failure::new(Exit::Usage, format!("It cannot be asked for on a terminal: {err}."), advice)
     };
     if !io::stderr().is_terminal() {
         return Err(without(io::Error::other("there is no terminal")));

@@ -18,6 +18,9 @@ mod link;
 #[path = "../../../homeserver/tests/region/libsignal.rs"]
 mod libsignal;
 
+#[path = "chat/backup.rs"]
+mod backup;
+
 #[path = "chat/person.rs"]
 mod person;
 

@@ -1,4 +1,4 @@
-//! `register` and `login`.
+//! `register`, `login` and `logout`.
 
 use posthouse_client::NewAccount;
 use posthouse_protocol::rest::Secret;
@@ -21,8 +21,16 @@ pub(super) struct New {
     pub(super) password: Password,
 }
 
+/// What else `login` was told.
+#[derive(Debug)]
+pub(super) struct Proof {
+    pub(super) code: Option<String>,
+    /// All devices are lost.
+    pub(super) new_identity: bool,
+}
+
 impl New {
-    fn account(&self, twice: bool) -> Result<NewAccount, Failure> {
+    pub(super) fn account(&self, twice: bool) -> Result<NewAccount, Failure> {
         let password = secret::password(self.password.password_file.as_deref(), twice)?;
         let mut account = NewAccount::new(&self.name, &password);
         account.device_name = Some(self.server.device_name.clone());
@@ -52,16 +60,35 @@ pub(super) async fn register(
 pub(super) async fn log_in(
     profile: &Profile,
     new: &New,
-    code: Option<String>,
+    proof: Proof,
     output: Output,
 ) -> Result<(), Failure> {
     let chosen = Chosen::new(&new.server)?;
     let account = new.account(false)?;
-    let opened = chosen.home.log_in(profile.store().await?, &account, code.map(Secret)).await?;
+    let (home, store, code) = (&chosen.home, profile.store().await?, proof.code.map(Secret));
+    let opened = if proof.new_identity {
+        home.begin_anew(store, &account, code).await?
+    } else {
+        home.log_in(store, &account, code).await?
+    };
     chosen.remember(profile)?;
     let session = Session::of(profile.clone(), opened)?;
     say_who(&session, "logged_in", output);
+    if proof.new_identity {
+        output.remark(
+            "Your identity key is a new one: compare safety numbers with people anew, and ask to be \
+             invited to your groups again.",
+        );
+    }
     session.close().await;
+    Ok(())
+}
+
+pub(super) async fn log_out(session: Session, output: Output) -> Result<(), Failure> {
+    let (account, device) = (session.client.account().clone(), session.client.device());
+    session.client.log_out().await?;
+    let object = json!({ "event": "logged_out", "account": account, "device": device });
+    output.print(&object, format!("Device {device} is none of {account}'s any more."));
     Ok(())
 }
 
