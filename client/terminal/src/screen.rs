@@ -227,7 +227,7 @@ impl Screen {
                 self.wants(&entry.from);
                 let talk = Talk::of(entry);
                 if talk.person().is_some() && !self.model.rows.iter().any(|row| row.talk == talk) {
-                    self.curiosity.requests = true;
+                    self.ask_who_asks();
                 }
             }
             Update::Profile { user } if *user == self.model.own => {
@@ -240,13 +240,20 @@ impl Screen {
             Update::Profile { user } => self.session.learn_profile(user).await?,
             Update::Connected => {
                 self.watch().await?;
-                self.curiosity.requests = true;
+                self.ask_who_asks();
             }
             _ => {}
         }
         self.model.names = self.session.names.clone();
         self.model.told(update);
         self.reload().await
+    }
+
+    /// Strangers may have written: until the homeserver says who they are, nobody is told anything whom
+    /// this account has not answered.
+    fn ask_who_asks(&mut self) {
+        self.curiosity.requests = true;
+        self.model.knows_requests = false;
     }
 
     /// Shows what the store has. What is open was seen.
@@ -270,7 +277,7 @@ impl Screen {
             let own = &self.model.own;
             let unread = self.model.timeline.iter().any(|one| one.from != *own && !one.read);
             // Strangers are not told before they are heard.
-            if unread && self.model.scrolled == 0 && !self.model.asks() {
+            if unread && self.model.scrolled == 0 && self.model.may_tell() {
                 open.mark_read(client).await?;
                 // They were read before that.
                 for group in groups.iter_mut().filter(|one| Some(&one.id) == open.group()) {
@@ -343,6 +350,7 @@ impl Screen {
         }
         // What cannot be sent stays to be changed.
         let (client, about) = (&self.session.client, self.model.about);
+        let is_new = about.is_none();
         let said = mention::read(text.trim_end(), &self.model.nameable());
         let sent = open.say(client, about, said).await;
         match sent {
@@ -357,8 +365,12 @@ impl Screen {
             Err(ClientError::Stopped) => return Err(ClientError::Stopped.into()),
             Err(err) => self.model.notice = Some(Failure::from(err).to_string()),
         }
-        // Who gets a message knows that its writer has stopped.
-        self.typed = None;
+        if is_new {
+            // Who gets a message knows that its writer has stopped.
+            self.typed = None;
+        } else {
+            self.stop_typing().await?;
+        }
         self.model.scrolled = 0;
         self.reload().await
     }

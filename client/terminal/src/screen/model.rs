@@ -102,6 +102,8 @@ pub(crate) struct Model {
     pub(crate) behind: Option<(GroupId, Vec<Unacknowledged>)>,
     /// Strangers who have written and were not answered.
     pub(crate) requests: BTreeSet<AccountId>,
+    /// Whether the homeserver has said who they are since the last change.
+    pub(crate) knows_requests: bool,
     /// The message that something is to be done about.
     pub(crate) chosen: Option<MessageId>,
     /// What the draft of the open conversation is about.
@@ -135,6 +137,7 @@ impl Model {
             members: Vec::new(),
             behind: None,
             requests: BTreeSet::new(),
+            knows_requests: false,
             chosen: None,
             about: None,
             scrolled: 0,
@@ -244,6 +247,16 @@ impl Model {
             Some(Talk::Person(person)) => self.requests.contains(person),
             Some(Talk::Group(_)) => self.standing() == Some(Standing::Invited),
             None => false,
+        }
+    }
+
+    /// Whether the writers in the open conversation may be told that they were read: not a stranger, who
+    /// would be heard from then on. Whoever was answered is none, whatever is not known yet.
+    pub(crate) fn may_tell(&self) -> bool {
+        let is_answered = || self.timeline.iter().any(|one| one.from == self.own);
+        match &self.open {
+            Some(Talk::Person(_)) => !self.asks() && (self.knows_requests || is_answered()),
+            _ => !self.asks(),
         }
     }
 

@@ -198,6 +198,7 @@ impl Screen {
     pub(super) async fn heard(&mut self, news: News) -> Result<(), Failure> {
         if let Some(requests) = news.requests {
             self.model.requests = requests;
+            self.model.knows_requests = !self.curiosity.requests;
         }
         if news.behind.is_some() {
             self.model.behind = news.behind;
