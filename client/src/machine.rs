@@ -92,6 +92,8 @@ pub(crate) struct Machine {
     history_due: Option<Timestamp>,
     /// Refusals of the own list in a row.
     lists_refused: u32,
+    /// The homeserver has just taken an own list: an answer with the one before may still be on its way.
+    just_listed: bool,
     /// Profiles to ask for, and who is blocked.
     profiles: Profiles,
     /// Whose presence the application watches.
@@ -231,6 +233,7 @@ impl Machine {
             next_expiry: expiry::next(&tx).await?,
             history_due: history::due(&tx).await?,
             lists_refused: 0,
+            just_listed: false,
             profiles: Profiles::new(blocked),
             watched: BTreeSet::new(),
             away: false,

@@ -31,14 +31,19 @@ pub struct OpenDatabase {
 /// A [`Failure`] with [`Exit::Database`]; a missing SQLite file is one, since an empty database in
 /// its place would hide the loss.
 pub async fn open(database: &Database, node: Uuid) -> Result<OpenDatabase, Failure> {
-    if let Database::Sqlite(path) = database
-        && !path.exists()
-    {
-        return Err(failure(
-            format!("The database {} is missing.", path.display()),
-            "Restore it from a backup, or correct the setting database.url. A new region gets its \
-             database from `posthouse init`.",
-        ));
+    if let Database::Sqlite(path) = database {
+        let exists = path.try_exists().map_err(|err| {
+            let advice = "Run this as the user that the server runs as, or correct the setting \
+                          database.url.";
+            failure(format!("The database {} cannot be looked at: {err}.", path.display()), advice)
+        })?;
+        if !exists {
+            return Err(failure(
+                format!("The database {} is missing.", path.display()),
+                "Restore it from a backup, or correct the setting database.url. A new region gets \
+                 its database from `posthouse init`.",
+            ));
+        }
     }
     open_or_create(database, node).await
 }

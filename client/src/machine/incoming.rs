@@ -28,6 +28,15 @@ use crate::{
 /// Messages of one person that wait for their keys, at most; later ones are given up.
 const MAX_HELD: usize = 1_000;
 
+/// Whether a message has been put aside before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// It has just come.
+    First,
+    /// It was put aside, and more is known now: it is not asked again and again.
+    Again,
+}
+
 /// What came of a ciphertext.
 pub(super) enum Opened {
     /// It is authentic.
@@ -66,7 +75,7 @@ impl Step<'_> {
         if let Some((member, key)) = met {
             self.pin(&member, key).await?;
         }
-        match self.open(message).await? {
+        match self.open(message, Look::First).await? {
             Opened::Content(content) => self.apply(message, &content).await,
             Opened::Held => self.hold(message, frame).await,
             Opened::Unreadable(_, ratchet_key) if message.class == Class::Key => {
@@ -89,7 +98,7 @@ impl Step<'_> {
         }
     }
 
-    async fn open(&mut self, message: &Message) -> Result<Opened, StoreError> {
+    async fn open(&mut self, message: &Message, look: Look) -> Result<Opened, StoreError> {
         let unreadable = |reason: &str| Ok(Opened::Unreadable(reason.to_owned(), None));
         let Payload::Ciphertexts(all) = &message.content.payload else {
             return unreadable("it is not encrypted");
@@ -109,7 +118,7 @@ impl Step<'_> {
                     // The list is of the key before: it says nothing of devices of the other one.
                     return Ok(Opened::Held);
                 }
-                if person.fresh {
+                if person.fresh && look == Look::First {
                     // Asked afresh once; whoever is not listed then is a ghost.
                     self.put_person(&message.from, &Person { fresh: false, ..person });
                     self.call(Call::Devices(message.from.clone()));
@@ -197,7 +206,7 @@ impl Step<'_> {
             self.tx.delete(Table::Held, key);
             let text = String::from_utf8_lossy(&frame).into_owned();
             if let Ok(Event::Message(message)) = Event::parse(&text) {
-                match self.open(&message).await? {
+                match self.open(&message, Look::Again).await? {
                     Opened::Content(content) => self.apply(&message, &content).await?,
                     Opened::Held => self.hold(&message, &text).await?,
                     Opened::Unreadable(reason, _) => {

@@ -3,7 +3,7 @@
 use posthouse_crypto::e2ee::{
     address::DeviceId,
     prekey::bundle::{KemPreKeyPublic, OneTimePreKeyPublic, SignedPreKeyPublic},
-    signed::device_list::{DeviceList, ListedDevice, REUSE_AFTER},
+    signed::device_list::{DeviceList, ListedDevice, REUSE_AFTER, VerifiedDeviceList},
     time::UnixMillis,
 };
 use posthouse_protocol::{
@@ -70,7 +70,8 @@ impl Step<'_> {
                 return Ok(());
             };
             let now = UnixMillis(self.now.0);
-            let Some(next) = changed(list.as_list(), *change, now) else {
+            let gone = self.gone(&list, &person);
+            let Some(next) = changed(list.as_list(), *change, &gone, now) else {
                 // Another own device has done it.
                 self.tx.write(Table::Own, own::CHANGES.to_vec(), &rest);
                 continue;
@@ -90,6 +91,17 @@ impl Step<'_> {
         Ok(())
     }
 
+    /// Devices that the own list names and the homeserver does not have any more, as far as it was asked:
+    /// they have logged out, or were silent for too long. It takes no list that names them.
+    fn gone(&self, list: &VerifiedDeviceList, own: &Person) -> Vec<DeviceId> {
+        let is_there = |device: &DeviceId| {
+            device.get() == self.machine.account.device.get()
+                || own.present.iter().any(|one| one.get() == device.get())
+        };
+        let named = list.as_list().devices.keys().copied();
+        if own.fresh { named.filter(|device| !is_there(device)).collect() } else { Vec::new() }
+    }
+
     /// The own list that waits to be published, if there is one.
     pub(super) async fn publish_list(&mut self) -> Result<(), StoreError> {
         let own = self.own();
@@ -104,6 +116,7 @@ impl Step<'_> {
     /// The homeserver has the own list.
     pub(super) async fn published(&mut self) -> Result<(), StoreError> {
         self.machine.lists_refused = 0;
+        self.machine.just_listed = true;
         self.drop_change().await?;
         self.sign_next().await
     }
@@ -175,8 +188,23 @@ impl Step<'_> {
     }
 }
 
-/// The next list with a change; `None` if it has the change already.
-fn changed(list: &DeviceList, change: ListChange, now: UnixMillis) -> Option<DeviceList> {
+/// The next list with a change, and without what is `gone`; `None` if it has the change already.
+fn changed(
+    list: &DeviceList,
+    change: ListChange,
+    gone: &[DeviceId],
+    now: UnixMillis,
+) -> Option<DeviceList> {
+    let mut next = with_change(list, change, now)?;
+    for device in gone {
+        if next.devices.remove(device).is_some() {
+            next.removed.insert(*device, next.issued);
+        }
+    }
+    Some(next)
+}
+
+fn with_change(list: &DeviceList, change: ListChange, now: UnixMillis) -> Option<DeviceList> {
     match change {
         ListChange::Add { device, registration_id } => {
             let number = DeviceId::new(u64::from(device.get())).ok()?;

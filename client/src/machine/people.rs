@@ -16,7 +16,7 @@ use posthouse_protocol::{
 
 use super::{Step, address, lanes::Hold, sealing::number_of};
 use crate::{
-    records::{Person, session_key},
+    records::{Person, own, session_key},
     store::{Scan, StoreError, Table},
     update::{Misbehaviour, Update},
 };
@@ -58,6 +58,12 @@ impl Step<'_> {
     ) -> Result<(), StoreError> {
         let person = self.person(user).await?;
         let verdict = judge(&person, user, answer.identity_key, answer.device_list.as_ref());
+        if matches!(verdict, Verdict::Refused(Misbehaviour::Rollback { .. }))
+            && self.may_be_from_before(user).await?
+        {
+            self.release(user, Some(SECOND_LOOK));
+            return self.unhold(user).await;
+        }
         let Some((person, list)) = self.believe(user, person, verdict) else {
             return Ok(());
         };
@@ -193,6 +199,16 @@ impl Step<'_> {
                 }
             }
         }
+    }
+
+    /// Whether an older list may be an honest answer: this device has signed a newer one of the own
+    /// account, which the homeserver does not have yet, or did not when it answered.
+    async fn may_be_from_before(&mut self, user: &AccountId) -> Result<bool, StoreError> {
+        if *user != self.machine.account.id {
+            return Ok(false);
+        }
+        let waits = self.tx.get(Table::Own, own::LIST).await?.is_some();
+        Ok(waits || core::mem::take(&mut self.machine.just_listed))
     }
 
     /// Acts on a verdict; the person as now believed, and the list.

@@ -104,6 +104,64 @@ async fn a_ghost_that_the_server_misses_is_named_and_the_message_stays() {
 }
 
 #[tokio::test]
+async fn an_older_own_list_is_no_lie_while_the_newer_one_is_on_its_way() {
+    let (mut ada, _) = acquainted().await;
+    let own = Call::Devices(ada.account().clone());
+    let older = || ada_says(&ada);
+    let [before, after, later] = [older(), older(), older()];
+    let add = ListChange::Add { device: number(2), registration_id: registration(7) };
+    let calls = ada.change_list(add).await;
+    assert!(calls.contains(&Call::List(2)), "{calls:?}");
+    let effects = ada.answer(&own, before).await;
+    assert!(refused(&effects.updates).is_empty(), "it is not published: {:?}", effects.updates);
+    ada.answer(&Call::List(2), Answer::Done).await;
+    let effects = ada.answer(&own, after).await;
+    assert!(refused(&effects.updates).is_empty(), "the answer was on its way");
+    let effects = ada.answer(&own, later).await;
+    assert_eq!(refused(&effects.updates), [&Misbehaviour::Rollback { known: 2 }]);
+}
+
+/// What the homeserver of a device says of its account's devices.
+fn ada_says(device: &Device) -> Answer {
+    Answer::Devices(Box::new(device.published()))
+}
+
+#[tokio::test]
+async fn a_device_that_is_gone_stands_in_the_way_of_no_other() {
+    let (mut ada, _) = acquainted().await;
+    let own = Call::Devices(ada.account().clone());
+    let add = |device| ListChange::Add { device: number(device), registration_id: registration(7) };
+    ada.change_list(add(2)).await;
+    ada.answer(&Call::List(2), Answer::Done).await;
+    assert_eq!(ada.listed().await, [1, 2]);
+    // It logs out: the homeserver tells devices 1 and 3, and takes no list that names device 2.
+    ada.change_list(add(3)).await;
+    assert_eq!(ada.listed().await, [1, 2, 3]);
+    let effects = ada.answer(&Call::List(3), Answer::Refused("device_list_refused".into())).await;
+    assert!(effects.calls.contains(&own), "{:?}", effects.calls);
+    let mut told = ada.published();
+    told.device_list = Some(ada.own_list().await);
+    let effects = ada.answer(&own, Answer::Devices(Box::new(told))).await;
+    assert!(effects.calls.contains(&Call::List(3)), "{:?}", effects.calls);
+    assert_eq!(ada.listed().await, [1, 3]);
+}
+
+#[tokio::test]
+async fn a_message_of_a_ghost_is_asked_about_once() {
+    let (mut ada, mut ben) = acquainted().await;
+    let said = ben.say(&mut ada, "from nowhere").await;
+    let frame =
+        ada.as_delivered(&ben, &said[0]).replace(r#""from_device":1"#, r#""from_device":9"#);
+    let call = Call::Devices(ben.account().clone());
+    let held = ada.frame(&frame).await;
+    assert_eq!(held.calls, std::slice::from_ref(&call));
+    let answer = ada.ask(&call, &ben);
+    let effects = ada.answer(&call, answer).await;
+    assert!(effects.calls.is_empty(), "it is not asked again: {:?}", effects.calls);
+    assert_eq!(refused(&effects.updates), [&Misbehaviour::Ghost { device: 9 }]);
+}
+
+#[tokio::test]
 async fn a_list_that_was_rolled_back_or_forged_is_refused() {
     let (mut ada, ben) = acquainted().await;
     let call = Call::Devices(ben.account().clone());
@@ -310,6 +368,8 @@ async fn a_list_that_came_second_is_signed_again() {
         removed: std::collections::BTreeMap::new(),
     };
     quicker.device_list = Some(ListDocument(list.sign(&ada.identity().private, &mut rng)));
+    let (device, registration_id) = (number(4), registration(44));
+    quicker.devices.push(UserDevice { device, registration_id, listed: true });
     let asks = ada.answer(&call, Answer::Refused("conflict".to_owned())).await.calls;
     let [asks] = asks.try_into().unwrap();
     let effects = ada.answer(&asks, Answer::Devices(Box::new(quicker))).await;

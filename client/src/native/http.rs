@@ -51,11 +51,21 @@ impl Http {
         }
         let body = Full::new(Bytes::from(body.unwrap_or_default()));
         let request = request.body(body).map_err(invalid)?;
-        let answer = self.0.request(request).await.map_err(io::Error::other)?;
+        let answer = self.0.request(request).await.map_err(|err| caused(&err))?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
         Ok((status, body.map_err(io::Error::other)?.to_bytes()))
     }
+}
+
+/// The failure with what is behind it, which alone tells a person anything: that nothing listens, or what
+/// is wrong with a certificate.
+fn caused(err: &hyper_util::client::legacy::Error) -> io::Error {
+    let mut root: &dyn std::error::Error = err;
+    while let Some(source) = root.source() {
+        root = source;
+    }
+    io::Error::other(root.to_string())
 }
 
 fn invalid(err: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {

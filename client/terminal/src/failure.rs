@@ -182,8 +182,18 @@ impl Failure {
                 (Exit::Refused, "Check the name; people of other regions are `name@region`.")
             }
             (_, Some("wrong_credentials")) => (Exit::Refused, "Check the name and the password."),
-            (_, Some("not_found")) => {
-                (Exit::Refused, "It may have expired: ask for another code with `link`.")
+            (_, Some("not_found")) => (
+                Exit::Refused,
+                "There is nothing like that, or not any more: a code may have expired.",
+            ),
+            (_, Some("region_unreachable")) => {
+                (Exit::Refused, "Check the name of the region: it may not exist, or be away.")
+            }
+            (_, Some("weak_password")) => {
+                (Exit::Refused, "Choose a longer one, which nobody else has.")
+            }
+            (_, Some("pin_required" | "wrong_pin")) => {
+                (Exit::Refused, "The account has a PIN for new devices: --pin-file FILE has it.")
             }
             (Error::Refused(_), _) if err.is_transient() => {
                 (Exit::Refused, "The homeserver is busy, or you are too fast: wait a little.")
@@ -192,6 +202,11 @@ impl Failure {
             (Error::Trust(_), _) => {
                 (Exit::Usage, "--ca takes certificates in PEM, as the operator gives them out.")
             }
+            (Error::Unreachable { .. }, _) if is_about_name(&err.to_string()) => (
+                Exit::Unreachable,
+                "The certificate is for another name: give the address as the certificate has it, and \
+                 where it is with --at ADDRESS:PORT if DNS does not say so.",
+            ),
             (Error::Unreachable { .. }, _) if err.to_string().contains("ertificate") => (
                 Exit::Unreachable,
                 "The server's certificate is not believed. If its region has a private \
@@ -200,10 +215,17 @@ impl Failure {
             _ => (Exit::Unreachable, "Check the address, and whether the server runs."),
         };
         let mut fact = err.to_string();
-        capitalise(&mut fact);
+        if !fact.starts_with("http") {
+            capitalise(&mut fact);
+        }
         let code = err.code().map(str::to_owned);
         Self { code, ..Self::new(exit, format!("{}.", fact.trim_end_matches('.')), advice) }
     }
+}
+
+/// Whether a certificate is for another name, as the TLS library says it.
+fn is_about_name(failure: &str) -> bool {
+    failure.contains("ertificate") && failure.contains("not valid for name")
 }
 
 fn capitalise(text: &mut str) {

@@ -259,6 +259,13 @@ impl Device {
         step.finish().await.unwrap().calls
     }
 
+    /// The own list, as it is known here.
+    pub(super) async fn own_list(&self) -> ListDocument {
+        let name = self.account.id.to_string();
+        let person: Person = self.kept(Table::People, name.as_bytes()).await;
+        person.list.unwrap()
+    }
+
     /// The devices that the own list names.
     pub(super) async fn listed(&self) -> Vec<u8> {
         let tx = Tx::new(&self.store);

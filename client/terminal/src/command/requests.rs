@@ -37,7 +37,9 @@ pub(super) async fn run(
                 "event": "request", "user": request.account_id, "name": name,
                 "profile": said, "since": request.requested_at,
             });
-            if !output.print(&object, session.names.full(&request.account_id)) {
+            // In full, so that it can be given to --accept.
+            let shown = said.map_or_else(|| name.clone(), |said| format!("{said} ({name})"));
+            if !output.print(&object, shown) {
                 break;
             }
         }

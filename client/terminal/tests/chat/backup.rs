@@ -84,3 +84,30 @@ async fn who_has_lost_everything_goes_on_under_a_new_key() {
     assert_eq!((&out["event"], &out["device"]), (&"logged_out".into(), &device["device"]));
     anew.run(&["send", "ben", "from nowhere", "--timeout", "20"]).failed(3, &["login"]);
 }
+
+fn linked(to: &Person, at: std::net::SocketAddr) -> Person {
+    let device = Person::new(at);
+    let mut linking = device.start(&["link", "--server", device.server()]);
+    let code = linking.next("code")["code"].as_str().unwrap().to_owned();
+    to.run(&["approve", &code]).done();
+    linking.next("linked");
+    linking.ends();
+    device
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_has_logged_out_makes_room_for_another() {
+    let home = Home::start().await;
+    let at = home.address();
+    let (ada, ben) = (Person::registered(at, "ada"), Person::registered(at, "ben"));
+    let laptop = linked(&ada, at);
+    laptop.run(&["logout"]).done();
+    let tablet = linked(&ada, at);
+    for (from, text) in [(&ada, "from the first"), (&tablet, "from the third")] {
+        from.run(&["send", "ben", text, "--wait", "sent"]).done();
+        let heard = ben.run(&LISTEN).all();
+        assert!(heard.iter().any(|one| one["text"] == text), "{heard:?}");
+    }
+    let told = ada.run(&["listen", "--timeout", "2"]).all();
+    assert!(told.iter().all(|one| one["event"] != "refused"), "nobody has lied: {told:?}");
+}
