@@ -192,7 +192,7 @@ impl Failure {
             (_, Some("weak_password")) => {
                 (Exit::Refused, "Choose a longer one, which nobody else has.")
             }
-            (_, Some("pin_required" | "wrong_pin")) => {
+            (_, Some("pin_required")) => {
                 (Exit::Refused, "The account has a PIN for new devices: --pin-file FILE has it.")
             }
             (Error::Refused(_), _) if err.is_transient() => {
