@@ -98,7 +98,7 @@ statements! {
     );
     ENTRIES = Statement::rows(
         "bibi",
-        "INSERT INTO inbox (account, arrival, slot, arrived_at) {new}",
+        "INSERT{whole} INTO inbox (account, arrival, slot, arrived_at) {new}",
     );
 }
 

@@ -6,6 +6,9 @@
 //!   are few texts and the connections' caches hold all of them prepared. What is missing is filled
 //!   up with rows of NULLs, which match nothing.
 //! * `{new}` stands for the same as the source of an INSERT, where the rows of NULLs are left out.
+//! * `INSERT{whole} INTO` says that a row which is refused ends the whole transaction, which it does
+//!   anyway: a script stops at its first error. SQLite (`OR ROLLBACK`) need not keep a copy of each page
+//!   then that it would need to undo the one statement.
 //! * A limit is `LIMIT 0 + ?`: SQLite looks into the value of a bare `LIMIT ?` when it plans, and so
 //!   plans again for every execution, which costs more than reading a page.
 //! * `/*pg: …*/` is a comment for SQLite and text for PostgreSQL: row locks, which SQLite does not
@@ -80,11 +83,12 @@ impl Statement {
             Dialect::Sqlite if self.row.is_empty() => self.sqlite.into_sql_str(),
             Dialect::Sqlite => finished(&self.sqlite_texts, size, || {
                 let row = format!("({})", vec!["?"; self.row.len()].join(","));
-                expanded(self.sqlite, &vec![row; rows].join(","), rows)
+                let text = expanded(self.sqlite, &vec![row; rows].join(","), rows);
+                text.replace("{whole}", " OR ROLLBACK")
             }),
             Dialect::Postgres => finished(&self.postgres_texts, size, || {
                 let text = expanded(self.postgres, &typed(self.row, rows), rows);
-                numbered(&text.replace("/*pg:", "").replace("*/", ""))
+                numbered(&text.replace("{whole}", "").replace("/*pg:", "").replace("*/", ""))
             }),
         }
     }
@@ -165,6 +169,14 @@ mod tests {
         let want = "(VALUES ($1::bytea,$2::bigint),($3,$4)) \
                     SELECT c FROM t WHERE t.a = v.a AND d > $5 FOR UPDATE";
         assert!(postgres.as_str().ends_with(want), "{}", postgres.as_str());
+    }
+
+    #[test]
+    fn a_refused_row_ends_the_transaction_in_both_dialects() {
+        static S: Statement = Statement::rows("i", "INSERT{whole} INTO t (a) {new}");
+        let text = |dialect| S.text(dialect, 1).as_str().to_owned();
+        assert_eq!(text(Dialect::Sqlite), "INSERT OR ROLLBACK INTO t (a) VALUES (?)");
+        assert_eq!(text(Dialect::Postgres), "INSERT INTO t (a) VALUES ($1::bigint)");
     }
 
     #[test]

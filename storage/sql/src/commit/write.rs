@@ -32,7 +32,7 @@ use crate::{
 statements! {
     MESSAGES = Statement::rows(
         "ibbibitbiiitiiiiibii",
-        "INSERT INTO messages (ref, id, sender, server, device, device_number, addressed_to,
+        "INSERT{whole} INTO messages (ref, id, sender, server, device, device_number, addressed_to,
             conversation, stamp, origin_number, class, collapse, expires, epoch,
             device_list_version, client_timestamp, accepted_at, body, pointers, part)
         {new}",
@@ -59,7 +59,7 @@ statements! {
     );
     ENTRIES = Statement::rows(
         "biibii",
-        "INSERT INTO inbox (account, arrival, message, slot, arrived_at, size) {new}",
+        "INSERT{whole} INTO inbox (account, arrival, message, slot, arrived_at, size) {new}",
     );
     /// Messages about to be replaced no longer fill their inboxes.
     UNLOAD_SLOTS = Statement::rows(
@@ -105,7 +105,7 @@ statements! {
     );
     INTENTS = Statement::rows(
         "iiiibbibiii",
-        "INSERT INTO outbox (destination, lane, idx, state, id, sender, message, recipients,
+        "INSERT{whole} INTO outbox (destination, lane, idx, state, id, sender, message, recipients,
             payload_version, size, expires)
         {new}",
     );
