@@ -104,6 +104,7 @@ impl Engine {
                     self.machine.offline();
                     self.pass(Update::Disconnected);
                 }
+                Happened::Link(Tiding::Failed(reason)) => self.pass(Update::Unreached { reason }),
                 Happened::Link(Tiding::Ended(update)) => {
                     self.machine.offline();
                     self.pass(update);

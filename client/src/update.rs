@@ -175,6 +175,11 @@ pub enum Update {
     Connected,
     /// The connection was lost; it is tried again. Not durable.
     Disconnected,
+    /// An attempt to reach the homeserver failed; it is tried again. Not durable.
+    Unreached {
+        /// Why, in words.
+        reason: String,
+    },
     /// Another process runs this device: this one stops. Not durable.
     Replaced,
     /// The session was ended: log in again. Not durable.

@@ -57,6 +57,8 @@ pub(super) enum Tiding {
     Frames(Vec<String>),
     /// It is gone, and will be tried again.
     Down,
+    /// An attempt failed, for this reason, and will be made again.
+    Failed(String),
     /// It is gone for good.
     Ended(Update),
 }
@@ -89,6 +91,7 @@ impl Link {
                             self.given_up = Some(Instant::now());
                         }
                         self.fall(pause(&err));
+                        return Tiding::Failed(err.to_string());
                     }
                 },
                 State::Up(up) => match up.next().await {

@@ -61,18 +61,21 @@ pub(crate) struct Place {
     pub(crate) home: Option<PathBuf>,
 }
 
-/// Which homeserver; remembered by the profile.
+/// Which homeserver. The profile remembers it; what is left out is as it was, unless another one is named.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Server {
     /// The homeserver: `https://host:port`, or `http://127.0.0.1:port` on this machine.
     #[arg(long = "server", value_name = "URL", env = "POSTHOUSE_CHAT_SERVER")]
-    pub(crate) url: String,
+    pub(crate) url: Option<String>,
     /// The certificates to believe (PEM), in the place of the system's: for a private authority.
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
     /// Connects to this address, whatever DNS says of the server's name: for a trial.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) at: Option<SocketAddr>,
+    /// Takes nothing of what the profile remembers of its homeserver: address, --ca and --at.
+    #[arg(long = "forget-server")]
+    pub(crate) forget: bool,
     /// What the device is called in the account's list of devices.
     #[arg(long, value_name = "NAME", default_value = "terminal")]
     pub(crate) device_name: String,
@@ -211,7 +214,8 @@ pub(crate) enum Command {
         /// Ends after so many messages of others.
         #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
         count: Option<u64>,
-        /// Ends after so many seconds; with --count that is exit code 5.
+        /// Ends after so many seconds: with exit code 4 if the homeserver was never reached, and with 5 if
+        /// fewer messages came than --count asks for.
         #[arg(long, value_name = "SECONDS")]
         timeout: Option<u64>,
         /// Tells senders that their messages were read.

@@ -38,6 +38,11 @@ use crate::{
     session::Session,
 };
 
+/// The device of a profile, which says on standard error when its homeserver is not reached.
+async fn open(profile: Profile, output: Output) -> Result<Session, Failure> {
+    Ok(Session::open(profile).await?.telling(output))
+}
+
 /// Does what the command line asks for.
 pub(crate) async fn run(args: Args, output: Output) -> Result<(), Failure> {
     let profile = Profile::find(&args)?;
@@ -55,11 +60,11 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<(), Failure> {
             let proof = account::Proof { code, new_identity };
             Box::pin(account::log_in(&profile, &new, proof, output)).await
         }
-        Command::Logout => account::log_out(Session::open(profile).await?, output).await,
+        Command::Logout => account::log_out(open(profile, output).await?, output).await,
         Command::Backup { file, replace, passphrase } => {
             let passphrase = passphrase.passphrase_file;
             let wanted = backup::Wanted { file, replace, passphrase };
-            Box::pin(backup::make(Session::open(profile).await?, &wanted, output)).await
+            Box::pin(backup::make(open(profile, output).await?, &wanted, output)).await
         }
         Command::Restore { file, name, server, password, passphrase, code } => {
             let new = account::New { name, server, password };
@@ -68,51 +73,51 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<(), Failure> {
         }
         Command::Link { server } => Box::pin(link::link(&profile, &server, output)).await,
         Command::Approve { code, pin_file, within } => {
-            let session = Session::open(profile).await?;
+            let session = open(profile, output).await?;
             let asked = link::Approval { code, pin_file, within: within.duration() };
             Box::pin(link::approve(session, &asked, output)).await
         }
         Command::Profile { name, about, within } => {
-            let session = Session::open(profile).await?;
+            let session = open(profile, output).await?;
             let said = profile::Said { name, about, within: within.duration() };
             Box::pin(profile::run(session, said, output)).await
         }
-        Command::Whoami => read::whoami(Session::open(profile).await?, output).await,
-        Command::Conversations => read::conversations(Session::open(profile).await?, output).await,
+        Command::Whoami => read::whoami(open(profile, output).await?, output).await,
+        Command::Conversations => read::conversations(open(profile, output).await?, output).await,
         Command::Send { to, text, wait, disappear, within } => {
             let text = send::text(text)?;
-            let session = Session::open(profile).await?;
+            let session = open(profile, output).await?;
             let within = within.duration();
             let sending = send::Sending { to, text, wait, disappear, within };
             Box::pin(send::send(session, &sending, output)).await
         }
         Command::Listen { count, timeout, mark_read, watch } => {
-            let session = Session::open(profile).await?;
+            let session = open(profile, output).await?;
             let listening = listen::Listening { count, timeout, mark_read, watch };
             Box::pin(listen::listen(session, &listening, output)).await
         }
         Command::History { with, limit, search, mark_read } => {
-            let session = Session::open(profile).await?;
+            let session = open(profile, output).await?;
             let asked = read::Asked { with, limit, search, mark_read };
             Box::pin(read::history(session, &asked, output)).await
         }
         Command::Groups { within, command } => {
-            let session = Session::open(profile).await?;
+            let session = open(profile, output).await?;
             Box::pin(groups::run(session, command, within.duration(), output)).await
         }
         Command::Requests { accept, decline } => {
-            let session = Session::open(profile).await?;
+            let session = open(profile, output).await?;
             Box::pin(requests::run(session, accept, decline, output)).await
         }
         Command::Contacts { listed } => {
-            people::contacts(Session::open(profile).await?, listed, output).await
+            people::contacts(open(profile, output).await?, listed, output).await
         }
         Command::Blocks { listed } => {
-            people::blocks(Session::open(profile).await?, listed, output).await
+            people::blocks(open(profile, output).await?, listed, output).await
         }
-        Command::Export { to } => export::run(Session::open(profile).await?, to.as_deref()).await,
+        Command::Export { to } => export::run(open(profile, output).await?, to.as_deref()).await,
         Command::Safety { with, verify, accept } => {
-            let session = Session::open(profile).await?;
+            let session = open(profile, output).await?;
             let act = safety::Act { verify, accept };
             Box::pin(safety::safety(session, &with, act, output)).await
         }

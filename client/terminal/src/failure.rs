@@ -72,6 +72,11 @@ impl Failure {
     pub(crate) fn json(&self) -> Value {
         json!({ "event": "error", "code": self.code, "message": self.fact, "advice": self.advice })
     }
+
+    /// The same while it is no failure yet: what it is about is tried again.
+    pub(crate) fn passing_json(&self) -> Value {
+        json!({ "event": "unreached", "message": self.fact, "advice": self.advice })
+    }
 }
 
 impl fmt::Display for Failure {
@@ -131,7 +136,7 @@ impl From<ClientError> for Failure {
             }
             ClientError::TooLong => (Exit::Usage, "A text has at most 32 KiB: send it in parts."),
             ClientError::SessionEnded => {
-                (Exit::Refused, "Log in again: `posthouse-chat login NAME --server URL`.")
+                (Exit::Refused, "Log in again: `posthouse-chat login NAME`.")
             }
             ClientError::Store(err) => return Self::from_store(err),
             ClientError::Transport(err) => return Self::from_transport(err),
@@ -202,25 +207,36 @@ impl Failure {
             (Error::Trust(_), _) => {
                 (Exit::Usage, "--ca takes certificates in PEM, as the operator gives them out.")
             }
-            (Error::Unreachable { .. }, _) if is_about_name(&err.to_string()) => (
-                Exit::Unreachable,
-                "The certificate is for another name: give the address as the certificate has it, and \
-                 where it is with --at ADDRESS:PORT if DNS does not say so.",
-            ),
-            (Error::Unreachable { .. }, _) if err.to_string().contains("ertificate") => (
-                Exit::Unreachable,
-                "The server's certificate is not believed. If its region has a private \
-                 authority, give its certificate with --ca FILE.",
-            ),
-            _ => (Exit::Unreachable, "Check the address, and whether the server runs."),
+            _ => return Self::unreached(&err.to_string()),
         };
-        let mut fact = err.to_string();
-        if !fact.starts_with("http") {
-            capitalise(&mut fact);
-        }
         let code = err.code().map(str::to_owned);
-        Self { code, ..Self::new(exit, format!("{}.", fact.trim_end_matches('.')), advice) }
+        Self { code, ..Self::new(exit, sentence(&err.to_string()), advice) }
     }
+
+    /// The homeserver is not reached: why, as the SDK says it.
+    pub(crate) fn unreached(reason: &str) -> Self {
+        let advice = if is_about_name(reason) {
+            "The certificate is for another name: give the address as the certificate has it, and \
+             where it is with --at ADDRESS:PORT if DNS does not say so."
+        } else if reason.contains("ertificate") {
+            "The server's certificate is not believed. If its region has a private \
+             authority, give its certificate with --ca FILE."
+        } else if reason.starts_with("refused") {
+            "The homeserver is busy, or you are too fast: wait a little."
+        } else {
+            "Check the address, and whether the server runs."
+        };
+        Self::new(Exit::Unreachable, sentence(reason), advice)
+    }
+}
+
+/// What an error says, as a sentence. Addresses stay as they are.
+fn sentence(fact: &str) -> String {
+    let mut fact = format!("{}.", fact.trim_end_matches('.'));
+    if !fact.starts_with("http") {
+        capitalise(&mut fact);
+    }
+    fact
 }
 
 /// Whether a certificate is for another name, as the TLS library says it.

@@ -49,6 +49,16 @@ impl Output {
         };
     }
 
+    /// Says on standard error that the homeserver is not reached, and that it is tried again.
+    pub(crate) fn unreached(self, why: &Failure) {
+        let mut err = io::stderr().lock();
+        _ = if self.json {
+            writeln!(err, "{}", why.passing_json())
+        } else {
+            writeln!(err, "posthouse-chat: {}\n  It is tried again.", harmless(&why.to_string()))
+        };
+    }
+
     /// Prints a message.
     pub(crate) fn entry(self, own: &AccountId, entry: &Entry, names: &Names) -> bool {
         self.print(&entry_json(own, entry, names), entry_text(own, entry, names))

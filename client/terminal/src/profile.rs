@@ -24,7 +24,7 @@ pub(crate) struct Profile {
 }
 
 /// How the homeserver is reached: `server.json`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Reached {
     /// Its address.
     server: String,
@@ -43,16 +43,26 @@ pub(crate) struct Chosen {
 }
 
 impl Chosen {
-    /// Reads the certificates that it shall be believed by. Nothing is connected to.
-    pub(crate) fn new(server: &Server) -> Result<Self, Failure> {
+    /// What the command line leaves out is as the profile remembers it. The certificates that it shall
+    /// be believed by are read; nothing is connected to.
+    pub(crate) fn new(server: &Server, profile: &Profile) -> Result<Self, Failure> {
+        let known = if server.forget { None } else { profile.reached()? };
+        let named = server.url.clone().or_else(|| known.as_ref().map(|known| known.server.clone()));
+        let url = named.ok_or_else(no_server)?;
+        let endpoint = Endpoint::parse(&url)?;
+        // Another server is believed by what is said of it, not by what was said of the one before.
+        let is_same =
+            |known: &Reached| Endpoint::parse(&known.server).is_ok_and(|it| it == endpoint);
+        let known = known.filter(is_same);
         let ca = match &server.ca {
             Some(path) => {
                 let text = fs::read_to_string(path);
                 Some(text.map_err(|err| Failure::file(Exit::Usage, path, &err))?)
             }
-            None => None,
+            None => known.as_ref().and_then(|known| known.ca.clone()),
         };
-        let reached = Reached { server: server.url.clone(), ca, at: server.at };
+        let at = server.at.or_else(|| known.and_then(|known| known.at));
+        let reached = Reached { server: url, ca, at };
         Ok(Self { home: home(&reached)?, reached })
     }
 
@@ -88,11 +98,15 @@ impl Profile {
 
     /// The homeserver of a profile that is set up.
     pub(crate) fn home(&self) -> Result<Home, Failure> {
-        let path = self.dir.join("server.json");
-        match read::<Reached>(&path)? {
+        match self.reached()? {
             Some(reached) => home(&reached),
             None => Err(posthouse_client::ClientError::NoDevice.into()),
         }
+    }
+
+    /// The homeserver that is remembered.
+    fn reached(&self) -> Result<Option<Reached>, Failure> {
+        read(&self.dir.join("server.json"))
     }
 
     /// Opens the store, which is made if it is not there. Only its owner can read it.
@@ -136,6 +150,11 @@ impl Profile {
         })();
         written.map_err(|err| Failure::file(Exit::Store, &path, &err))
     }
+}
+
+fn no_server() -> Failure {
+    let advice = "Give it as --server https://chat.example; the profile remembers it from then on.";
+    Failure::new(Exit::Usage, "No homeserver is named, and the profile knows none.", advice)
 }
 
 fn home(reached: &Reached) -> Result<Home, Failure> {

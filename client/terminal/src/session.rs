@@ -13,6 +13,7 @@ use crate::{
     args::Wanted,
     failure::{Exit, Failure},
     names::Names,
+    output::Output,
     profile::Profile,
     talk::Talk,
 };
@@ -29,6 +30,10 @@ pub(crate) struct Session {
     pub(crate) updates: Updates,
     pub(crate) names: Names,
     profile: Profile,
+    /// Where it is said that the homeserver is not reached; nowhere under a full screen.
+    notes: Option<Output>,
+    /// Why it is not reached, as it was said last.
+    unreached: Option<Failure>,
 }
 
 /// Whom a name means.
@@ -73,7 +78,37 @@ impl Session {
         if names.learn(client.account(), &client.handle().to_string()) {
             profile.keep_names(&names)?;
         }
-        Ok(Self { client, updates, names, profile })
+        Ok(Self { client, updates, names, profile, notes: None, unreached: None })
+    }
+
+    /// The same, saying on standard error when the homeserver is not reached.
+    pub(crate) fn telling(self, output: Output) -> Self {
+        Self { notes: Some(output), ..self }
+    }
+
+    /// Whether the homeserver is reached, as an update says: each reason why not is said once, at once.
+    pub(crate) fn note(&mut self, update: &Update) {
+        match update {
+            Update::Connected => self.unreached = None,
+            Update::Unreached { reason } => {
+                let why = Failure::unreached(reason);
+                if self.unreached.as_ref() != Some(&why) {
+                    if let Some(output) = self.notes {
+                        output.unreached(&why);
+                    }
+                    self.unreached = Some(why);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The time is over, and the homeserver was not reached: why, as far as it is known.
+    pub(crate) fn not_reached(&mut self) -> Failure {
+        self.unreached.take().unwrap_or_else(|| {
+            let advice = "Check whether the server runs, or give it more time.";
+            Failure::new(Exit::Unreachable, "The homeserver was not reached.", advice)
+        })
     }
 
     /// The account that a name means. A name goes on meaning whom it has meant here first.
@@ -179,7 +214,11 @@ impl Session {
             }
             let next = tokio::time::timeout_at(until, self.updates.next_numbered()).await;
             let Ok(next) = next else { return Err(waits(status, reached, keyless)) };
-            match next.map(|numbered| numbered.update) {
+            let next = next.map(|numbered| numbered.update);
+            if let Some(update) = &next {
+                self.note(update);
+            }
+            match next {
                 None => return Err(ClientError::Stopped.into()),
                 Some(Update::Status { id: of, reason: why, .. }) if of == id => reason = why,
                 Some(Update::WaitingForKeys { id: of, .. }) if of == id => keyless = true,
@@ -231,7 +270,10 @@ impl Session {
             Ok(Some(numbered)) => match numbered.update {
                 Update::SessionEnded => Err(ClientError::SessionEnded.into()),
                 Update::Replaced => Err(replaced()),
-                update => Ok(Some(update)),
+                update => {
+                    self.note(&update);
+                    Ok(Some(update))
+                }
             },
         }
     }
@@ -242,11 +284,7 @@ impl Session {
             match self.learned(until).await? {
                 Some(Update::Connected) => return Ok(()),
                 Some(_) => {}
-                None => {
-                    let advice = "Check whether the server runs, or give it more time.";
-                    let fact = "The homeserver was not reached.";
-                    return Err(Failure::new(Exit::Unreachable, fact, advice));
-                }
+                None => return Err(self.not_reached()),
             }
         }
     }

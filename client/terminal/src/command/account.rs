@@ -1,6 +1,6 @@
 //! `register`, `login` and `logout`.
 
-use posthouse_client::NewAccount;
+use posthouse_client::{ClientError, NewAccount};
 use posthouse_protocol::rest::Secret;
 use serde_json::json;
 
@@ -44,7 +44,7 @@ pub(super) async fn register(
     invite: Option<String>,
     output: Output,
 ) -> Result<(), Failure> {
-    let chosen = Chosen::new(&new.server)?;
+    let chosen = Chosen::new(&new.server, profile)?;
     let mut account = new.account(true)?;
     account.invite = invite.map(Secret);
     let opened = chosen.home.register(profile.store().await?, &account).await?;
@@ -63,15 +63,19 @@ pub(super) async fn log_in(
     proof: Proof,
     output: Output,
 ) -> Result<(), Failure> {
-    let chosen = Chosen::new(&new.server)?;
+    let chosen = Chosen::new(&new.server, profile)?;
     let account = new.account(false)?;
     let (home, store, code) = (&chosen.home, profile.store().await?, proof.code.map(Secret));
     let opened = if proof.new_identity {
-        home.begin_anew(store, &account, code).await?
+        home.begin_anew(store, &account, code).await
     } else {
-        home.log_in(store, &account, code).await?
+        home.log_in(store, &account, code).await
     };
-    chosen.remember(profile)?;
+    // It is the right server, too, if it knows the account and this profile needs another way in.
+    if matches!(opened, Ok(_) | Err(ClientError::LinkNeeded)) {
+        chosen.remember(profile)?;
+    }
+    let opened = opened.map_err(not_let_in)?;
     let session = Session::of(profile.clone(), opened)?;
     say_who(&session, "logged_in", output);
     if proof.new_identity {
@@ -82,6 +86,19 @@ pub(super) async fn log_in(
     }
     session.close().await;
     Ok(())
+}
+
+/// Why a log-in came to nothing. There is a device in the profile if the homeserver misses it.
+fn not_let_in(err: ClientError) -> Failure {
+    let is_removed = err.code() == Some("not_found");
+    let failure = Failure::from(err);
+    if is_removed {
+        return failure.advise(
+            "This profile's device was removed from the account. Make another profile a device: \
+             `posthouse-chat link --profile NAME --server URL`.",
+        );
+    }
+    failure
 }
 
 pub(super) async fn log_out(session: Session, output: Output) -> Result<(), Failure> {

@@ -67,7 +67,7 @@ pub(super) async fn restore(
     from: From,
     output: Output,
 ) -> Result<(), Failure> {
-    let chosen = Chosen::new(&new.server)?;
+    let chosen = Chosen::new(&new.server, profile)?;
     let account = new.account(false)?;
     let passphrase = secret::passphrase(from.passphrase.as_deref(), false)?;
     output.remark("Making the key and reading the backup …");

@@ -24,7 +24,7 @@ pub(super) async fn link(
     server: &Server,
     output: Output,
 ) -> Result<(), Failure> {
-    let chosen = Chosen::new(server)?;
+    let chosen = Chosen::new(server, profile)?;
     let linking = chosen.home.link(profile.store().await?, &server.device_name).await?;
     let code = linking.code();
     if let Some(lines) = qr::lines(code.as_bytes()) {

@@ -25,7 +25,8 @@ pub(super) struct Listening {
 /// How a listening ended.
 enum Ended {
     Counted,
-    TimedOut,
+    /// The time is over; whether the homeserver was reached in it.
+    TimedOut(bool),
     Unread,
 }
 
@@ -40,9 +41,11 @@ pub(super) async fn listen(
     }
     session.client.watch_presence(&watched).await?;
     let ended = listen_on(&mut session, listening, output).await?;
+    let not_reached = session.not_reached();
     session.close().await;
     match ended {
-        Ended::TimedOut if listening.count.is_some() => Err(Failure::new(
+        Ended::TimedOut(false) => Err(not_reached),
+        Ended::TimedOut(true) if listening.count.is_some() => Err(Failure::new(
             Exit::Waits,
             "The time is over, and fewer messages came.",
             "Give it more with --timeout SECONDS.",
@@ -66,16 +69,19 @@ async fn listen_on(
 ) -> Result<Ended, Failure> {
     let until = listening.timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let (own, mut left) = (session.client.account().clone(), listening.count);
+    let mut reached = false;
     loop {
         let next = session.updates.next_numbered();
         let next = match until {
             Some(until) => match tokio::time::timeout_at(until, next).await {
                 Ok(next) => next,
-                Err(_) => return Ok(Ended::TimedOut),
+                Err(_) => return Ok(Ended::TimedOut(reached)),
             },
             None => next.await,
         };
         let Some(next) = next else { return Err(ClientError::Stopped.into()) };
+        session.note(&next.update);
+        reached |= next.update == Update::Connected;
         let heard = match &next.update {
             Update::Message(entry) if entry.from != own => Some(entry.from.clone()),
             Update::Profile { user } => {

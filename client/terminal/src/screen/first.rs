@@ -116,12 +116,13 @@ async fn next(linking: &mut Option<Linking>) -> Told {
 /// Begins to link, beside the screen: the homeserver may take its time.
 async fn begin(profile: &Profile, url: &str) -> Result<Linking, Failure> {
     let server = Server {
-        url: url.trim().to_owned(),
+        url: Some(url.trim().to_owned()),
         ca: None,
         at: None,
+        forget: false,
         device_name: DEVICE_NAME.to_owned(),
     };
-    let (chosen, store) = (Chosen::new(&server)?, profile.store().await?);
+    let (chosen, store) = (Chosen::new(&server, profile)?, profile.store().await?);
     let (home, (show, code)) = (chosen.home.clone(), mpsc::channel(1));
     let task = tokio::spawn(async move {
         let linking = home.link(store, DEVICE_NAME).await?;

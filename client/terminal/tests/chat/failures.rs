@@ -24,7 +24,52 @@ async fn failures_have_their_codes_and_say_what_to_do() {
     ada.run(&["send", "ada", "x"]).failed(2, &["somebody else"]);
     ada.run_with(&["send", "ada"], "").failed(2, &["no text"]);
     ada.run(&["approve", "posthouse-link:x"]).failed(2, &["whole code"]);
-    ada.run(&["listen", "--count", "1", "--timeout", "1"]).failed(5, &["--timeout"]);
+    // Long enough for a busy machine to connect: who was never connected is told something else.
+    ada.run(&["listen", "--count", "1", "--timeout", "5"]).failed(5, &["--timeout"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_in_remembers_the_server_until_it_is_told_otherwise() {
+    let home = Home::start().await;
+    Person::registered(home.address(), "ada");
+    let anew = Person::new(home.address());
+    let file = anew.path("password");
+    let log_in = |words: &[&str]| {
+        let login = ["login", "ada", "--password-file", file.to_str().unwrap()];
+        anew.run(&[&login[..], words].concat())
+    };
+    log_in(&[]).failed(2, &["No homeserver is named", "--server"]);
+    // Nothing answers at this address, so it is not worth being remembered.
+    log_in(&["--server", "http://127.0.0.1:1"])
+        .failed(4, &["http://127.0.0.1:1 cannot be reached"]);
+    log_in(&[]).failed(2, &["No homeserver is named"]);
+    // The way that the failure advises needs no more than it says.
+    anew.set_up("login", &["ada"]).failed(2, &["--new-identity"]);
+    log_in(&["--new-identity"]).done();
+    log_in(&[]).done();
+    log_in(&["--forget-server"]).failed(2, &["No homeserver is named"]);
+    log_in(&["--server", "http://127.0.0.1:1"]).failed(4, &["http://127.0.0.1:1"]);
+    anew.run(&["logout"]).done();
+    log_in(&[]).failed(3, &["not_found", "removed from the account", "link"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_connection_is_told_at_once_and_ends_a_listening_badly() {
+    let mut home = Home::start().await;
+    let at = home.address();
+    let (ada, ben) = (Person::registered(at, "ada"), Person::registered(at, "ben"));
+    ada.run(&["send", "ben", "one"]).done();
+    home.stop().await;
+    let refused = format!("http://{at} cannot be reached");
+    ada.run(&["listen", "--timeout", "2"]).failed(4, &[&refused, "whether the server runs"]);
+    let plain = ada.run_plain(&["send", "ben", "two", "--timeout", "2"]);
+    plain.failed(4, &[&refused, "whether the server runs", "It is tried again.", "not reached"]);
+    assert_eq!(plain.err.matches(&refused).count(), 1, "once for each reason: {plain:?}");
+    // While it goes on, not when it gives up.
+    let mut waiting = ben.start(&["listen"]);
+    let told = waiting.complains();
+    assert_eq!(told["event"], "unreached");
+    assert!(told["message"].as_str().is_some_and(|text| text.contains(&refused)), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Output, Stdio},
+    process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -138,12 +138,14 @@ impl Ended {
 pub(crate) struct Running {
     child: Child,
     out: BufReader<ChildStdout>,
+    err: BufReader<ChildStderr>,
 }
 
 impl Running {
     fn new(mut child: Child) -> Self {
         let out = BufReader::new(child.stdout.take().unwrap());
-        Self { child, out }
+        let err = BufReader::new(child.stderr.take().unwrap());
+        Self { child, out, err }
     }
 
     /// The next object of this event.
@@ -153,7 +155,7 @@ impl Running {
             let mut line = String::new();
             if self.out.read_line(&mut line).unwrap() == 0 {
                 let mut err = String::new();
-                self.child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+                self.err.read_to_string(&mut err).unwrap();
                 panic!("it ended before \"{event}\": {err}");
             }
             let object: Value = serde_json::from_str(&line).unwrap();
@@ -161,6 +163,14 @@ impl Running {
                 return object;
             }
         }
+    }
+
+    /// The next object on standard error.
+    #[track_caller]
+    pub(crate) fn complains(&mut self) -> Value {
+        let mut line = String::new();
+        assert_ne!(self.err.read_line(&mut line).unwrap(), 0, "it ended without a word");
+        serde_json::from_str(&line).unwrap()
     }
 
     /// It ends by itself, well.

@@ -37,6 +37,11 @@ pub(crate) fn the_demo_offers_commands_that_work() {
     let heard = shell(&format!("{ada} listen --count 1 --timeout 60"));
     assert!(heard.contains("ben@south.test: Off we go"), "{heard}");
     assert!(shell(eve).contains("You are eve@north.test"));
+    // Where the server is and by what it is believed was said once.
+    let (chat, said_once) = eve.split_once(" register ").unwrap();
+    let (_, password) = said_once.split_once(" --password-file ").unwrap();
+    let again = shell(&format!("{chat} login eve --password-file {password}"));
+    assert!(again.contains("You are eve@north.test"), "{again}");
     demo.hang_up();
     assert!(demo.0.wait().unwrap().success());
     let left = std::fs::read_dir(dir.path()).unwrap().count();
