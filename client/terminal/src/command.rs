@@ -30,7 +30,7 @@ pub(crate) use groups::role;
 pub(crate) use safety::grouped;
 
 use crate::{
-    args::{Args, Command},
+    args::{Account, Args, Command},
     failure::Failure,
     output::Output,
     profile::Profile,
@@ -47,42 +47,54 @@ async fn open(profile: Profile, output: Output) -> Result<Session, Failure> {
 pub(crate) async fn run(args: Args, output: Output) -> Result<(), Failure> {
     let profile = Profile::find(&args)?;
     let theme = args.theme();
-    let Some(command) = args.command else {
-        return Box::pin(screen::run(&profile, theme)).await;
-    };
+    match args.command {
+        None => Box::pin(screen::run(&profile, theme)).await,
+        Some(command) => Box::pin(act(profile, command, output)).await,
+    }
+}
+
+/// What is about the account, its devices, and the profile.
+async fn own(profile: Profile, command: Account, output: Output) -> Result<(), Failure> {
     match command {
-        Command::Register { name, server, password, invite } => {
+        Account::Register { name, server, password, invite } => {
             let new = account::New { name, server, password };
             Box::pin(account::register(&profile, &new, invite, output)).await
         }
-        Command::Login { name, server, password, code, new_identity } => {
+        Account::Login { name, server, password, code, new_identity } => {
             let new = account::New { name, server, password };
             let proof = account::Proof { code, new_identity };
             Box::pin(account::log_in(&profile, &new, proof, output)).await
         }
-        Command::Logout => account::log_out(open(profile, output).await?, output).await,
-        Command::Backup { file, replace, passphrase } => {
+        Account::Logout => account::log_out(open(profile, output).await?, output).await,
+        Account::Backup { file, replace, passphrase } => {
             let passphrase = passphrase.passphrase_file;
             let wanted = backup::Wanted { file, replace, passphrase };
             Box::pin(backup::make(open(profile, output).await?, &wanted, output)).await
         }
-        Command::Restore { file, name, server, password, passphrase, code } => {
+        Account::Restore { file, name, server, password, passphrase, code } => {
             let new = account::New { name, server, password };
             let from = backup::From { file, passphrase: passphrase.passphrase_file, code };
             Box::pin(backup::restore(&profile, &new, from, output)).await
         }
-        Command::Link { server } => Box::pin(link::link(&profile, &server, output)).await,
-        Command::Approve { code, pin_file, within } => {
+        Account::Link { server } => Box::pin(link::link(&profile, &server, output)).await,
+        Account::Approve { code, pin_file, within } => {
             let session = open(profile, output).await?;
             let asked = link::Approval { code, pin_file, within: within.duration() };
             Box::pin(link::approve(session, &asked, output)).await
         }
-        Command::Profile { name, about, within } => {
+        Account::Profile { name, about, within } => {
             let session = open(profile, output).await?;
             let said = profile::Said { name, about, within: within.duration() };
             Box::pin(profile::run(session, said, output)).await
         }
-        Command::Whoami => read::whoami(open(profile, output).await?, output).await,
+        Account::Whoami => read::whoami(open(profile, output).await?, output).await,
+    }
+}
+
+/// What is about other people, and the rest.
+async fn act(profile: Profile, command: Command, output: Output) -> Result<(), Failure> {
+    match command {
+        Command::Account(command) => Box::pin(own(profile, command, output)).await,
         Command::Conversations => read::conversations(open(profile, output).await?, output).await,
         Command::Send { to, text, wait, disappear, within } => {
             let text = send::text(text)?;
