@@ -1,5 +1,6 @@
 //! The SDK's handle: what an application holds.
 
+mod account;
 mod anew;
 #[cfg(not(target_family = "wasm"))]
 mod backup;
@@ -12,6 +13,7 @@ mod listing;
 mod people;
 mod profiles;
 mod refresh;
+mod report;
 #[cfg(not(target_family = "wasm"))]
 mod restoring;
 mod setup;

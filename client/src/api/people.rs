@@ -1,9 +1,12 @@
-//! The calls about contacts, blocks, message requests and profiles (docs/spec/rest.md §8).
+//! The calls about contacts, blocks, message requests, profiles and reports (docs/spec/rest.md §8).
 
 use http::Method;
 use posthouse_protocol::{
     id::{AccountId, Address},
-    rest::{Blocks, Contacts, Named, Profile, PutContact, PutProfile, Requests, Secret},
+    rest::{
+        Blocks, Contacts, FileReport, Named, Profile, PutContact, PutProfile, ReportFiled,
+        Requests, Secret,
+    },
 };
 
 use super::{Api, json, parse};
@@ -82,6 +85,15 @@ impl Api {
     ) -> Result<Profile, Error> {
         let body = Some(json(request));
         parse(&self.call(Method::PUT, "/v1/users/me/profile", Some(access), body).await?)
+    }
+
+    /// `POST /v1/reports`: shows the operator what somebody has written.
+    pub async fn report(
+        &self,
+        access: &Secret,
+        request: &FileReport,
+    ) -> Result<ReportFiled, Error> {
+        self.post("/v1/reports", Some(access), json(request)).await
     }
 
     async fn act_on(&self, path: &str, access: &Secret, body: String) -> Result<(), Error> {

@@ -6,7 +6,8 @@ use super::Client;
 use crate::{
     ClientError,
     machine::{ListChange, Wish},
-    store::{Scan, Table},
+    records::own,
+    store::{Scan, Table, Tx},
 };
 
 impl Client {
@@ -36,6 +37,16 @@ impl Client {
         let id = device.device_id;
         self.access.call(|api, token| async move { api.remove_device(&token, id).await }).await?;
         self.wish(Wish::SignList(ListChange::Remove { device: device.device })).await
+    }
+
+    /// Whether the homeserver has the list of devices as this device signed it last.
+    ///
+    /// # Errors
+    /// [`ClientError::Store`].
+    pub async fn is_list_published(&self) -> Result<bool, ClientError> {
+        let tx = Tx::new(&*self.access.store);
+        let changes = tx.read::<Vec<ListChange>>(Table::Own, own::CHANGES).await?;
+        Ok(changes.is_none_or(|waiting| waiting.is_empty()))
     }
 
     /// Whether letting a further device in takes a PIN.

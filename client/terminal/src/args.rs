@@ -181,6 +181,24 @@ pub(crate) enum Command {
         #[command(flatten)]
         listed: Listed,
     },
+    /// Reports somebody to the operator of your region. The operator sees the messages that you choose, in
+    /// the clear, and cannot check them; the other one is not told.
+    Report {
+        /// Whom.
+        user: String,
+        /// What it is about.
+        #[arg(long, value_enum)]
+        reason: Reason,
+        /// What you say about it.
+        #[arg(long, value_name = "TEXT")]
+        comment: Option<String>,
+        /// Shows this message of theirs, by its id (`history --json`); may be given more than once.
+        #[arg(long = "message", value_name = "ID")]
+        messages: Vec<uuid::Uuid>,
+        /// Shows the newest so many of their messages to you.
+        #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+        last: usize,
+    },
     /// Writes everything that this device has said and heard, one JSON object a line.
     Export {
         /// A new file, which only you can read; standard output if it is left out.
@@ -345,6 +363,21 @@ pub(crate) enum Role {
     Owner,
 }
 
+/// What a report is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Reason {
+    /// Unwanted advertising.
+    Spam,
+    /// Insults, threats, pursuit.
+    Harassment,
+    /// Somebody pretends to be somebody else.
+    Impersonation,
+    /// What the law forbids.
+    Illegal,
+    /// Anything else: --comment says what.
+    Other,
+}
+
 /// How long to wait.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct Within {
@@ -370,4 +403,16 @@ pub(crate) enum Wanted {
     Delivered,
     /// Read.
     Read,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Args;
+
+    #[test]
+    fn no_command_contradicts_itself() {
+        Args::command().debug_assert();
+    }
 }

@@ -4,6 +4,8 @@ mod account;
 
 mod backup;
 
+mod devices;
+
 mod export;
 
 mod group_links;
@@ -20,9 +22,13 @@ mod profile;
 
 mod read;
 
+mod report;
+
 mod requests;
 
 mod safety;
+
+mod security;
 
 mod send;
 
@@ -66,6 +72,21 @@ async fn own(profile: Profile, command: Account, output: Output) -> Result<(), F
             Box::pin(account::log_in(&profile, &new, proof, output)).await
         }
         Account::Logout => account::log_out(open(profile, output).await?, output).await,
+        Account::ChangePassword { password, new_password_file } => {
+            let session = open(profile, output).await?;
+            let current = password.password_file;
+            let from = security::Passwords { current, new: new_password_file };
+            Box::pin(security::password(session, &from, output)).await
+        }
+        Account::Delete { password, code, confirm } => {
+            let session = open(profile.clone(), output).await?;
+            let password = password.password_file;
+            let wanted = security::Deletion { password, code, confirm };
+            Box::pin(security::delete(session, &profile, wanted, output)).await
+        }
+        Account::Devices { remove } => {
+            devices::run(open(profile, output).await?, remove, output).await
+        }
         Account::Backup { file, replace, passphrase } => {
             let passphrase = passphrase.passphrase_file;
             let wanted = backup::Wanted { file, replace, passphrase };
@@ -126,6 +147,11 @@ async fn act(profile: Profile, command: Command, output: Output) -> Result<(), F
         }
         Command::Blocks { listed } => {
             people::blocks(open(profile, output).await?, listed, output).await
+        }
+        Command::Report { user, reason, comment, messages, last } => {
+            let session = open(profile, output).await?;
+            let wanted = report::Reported { user, reason, comment, messages, last };
+            Box::pin(report::run(session, &wanted, output)).await
         }
         Command::Export { to } => export::run(open(profile, output).await?, to.as_deref()).await,
         Command::Safety { with, verify, accept } => {

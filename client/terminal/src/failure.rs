@@ -187,6 +187,11 @@ impl Failure {
                 (Exit::Refused, "Check the name; people of other regions are `name@region`.")
             }
             (_, Some("wrong_credentials")) => (Exit::Refused, "Check the name and the password."),
+            (_, Some("code_required" | "wrong_code")) => (
+                Exit::Refused,
+                "The account has one-time passwords: --code DIGITS takes the one that your \
+                 authenticator shows now.",
+            ),
             (_, Some("not_found")) => (
                 Exit::Refused,
                 "There is nothing like that, or not any more: a code may have expired.",

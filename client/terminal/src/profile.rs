@@ -115,6 +115,11 @@ impl Profile {
         Ok(SqliteStore::open(self.dir.join("device.db")).await?)
     }
 
+    /// Where its files are.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Whether there is a store.
     pub(crate) fn has_store(&self) -> bool {
         self.dir.join("device.db").exists()

@@ -1,4 +1,4 @@
-//! Passwords: from a file, from standard input, or typed without an echo.
+//! Passwords: from a file, from standard input, or typed without an echo; and other lines that are typed.
 
 use std::{
     fs::File,
@@ -19,6 +19,11 @@ const MAX_TYPED: usize = 1024;
 /// a new one, to be typed again.
 pub(crate) fn password(file: Option<&Path>, twice: bool) -> Result<Zeroizing<String>, Failure> {
     asked(file, ("Password: ", "--password-file"), twice)
+}
+
+/// As [`password`], for the one that takes its place.
+pub(crate) fn new_password(file: Option<&Path>) -> Result<Zeroizing<String>, Failure> {
+    asked(file, ("New password: ", "--new-password-file"), true)
 }
 
 /// As [`password`], for the passphrase of a backup.
@@ -60,17 +65,35 @@ fn line(from: impl BufRead) -> io::Result<Zeroizing<String>> {
     if line.is_empty() { Err(io::Error::other("its first line is empty")) } else { Ok(line) }
 }
 
-/// Asks on the terminal, which may be another one than standard input.
+/// Asks for a line that may be seen, on the terminal. `flag` takes it from who has none.
+pub(crate) fn seen(question: &str, flag: &str) -> Result<String, Failure> {
+    let without = |err: io::Error| {
+        let advice = format!("Give it with {flag}.");
+        Failure::new(Exit::Usage, format!("It cannot be asked for on a terminal: {err}."), advice)
+    };
+    let terminal = ask(question).map_err(without)?;
+    let mut line = String::new();
+    BufReader::new(terminal.take(MAX_LINE)).read_line(&mut line).map_err(without)?;
+    Ok(line)
+}
+
+/// Writes a question to the terminal, which may be another one than standard input.
+fn ask(question: &str) -> io::Result<File> {
+    if !io::stderr().is_terminal() {
+        return Err(io::Error::other("there is no terminal"));
+    }
+    let mut terminal = File::options().read(true).write(true).open("/dev/tty")?;
+    terminal.write_all(question.as_bytes())?;
+    Ok(terminal)
+}
+
+/// Asks for a secret on the terminal.
 fn prompt(question: &str, flag: &str) -> Result<Zeroizing<String>, Failure> {
     let without = |err: io::Error| {
         let advice = format!("Give it in a file: {flag} FILE, or `-` for standard input.");
         Failure::new(Exit::Usage, format!("It cannot be asked for on a terminal: {err}."), advice)
     };
-    if !io::stderr().is_terminal() {
-        return Err(without(io::Error::other("there is no terminal")));
-    }
-    let mut terminal = File::options().read(true).write(true).open("/dev/tty").map_err(without)?;
-    terminal.write_all(question.as_bytes()).map_err(without)?;
+    let mut terminal = ask(question).map_err(without)?;
     let before = tcgetattr(&terminal).map_err(|err| without(err.into()))?;
     let mut silent = before.clone();
     // Ctrl-C comes as a character, so that the terminal never stays without an echo.

@@ -298,6 +298,18 @@ impl Session {
         Ok(())
     }
 
+    /// Waits until the homeserver has the own list of devices, or the time is over: it goes with the next
+    /// command then. Whether it has.
+    pub(crate) async fn listed(&self, until: Instant) -> Result<bool, Failure> {
+        loop {
+            let is_there = self.client.is_list_published().await?;
+            if is_there || Instant::now() >= until {
+                return Ok(is_there);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
     /// Ends in good order: what was acknowledged is told to the homeserver.
     pub(crate) async fn close(self) {
         let closing = self.updates.close(self.client);

@@ -18,6 +18,9 @@ mod link;
 #[path = "../../../homeserver/tests/region/libsignal.rs"]
 mod libsignal;
 
+#[path = "chat/account.rs"]
+mod account;
+
 #[path = "chat/backup.rs"]
 mod backup;
 

@@ -42,6 +42,36 @@ pub(crate) enum Account {
     /// Removes this device from the account. What it has said and heard stays in the profile, and can be
     /// read no more: see `export` and `backup`.
     Logout,
+    /// Gives the account another password. All its other sessions end: their devices log in again with the
+    /// new one.
+    #[command(name = "password")]
+    ChangePassword {
+        #[command(flatten)]
+        password: Password,
+        /// Reads the new password from the first line of this file; `-` is standard input, where it comes
+        /// after the present one.
+        #[arg(long, value_name = "FILE")]
+        new_password_file: Option<PathBuf>,
+    },
+    /// Deletes the account for good, with all its devices and what waits for them. Nothing brings it back,
+    /// nobody gets its name again, and what others have of it stays theirs.
+    #[command(name = "delete-account")]
+    Delete {
+        #[command(flatten)]
+        password: Password,
+        /// The one-time password, for accounts that ask for one.
+        #[arg(long, value_name = "DIGITS")]
+        code: Option<String>,
+        /// The account's name with its region, `ada@eu.example`: it is asked for otherwise.
+        #[arg(long, value_name = "NAME")]
+        confirm: Option<String>,
+    },
+    /// The account's devices: lists them, or removes one.
+    Devices {
+        /// Removes the device with this number: it hears nothing from then on.
+        #[arg(long, value_name = "NUMBER")]
+        remove: Option<u8>,
+    },
     /// Writes what a new device needs to go on as you into a file: the identity, people, titles of
     /// groups and conversations. Whoever has the file and its passphrase is you.
     Backup {

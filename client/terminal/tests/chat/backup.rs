@@ -85,7 +85,8 @@ async fn who_has_lost_everything_goes_on_under_a_new_key() {
     anew.run(&["send", "ben", "from nowhere", "--timeout", "20"]).failed(3, &["login"]);
 }
 
-fn linked(to: &Person, at: std::net::SocketAddr) -> Person {
+/// A further device of somebody.
+pub(crate) fn linked(to: &Person, at: std::net::SocketAddr) -> Person {
     let device = Person::new(at);
     let mut linking = device.start(&["link", "--server", device.server()]);
     let code = linking.next("code")["code"].as_str().unwrap().to_owned();
