@@ -221,7 +221,7 @@ impl Client {
     }
 
     /// Tells this person that the own one types, or stopped. Said while connected only, and lost
-    /// if they are not.
+    /// if they are not. It holds for 10 seconds: to be said again while it goes on.
     ///
     /// # Errors
     /// [`ClientError::Stopped`].

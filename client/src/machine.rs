@@ -25,8 +25,9 @@ mod resend;
 mod sealing;
 mod statuses;
 mod take_over;
+mod typing;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use posthouse_crypto::e2ee::{
     address::{Address, DeviceId},
@@ -96,6 +97,8 @@ pub(crate) struct Machine {
     just_listed: bool,
     /// Profiles to ask for, and who is blocked.
     profiles: Profiles,
+    /// Who types where, and until when that holds.
+    typing: BTreeMap<typing::Place, Timestamp>,
     /// Whose presence the application watches.
     watched: BTreeSet<AccountId>,
     /// Whether the person is elsewhere, as the application says.
@@ -235,6 +238,7 @@ impl Machine {
             lists_refused: 0,
             just_listed: false,
             profiles: Profiles::new(blocked),
+            typing: BTreeMap::new(),
             watched: BTreeSet::new(),
             away: false,
             seen: None,
@@ -273,7 +277,7 @@ impl Machine {
         let of_history = self.history_due.filter(|_| self.online);
         let of_profiles = self.profiles_due();
         let all = self.lanes.due().into_iter().chain(self.next_expiry);
-        all.chain(of_history).chain(of_profiles).min()
+        all.chain(of_history).chain(of_profiles).chain(self.typing_due()).min()
     }
 }
 
@@ -379,6 +383,7 @@ impl Step<'_> {
         self.look_at_profiles();
         self.pump().await?;
         self.expire().await?;
+        self.end_typing();
         if self.prekeys_changed {
             let stored = self.machine.local.prekeys.to_bytes();
             self.tx.put(Table::Own, own::PREKEYS.to_vec(), stored);

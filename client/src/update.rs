@@ -146,14 +146,15 @@ pub enum Update {
         /// Why.
         reason: String,
     },
-    /// Somebody types, or stopped. Not durable.
+    /// Somebody types, or stopped. That they type holds for 10 seconds unless it is said again, and ends
+    /// with what they send: that it has ended is told, too. Not durable.
     Typing {
         /// Who.
         user: AccountId,
         /// Began or stopped.
         typing: bool,
     },
-    /// Somebody types in a group, or stopped. Not durable.
+    /// Somebody types in a group, or stopped, as with [`Update::Typing`]. Not durable.
     TypingInGroup {
         /// Where.
         group: GroupId,

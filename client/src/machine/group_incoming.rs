@@ -180,8 +180,7 @@ impl Step<'_> {
                 (&content.body, group)
                 && message.from != self.own()
             {
-                let (user, typing) = (message.from.clone(), *started);
-                self.out.passing.push(Update::TypingInGroup { group, user, typing });
+                self.on_typing((Some(group), message.from.clone()), *started);
             }
             return Ok(());
         };

@@ -251,7 +251,7 @@ impl Step<'_> {
         };
         let Some(place) = &message.place else {
             if let (Body::Typing { started }, false) = (&content.body, message.from == own) {
-                self.out.passing.push(Update::Typing { user: with, typing: *started });
+                self.on_typing((None, with), *started);
             }
             return Ok(());
         };

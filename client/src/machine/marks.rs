@@ -49,6 +49,8 @@ impl Step<'_> {
         if entry.read {
             self.start_expiry(&entry);
         }
+        // Whoever typed has said it.
+        self.stopped_typing(&(entry.group.clone(), entry.from.clone()));
         self.tell(&Update::Message(Box::new(entry)));
         Ok(())
     }
@@ -250,17 +252,13 @@ impl Step<'_> {
         let user = frame.user_id.clone();
         let last_seen = frame.last_seen;
         let availability = match frame.status {
-            Presence::Typing => return self.pass(Update::Typing { user, typing: true }),
-            Presence::StoppedTyping => return self.pass(Update::Typing { user, typing: false }),
+            Presence::Typing => return self.on_typing((None, user), true),
+            Presence::StoppedTyping => return self.on_typing((None, user), false),
             Presence::Online => Availability::Online,
             Presence::Away => Availability::Away,
             Presence::Offline => Availability::Offline,
         };
-        self.pass(Update::Presence { user, availability, last_seen });
-    }
-
-    fn pass(&mut self, update: Update) {
-        self.out.passing.push(update);
+        self.out.passing.push(Update::Presence { user, availability, last_seen });
     }
 
     /// Which message a content is, and its place: itself, or one that could not be read and is

@@ -3,6 +3,7 @@
 
 mod groups;
 mod profiles;
+mod typing;
 mod words;
 mod world;
 

@@ -26,7 +26,9 @@ use uuid::Uuid;
 
 use crate::{
     MemoryStore, Update,
-    machine::{Answer, Call, Leaving, ListChange, Machine, Outgoing, Wish, kem_key, signed_key},
+    machine::{
+        Answer, Call, Effects, Leaving, ListChange, Machine, Outgoing, Wish, kem_key, signed_key,
+    },
     records::{Account, Group, Person, own},
     store::{Batch, Scan, Store, Table, Tx, encode},
 };
@@ -58,6 +60,8 @@ pub(super) struct Outcome {
     pub(super) calls: Vec<Call>,
     pub(super) updates: Vec<Update>,
     pub(super) statuses: Vec<Status>,
+    /// What holds for the moment.
+    pub(super) passing: Vec<Update>,
 }
 
 pub(super) fn number(number: u8) -> DeviceNumber {
@@ -210,7 +214,7 @@ impl Device {
         let mut step = machine.begin(store, Timestamp(self.now), &mut self.rng);
         step.answered(call, answer).await.unwrap();
         let effects = step.finish().await.unwrap();
-        self.outcome(effects.frames, effects.calls).await
+        self.outcome(effects).await
     }
 
     /// What is uploaded when the server says what is left of the prekeys.
@@ -226,7 +230,7 @@ impl Device {
         let mut step = machine.begin(store, Timestamp(self.now), &mut self.rng);
         step.frame(text).await.unwrap();
         let effects = step.finish().await.unwrap();
-        self.outcome(effects.frames, effects.calls).await
+        self.outcome(effects).await
     }
 
     /// Answers calls until there are none; the submissions that were made.
@@ -282,7 +286,7 @@ impl Device {
         let outgoing = Outgoing::new(other.account.id.clone().into(), body);
         step.say(outgoing).await.unwrap().unwrap();
         let effects = step.finish().await.unwrap();
-        self.outcome(effects.frames, effects.calls).await
+        self.outcome(effects).await
     }
 
     /// Sends a text; the submissions that come of it.
@@ -298,7 +302,7 @@ impl Device {
         let mut step = machine.begin(store, Timestamp(self.now), &mut self.rng);
         step.wish(Wish::Read(other.account.id.clone())).await.unwrap();
         let effects = step.finish().await.unwrap();
-        let mut outcome = self.outcome(effects.frames, effects.calls).await;
+        let mut outcome = self.outcome(effects).await;
         outcome.frames.extend(self.serve(outcome.calls, other).await);
         outcome.frames
     }
@@ -341,7 +345,7 @@ impl Device {
         let mut step = machine.begin(store, Timestamp(self.now), &mut self.rng);
         step.wish(Wish::AcceptKey(other.account.id.clone())).await.unwrap();
         let effects = step.finish().await.unwrap();
-        let mut outcome = self.outcome(effects.frames, effects.calls).await;
+        let mut outcome = self.outcome(effects).await;
         outcome.frames.extend(self.serve(outcome.calls, other).await);
         (outcome.frames, outcome.updates)
     }
@@ -352,12 +356,25 @@ impl Device {
         let mut step = machine.begin(store, Timestamp(self.now), &mut self.rng);
         step.wish(wish).await.unwrap();
         let effects = step.finish().await.unwrap();
-        self.outcome(effects.frames, effects.calls).await
+        self.outcome(effects).await
     }
 
     /// A record of the store.
     pub(super) async fn kept<T: serde::de::DeserializeOwned>(&self, table: Table, key: &[u8]) -> T {
         Tx::new(&self.store).read(table, key).await.unwrap().unwrap()
+    }
+
+    /// What becomes of it that time has passed.
+    pub(super) async fn pass_time(&mut self) -> Outcome {
+        let (machine, store) = (self.machine.as_mut().unwrap(), &self.store);
+        let step = machine.begin(store, Timestamp(self.now), &mut self.rng);
+        let effects = step.finish().await.unwrap();
+        self.outcome(effects).await
+    }
+
+    /// When the device wakes up by itself.
+    pub(super) fn due_at(&self) -> Option<u64> {
+        self.machine.as_ref().unwrap().due().map(|at| at.0)
     }
 
     /// What is asked for once time has passed.
@@ -423,7 +440,7 @@ impl Device {
         let outgoing = Outgoing::new(group.clone().into(), body);
         step.say(outgoing).await.unwrap().unwrap();
         let effects = step.finish().await.unwrap();
-        self.outcome(effects.frames, effects.calls).await
+        self.outcome(effects).await
     }
 
     /// Hands the key of a group's title to somebody.
@@ -432,7 +449,7 @@ impl Device {
         let mut step = machine.begin(store, Timestamp(self.now), &mut self.rng);
         step.wish(Wish::Title(group.clone(), Secret::new([7; 32]), vec![to])).await.unwrap();
         let effects = step.finish().await.unwrap();
-        self.outcome(effects.frames, effects.calls).await
+        self.outcome(effects).await
     }
 
     /// Its application's call to leave a group has come so far.
@@ -441,7 +458,7 @@ impl Device {
         let mut step = machine.begin(store, Timestamp(self.now), &mut self.rng);
         step.wish(Wish::Leave(group.clone(), leaving)).await.unwrap();
         let effects = step.finish().await.unwrap();
-        self.outcome(effects.frames, effects.calls).await
+        self.outcome(effects).await
     }
 
     /// What is kept of a group.
@@ -463,7 +480,7 @@ impl Device {
         let mut step = machine.begin(store, Timestamp(self.now), &mut self.rng);
         step.connected().await.unwrap();
         let effects = step.finish().await.unwrap();
-        self.outcome(effects.frames, effects.calls).await
+        self.outcome(effects).await
     }
 
     pub(super) async fn deliver_all(&mut self, from: &Self, frames: &[String]) -> Outcome {
@@ -475,6 +492,7 @@ impl Device {
             all.calls.extend(outcome.calls);
             all.updates.extend(outcome.updates);
             all.statuses.extend(outcome.statuses);
+            all.passing.extend(outcome.passing);
         }
         all
     }
@@ -498,7 +516,8 @@ impl Device {
         self.store.scan(&Scan::prefix(Table::Queue, &[], 99)).await.unwrap().len()
     }
 
-    async fn outcome(&mut self, frames: Vec<String>, calls: Vec<Call>) -> Outcome {
+    async fn outcome(&mut self, effects: Effects) -> Outcome {
+        let Effects { frames, calls, passing, .. } = effects;
         let mut updates = Vec::new();
         let scan = Scan::prefix(Table::Updates, &[], 999);
         for (key, value) in self.store.scan(&scan).await.unwrap() {
@@ -517,6 +536,6 @@ impl Device {
             }
             _ => true,
         });
-        Outcome { frames, calls, updates, statuses }
+        Outcome { frames, calls, updates, statuses, passing }
     }
 }

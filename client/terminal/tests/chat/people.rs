@@ -57,6 +57,35 @@ async fn a_script_watches_who_comes_and_goes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn typing_ends_with_its_time_and_with_what_was_typed() {
+    let home = Home::start().await;
+    let at = home.address();
+    let (ada, ben) = (Person::registered(at, "ada"), Person::registered(at, "ben"));
+    ada.run(&["send", "ben", "Halloo!"]).done();
+    ben.run(&["listen", "--count", "1", "--timeout", "60"]).all();
+    ben.run(&["send", "ada", "Halloo to you!"]).done();
+    ada.run(&["listen", "--count", "1", "--timeout", "60"]).all();
+    let mut listening = ada.start(&["listen", "--timeout", "60"]);
+    listening.next("connected");
+    let mut screen = Screen::start(&ben);
+    screen.has("ada");
+    screen.press("\t");
+    screen.has("│ connected");
+    screen.press("x");
+    assert_eq!(listening.next("typing")["typing"], true);
+    // Ben says nothing more, and his screen takes nothing back.
+    assert_eq!(listening.next("typing")["typing"], false);
+    screen.press("y");
+    assert_eq!(listening.next("typing")["typing"], true);
+    screen.press("\r");
+    assert_eq!(listening.next("typing")["typing"], false);
+    screen.press("\u{11}");
+    screen.ends();
+    drop(listening);
+    assert_eq!(ada.run(&["history", "ben", "--limit", "1"]).done()["text"], "xy");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_screen_shows_who_is_there_and_blocks() {
     let home = Home::start().await;
     let at = home.address();
