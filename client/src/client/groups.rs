@@ -43,6 +43,8 @@ pub struct GroupSummary {
     pub title: Option<String>,
     /// What this account is in it; `None` once it has left or was removed.
     pub standing: Option<Standing>,
+    /// Who has invited this account, as they have signed it; only while it is invited.
+    pub invited_by: Option<AccountId>,
     /// How many members it has.
     pub members: usize,
     /// The newest verified epoch.
@@ -272,6 +274,7 @@ impl Client {
             conversation: group.conversation(),
             title: group.title(),
             standing: group.standing(&self.account.id),
+            invited_by: group.invited_by(&self.account.id),
             members: group.members().count(),
             epoch: group.epoch(),
             active: talk.as_ref().map_or(Timestamp(0), |talk| talk.active),

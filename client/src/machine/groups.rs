@@ -292,6 +292,9 @@ impl Step<'_> {
         let hash = zeroize::Zeroizing::new(next.hash().to_vec());
         self.tx.put(Table::Epochs, epoch_key(group, epoch), hash);
         let Ok(said) = signed.unverified() else { return Ok(()) };
+        if matches!(&said.change, Change::Invite(person) if person.account == own) {
+            group.inviter.clone_from(&said.actor);
+        }
         match said.change {
             // Nothing is encrypted for a member whose key is not the one that is known.
             Change::Invite(person) | Change::Add(person) => {

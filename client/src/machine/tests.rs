@@ -2,6 +2,7 @@
 //! here.
 
 mod groups;
+mod invitations;
 mod profiles;
 mod typing;
 mod words;

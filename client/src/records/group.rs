@@ -44,6 +44,9 @@ pub(crate) struct Group {
     /// This account leaves, or declines: it is signed until the chain says so.
     #[serde(default)]
     pub(crate) leaving: bool,
+    /// Who has signed the newest invitation of this account.
+    #[serde(default)]
+    pub(crate) inviter: Option<String>,
 }
 
 /// The stored form of a verified state.
@@ -61,7 +64,7 @@ pub(crate) struct Chain {
 impl Group {
     pub(crate) fn new(id: GroupId) -> Self {
         let (titles, former) = (Vec::new(), BTreeMap::new());
-        Self { id, chain: None, wanted: 0, titles, former, leaving: false }
+        Self { id, chain: None, wanted: 0, titles, former, leaving: false, inviter: None }
     }
 
     pub(crate) fn conversation(&self) -> ConversationId {
@@ -83,6 +86,13 @@ impl Group {
         let (chain, name) = (self.chain.as_ref()?, account.to_string());
         let member = chain.members.get(&name).map(|(_, role, _)| standing(*role));
         member.or_else(|| chain.invited.contains_key(&name).then_some(Standing::Invited))
+    }
+
+    /// Who has invited this account, which is `own`, while it is invited.
+    pub(crate) fn invited_by(&self, own: &AccountId) -> Option<AccountId> {
+        let inviter =
+            self.inviter.as_deref().filter(|_| self.standing(own) == Some(Standing::Invited));
+        AccountId::parse(inviter?).ok()
     }
 
     /// Whether an account was a member when the group was at `epoch`, as far as is remembered.

@@ -302,6 +302,7 @@ impl Screen {
         let people: Vec<Talked> = people.collect();
         let mut shown: BTreeSet<AccountId> = people.iter().map(|one| one.with.clone()).collect();
         shown.extend(self.model.members.iter().map(|one| one.account.clone()));
+        shown.extend(self.model.inviter().cloned());
         shown.extend(self.model.timeline.iter().map(|one| one.from.clone()));
         for user in shown {
             if !self.session.names.asked(&user) {
@@ -322,6 +323,10 @@ impl Screen {
         // Members of a group are shown by name, where their region tells it.
         for member in self.model.members.clone() {
             self.wants(&member.account);
+        }
+        // Who invites may not be a member any more.
+        if let Some(inviter) = self.model.inviter().cloned() {
+            self.wants(&inviter);
         }
         Ok(())
     }

@@ -24,9 +24,9 @@ use crate::{
 };
 
 /// Devices, the first of them the owner's, and the chain as the server shows it.
-struct Region {
-    devices: Vec<Device>,
-    group: GroupId,
+pub(super) struct Region {
+    pub(super) devices: Vec<Device>,
+    pub(super) group: GroupId,
     state: GroupState,
     chain: Vec<SignedGroupEpoch>,
     /// Of whom the server knows nothing.
@@ -34,7 +34,7 @@ struct Region {
     rng: StdRng,
 }
 
-fn named(of: &Device) -> Named {
+pub(super) fn named(of: &Device) -> Named {
     Named { account: of.account().to_string(), identity: of.identity().public }
 }
 
@@ -44,7 +44,7 @@ fn keys_of(of: &Device) -> KeyPair {
 
 impl Region {
     /// Everybody is a member.
-    async fn with(names: &[&'static str]) -> Self {
+    pub(super) async fn with(names: &[&'static str]) -> Self {
         let mut devices = Vec::new();
         for (seed, name) in (1..).zip(names) {
             let mut device = Device::new(name, seed);
@@ -88,14 +88,14 @@ impl Region {
         epoch.sign(&keys_of(by).private, &mut self.rng)
     }
 
-    fn act(&mut self, by: usize, change: Change) {
+    pub(super) fn act(&mut self, by: usize, change: Change) {
         let epoch = self.signed(by, change);
         self.state = self.state.apply(&epoch).unwrap();
         self.chain.push(epoch);
     }
 
     /// Tells a device of the newest epoch that the server has, and answers what it asks.
-    async fn tell(&mut self, at: usize) -> Outcome {
+    pub(super) async fn tell(&mut self, at: usize) -> Outcome {
         let head = self.chain.last().unwrap();
         let frame = self.group_frame(self.chain.len() as u64, head.hash());
         let outcome = self.devices[at].frame(&frame).await;

@@ -45,7 +45,7 @@ pub(super) async fn run(
     match command.unwrap_or(Groups::List) {
         Groups::List => {
             news(&mut session, until).await?;
-            list(&session, output).await?;
+            list(&mut session, output).await?;
         }
         Groups::Members { group } => members(&mut session, &group, until, output).await?,
         Groups::History { group, limit, search } => {
@@ -88,7 +88,8 @@ pub(super) async fn run(
             let (group, status) = Box::pin(change_it(&mut session, change, until)).await?;
             // The title's key goes to who was invited.
             session.flush(until).await?;
-            tell(&session.client.group(&group).await?, Some(status), output);
+            let group = session.client.group(&group).await?;
+            tell(&mut session, &group, Some(status), output).await?;
         }
     }
     session.close().await;
@@ -214,9 +215,9 @@ async fn news(session: &mut Session, until: Instant) -> Result<(), Failure> {
     }
 }
 
-async fn list(session: &Session, output: Output) -> Result<(), Failure> {
+async fn list(session: &mut Session, output: Output) -> Result<(), Failure> {
     for group in session.client.groups().await? {
-        if !tell(&group, None, output) {
+        if !tell(session, &group, None, output).await? {
             break;
         }
     }
@@ -263,17 +264,32 @@ async fn learn(session: &mut Session) -> Result<(), Failure> {
     Ok(())
 }
 
-fn tell(group: &GroupSummary, status: Option<EpochStatus>, output: Output) -> bool {
+/// Prints a group, and who invites to it. Whether anybody still reads.
+pub(super) async fn tell(
+    session: &mut Session,
+    group: &GroupSummary,
+    status: Option<EpochStatus>,
+    output: Output,
+) -> Result<bool, Failure> {
+    let inviter = group.invited_by.as_ref();
+    if let Some(inviter) = inviter {
+        session.learn(inviter).await?;
+    }
+    let inviter_name = inviter.map(|inviter| session.names.of(inviter));
     let title = group.title.as_deref().unwrap_or("(its title is not known yet)");
     let mut object = json!({
         "event": "group", "group": group.id, "title": group.title, "standing": group.standing,
         "members": group.members, "epoch": group.epoch, "unread": group.unread,
         "mentioned": group.mentioned, "disappears": group.disappears,
+        "invited_by": inviter, "invited_by_name": inviter_name,
     });
     if let (Some(status), Value::Object(object)) = (status, &mut object) {
         object.insert("change".to_owned(), json!(status));
     }
-    let mut text = format!("{title}  {}  {} members", stands(group.standing), group.members);
+    let stands = inviter_name
+        .map_or_else(|| stands(group.standing).to_owned(), |name| format!("{name} invites you"));
+    let members = if group.members == 1 { "member" } else { "members" };
+    let mut text = format!("{title}  {stands}  {} {members}", group.members);
     if group.unread > 0 {
         _ = write!(text, ", {} unread", group.unread);
     }
@@ -281,7 +297,7 @@ fn tell(group: &GroupSummary, status: Option<EpochStatus>, output: Output) -> bo
         text.push_str("\n  The group's region cannot be reached now: the change waits.");
     }
     _ = write!(text, "\n  {}", group.id);
-    output.print(&object, crate::text::harmless(&text))
+    Ok(output.print(&object, crate::text::harmless(&text)))
 }
 
 /// A role in a word.

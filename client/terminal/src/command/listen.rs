@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use posthouse_client::{ClientError, Update};
+use posthouse_client::{ClientError, GroupSummary, Update};
+use posthouse_protocol::rest::groups::Standing;
 use tokio::time::Instant;
 
+use super::groups;
 use crate::{
     failure::{Exit, Failure},
     output::Output,
@@ -54,6 +56,15 @@ pub(super) async fn listen(
     }
 }
 
+/// The group, if this account is invited to it by now.
+async fn invitation(session: &Session, update: &Update) -> Result<Option<GroupSummary>, Failure> {
+    let Update::Group { group, standing: Some(Standing::Invited), .. } = update else {
+        return Ok(None);
+    };
+    let group = session.client.group(group).await?;
+    Ok(Some(group).filter(|group| group.standing == Some(Standing::Invited)))
+}
+
 fn is_of_group(update: &Update) -> bool {
     match update {
         Update::Group { .. } | Update::Delivered { .. } | Update::GroupRefused { .. } => true,
@@ -99,7 +110,11 @@ async fn listen_on(
             let groups = session.client.groups().await?;
             session.names.learn_groups(groups.into_iter().map(|one| (one.id, one.title)));
         }
-        if output.update(&own, &next.update, &session.names) == Some(false) {
+        let read = match invitation(session, &next.update).await? {
+            Some(group) => Some(groups::tell(session, &group, None, output).await?),
+            None => output.update(&own, &next.update, &session.names),
+        };
+        if read == Some(false) {
             // What nobody read is printed again next time.
             return Ok(Ended::Unread);
         }

@@ -48,6 +48,8 @@ pub(crate) struct Group {
     pub(crate) id: GroupId,
     pub(crate) title: Option<String>,
     pub(crate) standing: Option<Standing>,
+    /// Who invites to it.
+    pub(crate) invited_by: Option<AccountId>,
     pub(crate) members: usize,
     pub(crate) active: Timestamp,
     pub(crate) unread: u64,
@@ -58,9 +60,9 @@ pub(crate) struct Group {
 
 impl From<GroupSummary> for Group {
     fn from(one: GroupSummary) -> Self {
-        let GroupSummary { id, title, standing, members, active, unread, .. } = one;
+        let GroupSummary { id, title, standing, invited_by, members, active, unread, .. } = one;
         let (mentioned, disappears) = (one.mentioned, one.disappears);
-        Self { id, title, standing, members, active, unread, mentioned, disappears }
+        Self { id, title, standing, invited_by, members, active, unread, mentioned, disappears }
     }
 }
 
@@ -258,6 +260,11 @@ impl Model {
             Some(Talk::Person(_)) => !self.asks() && (self.knows_requests || is_answered()),
             _ => !self.asks(),
         }
+    }
+
+    /// Who invites to the open group.
+    pub(crate) fn inviter(&self) -> Option<&AccountId> {
+        self.group.as_ref()?.invited_by.as_ref()
     }
 
     /// What the account is in the open group.

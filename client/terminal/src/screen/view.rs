@@ -5,7 +5,6 @@ mod dialogs;
 mod timeline;
 
 use posthouse_client::{Availability, KeyTrust};
-use posthouse_protocol::rest::groups::Standing;
 use ratatui::{
     Frame,
     layout::{Constraint, Layout, Position, Rect},
@@ -158,16 +157,18 @@ fn head(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: &Theme) {
     let mut spans = vec![Span::styled(line(&name), theme.other)];
     let mut add = |text: String, style: Style| spans.push(Span::styled(format!("  {text}"), style));
     if model.asks() {
-        let what = if open.group().is_some() { "you are invited" } else { "wants to write to you" };
+        let what = match (open, model.inviter()) {
+            (Talk::Person(_), _) => "wants to write to you".to_owned(),
+            (Talk::Group(_), Some(user)) => {
+                format!("{} invites you", line(&model.names.title(user)))
+            }
+            (Talk::Group(_), None) => "you are invited".to_owned(),
+        };
         add(format!("{what}: F4"), theme.warning);
     }
     match (open, model.trust) {
         (Talk::Group(_), _) => match (&model.group, model.standing()) {
-            (Some(_), Some(Standing::Invited)) => {}
-            (Some(group), Some(_)) => {
-                let what = if group.members == 1 { "member" } else { "members" };
-                add(format!("{} {what}: F2", group.members), theme.dim);
-            }
+            (Some(group), Some(_)) => add(format!("{}: F2", counted(group.members)), theme.dim),
             _ => add("you are not in it any more".to_owned(), theme.dim),
         },
         (_, KeyTrust::Verified) => add("verified".to_owned(), theme.dim),
@@ -183,6 +184,11 @@ fn head(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: &Theme) {
         add(about, theme.dim);
     }
     frame.render_widget(Paragraph::new(Line::from(spans)), area);
+}
+
+/// How many members there are, in words.
+fn counted(count: usize) -> String {
+    if count == 1 { "1 member".to_owned() } else { format!("{count} members") }
 }
 
 fn footer(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: &Theme) {

@@ -1,9 +1,14 @@
 //! Groups, strangers and an export, from scripts.
 
+use serde_json::Value;
+
 use crate::{
     home::Home,
     person::{Person, mode},
+    terminal::Screen,
 };
+
+const F4: &str = "\u{1b}OS";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_is_made_joined_talked_in_and_left() {
@@ -44,6 +49,38 @@ async fn a_group_is_made_joined_talked_in_and_left() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_is_invited_learns_by_whom_and_how_many_are_there() {
+    let home = Home::start().await;
+    let at = home.address();
+    let [ada, ben, cleo] = ["ada", "ben", "cleo"].map(|name| Person::registered(at, name));
+    ada.run(&["groups", "create", "The stable", "ben"]).done();
+    ben.run(&["groups", "accept", "The stable"]).done();
+    ada.run(&["groups", "role", "The stable", "ben", "admin"]).done();
+    ben.run(&["groups", "invite", "The stable", "cleo"]).done();
+    let mut listening = cleo.start(&["listen"]);
+    let told = listening.next("group");
+    let name = (&told["invited_by_name"], &told["standing"], &told["members"]);
+    assert_eq!(name, (&"ben".into(), &"invited".into(), &2.into()));
+    assert_eq!(told["invited_by"], ben.run(&["whoami"]).done()["account"]);
+    drop(listening);
+    assert!(cleo.run_plain(&["groups"]).out.contains("ben invites you  2 members"));
+
+    let mut screen = Screen::start(&cleo);
+    screen.press("\t");
+    screen.has("ben invites you: F4  2 members: F2");
+    screen.press(F4);
+    screen.has("Who invites you:");
+    screen.has("Handle   ben");
+    screen.has("It has 2 members.");
+    screen.press("a");
+    screen.has("3 members: F2");
+    screen.press("\u{11}");
+    screen.ends();
+    let joined = cleo.run(&["groups"]).done();
+    assert_eq!((&joined["invited_by"], &joined["standing"]), (&Value::Null, &"member".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn people_join_by_a_link_until_it_is_ended() {
     let home = Home::start().await;
     let at = home.address();
@@ -56,7 +93,7 @@ async fn people_join_by_a_link_until_it_is_ended() {
         assert_eq!(who.run(&["groups", "join", link]).done()["group"], made["group"]);
     }
     let listed = ada.run(&["groups", "link", "The stable"]).done();
-    assert_eq!((&listed["link_id"], &listed["link"]), (&made["link_id"], &serde_json::Value::Null));
+    assert_eq!((&listed["link_id"], &listed["link"]), (&made["link_id"], &Value::Null));
     let asking = ada.run(&["groups", "asking", "The stable"]).all();
     let names: Vec<_> = asking.iter().map(|one| one["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["ben", "cleo"]);
@@ -111,8 +148,7 @@ async fn everything_that_was_said_can_be_taken_along() {
     assert!(ada.run(&to).all().is_empty());
     assert_eq!(mode(&file), 0o600);
     let written = std::fs::read_to_string(&file).unwrap();
-    let all: Vec<serde_json::Value> =
-        written.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let all: Vec<Value> = written.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let events: Vec<_> = all.iter().map(|one| one["event"].as_str().unwrap()).collect();
     assert_eq!(events, ["export", "conversation", "message", "message"]);
     assert_eq!((&all[2]["text"], &all[3]["text"]), (&"one".into(), &"two".into()));

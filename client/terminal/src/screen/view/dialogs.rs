@@ -11,11 +11,14 @@ use ratatui::{
 };
 use unicode_width::UnicodeWidthStr as _;
 
-use super::super::{
-    dialog::{Devices, Dialog, Question, Relation, Safety},
-    model::Model,
-    theme::Theme,
-    wrap::wrap,
+use super::{
+    super::{
+        dialog::{Devices, Dialog, Question, Relation, Safety},
+        model::Model,
+        theme::Theme,
+        wrap::wrap,
+    },
+    counted,
 };
 use crate::{
     command::{grouped, role},
@@ -183,8 +186,23 @@ fn decide(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: &Theme) {
         lines.extend(who(user, model, theme));
     } else {
         lines.pop();
+        lines.extend(invitation(model, theme));
     }
     boxed(frame, area, title, lines, theme);
+}
+
+/// Who invites to the open group, as they have signed it, and how many are in it.
+fn invitation(model: &Model, theme: &Theme) -> Vec<Line<'static>> {
+    let mut lines = Vec::new();
+    if let Some(inviter) = model.inviter() {
+        lines.extend([Line::default(), Line::raw("Who invites you:")]);
+        lines.extend(who(inviter, model, theme));
+    }
+    if let Some(group) = &model.group {
+        let has = format!("It has {}.", counted(group.members));
+        lines.extend([Line::default(), Line::styled(has, theme.dim)]);
+    }
+    lines
 }
 
 /// Who somebody is, whatever they call themselves: the account is theirs alone.

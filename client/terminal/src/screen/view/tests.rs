@@ -228,6 +228,7 @@ fn in_group() -> Model {
             id: group(number),
             title: Some(title.to_owned()),
             standing: Some(serde_json::from_value(json!(standing)).unwrap()),
+            invited_by: None,
             members: 3,
             active: Timestamp(7),
             unread: 0,
@@ -313,6 +314,22 @@ fn strangers_and_invitations_wait_for_an_answer() {
     assert_eq!(press(&mut model, KeyCode::Char('a')), Action::Hear(true));
     model.dialog = Some(Dialog::Decide);
     assert_eq!(press(&mut model, KeyCode::Char('b')), Action::Block);
+}
+
+#[test]
+fn an_invitation_says_whose_it_is_and_how_many_are_in_the_group() {
+    let mut model = in_group();
+    let Some(group) = &mut model.group else { panic!() };
+    group.standing = Some(Standing::Invited);
+    let head = shown(&model, 80, 18);
+    assert!(head.contains("you are invited: F4  3 members: F2"), "{head}");
+    let Some(group) = &mut model.group else { panic!() };
+    group.invited_by = Some(account(4));
+    model.dialog = Some(Dialog::Decide);
+    let asked = shown(&model, 80, 18);
+    for part in ["dana invites you: F4", "Who invites you:", "Handle   dana", "It has 3 members."] {
+        assert!(asked.contains(part), "\"{part}\" is not in:\n{asked}");
+    }
 }
 
 /// A name is shown with what proves more, wherever it could be taken for somebody else's.
