@@ -5,9 +5,12 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 
 use posthouse_client::{
     ClientError, Connector, Endpoint, Home as Homeserver, MemoryStore, NewAccount, SqliteStore,
-    Trust,
+    Store, Trust,
 };
-use posthouse_protocol::rest::groups::{EpochStatus, Standing};
+use posthouse_protocol::{
+    id::GroupId,
+    rest::groups::{EpochStatus, Standing},
+};
 
 use super::{
     home::Home,
@@ -30,22 +33,37 @@ async fn open(path: &Path) -> SqliteStore {
     }
 }
 
+/// A group of Ada's that Ben is in, over a link that can be cut.
+struct Hikers {
+    /// It serves for as long as it is held.
+    _home: Home,
+    link: Link,
+    ada: Sdk,
+    ben: Sdk,
+    group: GroupId,
+}
+
+/// Ben's device has this store.
+async fn hikers(store: impl Store + 'static) -> Hikers {
+    let home = Home::start().await;
+    let link = Link::to(home.address()).await;
+    let account = NewAccount::new("ben", "correct horse battery staple");
+    let (client, updates) = homeserver(link.address).register(store, &account).await.unwrap();
+    let (mut ada, mut ben) = (Sdk::register(&home, "ada").await, Sdk { client, updates });
+    let group = ada.client.create_group("Hikers", &[ben.account().clone()]).await.unwrap();
+    ben.join(&group).await;
+    ada.in_group(&group, Some(Standing::Owner), 3).await;
+    Hikers { _home: home, link, ada, ben, group }
+}
+
 /// Who is in the group, as `of` sees it, by how many.
-async fn members(of: &Sdk, group: &posthouse_protocol::id::GroupId) -> usize {
+async fn members(of: &Sdk, group: &GroupId) -> usize {
     of.client.members(group).await.unwrap().len()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_leaves_offline_is_out_although_the_group_has_moved_on() {
-    let home = Home::start().await;
-    let link = Link::to(home.address()).await;
-    let account = NewAccount::new("ben", "correct horse battery staple");
-    let opened = homeserver(link.address).register(MemoryStore::new(), &account).await;
-    let (client, updates) = opened.unwrap();
-    let (mut ada, mut ben) = (Sdk::register(&home, "ada").await, Sdk { client, updates });
-    let group = ada.client.create_group("Hikers", &[ben.account().clone()]).await.unwrap();
-    ben.join(&group).await;
-    ada.in_group(&group, Some(Standing::Owner), 3).await;
+    let Hikers { _home, link, mut ada, mut ben, group } = hikers(MemoryStore::new()).await;
 
     link.set(State::Cut);
     assert_eq!(ben.client.leave(&group).await.unwrap(), EpochStatus::Queued);
@@ -70,23 +88,15 @@ async fn who_leaves_offline_is_out_although_the_group_has_moved_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_leaves_offline_is_out_after_a_restart() {
-    let home = Home::start().await;
-    let link = Link::to(home.address()).await;
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ben.db");
-    let there = homeserver(link.address);
-    let account = NewAccount::new("ben", "correct horse battery staple");
-    let (client, updates) = there.register(open(&path).await, &account).await.unwrap();
-    let (mut ada, mut ben) = (Sdk::register(&home, "ada").await, Sdk { client, updates });
-    let group = ada.client.create_group("Hikers", &[ben.account().clone()]).await.unwrap();
-    ben.join(&group).await;
-    ada.in_group(&group, Some(Standing::Owner), 3).await;
+    let Hikers { _home, link, mut ada, ben, group } = hikers(open(&path).await).await;
     link.set(State::Cut);
     assert_eq!(ben.client.leave(&group).await.unwrap(), EpochStatus::Queued);
     drop(ben);
     ada.client.rename(&group, "Climbers").await.unwrap();
     link.set(State::Up);
-    let (client, updates) = there.open(open(&path).await).await.unwrap();
+    let (client, updates) = homeserver(link.address).open(open(&path).await).await.unwrap();
     let mut ben = Sdk { client, updates };
     ben.in_group(&group, None, 5).await;
     ada.in_group(&group, Some(Standing::Owner), 5).await;
@@ -96,15 +106,7 @@ async fn who_leaves_offline_is_out_after_a_restart() {
 /// Removed meanwhile and invited again: that is another matter than what was left.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_invited_again_meanwhile_has_not_left_that() {
-    let home = Home::start().await;
-    let link = Link::to(home.address()).await;
-    let account = NewAccount::new("ben", "correct horse battery staple");
-    let opened = homeserver(link.address).register(MemoryStore::new(), &account).await;
-    let (client, updates) = opened.unwrap();
-    let (mut ada, mut ben) = (Sdk::register(&home, "ada").await, Sdk { client, updates });
-    let group = ada.client.create_group("Hikers", &[ben.account().clone()]).await.unwrap();
-    ben.join(&group).await;
-    ada.in_group(&group, Some(Standing::Owner), 3).await;
+    let Hikers { _home, link, mut ada, mut ben, group } = hikers(MemoryStore::new()).await;
     link.set(State::Cut);
     assert_eq!(ben.client.leave(&group).await.unwrap(), EpochStatus::Queued);
     ada.client.remove(&group, ben.account()).await.unwrap();

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::{
     texts,
-    words::id_of,
+    words::{id_of, piece_users},
     world::{Device, Outcome, START},
 };
 use crate::{
@@ -184,18 +184,6 @@ fn faults(updates: &[Update]) -> Vec<&ChainFault> {
         }
     }
     faults
-}
-
-/// Whom pieces name.
-fn piece_users(frames: &[String]) -> Vec<String> {
-    let mut users = Vec::new();
-    for frame in frames {
-        let sent: serde_json::Value = serde_json::from_str(frame).unwrap();
-        for one in sent["content"]["ciphertexts"].as_array().unwrap_or(&Vec::new()) {
-            users.push(one["user"].as_str().unwrap().to_owned());
-        }
-    }
-    users
 }
 
 #[tokio::test]

@@ -42,3 +42,15 @@ pub(super) fn unserved(id: MessageId, user: &AccountId, missing: &[u8]) -> Strin
         "version": 1, "cursor": "c1"})
     .to_string()
 }
+
+/// Whom pieces name.
+pub(super) fn piece_users(frames: &[String]) -> Vec<String> {
+    let mut users = Vec::new();
+    for frame in frames {
+        let sent: serde_json::Value = serde_json::from_str(frame).unwrap();
+        for one in sent["content"]["ciphertexts"].as_array().unwrap_or(&Vec::new()) {
+            users.push(one["user"].as_str().unwrap().to_owned());
+        }
+    }
+    users
+}

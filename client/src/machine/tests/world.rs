@@ -1,17 +1,18 @@
 //! Devices of the core's tests, and the words of a server.
 
+mod groups;
+
 use posthouse_crypto::e2ee::{
     address::DeviceId,
     prekey::store::PreKeys,
     primitives::curve::KeyPair,
-    secret::Secret,
     signed::device_list::{DeviceList, ListedDevice},
     time::UnixMillis,
 };
 use posthouse_protocol::{
     frame::Class,
     id::{
-        AccountId, ConversationId, DeviceId as DeviceUuid, DeviceNumber, GroupId, HandleName,
+        AccountId, ConversationId, DeviceId as DeviceUuid, DeviceNumber, HandleName,
         RegistrationId, ServerName,
     },
     rest::keys::{
@@ -26,10 +27,8 @@ use uuid::Uuid;
 
 use crate::{
     MemoryStore, Update,
-    machine::{
-        Answer, Call, Effects, Leaving, ListChange, Machine, Outgoing, Wish, kem_key, signed_key,
-    },
-    records::{Account, Group, Person, own},
+    machine::{Answer, Call, Effects, ListChange, Machine, Outgoing, Wish, kem_key, signed_key},
+    records::{Account, Person, own},
     store::{Batch, Scan, Store, Table, Tx, encode},
 };
 use posthouse_crypto::e2ee::content::Body;
@@ -400,71 +399,6 @@ impl Device {
             delivered["class"] = json!(class);
         }
         delivered.to_string()
-    }
-
-    /// A submission to a group as this device is sent it, with this epoch; `None` if nothing of
-    /// it is for this device.
-    pub(super) fn as_delivered_to_group(
-        &mut self,
-        from: &AccountId,
-        frame: &str,
-        epoch: u64,
-    ) -> Option<String> {
-        let mut sent: serde_json::Value = serde_json::from_str(frame).unwrap();
-        let own = json!(self.account.id);
-        if let Some(all) = sent["content"]["ciphertexts"].as_array_mut() {
-            all.retain(|one| one["user"] == own);
-            if all.is_empty() {
-                return None;
-            }
-        }
-        self.cursor += 1;
-        let group = submission(frame).to;
-        let posthouse_protocol::id::Address::Group(group) = group else { panic!("{group:?}") };
-        let mut delivered = json!({"type": "message", "id": sent["id"], "from": from,
-            "from_device": 1, "conversation_id": ConversationId::group(&group),
-            "content": sent["content"], "timestamp": START, "server_timestamp": START,
-            "stamp": ((START << 16) + self.cursor).to_string(), "epoch": epoch,
-            "cursor": format!("c{}", self.cursor), "origin_number": self.cursor});
-        if let Some(class) = sent.get("class") {
-            delivered["class"] = class.clone();
-        }
-        Some(delivered.to_string())
-    }
-
-    /// Queues a text to a group.
-    pub(super) async fn say_in(&mut self, group: &GroupId, text: &str) -> Outcome {
-        let (machine, store) = (self.machine.as_mut().unwrap(), &self.store);
-        let mut step = machine.begin(store, Timestamp(self.now), &mut self.rng);
-        let body = Body::Text { text: text.to_owned() };
-        let outgoing = Outgoing::new(group.clone().into(), body);
-        step.say(outgoing).await.unwrap().unwrap();
-        let effects = step.finish().await.unwrap();
-        self.outcome(effects).await
-    }
-
-    /// Hands the key of a group's title to somebody.
-    pub(super) async fn hand_title(&mut self, group: &GroupId, to: AccountId) -> Outcome {
-        let (machine, store) = (self.machine.as_mut().unwrap(), &self.store);
-        let mut step = machine.begin(store, Timestamp(self.now), &mut self.rng);
-        step.wish(Wish::Title(group.clone(), Secret::new([7; 32]), vec![to])).await.unwrap();
-        let effects = step.finish().await.unwrap();
-        self.outcome(effects).await
-    }
-
-    /// Its application's call to leave a group has come so far.
-    pub(super) async fn leave(&mut self, group: &GroupId, leaving: Leaving) -> Outcome {
-        let (machine, store) = (self.machine.as_mut().unwrap(), &self.store);
-        let mut step = machine.begin(store, Timestamp(self.now), &mut self.rng);
-        step.wish(Wish::Leave(group.clone(), leaving)).await.unwrap();
-        let effects = step.finish().await.unwrap();
-        self.outcome(effects).await
-    }
-
-    /// What is kept of a group.
-    pub(super) async fn group(&self, group: &GroupId) -> Group {
-        let key = ConversationId::group(group).0;
-        Tx::new(&self.store).read(Table::Groups, &key).await.unwrap().unwrap()
     }
 
     /// The process was killed and starts again from its store.
