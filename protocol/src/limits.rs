@@ -20,7 +20,7 @@ pub const MAX_SUBMISSIONS_IN_FLIGHT: usize = 256;
 pub const MAX_ACK_IDS: usize = 1_000;
 /// Most users in one `subscribe` or `unsubscribe`, and of one connection's subscriptions.
 pub const MAX_SUBSCRIPTIONS: usize = 1_024;
-/// Longest content type, collapse key and frame reference, in bytes.
+/// Longest content type and collapse key, in bytes.
 pub const MAX_LABEL: usize = 64;
 /// Longest name of a device, in bytes.
 pub const MAX_DEVICE_NAME: usize = 64;

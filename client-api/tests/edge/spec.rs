@@ -278,6 +278,43 @@ fn every_call_is_specified_and_no_other() {
     }
 }
 
+/// The last column of the limits: what a text that is one byte too long is answered with.
+#[tokio::test]
+async fn texts_beyond_their_limits_are_answered_as_specified() {
+    let server = TestServer::start().await;
+    let user = server.home.user();
+    let text = page("limits.md");
+    let message = |content: &str| {
+        let id = "01890a5d-ac96-774b-bcce-b302099a8057";
+        format!(r#"{{"id":"{id}","to":"bob","content":{{"encrypted":true,{content}}}}}"#)
+    };
+    for (limit, call, body) in [
+        ("MAX_CONTACT_LABEL", "POST /v1/contacts", r#"{"user":"bob","label":"…"}"#.into()),
+        ("MAX_PROFILE_NAME", "PUT /v1/users/me/profile", r#"{"replaces":0,"name":"…"}"#.into()),
+        ("MAX_PROFILE_ABOUT", "PUT /v1/users/me/profile", r#"{"replaces":0,"about":"…"}"#.into()),
+        ("MAX_PROFILE_AVATAR", "PUT /v1/users/me/profile", r#"{"replaces":0,"avatar":"…"}"#.into()),
+        (
+            "MAX_REPORT_COMMENT",
+            "POST /v1/reports",
+            r#"{"user":"bob","reason":"spam","comment":"…"}"#.into(),
+        ),
+        ("MAX_BODY", "POST /v1/messages", message(r#""type":"encrypted","body":"…""#)),
+        ("MAX_LABEL", "POST /v1/messages", message(r#""type":"…","body":"x""#)),
+    ] {
+        let (method, path) = call.split_once(' ').unwrap();
+        let row = text.lines().find(|line| line.starts_with(&format!("| `{limit}` |"))).unwrap();
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let longest: usize = cells[1].parse().unwrap();
+        let code = cells[4].trim_matches('`');
+        let send = async |length: usize| {
+            server.call(method, path, Some(&user), &body.replace('…', &"x".repeat(length))).await
+        };
+        assert!(send(longest).await.status.is_success(), "{limit}: as long as that it is taken");
+        let refused = send(longest + 1).await;
+        assert_eq!(refused.problem(), code, "{limit}");
+    }
+}
+
 #[test]
 fn close_codes_are_specified() {
     let text = page("client-socket.md");
