@@ -33,7 +33,7 @@ pub struct Config {
     /// Who may register. Shown in capabilities; the accounts port decides. Open.
     pub registration: Registration,
     /// Whether contents that are not encrypted are taken. Shown in capabilities; the messaging port
-    /// decides. On.
+    /// decides. Off.
     pub allow_unencrypted: bool,
     /// Proxies whose word on a client's address is taken. None.
     pub trusted_proxies: Vec<IpNet>,
@@ -140,7 +140,7 @@ impl Config {
             server_name,
             software: concat!("Posthouse ", env!("CARGO_PKG_VERSION")).into(),
             registration: Registration::Open,
-            allow_unencrypted: true,
+            allow_unencrypted: false,
             trusted_proxies: Vec::new(),
             exempt: Vec::new(),
             proxy_header: ProxyHeader::XForwardedFor,

@@ -41,7 +41,8 @@ pub(super) const CLIENT: &[Frame] = &[
         schema: FrameSchema::Of(schema_of::<ClientMessage>),
         examples: &[
             r#"{"type":"message","id":"01890a5d-ac96-774b-bcce-b302099a8057",
-                "to":"bob","content":{"type":"text","body":"Hello!","encrypted":true},
+                "to":"bob","content":{"type":"encrypted","encrypted":true,"ciphertexts":[
+                {"device":1,"registration_id":4711,"type":3,"data":"MwohBWFsaWNl"}]},
                 "timestamp":1705234567890}"#,
             r#"{"type":"message","id":"01890a5d-ac96-774b-bcce-b302099a8057",
                 "to":"01890a5d-0000-774b-bcce-b302099a8057@eu.example",
@@ -113,7 +114,8 @@ pub(super) const SERVER: &[Frame] = &[
             r#"{"type":"message","id":"01890a5d-ac96-774b-bcce-b302099a8057",
                 "from":"01890a5d-0000-774b-bcce-b302099a8057@eu.example",
                 "from_device":1,"conversation_id":"abababababababababababababababab",
-                "content":{"type":"text","encrypted":true,"body":"Hello!"},
+                "content":{"type":"encrypted","encrypted":true,"ciphertexts":[
+                {"device":1,"registration_id":4711,"type":2,"data":"MwohBQ=="}]},
                 "timestamp":1705234567890,"server_timestamp":1705234567900,
                 "stamp":"111754252641894400","cursor":"c17","origin_number":3}"#,
             r#"{"type":"message","id":"01890a5d-ac96-774b-bcce-b302099a8057",

@@ -135,6 +135,34 @@ fn examples_of_frames_fit_their_schemas() {
     }
 }
 
+/// What a region takes that nobody set up otherwise: encrypted contents only.
+#[test]
+fn examples_of_messages_are_what_every_region_takes() {
+    let mut contents = Vec::new();
+    for document in [openapi(), asyncapi()] {
+        contents_in(&document, &mut contents);
+    }
+    assert!(contents.len() >= 6, "{contents:?}");
+    for content in contents {
+        assert_eq!((&content["type"], &content["encrypted"]), (&json!("encrypted"), &json!(true)));
+    }
+}
+
+/// The contents of all messages within a value.
+fn contents_in(value: &Value, found: &mut Vec<Value>) {
+    if let Some(content) = value.get("content") {
+        let has_payload = content.get("body").or_else(|| content.get("ciphertexts")).is_some();
+        if content["type"].is_string() && has_payload {
+            found.push(content.clone());
+        }
+    }
+    match value {
+        Value::Array(all) => all.iter().for_each(|one| contents_in(one, found)),
+        Value::Object(all) => all.values().for_each(|one| contents_in(one, found)),
+        _ => {}
+    }
+}
+
 fn round_trips<T: Serialize + DeserializeOwned>(text: &str) {
     let value: T = serde_json::from_str(text).unwrap_or_else(|err| panic!("{err}: {text}"));
     let given: Value = serde_json::from_str(text).unwrap();

@@ -143,6 +143,25 @@ fn the_sockets_examples_are_right() {
     assert!(kinds.iter().map(String::as_str).eq(expected), "{kinds:?}");
 }
 
+/// What the pages show is sent in a region that nobody set up otherwise, which takes encrypted
+/// contents only.
+#[test]
+fn messages_of_the_examples_are_encrypted() {
+    let mut examined = 0;
+    for (_, example) in [examples("client-socket.md"), examples("rest.md")].concat() {
+        let value: Value = serde_json::from_str(&example).unwrap();
+        let message = value.pointer("/messages/0").unwrap_or(&value);
+        let content = &message["content"];
+        // The `content` that a report shows is another thing.
+        if content["body"].is_string() || content["ciphertexts"].is_array() {
+            assert_eq!(content["type"], "encrypted", "{example}");
+            assert_eq!(content["encrypted"], true, "{example}");
+            examined += 1;
+        }
+    }
+    assert!(examined >= 6, "{examined}");
+}
+
 /// The examples about groups.
 fn group_example(kind: &str, example: &str) {
     match kind {

@@ -1,10 +1,14 @@
 //! `posthouse serve`: listeners, signals, logs, metrics.
 
 use std::{
+    fs,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
+    path::Path,
     time::Instant,
 };
+
+use serde_json::Value;
 
 use super::harness::{PATIENCE, Region, eventually, get};
 
@@ -63,6 +67,20 @@ fn clients_health_and_metrics_are_served() {
         let kinds = page.lines().filter(|line| line.starts_with(&format!("# TYPE {name} ")));
         assert_eq!(kinds.count(), 1, "{name}");
     }
+}
+
+/// `init` and nothing else: what such a region says of itself is what the specification shows.
+#[test]
+fn a_new_region_is_the_one_of_the_specification() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/spec/rest.md");
+    let page = fs::read_to_string(page).unwrap();
+    let (_, example) = page.split_once("```json response Capabilities\n").unwrap();
+    let (example, _) = example.split_once("\n```").unwrap();
+    let shown: Value = serde_json::from_str(example).unwrap();
+    let region = Region::with(&["--certificate", "none", "--registration", "open"]);
+    let (status, body) = get(region.serve(&[]).address("client"), "/v1/capabilities");
+    let said: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((status, said), (200, shown));
 }
 
 #[test]

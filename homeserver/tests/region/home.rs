@@ -165,6 +165,7 @@ impl Home {
             health: Arc::new(AlwaysReady),
         };
         let mut edge_config = posthouse_client_api::Config::new(server);
+        edge_config.allow_unencrypted = self.settings.policy.allow_unencrypted;
         edge_config.requests = unlimited();
         let edge = Edge::new(ports, edge_config, clock, StdRng::from_seed(system_seed()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

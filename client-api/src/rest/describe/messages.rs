@@ -21,7 +21,8 @@ pub(in crate::rest) fn submit() -> Operation {
     )
     .takes_parsed::<Submission>(
         r#"{"id":"01890a5d-ac96-774b-bcce-b302099a8057","to":"bob",
-                "content":{"type":"text","body":"Hello!","encrypted":true}}"#,
+                "content":{"type":"encrypted","encrypted":true,"ciphertexts":[
+                {"device":1,"registration_id":4711,"type":3,"data":"MwohBWFsaWNl"}]}}"#,
         parse_submission,
     )
     .fails(&[
@@ -76,7 +77,8 @@ pub(in crate::rest) fn sync() -> Operation {
                 "id":"01890a5d-ac96-774b-bcce-b302099a8057",
                 "from":"01890a5d-0000-774b-bcce-b302099a8057@eu.example",
                 "conversation_id":"abababababababababababababababab",
-                "content":{"type":"text","encrypted":true,"body":"Hello!"},
+                "content":{"type":"encrypted","encrypted":true,"ciphertexts":[
+                {"device":1,"registration_id":4711,"type":2,"data":"MwohBQ=="}]},
                 "timestamp":1705234567890,"server_timestamp":1705234567900,
                 "stamp":"111754252641894400","cursor":"c17","origin_number":3}],
                 "events":[{"type":"status",

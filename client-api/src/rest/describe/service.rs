@@ -16,7 +16,7 @@ pub(in crate::rest) fn capabilities() -> Operation {
         200,
         r#"{"server_name":"eu.example","software":"Posthouse 0.1.0",
                 "versions":["v1"],"subprotocols":["posthouse.v1"],"registration":"open",
-                "allow_unencrypted":true,"limits":{"max_body":65536,"max_frame":327680,
+                "allow_unencrypted":false,"limits":{"max_body":65536,"max_frame":327680,
                 "max_ciphertexts":16,"window":256,"max_submissions_in_flight":256,
                 "max_ack_ids":1000,"max_subscriptions":1024,"max_sync_page":1000,
                 "max_devices":8,"retention_seconds":2592000,"access_token_seconds":900}}"#,
