@@ -9,7 +9,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use posthouse_storage::error::StoreError;
+use posthouse_protocol::id::ServerName;
+use posthouse_storage::{error::StoreError, ownership::Ownership as _};
 use posthouse_storage_sql::SqlStore;
 use uuid::Uuid;
 
@@ -25,12 +26,16 @@ pub struct OpenDatabase {
     _lock: Option<File>,
 }
 
-/// Opens the database of a region that exists, and brings its schema up to date.
+/// Opens the database of the region `domain`, which exists, and brings its schema up to date.
 ///
 /// # Errors
 /// A [`Failure`] with [`Exit::Database`]; a missing SQLite file is one, since an empty database in
-/// its place would hide the loss.
-pub async fn open(database: &Database, node: Uuid) -> Result<OpenDatabase, Failure> {
+/// its place would hide the loss, and so is the database of another region.
+pub async fn open(
+    database: &Database,
+    domain: &ServerName,
+    node: Uuid,
+) -> Result<OpenDatabase, Failure> {
     if let Database::Sqlite(path) = database {
         let exists = path.try_exists().map_err(|err| {
             let advice = "Run this as the user that the server runs as, or correct the setting \
@@ -45,7 +50,7 @@ pub async fn open(database: &Database, node: Uuid) -> Result<OpenDatabase, Failu
             ));
         }
     }
-    open_or_create(database, node).await
+    open_or_create(database, domain, node).await
 }
 
 /// Opens the database as [`open`] does, unless it is a SQLite file that another process has open:
@@ -55,6 +60,7 @@ pub async fn open(database: &Database, node: Uuid) -> Result<OpenDatabase, Failu
 /// As [`open`].
 pub async fn open_if_free(
     database: &Database,
+    domain: &ServerName,
     node: Uuid,
 ) -> Result<Option<OpenDatabase>, Failure> {
     if let Database::Sqlite(path) = database
@@ -63,14 +69,19 @@ pub async fn open_if_free(
     {
         return Ok(None);
     }
-    open(database, node).await.map(Some)
+    open(database, domain, node).await.map(Some)
 }
 
-/// Opens the database, and creates it if it is a SQLite file that does not exist.
+/// Opens the database, and creates it if it is a SQLite file that does not exist. One that was
+/// nobody's is `domain`'s from now on.
 ///
 /// # Errors
 /// As [`open`].
-pub async fn open_or_create(database: &Database, node: Uuid) -> Result<OpenDatabase, Failure> {
+pub async fn open_or_create(
+    database: &Database,
+    domain: &ServerName,
+    node: Uuid,
+) -> Result<OpenDatabase, Failure> {
     let (lock, address) = match database {
         Database::Sqlite(path) => {
             let address = path.to_str().ok_or_else(|| {
@@ -85,7 +96,29 @@ pub async fn open_or_create(database: &Database, node: Uuid) -> Result<OpenDatab
     };
     let opened = SqlStore::open(&address, node).await;
     let store = opened.map_err(|err| explain(database, &err))?;
-    Ok(OpenDatabase { store, _lock: lock })
+    let whose = store.claim_for(domain).await.map_err(|err| explain(database, &err));
+    match whose {
+        Ok(whose) if whose == *domain => Ok(OpenDatabase { store, _lock: lock }),
+        other => {
+            store.close().await;
+            Err(other.map_or_else(|failure| failure, |whose| foreign(database, domain, &whose)))
+        }
+    }
+}
+
+/// Ids, tokens and streams in a database name its region: under another name none of them fits.
+fn foreign(database: &Database, domain: &ServerName, whose: &ServerName) -> Failure {
+    failure(
+        format!(
+            "The database {database} belongs to the region {whose}, but the setting domain says \
+             {domain}."
+        ),
+        format!(
+            "A region cannot change its name: set domain to {whose} again, or set database.url to \
+             the database of {domain}. For a new region run `posthouse init --domain {domain}` with \
+             a --dir of its own."
+        ),
+    )
 }
 
 /// The file whose lock a server holds while it uses the database at `path`.

@@ -74,7 +74,7 @@ pub fn run(request: &Request, console: Console) -> Result<(), Failure> {
     fresh.private_dir(&place.keys)?;
     make_keys(request, &place, now, &mut fresh)?;
     make_certificate(request, &place, now, &mut fresh)?;
-    make_database(&place, &mut fresh)?;
+    make_database(&request.domain, &place, &mut fresh)?;
     let has_password = matches!(&place.database, Database::Postgres(url) if url.has_password());
     let mode = if has_password { 0o600 } else { 0o644 };
     // The settings come last: where they are, everything is.
@@ -220,7 +220,7 @@ fn make_certificate(
     fresh.file(&place.certificate, issued.as_bytes(), 0o644)
 }
 
-fn make_database(place: &Place, fresh: &mut Fresh) -> Result<(), Failure> {
+fn make_database(domain: &ServerName, place: &Place, fresh: &mut Fresh) -> Result<(), Failure> {
     if let Database::Sqlite(path) = &place.database {
         if let Some(parent) = path.parent().filter(|parent| !parent.exists()) {
             if let Some(above) = parent.parent() {
@@ -243,7 +243,7 @@ fn make_database(place: &Place, fresh: &mut Fresh) -> Result<(), Failure> {
     })?;
     let node = Random::from_seed(system_random()?).uuid();
     runtime.block_on(async {
-        let opened = database::open_or_create(&place.database, node).await?;
+        let opened = database::open_or_create(&place.database, domain, node).await?;
         opened.store.close().await;
         Ok(())
     })

@@ -72,7 +72,10 @@ async fn serve(config: Config, console: Console) -> Result<(), Failure> {
     let random = Arc::new(Random::from_seed(system_random()?));
     let key = keys::load_signing_key(&config.signing_key)?;
     let certificate = client_certificate(&config, &clock)?;
-    let database = database::open(&config.database, random.uuid()).await?;
+    let database = database::open(&config.database, &config.domain, random.uuid()).await?;
+    // Also where the region keeps to itself: under wrong keys or a wrong name it would hand out
+    // tokens and ids that are another region's.
+    let own_keys = Arc::new(federation::setup::own_keys(&config, &key)?);
     let store = &database.store;
     let clients = listen::clients(&config).await?;
     let operators = listen::operator(&config).await?;
@@ -86,6 +89,7 @@ async fn serve(config: Config, console: Console) -> Result<(), Failure> {
         signing: &key,
         connections: &connections,
         clock: &clock,
+        keys: &own_keys,
         random: &random,
         holder: tenure.holder,
     };

@@ -38,6 +38,8 @@ pub mod concurrency;
 
 pub mod leases;
 
+pub mod ownership;
+
 pub mod outbox;
 
 pub mod failures;
@@ -75,8 +77,8 @@ use async_trait::async_trait;
 use crate::{
     accounts::Accounts, bodies::Bodies, conversations::Conversations, erasure::Erasure,
     factors::Factors, groups::Groups, invites::Invites, keys::Keys, leases::Leases, ledger::Ledger,
-    links::Links, outbox::Outbox, peers::Peers, people::People, profiles::Profiles,
-    reception::Receptions, reports::Reports, sessions::Sessions, wakes::Wakes,
+    links::Links, outbox::Outbox, ownership::Ownership, peers::Peers, people::People,
+    profiles::Profiles, reception::Receptions, reports::Reports, sessions::Sessions, wakes::Wakes,
 };
 
 /// Everything that an adapter of the ledger's database implements.
@@ -91,6 +93,7 @@ pub trait Store:
     + Links
     + Ledger
     + Leases
+    + Ownership
     + Outbox
     + Receptions
     + Peers
@@ -116,6 +119,7 @@ impl<T> Store for T where
         + Links
         + Ledger
         + Leases
+        + Ownership
         + Outbox
         + Receptions
         + Peers
@@ -251,6 +255,10 @@ macro_rules! contract_tests {
                 the_leases_of_the_dead_are_free_at_once
             }
             outbox {
+            ownership {
+                a_store_belongs_to_whoever_claims_it_first
+                of_two_claims_at_once_one_counts
+            }
                 indices_are_dense_in_every_lane
                 indices_become_visible_in_order
                 what_was_accepted_is_offered

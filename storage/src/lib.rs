@@ -10,7 +10,7 @@
 //!   [`conversations::Conversations`], [`groups::Groups`],
 //!   [`ledger::Ledger`] (acceptance, inboxes, positions, watermarks), [`outbox::Outbox`],
 //!   [`reception::Receptions`], [`peers::Peers`],
-//!   [`leases::Leases`], [`wakes::Wakes`].
+//!   [`leases::Leases`], [`ownership::Ownership`], [`wakes::Wakes`].
 //!
 //! A message's body is put first, then one ledger transaction is the commit point:
 //! [`message_store::MessageStore`] holds the two together. Every method that returns `Ok` after
@@ -61,6 +61,8 @@ pub mod reception;
 pub mod peers;
 
 pub mod leases;
+
+pub mod ownership;
 
 pub mod retention;
 

@@ -229,7 +229,7 @@ fn carry_out(settings: ConfigArgs, order: Order, console: Console) -> Result<(),
 
 async fn perform(config: &Config, order: Order) -> Result<Answer, Failure> {
     let random = Arc::new(Random::from_seed(system_random()?));
-    match database::open_if_free(&config.database, random.uuid()).await? {
+    match database::open_if_free(&config.database, &config.domain, random.uuid()).await? {
         Some(open) => {
             let store = Arc::new(open.store.clone());
             let with = (Arc::new(SystemClock) as Arc<dyn Clock>, random);

@@ -70,6 +70,8 @@ pub(crate) struct Shared<'a> {
     pub(crate) config: &'a Config,
     pub(crate) store: &'a SqlStore,
     pub(crate) signing: &'a SigningKey,
+    /// The keys, held against the key log.
+    pub(crate) keys: &'a Arc<OwnKeys>,
     pub(crate) connections: &'a Arc<Connections>,
     pub(crate) clock: &'a Arc<dyn Clock>,
     pub(crate) random: &'a Arc<Random>,
@@ -95,11 +97,11 @@ impl Outward {
     /// Sets up what reaches other regions; workers start at once.
     ///
     /// # Errors
-    /// Keys, certificate, authorities or DNS are not as they should be.
+    /// Certificate, authorities or DNS are not as they should be.
     pub(crate) fn open(listener: TcpListener, shared: &Shared<'_>) -> Result<Self, Failure> {
         let Shared { config, clock, .. } = shared;
         let settings = &config.federation;
-        let keys = Arc::new(setup::own_keys(config, shared.signing)?);
+        let keys = Arc::clone(shared.keys);
         let certificate =
             CurrentCertificate::open(settings.tls.clone(), config.domain.clone(), clock.now())?;
         let identity =

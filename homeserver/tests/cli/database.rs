@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::harness::Region;
+use super::harness::{Region, posthouse, run};
 
 /// A database that holds one row only: the version of a schema of the far future. It was made with
 /// the sqlite3 of Python: the table `_sqlx_migrations` as sqlx makes it, a page size of 512, and the
@@ -33,6 +33,22 @@ fn a_file_that_is_no_database_is_refused() {
     let path = region.path("data/posthouse.db");
     fs::write(&path, "not a database, but long enough to be looked at as one".repeat(100)).unwrap();
     region.serve_fails(&[]).failed(4, &["cannot be opened", "not a database"]);
+}
+
+/// Also where the region keeps to itself, and by commands that need no keys.
+#[test]
+fn the_database_of_another_region_is_refused() {
+    let (region, south) = (Region::new(), tempfile::tempdir().unwrap());
+    let mut init = posthouse(&["init", "--certificate", "none", "--domain", "us.example", "--dir"]);
+    init.arg(south.path());
+    run(init).done();
+    let url = format!("sqlite:{}", south.path().join("data/posthouse.db").display());
+    let parts = ["belongs to the region us.example", "says eu.example", "set database.url to"];
+    region.serve_fails(&["--database", &url]).failed(4, &parts);
+    let mut order = region.command(&["invite", "create"]);
+    order.args(["--database", &url]);
+    run(order).failed(4, &parts);
+    region.serve(&[]);
 }
 
 #[test]

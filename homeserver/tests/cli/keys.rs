@@ -59,6 +59,34 @@ fn keys_that_others_can_read_are_refused() {
 
 #[test]
 fn a_certificate_for_another_name_is_refused() {
+/// Whether or not the region federates: the harness's regions keep to themselves.
+#[test]
+fn another_name_does_not_go_with_the_keys() {
+    let region = Region::with(&["--certificate", "none"]);
+    let said = region.serve_fails(&["--set", "domain=us.example"]);
+    said.failed(3, &["those of eu.example", "says us.example", "set domain to eu.example again"]);
+    region.serve(&[]);
+}
+
+#[test]
+fn keys_that_do_not_belong_together_stop_the_start() {
+    let other = Region::new();
+    for (name, fact) in [
+        ("signing.key", "does not name the signing key of the file"),
+        ("sealing.key", "does not name the sealing keys of the file"),
+        ("keys.log", "does not name the signing key of the file"),
+    ] {
+        let region = Region::new();
+        let path = region.path("keys").join(name);
+        fs::remove_file(&path).unwrap();
+        let missing = [&*path.display().to_string(), "is missing", "Restore the file from a copy"];
+        region.serve_fails(&[]).failed(3, &missing);
+        assert!(!path.exists());
+        fs::copy(other.path("keys").join(name), &path).unwrap();
+        region.serve_fails(&[]).failed(3, &[fact, "Restore the file from a copy"]);
+    }
+}
+
     let region = Region::new();
     put_certificate(&region, "us.example", 2020, 2100);
     let said = region.serve_fails(&[]);

@@ -23,6 +23,7 @@ mod leases;
 mod ledger;
 mod links;
 mod outbox;
+mod ownership;
 mod pages;
 mod peers;
 mod people;

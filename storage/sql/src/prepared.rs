@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use crate::{
     SqlStore, accounts, bodies, commit, conversations, db, entries, erasure, factors, groups,
-    invites, keys, leases, links, outbox, pages, peers, people, profiles, receipts, reception,
-    reports, retention, servers, sessions,
+    invites, keys, leases, links, outbox, ownership, pages, peers, people, profiles, receipts,
+    reception, reports, retention, servers, sessions,
     statement::{Dialect, MAX_ROWS, Statement},
     wakes,
 };
@@ -37,6 +37,7 @@ pub(crate) fn all() -> Vec<(String, &'static Statement)> {
         ("outbox::marks", outbox::MARKS_ALL),
         ("outbox::settle", outbox::SETTLE_ALL),
         ("outbox::tell", outbox::TELL_ALL),
+        ("ownership", ownership::ALL),
         ("pages", pages::ALL),
         ("people", people::ALL),
         ("peers", peers::ALL),

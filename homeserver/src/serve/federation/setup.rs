@@ -1,7 +1,7 @@
 //! What the federation is set up with: keys, certificate, trust, policy, DNS.
 
 use std::{
-    fs,
+    fs, io,
     net::{IpAddr, SocketAddr},
     path::Path,
     sync::Arc,
@@ -15,7 +15,7 @@ use posthouse_federation::{
     policy::{Pattern, Policy},
     tls::{PrivateAuthority, Trust, web_roots},
 };
-use posthouse_protocol::time::Clock;
+use posthouse_protocol::{id::ServerName, time::Clock};
 use rustls::{
     RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
@@ -42,28 +42,42 @@ const RESTORE: &str = "Restore the file from a copy. Posthouse never makes new k
 pub(crate) fn own_keys(config: &Config, signing: &SigningKey) -> Result<OwnKeys, Failure> {
     let settings = &config.federation;
     let path = &settings.sealing_keys;
-    let text = keys::read_secret(path, "the sealing keys", ADD_KEYS)?;
+    let text = keys::read_secret(path, "the sealing keys", RESTORE)?;
     let damaged = |path: &Path, fact: &str| {
         let fact = format!("The file {} is damaged: {fact}.", path.display());
         Failure::new(Exit::Keys, fact, RESTORE)
     };
     let sealing = file::parse_sealing(&text).map_err(|fact| damaged(path, fact))?;
     let path = &settings.key_log;
-    let text =
-        fs::read_to_string(path).map_err(|err| Failure::cannot_read(Exit::Keys, path, &err))?;
+    let text = fs::read_to_string(path).map_err(|err| match err.kind() {
+        io::ErrorKind::NotFound => {
+            let fact = format!("The file {} with the key log is missing.", path.display());
+            Failure::new(Exit::Keys, fact, RESTORE)
+        }
+        _ => Failure::cannot_read(Exit::Keys, path, &err),
+    })?;
     let log = file::parse_log(&text).map_err(|fact| damaged(path, fact))?;
     let secrets = Secrets { signing: signing.clone(), sealing };
     OwnKeys::new(config.domain.clone(), secrets, &log).map_err(|err| {
-        let advice = match err {
-            OwnKeysError::OtherServer(_) => "Correct the setting domain, or restore the files.",
-            _ => RESTORE,
-        };
-        Failure::new(Exit::Keys, format!("The keys do not belong together: {err}."), advice)
+        if let OwnKeysError::OtherServer(whose) = &err {
+            return other_region(config, whose);
+        }
+        Failure::new(Exit::Keys, format!("The keys do not belong together: {err}."), RESTORE)
     })
 }
 
-const ADD_KEYS: &str = "Restore it from a copy. A region that was made before the federation gets its \
-                        keys with `posthouse init` for the same domain and directory.";
+fn other_region(config: &Config, whose: &ServerName) -> Failure {
+    let (domain, log) = (&config.domain, config.federation.key_log.display());
+    Failure::new(
+        Exit::Keys,
+        format!("The keys are those of {whose} ({log}), but the setting domain says {domain}."),
+        format!(
+            "A region cannot change its name: set domain to {whose} again, or restore the keys of \
+             {domain} from a copy. For a new region run `posthouse init --domain {domain}` with a \
+             --dir of its own."
+        ),
+    )
+}
 
 /// Whose certificates are believed.
 ///
