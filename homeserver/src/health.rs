@@ -43,7 +43,7 @@ pub fn ask(config: &Config, console: Console) -> Result<(), Failure> {
         Some((_, body)) => Err(Failure::new(
             Exit::Other,
             format!("{} is not ready: {}.", config.domain, String::from_utf8_lossy(&body).trim()),
-            "The server's log says more.",
+            "The server's log says more. It is ready again by itself once the reason is gone.",
         )),
         None => Err(Failure::new(
             Exit::Network,

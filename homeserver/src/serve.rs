@@ -6,6 +6,7 @@ pub(crate) mod federation;
 mod listen;
 mod metrics;
 mod operator;
+mod readiness;
 mod signals;
 mod streams;
 mod tenure;
@@ -40,6 +41,7 @@ use crate::{
     tls::{self, CurrentCertificate},
 };
 use federation::{Outward, Running as Abroad};
+use readiness::Readiness;
 use signals::{Signals, Stop};
 use tenure::Tenure;
 
@@ -71,11 +73,11 @@ async fn serve(config: Config, console: Console) -> Result<(), Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let random = Arc::new(Random::from_seed(system_random()?));
     let key = keys::load_signing_key(&config.signing_key)?;
-    let certificate = client_certificate(&config, &clock)?;
-    let database = database::open(&config.database, &config.domain, random.uuid()).await?;
     // Also where the region keeps to itself: under wrong keys or a wrong name it would hand out
     // tokens and ids that are another region's.
     let own_keys = Arc::new(federation::setup::own_keys(&config, &key)?);
+    let certificate = client_certificate(&config, &clock)?;
+    let database = database::open(&config.database, &config.domain, random.uuid()).await?;
     let store = &database.store;
     let clients = listen::clients(&config).await?;
     let operators = listen::operator(&config).await?;
@@ -87,9 +89,9 @@ async fn serve(config: Config, console: Console) -> Result<(), Failure> {
         config: &config,
         store,
         signing: &key,
+        keys: &own_keys,
         connections: &connections,
         clock: &clock,
-        keys: &own_keys,
         random: &random,
         holder: tenure.holder,
     };
@@ -103,12 +105,8 @@ async fn serve(config: Config, console: Console) -> Result<(), Failure> {
         shutdown: stop_tasks.clone(),
     };
     let region = Arc::new(start_region(&config, store, &key, surroundings)?);
-    let edge = Edge::new(
-        ports(&region, store),
-        edge_config(&config),
-        Arc::clone(&clock),
-        StdRng::from_seed(system_random()?),
-    );
+    let readiness = Arc::new(Readiness::of(store.clone(), Arc::clone(&clock)).await);
+    let edge = open_edge(ports(&region, &readiness), &config, &clock)?;
 
     let mut tasks = JoinSet::new();
     let stop_operator = CancellationToken::new();
@@ -118,6 +116,7 @@ async fn serve(config: Config, console: Console) -> Result<(), Failure> {
     let facts = Arc::new(metrics::Facts {
         edge: edge.clone(),
         store: store.clone(),
+        readiness,
         region: Arc::clone(&region),
         certificate: certificate.clone(),
         abroad: abroad.clone(),
@@ -276,7 +275,7 @@ fn start_region(
     })
 }
 
-fn ports(region: &Region, store: &SqlStore) -> Ports {
+fn ports(region: &Region, readiness: &Arc<Readiness>) -> Ports {
     Ports {
         accounts: region.accounts(),
         security: region.security(),
@@ -287,8 +286,13 @@ fn ports(region: &Region, store: &SqlStore) -> Ports {
         devices: region.devices(),
         keys: region.keys(),
         links: region.links(),
-        health: Arc::new(operator::StoreHealth(store.clone())),
+        health: Arc::<Readiness>::clone(readiness),
     }
+}
+
+fn open_edge(ports: Ports, config: &Config, clock: &Arc<dyn Clock>) -> Result<Edge, Failure> {
+    let rng = StdRng::from_seed(system_random()?);
+    Ok(Edge::new(ports, edge_config(config), Arc::clone(clock), rng))
 }
 
 fn edge_config(config: &Config) -> client_api::Config {

@@ -22,6 +22,10 @@ mod keys;
 mod database;
 
 #[cfg(test)]
+#[path = "cli/disk.rs"]
+mod disk;
+
+#[cfg(test)]
 #[path = "cli/serve.rs"]
 mod serve;
 

@@ -9,13 +9,14 @@ use posthouse_protocol::id::ServerName;
 use posthouse_storage_sql::SqlStore;
 use tokio_util::sync::CancellationToken;
 
-use super::federation::Running;
+use super::{federation::Running, readiness::Readiness};
 use crate::{operator::Operator, region::Region, tls::CurrentCertificate};
 
 /// Where the numbers are.
 pub(super) struct Facts {
     pub(super) edge: Edge,
     pub(super) store: SqlStore,
+    pub(super) readiness: Arc<Readiness>,
     pub(super) region: Arc<Region>,
     pub(super) certificate: Option<Arc<CurrentCertificate>>,
     /// The federation, if the region has one.
@@ -122,6 +123,11 @@ fn store(page: &mut Page, facts: &Facts) {
         "posthouse_store_largest_commit",
         "Submissions in the largest commit since the start.",
         c.largest_commit,
+    );
+    page.gauge(
+        "posthouse_store_writable",
+        "1 unless the last transaction that had something to write could not.",
+        u64::from(!facts.store.counters().writing_fails()),
     );
 }
 

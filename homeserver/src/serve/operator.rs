@@ -3,7 +3,6 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use async_trait::async_trait;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{
     Method, Request, Response, StatusCode,
@@ -19,15 +18,12 @@ use posthouse_protocol::{
     problem::{Code, Problem, Rejection},
     time::Clock as _,
 };
-use posthouse_storage::accounts::Accounts;
-use posthouse_storage_sql::SqlStore;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use uuid::Uuid;
 
 use super::{
     metrics::{self, Facts},
@@ -49,22 +45,6 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_mins(10);
 const MAX_ORDER: usize = 16 * 1024;
 /// How long an order may take to arrive.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Whether the store answers.
-pub(super) struct StoreHealth(pub(super) SqlStore);
-
-#[async_trait]
-impl Health for StoreHealth {
-    async fn ready(&self) -> Result<(), Rejection> {
-        match self.0.account(Uuid::nil()).await {
-            Ok(_) => Ok(()),
-            Err(err) => {
-                tracing::warn!(error = %err, "not ready: the store does not answer");
-                Err(Rejection::new(Code::Unavailable, "the store does not answer"))
-            }
-        }
-    }
-}
 
 /// Serves until `stop`.
 pub(super) async fn serve(listener: TcpListener, facts: Arc<Facts>, stop: CancellationToken) {
@@ -217,9 +197,10 @@ async fn ready(facts: &Facts) -> Response<Full<Bytes>> {
     if facts.draining.is_cancelled() {
         return text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
     }
-    match timeout(READY_TIMEOUT, StoreHealth(facts.store.clone()).ready()).await {
+    match timeout(READY_TIMEOUT, facts.readiness.ready()).await {
         Ok(Ok(())) => text(StatusCode::OK, "ready\n"),
-        _ => text(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n"),
+        Ok(Err(why)) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", why.detail)),
+        Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n"),
     }
 }
 

@@ -191,6 +191,11 @@ impl Server {
         eventually(&format!("\"{text}\" in the log"), || self.log().contains(text));
     }
 
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::writing::Writing;
+
 /// Counts since the store was opened. Each is exact, but they are not read at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
@@ -32,6 +34,7 @@ pub struct Counters {
     submissions: AtomicU64,
     largest_commit: AtomicU64,
     retries: AtomicU64,
+    pub(crate) writing: Writing,
 }
 
 impl Counters {

@@ -107,9 +107,16 @@ impl Db {
     pub(crate) async fn begin(&self) -> Result<Tx<'_>, Failure> {
         let kind = match &self.kind {
             Kind::Sqlite(sqlite) => TxKind::Sqlite(sqlite.begin().await?),
-            Kind::Postgres(postgres) => TxKind::Postgres(postgres.begin().await?),
+            Kind::Postgres(postgres) => TxKind::Postgres(self.begun(postgres).await?),
         };
         Ok(self.tx(kind))
+    }
+
+    async fn begun(
+        &self,
+        postgres: &postgres::Postgres,
+    ) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, Failure> {
+        postgres.begin().await.inspect_err(|failure| self.counters.writing.failed(failure))
     }
 
     /// Runs `work` in a transaction that writes. On SQLite it runs where the connection is, so that
@@ -125,14 +132,14 @@ impl Db {
                 sqlite.transact(move || work(tx)).await
             }
             Kind::Postgres(postgres) => {
-                work(self.tx(TxKind::Postgres(postgres.begin().await?))).await
+                work(self.tx(TxKind::Postgres(self.begun(postgres).await?))).await
             }
         }
     }
 
     fn tx<'a>(&self, kind: TxKind<'a>) -> Tx<'a> {
         let counters = Arc::clone(&self.counters);
-        Tx { dialect: self.dialect(), counters, kind, begun: false }
+        Tx { dialect: self.dialect(), counters, kind, begun: false, wrote: false }
     }
 }
 
@@ -154,6 +161,8 @@ pub(crate) struct Tx<'a> {
     kind: TxKind<'a>,
     /// On SQLite the first script begins the transaction, so that BEGIN costs no round trip.
     begun: bool,
+    /// Whether a row was changed.
+    wrote: bool,
 }
 
 enum TxKind<'a> {
@@ -180,11 +189,16 @@ impl Tx<'_> {
             return Ok(Answers::none());
         }
         count(&self.counters, self.dialect, &script);
-        match &mut self.kind {
+        let ran = match &mut self.kind {
             TxKind::Sqlite(tx) => tx.run(script).await,
             TxKind::Here(part) => worker::run_here(script, core::mem::replace(part, Part::Later)),
             TxKind::Postgres(tx) => postgres::run(tx, script).await,
+        };
+        match &ran {
+            Ok(answers) => self.wrote |= answers.wrote(),
+            Err(failure) => self.counters.writing.failed(failure),
         }
+        ran
     }
 
     /// Runs one statement.
@@ -199,23 +213,36 @@ impl Tx<'_> {
     }
 
     /// Runs a last script and commits: everything is durable when this returns `Ok`.
-    pub(crate) async fn finish(self, mut script: Script) -> Result<Answers, Failure> {
+    pub(crate) async fn finish(self, script: Script) -> Result<Answers, Failure> {
+        let (counters, wrote) = (Arc::clone(&self.counters), self.wrote);
+        let finished = self.commit(script).await;
+        match &finished {
+            Ok(answers) => {
+                counters.transaction();
+                if wrote || answers.wrote() {
+                    counters.writing.worked();
+                }
+            }
+            Err(failure) => counters.writing.failed(failure),
+        }
+        finished
+    }
+
+    async fn commit(self, mut script: Script) -> Result<Answers, Failure> {
         if self.dialect == Dialect::Sqlite {
             script.one(&sqlite::COMMIT, |_| {});
         }
         count(&self.counters, self.dialect, &script);
-        let answers = match self.kind {
-            TxKind::Sqlite(tx) => tx.finish(script).await?,
-            TxKind::Here(part) => worker::run_here(script, part)?,
+        match self.kind {
+            TxKind::Sqlite(tx) => tx.finish(script).await,
+            TxKind::Here(part) => worker::run_here(script, part),
             TxKind::Postgres(mut tx) => {
                 let answers = postgres::run(&mut tx, script).await?;
                 self.counters.round_trip(2);
                 tx.commit().await?;
-                answers
+                Ok(answers)
             }
-        };
-        self.counters.transaction();
-        Ok(answers)
+        }
     }
 
     /// Gives up: nothing was written.

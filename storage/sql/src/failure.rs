@@ -14,6 +14,48 @@ pub(crate) enum Failure {
     Store(StoreError),
 }
 
+impl Failure {
+    /// Whether the database could not do it, whatever was asked of it: a full or broken disk, a lock
+    /// that was not given, a server that is away.
+    pub(crate) fn is_of_the_database(&self) -> bool {
+        let Self::Store(StoreError::Unavailable(source)) = self else { return false };
+        if let Some(error) = source.downcast_ref::<rusqlite::Error>() {
+            return error.sqlite_error_code().is_some_and(is_of_sqlite);
+        }
+        source.downcast_ref::<sqlx::Error>().is_some_and(is_of_postgres)
+    }
+}
+
+fn is_of_sqlite(code: rusqlite::ErrorCode) -> bool {
+    use rusqlite::ErrorCode as Code;
+    matches!(
+        code,
+        Code::DiskFull
+            | Code::SystemIoFailure
+            | Code::ReadOnly
+            | Code::CannotOpen
+            | Code::PermissionDenied
+            | Code::DatabaseBusy
+            | Code::DatabaseLocked
+            | Code::DatabaseCorrupt
+            | Code::NotADatabase
+            | Code::OutOfMemory
+    )
+}
+
+/// Of what the server itself reports, the classes of SQLSTATE that are about data, keys and syntax
+/// are left out.
+fn is_of_postgres(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_) => true,
+        sqlx::Error::Database(database) => {
+            let code = database.code().unwrap_or_default();
+            !["22", "23", "42"].iter().any(|class| code.starts_with(class))
+        }
+        _ => false,
+    }
+}
+
 /// How often a transaction is begun again after a conflict. Locks are taken in one order, so that
 /// conflicts are rare: two processes that accept one id at once, a conversation's first message.
 const MAX_RETRIES: u32 = 8;

@@ -42,6 +42,7 @@ mod entries;
 mod failure;
 mod servers;
 mod statement;
+mod writing;
 
 #[cfg(test)]
 mod prepared;

@@ -12,7 +12,7 @@ use crate::{
     invites, keys, leases, links, outbox, ownership, pages, peers, people, profiles, receipts,
     reception, reports, retention, servers, sessions,
     statement::{Dialect, MAX_ROWS, Statement},
-    wakes,
+    wakes, writing,
 };
 
 /// Every statement there is, with its place.
@@ -55,6 +55,7 @@ pub(crate) fn all() -> Vec<(String, &'static Statement)> {
         ("sessions", sessions::ALL),
         ("sqlite", db::sqlite::ALL),
         ("wakes", wakes::ALL),
+        ("writing", writing::ALL),
     ];
     let name = |list: &str, name: &str| format!("{list}::{name}");
     lists

@@ -113,6 +113,12 @@ impl Answers {
         Self(Vec::new())
     }
 
+    /// Whether a statement changed rows. PostgreSQL also counts what a SELECT found, so that
+    /// statements that return rows do not count.
+    pub(super) fn wrote(&self) -> bool {
+        self.0.iter().any(|answer| answer.changed > 0 && answer.rows.is_empty())
+    }
+
     /// Takes the rows of a statement out.
     pub(crate) fn take(&mut self, slot: Slot) -> Vec<Row> {
         let answers = self.0.get_mut(slot.0).unwrap_or_default();

@@ -229,7 +229,7 @@ fn answer(connection: &Connection, segment: Segment) -> Result<Answer, Failure> 
         statement.raw_bind_parameter(place + 1, value)?;
     }
     let columns = statement.column_count();
-    let reads = statement.readonly();
+    let before = connection.total_changes();
     let mut answer = Answer::default();
     let mut rows = statement.raw_query();
     while let Some(row) = rows.next()? {
@@ -237,7 +237,9 @@ fn answer(connection: &Connection, segment: Segment) -> Result<Answer, Failure> 
         answer.rows.push(Row::Sqlite(values.collect::<Result<_, _>>()?));
     }
     drop(rows);
-    answer.changed = if reads { 0 } else { connection.changes() };
+    // `changes` still tells those of an earlier statement if this one was no write at all.
+    let changed = connection.total_changes() != before;
+    answer.changed = if changed { connection.changes() } else { 0 };
     Ok(answer)
 }
 
