@@ -196,6 +196,7 @@ macro_rules! contract_tests {
                 an_identity_is_changed_only_from_what_is_known
                 a_list_is_the_next_one_of_exactly_the_devices
                 prekeys_are_counted_and_bounded
+                a_kem_key_is_named_by_its_number_alone
                 a_one_time_key_is_handed_out_once
                 the_same_request_is_given_the_same
                 claims_at_once_never_share_a_key
@@ -254,11 +255,11 @@ macro_rules! contract_tests {
                 a_released_lease_is_free_at_once
                 the_leases_of_the_dead_are_free_at_once
             }
-            outbox {
             ownership {
                 a_store_belongs_to_whoever_claims_it_first
                 of_two_claims_at_once_one_counts
             }
+            outbox {
                 indices_are_dense_in_every_lane
                 indices_become_visible_in_order
                 what_was_accepted_is_offered

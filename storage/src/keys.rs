@@ -131,6 +131,9 @@ pub enum Uploaded {
     Stored(PreKeyCounts),
     /// There would be more than [`MAX_STORED`] of a kind: nothing was written.
     TooMany(PreKeyCounts),
+    /// A one-time KEM key and the last-resort one would have this number, by which alone messages
+    /// name them: nothing was written.
+    SameId(u32),
     /// The identity key is another one now, or the account has no such device: nothing was written.
     Moved,
 }

@@ -3,6 +3,7 @@
 
 use posthouse_protocol::{
     federation::{
+        cbor::Fault,
         key_log::TrustedHead,
         limits::FRESHNESS_MS,
         query::{
@@ -113,8 +114,13 @@ async fn check<Q: Question>(
     parts: &Parts,
     now: Timestamp,
 ) -> Result<Query<Q>, Refusal> {
-    let signed = Signed::<Query<Q>>::decode(body)
-        .map_err(|err| Refusal::new(RefusalCode::Malformed, err.to_string()))?;
+    let signed = Signed::<Query<Q>>::decode(body).map_err(|err| {
+        let code = match err.fault {
+            Fault::Version(_) => RefusalCode::UnsupportedVersion,
+            _ => RefusalCode::Malformed,
+        };
+        Refusal::new(code, err.to_string())
+    })?;
     let Query { origin, destination, created, signing_key, .. } = signed.claim();
     if !peer.contains(origin) {
         let detail = format!("the certificate does not prove {origin}");

@@ -2,7 +2,9 @@
 
 use posthouse_crypto::e2ee::{
     primitives::{curve::PublicKey, xeddsa},
-    signed::device_list::{DeviceListError, SignedDeviceList, VerifiedDeviceList},
+    signed::device_list::{
+        DeviceList, DeviceListError, REUSE_AFTER, SignedDeviceList, VerifiedDeviceList,
+    },
 };
 use posthouse_protocol::{
     id::{AccountId, DeviceNumber, RegistrationId},
@@ -35,10 +37,13 @@ pub(super) fn list(
 ) -> Result<Checked, Rejection> {
     let key = public(&identity.key)?;
     let verified = verified(signed, account, &key, identity)?;
-    let list = verified.as_list();
+    let list = verified.list.as_list();
     let next = identity.list_version + 1;
     if list.version != next {
         return Err(refused(format!("the next version is {next}, this is {}", list.version)));
+    }
+    if let Some(before) = &verified.before {
+        takes_nothing_back(before.as_list(), list)?;
     }
     if list.issued.0 > now.0 + MAX_AHEAD_MS {
         return Err(refused("the list was issued in the future; set the clock"));
@@ -52,12 +57,18 @@ pub(super) fn list(
     Ok(Checked { version: list.version, devices })
 }
 
+/// A list that the identity key signed, and the one before it.
+struct Verified {
+    list: VerifiedDeviceList,
+    before: Option<VerifiedDeviceList>,
+}
+
 fn verified(
     signed: &SignedDeviceList,
     account: &AccountId,
     key: &PublicKey,
     identity: &Identity,
-) -> Result<VerifiedDeviceList, Rejection> {
+) -> Result<Verified, Rejection> {
     let account = account.to_string();
     // What was stored was checked, so that it can only fail if the database is damaged; then there
     // is nothing to follow.
@@ -65,10 +76,36 @@ fn verified(
         let before = SignedDeviceList::from_bytes(document).ok()?;
         before.verify(&account, key, None).ok()
     });
-    signed.verify(&account, key, before.as_ref()).map_err(|err| match err {
+    let list = signed.verify(&account, key, before.as_ref()).map_err(|err| match err {
         DeviceListError::Signature => bad_signature("the list"),
         err => refused(err.to_string()),
-    })
+    })?;
+    Ok(Verified { list, before })
+}
+
+/// Who is gone stands in `removed`, for 60 days and with the time that was said first: by that alone
+/// a client that saw only some of the lists knows that a number is not to be used again.
+fn takes_nothing_back(before: &DeviceList, list: &DeviceList) -> Result<(), Rejection> {
+    if list.issued < before.issued {
+        return Err(refused("field 3 (issued at) lies before that of the list before"));
+    }
+    let mut left = before.devices.keys().filter(|number| !list.devices.contains_key(*number));
+    if let Some(number) = left.find(|number| !list.removed.contains_key(*number)) {
+        let number = number.get();
+        return Err(refused(format!(
+            "device {number} of the list before is neither in field 4 (devices) nor in field 5 \
+             (removed)"
+        )));
+    }
+    let mut rest = before.removed.iter().filter(|(_, at)| list.issued.since(**at) < REUSE_AFTER);
+    if let Some((number, _)) = rest.find(|(number, at)| list.removed.get(*number) < Some(*at)) {
+        let number = number.get();
+        return Err(refused(format!(
+            "device {number} was removed less than 60 days before: field 5 (removed) keeps it with \
+             that time"
+        )));
+    }
+    Ok(())
 }
 
 /// Checks the signatures of prekeys, and turns them into what is stored. Costs some tens of

@@ -175,6 +175,10 @@ impl KeysPort for KeysService {
                 );
                 Err(Rejection::new(Code::TooMany, detail))
             }
+            Uploaded::SameId(id) => {
+                let detail = format!("a one-time KEM key and the last-resort one have the id {id}");
+                Err(Rejection::new(Code::BadRequest, detail))
+            }
             Uploaded::Moved => {
                 let detail = "the identity key was changed meanwhile: sign the keys anew";
                 Err(Rejection::new(Code::Conflict, detail))

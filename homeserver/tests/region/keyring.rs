@@ -64,8 +64,22 @@ impl Keyring {
         version: u64,
         devices: &[(u64, u32)],
     ) -> Value {
+        self.list_after(account, version, devices, &[])
+    }
+
+    /// The same with devices that were removed, each with the version that did so: a list is issued
+    /// that many milliseconds after a fixed time.
+    pub(crate) fn list_after(
+        &mut self,
+        account: &AccountId,
+        version: u64,
+        devices: &[(u64, u32)],
+        removed: &[(u64, u64)],
+    ) -> Value {
         use posthouse_crypto::e2ee::{address::DeviceId, signed::device_list::ListedDevice};
-        let issued = UnixMillis(1_700_000_000_000 + version);
+        let at = |version: u64| UnixMillis(1_700_000_000_000 + version);
+        let issued = at(version);
+        let removed = removed.iter().map(|(number, by)| (DeviceId::new(*number).unwrap(), at(*by)));
         let devices = devices.iter().map(|(number, registration_id)| {
             let listed = ListedDevice { registration_id: *registration_id, added: issued };
             (DeviceId::new(*number).unwrap(), listed)
@@ -75,7 +89,7 @@ impl Keyring {
             version,
             issued,
             devices: devices.collect(),
-            removed: std::collections::BTreeMap::new(),
+            removed: removed.collect(),
         };
         json!({ "list": ListDocument(list.sign(&self.identity.private, &mut self.rng)) })
     }

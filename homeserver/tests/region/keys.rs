@@ -3,12 +3,13 @@
 use posthouse_client::Event;
 use posthouse_crypto::e2ee::{
     prekey::bundle::{KemPreKeyPublic, OneTimePreKeyPublic, PreKeyBundle, SignedPreKeyPublic},
-    signed::device_list::SignedDeviceList,
+    signed::device_list::{DeviceList, SignedDeviceList},
+    time::UnixMillis,
 };
 use posthouse_protocol::{
     content::{Ciphertext, Payload},
     frame::KeysEvent,
-    rest::keys::{Bundles, UserDevices},
+    rest::keys::{Bundles, ListDocument, UserDevices},
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -217,6 +218,74 @@ async fn a_list_that_a_client_would_refuse_is_refused() {
     document.verify(&account.to_string(), &identity, None).unwrap();
     assert!(served.devices.iter().all(|device| device.listed));
     assert_eq!(put(&home, &ben, LIST, list).await.1, "no_identity");
+}
+
+/// A number is not used again for 60 days, which everybody reads in `removed`: so it stays there.
+#[tokio::test]
+async fn a_list_that_forgets_who_is_gone_is_refused() {
+    let home = Home::start().await;
+    let (ada, mut keyring) = prepared(&home, "ada", 1, 0).await;
+    let account = ada.account().clone();
+    let laptop = Device::log_in(&home, "ada").await;
+    let both = devices(&home, &ada).await;
+    assert_eq!(put(&home, &ada, LIST, keyring.list(&account, 2, &both)).await.0, 204);
+    let path = format!("/v1/devices/{}", laptop.tokens.device_id);
+    assert_eq!(call(&home, "DELETE", &path, Some(ada.token()), None).await.status, 204);
+    let own = devices(&home, &ada).await;
+    let refused = async |list: Value, why: &str| {
+        let answer = call(&home, "PUT", LIST, Some(ada.token()), Some(list)).await;
+        assert_eq!((answer.status, answer.code()), (409, "device_list_refused"), "{answer:?}");
+        let detail = answer.body["detail"].as_str().unwrap();
+        assert!(detail.contains(why), "\"{why}\" is not in {detail}");
+    };
+    let gone = "device 2 of the list before is neither in field 4 (devices) nor in field 5";
+    refused(keyring.list(&account, 3, &own), gone).await;
+    let list = keyring.list_after(&account, 3, &own, &[(2, 3)]);
+    assert_eq!(put(&home, &ada, LIST, list).await.0, 204);
+    let early = "device 2 was removed less than 60 days before";
+    refused(keyring.list(&account, 4, &own), early).await;
+    refused(keyring.list_after(&account, 4, &own, &[(2, 2)]), early).await;
+    let list = keyring.list_after(&account, 4, &own, &[(2, 3)]);
+    assert_eq!(put(&home, &ada, LIST, list).await.0, 204);
+    let wrong = DeviceList {
+        account: account.to_string(),
+        version: 5,
+        issued: UnixMillis(0),
+        devices: [].into(),
+        removed: [].into(),
+    };
+    let wrong = wrong.sign(&keyring.identity.private, &mut keyring.rng);
+    refused(json!({ "list": ListDocument(wrong) }), "field 3 (issued at) lies before").await;
+}
+
+#[tokio::test]
+async fn two_prekeys_of_one_number_are_refused() {
+    let home = Home::start().await;
+    let (ada, mut keyring) = prepared(&home, "ada", 1, 0).await;
+    let post =
+        async |body: Value| call(&home, "POST", PREKEYS, Some(ada.token()), Some(body)).await;
+    let good = json!(keyring.upload(2));
+    let last = good["last_resort"].clone();
+    let twice = |list: &str| json!({ list: [good[list][0], good[list][1], good[list][0]] });
+    // One of the one-time keys has the number of the last-resort one, here and in what is stored.
+    let mut same = good["one_time_kem"][0].clone();
+    same["id"] = last["id"].clone();
+    let both = json!({ "one_time_kem": [same], "last_resort": last });
+    let stored = json!({ "one_time_kem": [same] });
+    for (upload, why) in [
+        (twice("one_time_kem"), "two KEM keys have the id"),
+        (twice("one_time"), "two one-time keys have the id"),
+        (both, "two KEM keys have the id"),
+        (stored, "a one-time KEM key and the last-resort one have the id"),
+    ] {
+        let answer = post(upload).await;
+        assert_eq!((answer.status, answer.code()), (400, "bad_request"), "{answer:?}");
+        let detail = answer.body["detail"].as_str().unwrap();
+        assert!(detail.contains(why), "\"{why}\" is not in {detail}");
+    }
+    let status = call(&home, "GET", PREKEYS, Some(ada.token()), None).await;
+    assert_eq!((&status.body["one_time"], &status.body["one_time_kem"]), (&json!(0), &json!(0)));
+    assert_eq!(post(good).await.body["one_time_kem"], 2);
 }
 
 #[tokio::test]

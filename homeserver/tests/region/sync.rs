@@ -130,6 +130,28 @@ async fn what_a_client_was_never_given_does_not_hold_its_position() {
     assert_eq!((mark.through, &mark.except[..]), (3, &[1][..]));
 }
 
+/// `client-socket.md` §3.4: a cursor beyond the end counts as the end, so that what comes later is not
+/// acknowledged before it is there.
+#[tokio::test]
+async fn an_acknowledgement_beyond_the_end_reaches_to_the_end() {
+    let home = Home::start().await;
+    let ada = Device::register(&home, "ada").await;
+    let ben = Device::register(&home, "ben").await;
+    let write = async |text: &str| {
+        ada.api.send(ada.token(), &submission(ben.account(), text)).await.unwrap().message_id
+    };
+    write("before").await;
+    for text in ["one", "two"] {
+        let target = AckTarget::Through(Cursor(u64::MAX >> 1));
+        ben.api.ack(ben.token(), &Ack { target, seen: Seen::Delivered }).await.unwrap();
+        let page = ben.api.sync(ben.token(), None, 100).await.unwrap();
+        assert!(page.messages.is_empty(), "all of them are acknowledged");
+        let later = write(text).await;
+        let page = ben.api.sync(ben.token(), None, 100).await.unwrap();
+        assert_eq!(ids(&page), [later]);
+    }
+}
+
 #[tokio::test]
 async fn nobody_acknowledges_other_peoples_messages() {
     let home = Home::start().await;

@@ -53,6 +53,9 @@ pub enum Fault {
     /// A field that this version does not know and may not skip.
     #[error("the field {0} is unknown")]
     UnknownField(u64),
+    /// A value of another version of the protocol than is spoken here.
+    #[error("version {0} is not spoken here")]
+    Version(u8),
     /// Another type than the expected one.
     #[error("another type is expected")]
     WrongType,

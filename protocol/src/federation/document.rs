@@ -38,9 +38,9 @@ pub struct ServerDocument {
     pub keys: EntryHash,
     /// SHA-256 of the public keys (SubjectPublicKeyInfo) of its certificates; may be empty.
     pub pins: Vec<[u8; 32]>,
-    /// The largest envelope it takes, in bytes, at most [`limits::MAX_ENVELOPE`].
+    /// The largest envelope it takes, in bytes, 1 to [`limits::MAX_ENVELOPE`].
     pub max_envelope: u32,
-    /// The most records it takes in an envelope, at most [`limits::MAX_RECORDS`].
+    /// The most records it takes in an envelope, 1 to [`limits::MAX_RECORDS`].
     pub max_records: u16,
     /// Envelope versions it speaks.
     pub envelope_versions: Vec<u8>,
@@ -249,11 +249,17 @@ impl Raw {
             5 => self.pins = Some(reader.list(limits::MAX_PINS, Reader::fixed)?),
             6 => {
                 let bytes = reader.uint_up_to(limits::MAX_ENVELOPE as u64)?;
+                if bytes == 0 {
+                    return Err(reader.invalid("a server takes envelopes of no size"));
+                }
                 self.max_envelope = u32::try_from(bytes).ok();
             }
             7 => {
                 let records = reader.uint_up_to(limits::MAX_RECORDS as u64)?;
-                self.max_records = u16::try_from(records).ok().filter(|most| *most > 0);
+                if records == 0 {
+                    return Err(reader.invalid("a server takes envelopes without records"));
+                }
+                self.max_records = u16::try_from(records).ok();
             }
             8 => self.envelope_versions = Some(reader.list(limits::MAX_FEATURES, read_version)?),
             9 => self.payload_versions = Some(reader.list(limits::MAX_FEATURES, read_version)?),

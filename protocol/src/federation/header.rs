@@ -3,10 +3,11 @@
 use posthouse_crypto::seal::{Encapsulation, SALT_LEN};
 
 use super::{
-    cbor::{CborError, Fields, Reader},
+    cbor::{CborError, Fault, Fields, Reader},
     keys::KeyId,
     limits,
     stream::{Incarnation, Lane, RunningHash, Standing, read_lanes, write_lanes},
+    version,
 };
 use crate::{id::ServerName, time::Timestamp};
 
@@ -91,7 +92,7 @@ impl Header {
     pub fn decode(bytes: &[u8]) -> Result<Self, CborError> {
         let mut reader = Reader::new(bytes);
         if bytes.len() > limits::MAX_HEADER {
-            return Err(reader.fault(super::cbor::Fault::TooLong));
+            return Err(reader.fault(Fault::TooLong));
         }
         let mut raw = Raw::default();
         reader.map(|reader, key| raw.field(reader, key))?;
@@ -205,6 +206,14 @@ pub(super) fn read_version(reader: &mut Reader<'_>) -> Result<u8, CborError> {
     match u8::try_from(reader.uint()?) {
         Ok(version) if version > 0 => Ok(version),
         _ => Err(reader.invalid("versions run from 1 to 255")),
+    }
+}
+
+/// Reads the version of a value that exists in version 1 alone.
+pub(super) fn read_only_version(reader: &mut Reader<'_>) -> Result<(), CborError> {
+    match read_version(reader)? {
+        version::ENVELOPE => Ok(()),
+        other => Err(reader.fault(Fault::Version(other))),
     }
 }
 

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::{
     cbor::{CborError, Fields, Reader, Writer},
-    header::{read_server, read_version},
+    header::{read_only_version, read_server},
     keys::KeyId,
     limits,
     signed::{Signable, Signed},
@@ -134,7 +134,7 @@ impl<Q: Question> Signable for Query<Q> {
         let mut reader = Reader::new(bytes);
         reader.map(|reader, key| {
             match key {
-                1 => version = Some(read_version(reader)?),
+                1 => version = Some(read_only_version(reader)?),
                 2 => origin = Some(read_server(reader)?),
                 3 => destination = Some(read_server(reader)?),
                 4 => created = Some(Timestamp(reader.uint()?)),
@@ -330,6 +330,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::federation::cbor::Fault;
 
     fn key() -> SigningKey {
         SigningKey::from_seed(&[3; 32])
@@ -386,6 +387,27 @@ mod tests {
         assert_eq!(Signed::<EchoQuery>::decode(&echo.encode()).as_ref(), Ok(&echo));
         let answer = Signed::sign(answer(), &key());
         assert_eq!(Signed::<EchoAnswer>::decode(&answer.encode()).as_ref(), Ok(&answer));
+    }
+
+    /// Another version may mean something else by the same fields, and have others.
+    #[test]
+    fn another_version_is_told_apart_from_what_cannot_be_read() {
+        let of_version = |bytes: Vec<u8>, version: u8| {
+            assert_eq!(bytes.get(1..3), Some(&[1, 1][..]), "key 1 with the version comes first");
+            [&bytes[..2], &[version], &bytes[3..]].concat()
+        };
+        let echo = |version| of_version(query(Nonce([0x5a; 16])).encode(), version);
+        let answered = of_version(answer().encode(), 3);
+        let fault = |err: CborError| err.fault;
+        assert_eq!(EchoQuery::decode(&echo(2)).map_err(fault), Err(Fault::Version(2)));
+        assert_eq!(EchoAnswer::decode(&answered).map_err(fault), Err(Fault::Version(3)));
+        // Before what version 1 does not know is come upon.
+        let mut fields = Fields::default();
+        fields.key(1).uint(2);
+        fields.key(7).uint(7);
+        let other = ResolveQuery::decode(&fields.finish());
+        assert_eq!(other.map_err(fault), Err(Fault::Version(2)));
+        assert!(matches!(EchoQuery::decode(&echo(0)).map_err(fault), Err(Fault::Invalid(_))));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{
     cbor::{CborError, Fault, Fields, Reader},
     envelope::EnvelopeDigest,
-    header::{read_server, read_version},
+    header::{read_only_version, read_server},
     keys::KeyId,
     limits,
     signed::{Signable, Signed, Verified},
@@ -207,7 +207,7 @@ impl VerifiedReceipt {
 
 #[derive(Default)]
 struct Raw {
-    version: Option<u8>,
+    version: Option<()>,
     from: Option<ServerName>,
     to: Option<ServerName>,
     created: Option<u64>,
@@ -222,7 +222,7 @@ struct Raw {
 impl Raw {
     fn field(&mut self, reader: &mut Reader<'_>, key: u64) -> Result<(), CborError> {
         match key {
-            1 => self.version = Some(read_version(reader)?),
+            1 => self.version = Some(read_only_version(reader)?),
             2 => self.from = Some(read_server(reader)?),
             3 => self.to = Some(read_server(reader)?),
             4 => self.created = Some(reader.uint()?),

@@ -1,5 +1,9 @@
 //! Bodies of the calls about keys and devices (docs/spec/rest.md §7).
 
+mod upload;
+
+pub use upload::UploadPreKeys;
+
 use core::fmt;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -209,45 +213,6 @@ pub struct SetIdentity {
 pub struct PutDeviceList {
     /// The document.
     pub list: ListDocument,
-}
-
-/// `POST /v1/keys/prekeys`: what is there replaces or adds.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct UploadPreKeys {
-    /// Replaces the signed prekey.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub signed: Option<SignedKey>,
-    /// Replaces the last-resort KEM prekey.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub last_resort: Option<KemPreKey>,
-    /// More one-time keys, at most [`limits::MAX_PREKEY_BATCH`].
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    #[cfg_attr(feature = "schema", schemars(length(max = limits::MAX_PREKEY_BATCH)))]
-    pub one_time: Vec<OneTimeKey>,
-    /// More one-time KEM keys, at most [`limits::MAX_PREKEY_BATCH`].
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    #[cfg_attr(feature = "schema", schemars(length(max = limits::MAX_PREKEY_BATCH)))]
-    pub one_time_kem: Vec<KemPreKey>,
-}
-
-impl UploadPreKeys {
-    /// Whether there is something in it, and not too much.
-    ///
-    /// # Errors
-    /// [`Code::BadRequest`], [`Code::TooLarge`].
-    pub fn check(&self) -> Result<(), Rejection> {
-        let batches = [self.one_time.len(), self.one_time_kem.len()];
-        if self.signed.is_none() && self.last_resort.is_none() && batches == [0, 0] {
-            let detail = "one of `signed`, `last_resort`, `one_time`, `one_time_kem` is expected";
-            return Err(Rejection::new(Code::BadRequest, detail));
-        }
-        if batches.iter().any(|&many| many > limits::MAX_PREKEY_BATCH) {
-            let detail = format!("at most {} keys of a kind at once", limits::MAX_PREKEY_BATCH);
-            return Err(Rejection::new(Code::TooLarge, detail));
-        }
-        Ok(())
-    }
 }
 
 /// The answer to an upload, and of `GET /v1/keys/prekeys`.

@@ -133,6 +133,32 @@ pub async fn a_list_is_the_next_one_of_exactly_the_devices<S: Subject>(subject: 
     subject.close(world.store).await;
 }
 
+/// One-time and last-resort KEM keys that are stored at one time have different numbers.
+pub async fn a_kem_key_is_named_by_its_number_alone<S: Subject>(subject: &S) {
+    let world = World::new(subject).await;
+    let alice = world.person("alice").await;
+    with_identity(&world, &alice).await;
+    let kem = |ids: &[u32], last_resort: Option<u32>| Upload {
+        last_resort: last_resort.map(|id| prekey(id, true)),
+        one_time_kem: ids.iter().map(|id| prekey(*id, true)).collect(),
+        ..Upload::default()
+    };
+    let counts = |one_time_kem, last_resort| {
+        let counts = PreKeyCounts { one_time_kem, last_resort, ..PreKeyCounts::default() };
+        Uploaded::Stored(counts)
+    };
+    assert_eq!(put(&world, &alice, &kem(&[1, 2], Some(2))).await, Uploaded::SameId(2));
+    assert_eq!(put(&world, &alice, &kem(&[1, 2], Some(3))).await, counts(2, Some(3)));
+    assert_eq!(put(&world, &alice, &kem(&[3, 4], None)).await, Uploaded::SameId(3));
+    assert_eq!(put(&world, &alice, &kem(&[], Some(2))).await, Uploaded::SameId(2));
+    let stored = world.store.counts(alice.device.id).await.unwrap();
+    assert_eq!(Uploaded::Stored(stored), counts(2, Some(3)), "nothing of them was stored");
+    // What is replaced is not kept, and what is passed over is not stored.
+    assert_eq!(put(&world, &alice, &kem(&[3], Some(4))).await, counts(3, Some(4)));
+    assert_eq!(put(&world, &alice, &kem(&[3], Some(4))).await, counts(3, Some(4)));
+    subject.close(world.store).await;
+}
+
 /// One-time keys add up to a bound, lasting ones replace each other, and an upload that is sent
 /// again adds nothing.
 pub async fn prekeys_are_counted_and_bounded<S: Subject>(subject: &S) {

@@ -73,6 +73,7 @@ async fn offers(stage: &Stage) -> Verdict {
 
 fn query(stage: &Stage, peer: &Peer, handle: &str) -> Query {
     Query {
+        version: 1,
         origin: peer.name.clone(),
         destination: stage.subject.server.clone(),
         created: stage.now(),
@@ -150,6 +151,7 @@ pub(super) async fn bad_queries(stage: &Stage) -> Verdict {
             refusals::WRONG_DESTINATION,
         ),
         (Query { origin: stage.roles.honest.name.clone(), ..good.clone() }, refusals::WRONG_ORIGIN),
+        (Query { version: 2, ..good.clone() }, refusals::UNSUPPORTED_VERSION),
     ];
     let path = "/federation/v1/query/resolve";
     for (query, code) in cases {

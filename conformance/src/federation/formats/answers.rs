@@ -17,6 +17,8 @@ const LABEL: &str = "posthouse query v1";
 /// Asks which account has a handle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
+    /// The version; only 1 is read.
+    pub version: u64,
     /// Who asks.
     pub origin: String,
     /// Who is asked.
@@ -31,7 +33,7 @@ impl Query {
     /// Signs it; the bytes of the `signed-query`.
     pub fn sign(&self, key: &SigningKey) -> Vec<u8> {
         let bytes = Value::Map(vec![
-            (1, Value::Uint(1)),
+            (1, Value::Uint(self.version)),
             (2, Value::text(&self.origin)),
             (3, Value::text(&self.destination)),
             (4, Value::Uint(self.created)),
@@ -55,6 +57,7 @@ impl Query {
             return Err(Malformed("a query of another version"));
         }
         let query = Self {
+            version: 1,
             origin: fields.required(2, server)?,
             destination: fields.required(3, server)?,
             created: fields.required(4, Value::uint)?,

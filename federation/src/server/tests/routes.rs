@@ -152,6 +152,16 @@ async fn queries_are_refused_unless_everything_fits() {
         let created = Timestamp(bench.north.clock.now().0.saturating_add_signed(created));
         check(Query { created, ..alice() }, RefusalCode::NotFresh).await;
     }
+    for (path, mut other) in
+        [(RESOLVE, bench.handle("alice")), (ECHO, bench.sign(bench.query(Nonce([1; 16]))))]
+    {
+        // [query, signature]: behind the heads of both the first key, and its value.
+        assert_eq!(other.get(3..6), Some(&[0xa6, 1, 1][..]));
+        other[5] = 2;
+        let refusal = wire.post(path, &other).await.refusal();
+        assert_eq!(refusal.code, RefusalCode::UnsupportedVersion);
+        assert!(refusal.detail.contains("version 2 is not spoken here"), "{}", refusal.detail);
+    }
     let other = SigningKey::from_seed(&[7; 32]);
     let said = wire.post(RESOLVE, &Signed::sign(alice(), &other).encode()).await;
     assert_eq!(said.refusal().code, RefusalCode::UnknownKey);

@@ -69,6 +69,20 @@ fn a_document_holds_for_a_week_at_most() {
     assert!(SignedDocument::decode(&bytes).is_err());
 }
 
+#[test]
+fn a_server_that_takes_nothing_is_not_believed() {
+    let decode = |document| {
+        SignedDocument::decode(&SignedDocument::sign(document, first(), &key(1)).encode())
+            .map_err(|err| err.fault)
+    };
+    let none = ServerDocument { max_envelope: 0, ..document() };
+    assert_eq!(decode(none), Err(Fault::Invalid("a server takes envelopes of no size")));
+    let none = ServerDocument { max_records: 0, ..document() };
+    assert_eq!(decode(none), Err(Fault::Invalid("a server takes envelopes without records")));
+    let least = ServerDocument { max_envelope: 1, max_records: 1, ..document() };
+    assert!(decode(least).is_ok());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

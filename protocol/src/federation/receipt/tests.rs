@@ -39,6 +39,25 @@ prop_compose! {
     }
 }
 
+#[test]
+fn a_receipt_of_another_version_says_nothing() {
+    let receipt = Receipt {
+        from: ServerName::parse("south.test").unwrap(),
+        to: ServerName::parse("north.test").unwrap(),
+        created: Timestamp(5),
+        signing_key: KeyId([0; 8]),
+        answers: EnvelopeDigest([0; 32]),
+        outcome: Outcome::Accepted,
+        standing: None,
+        rejections: Vec::new(),
+    };
+    let mut bytes = receipt.encode();
+    assert_eq!(Receipt::decode(&bytes), Ok(receipt));
+    assert_eq!(bytes[1..3], [1, 1], "key 1 with the version comes first");
+    bytes[2] = 2;
+    assert_eq!(Receipt::decode(&bytes).map_err(|err| err.fault), Err(Fault::Version(2)));
+}
+
 proptest! {
     #[test]
     fn round_trips_and_notices_a_changed_bit(

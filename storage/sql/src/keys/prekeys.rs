@@ -28,6 +28,8 @@ statements! {
         WHERE p.device = v.device GROUP BY p.device, p.kind",
     );
     MARKS = Statement::new("SELECT kind, highest FROM prekey_marks WHERE device = ?");
+    /// One-time KEM keys of a number.
+    KEM_OF_ID = Statement::new("SELECT id FROM prekeys WHERE device = ? AND kind = 1 AND id = ?");
     DELETE_KIND = Statement::new("DELETE FROM prekeys WHERE device = ? AND kind = ?");
     PUT = Statement::rows(
         "biibb",
@@ -115,6 +117,11 @@ impl SqlStore {
         let counts = script.rows(&COUNTS, &[device], |args, device| {
             args.uuid(device.0);
         });
+        let same = upload.last_resort.as_ref().map(|key| {
+            script.one(&KEM_OF_ID, |args| {
+                args.uuid(device.0).integer(key.id.into());
+            })
+        });
         let mut answers = tx.run(script).await?;
         let known = read_identity(&answers.take(known))?;
         let exists = read_devices(&answers.take(devices))?.iter().any(|one| one.id == device);
@@ -124,6 +131,14 @@ impl SqlStore {
         }
         let mut counts = read_counts(&answers.take(counts))?.remove(&device).unwrap_or_default();
         let marks = read_marks(&answers.take(marks))?;
+        let is_stored = same.is_some_and(|same| !answers.take(same).is_empty());
+        let last_resort = upload.last_resort.as_ref().map(|key| key.id).or(counts.last_resort);
+        let new = above(&upload.one_time_kem, marks.get(&PreKeyKind::OneTimeKem).copied());
+        let comes = new.iter().any(|key| Some(key.id) == last_resort);
+        if let Some(id) = last_resort.filter(|_| is_stored || comes) {
+            tx.cancel().await?;
+            return Ok(Uploaded::SameId(id));
+        }
         let mut script = tx.script();
         let lists = [
             (PreKeyKind::OneTime, &upload.one_time, &mut counts.one_time),
