@@ -106,6 +106,8 @@ async fn bad_frames_are_answered_and_survived() {
         ("{\"type\":\"ping\"} x", "bad_json", None),
         (deep.as_str(), "bad_json", None),
         (r#"{"type":"ping","type":"ping"}"#, "bad_json", None),
+        (r#"{"type":"message","timestamp":"soon","id":"i","ref":"r"}"#, "bad_json", Some("i")),
+        (r#"{"type":"subscribe","users":"bob","ref":"r"}"#, "bad_json", Some("r")),
         (r#"{"type":7}"#, "bad_json", None),
         (r#"{"type":"ping","timestamp":1e999}"#, "bad_json", None),
         (r#"{"type":"ping","timestamp":-1}"#, "bad_json", None),

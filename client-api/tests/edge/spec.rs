@@ -11,6 +11,7 @@ use posthouse_protocol::{
         PresenceFrame, ServerFrame, StatusFrame, Submission, TallyFrame, WatermarkFrame,
     },
     id::{AccountId, ServerName},
+    limits,
     problem::{Code, Problem, Rejection, StaleDevices},
     rest::groups::{
         CreateGroupLink, DeclineJoin, EpochTaken, Epochs, GroupHead, GroupInfo, GroupLinkCreated,
@@ -374,4 +375,72 @@ async fn requests_of_the_examples_are_taken() {
     let example: Value = serde_json::from_str(&example.unwrap().1).unwrap();
     assert_eq!(capabilities, example);
     assert_eq!(server.call("GET", "/readyz", None, "").await.json(), json!({"status": "ready"}));
+}
+
+/// What is beyond a bound of one member is refused with the code that stands on its page.
+#[tokio::test]
+async fn what_is_beyond_a_bound_is_refused_as_the_page_says() {
+    let server = TestServer::start().await;
+    let user = server.home.user();
+    let beyond = |bytes: usize| "x".repeat(bytes + 1);
+    let profile = |member: &str, most: usize| {
+        ("PUT", "/v1/users/me/profile", json!({"replaces": 0, member: beyond(most)}))
+    };
+    let message = |content: Value, more: (&str, String)| {
+        let id = "01890a5d-ac96-774b-bcce-b302099a8057";
+        ("POST", "/v1/messages", json!({"id": id, "to": "bob", "content": content, more.0: more.1}))
+    };
+    let body = json!({"type": "text", "body": "x"});
+    let label = json!({"user": "bob", "label": beyond(limits::MAX_CONTACT_LABEL)});
+    let comment = beyond(limits::MAX_REPORT_COMMENT);
+    let report = json!({"user": "bob", "reason": "spam", "comment": comment});
+    let pin = |digits: usize| {
+        let pin = "1".repeat(digits);
+        ("POST", "/v1/account/pin", json!({"current_password": "correct horse", "pin": pin}))
+    };
+    let list = json!({"list": "AAAA".repeat(limits::MAX_DEVICE_LIST / 3 + 1)});
+    let ciphertext = json!({"device": 1, "registration_id": 1, "type": 2, "data": "AAAA"});
+    let many = json!({"type": "encrypted", "encrypted": true,
+                      "ciphertexts": vec![ciphertext; limits::MAX_CIPHERTEXTS + 1]});
+    let none = || ("ref", String::new());
+    let cases = [
+        ("MAX_PROFILE_NAME", profile("name", limits::MAX_PROFILE_NAME)),
+        ("MAX_PROFILE_ABOUT", profile("about", limits::MAX_PROFILE_ABOUT)),
+        ("MAX_PROFILE_AVATAR", profile("avatar", limits::MAX_PROFILE_AVATAR)),
+        ("MAX_CONTACT_LABEL", ("POST", "/v1/contacts", label)),
+        ("MAX_REPORT_COMMENT", ("POST", "/v1/reports", report)),
+        ("MIN_PIN", pin(limits::MIN_PIN - 1)),
+        ("MAX_PIN", pin(limits::MAX_PIN + 1)),
+        ("MAX_DEVICE_LIST", ("PUT", "/v1/keys/device-list", list)),
+        ("MAX_LABEL", message(body, ("collapse", beyond(limits::MAX_LABEL)))),
+        ("MAX_CIPHERTEXTS", message(many, none())),
+    ];
+    let limits = page("limits.md");
+    for (name, (method, path, body)) in cases {
+        let row = limits.lines().find(|line| line.starts_with(&format!("| `{name}` |"))).unwrap();
+        let code = server.call(method, path, Some(&user), &body.to_string()).await.problem();
+        assert!(row.ends_with(&format!("| `{code}` |")), "{code}: {row}");
+    }
+}
+
+/// `errors.md`, `bad_json` and `bad_request`: what is missing is told by another code in frames than
+/// in other bodies.
+#[tokio::test]
+async fn what_is_missing_is_bad_json_but_in_frames() {
+    let server = TestServer::start().await;
+    let user = server.home.user();
+    for (method, path, body, code) in [
+        ("POST", "/v1/contacts", r"{}", "bad_json"),
+        ("POST", "/v1/sessions", r#"{"user":"bob"}"#, "bad_json"),
+        ("POST", "/v1/reports", r#"{"user":"bob","reason":"dull"}"#, "bad_json"),
+        ("POST", "/v1/messages/delete", r#"{"messages":["x"]}"#, "bad_json"),
+        ("POST", "/v1/messages", r#"{"to":"bob"}"#, "bad_request"),
+        ("POST", "/v1/messages", r#"{"id":"x","to":"bob"}"#, "bad_request"),
+        ("POST", "/v1/messages/ack", r#"{"through":"c1"}"#, "bad_request"),
+        ("POST", "/v1/messages/ack", r#"{"through":"1","status":"read"}"#, "bad_json"),
+        ("GET", "/v1/messages/sync?limit=0", "", "bad_request"),
+    ] {
+        let answer = server.call(method, path, Some(&user), body).await;
+        assert_eq!(answer.problem(), code, "{method} {path} {body}");
+    }
 }

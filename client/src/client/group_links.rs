@@ -137,6 +137,6 @@ impl Client {
         let parse = |region: &String| ServerName::parse(region);
         let regions = state.deputies().iter().map(parse).collect::<Result<_, _>>();
         // Whoever signs a chain may write what is no region.
-        regions.map_err(|_| EpochError::NotAllowed.into())
+        regions.map_err(|_| EpochError::NotAllowed("a deputy is no region").into())
     }
 }

@@ -209,7 +209,9 @@ impl Client {
             Standing::Owner => GroupRole::Owner,
             Standing::Admin => GroupRole::Admin,
             Standing::Member => GroupRole::Member,
-            Standing::Invited => return Err(EpochError::NotAllowed.into()),
+            Standing::Invited => {
+                return Err(EpochError::NotAllowed("an invitation is no role").into());
+            }
         };
         let account = person.to_string();
         self.change(group, |_| Change::SetRole { account: account.clone(), role }).await

@@ -402,11 +402,11 @@ fn fault(err: EpochError, signed: &SignedGroupEpoch) -> ChainFault {
     let joins = joins.and_then(|name| AccountId::parse(&name).ok());
     match (err, joins) {
         (EpochError::Fork, _) => ChainFault::Fork { epoch },
-        (EpochError::Signature | EpochError::NotAllowed, Some(account)) => {
+        (EpochError::Signature | EpochError::NotAllowed(_), Some(account)) => {
             ChainFault::Ghost { account, epoch }
         }
         (EpochError::Signature, None) => ChainFault::Signature { epoch },
-        (EpochError::NotAllowed | EpochError::Full, _) => ChainFault::NotAllowed { epoch },
+        (EpochError::NotAllowed(_) | EpochError::Full, _) => ChainFault::NotAllowed { epoch },
         _ => ChainFault::Malformed { epoch },
     }
 }

@@ -15,7 +15,7 @@ use rand_core::CryptoRng;
 use sha2::{Digest, Sha256};
 
 use super::{
-    cbor::{CborError, Reader, Writer},
+    cbor::{CborError, Fields, Reader, Writer},
     primitives::{
         curve::{PrivateKey, PublicKey},
         xeddsa::{self, SIGNATURE_LEN},
@@ -26,6 +26,16 @@ use super::{
 pub const MAX_DOCUMENT_LEN: usize = 256 * 1024;
 /// SHA-256 of a document's payload, with its label.
 pub type DocumentHash = [u8; 32];
+
+/// What is wrong with bytes that are no document at all.
+const NO_DOCUMENT: &str = "it is no [payload, signature] in deterministic CBOR";
+
+/// The fields of a payload.
+fn all_fields(payload: &[u8]) -> Result<Fields, &'static str> {
+    let mut reader = Reader::new(payload);
+    let fields = Fields::read(&mut reader).and_then(|fields| reader.end().map(|()| fields));
+    fields.map_err(|_| "its payload is no map of numbered fields in deterministic CBOR")
+}
 
 /// A payload and its signature, under a label that says what it is.
 #[derive(Clone, Debug, PartialEq, Eq)]

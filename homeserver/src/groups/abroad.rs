@@ -475,8 +475,7 @@ fn is_deputy_ahead(known: &Known, signed: &SignedGroupEpoch, origin: &ServerName
 }
 
 fn parsed(document: &[u8]) -> Result<SignedGroupEpoch, Rejection> {
-    SignedGroupEpoch::from_bytes(document)
-        .map_err(|_| Rejection::new(Code::BadRequest, "this is no epoch of a group"))
+    SignedGroupEpoch::from_bytes(document).map_err(|err| change::not_an_epoch(&err))
 }
 
 /// The refusal of another region, as its own would be.

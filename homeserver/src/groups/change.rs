@@ -39,7 +39,7 @@ pub(super) struct Read {
 /// [`Code::BadRequest`].
 pub(super) fn read(signed: SignedGroupEpoch, group: &GroupId) -> Result<Read, Rejection> {
     let bad = |detail: &'static str| Rejection::new(Code::BadRequest, detail);
-    let epoch = signed.unverified().map_err(|_| bad("this is no epoch of a group"))?;
+    let epoch = signed.unverified().map_err(|err| not_an_epoch(&err))?;
     if epoch.group != group.to_string() {
         return Err(bad("the epoch is of another group"));
     }
@@ -74,6 +74,11 @@ pub(super) fn read(signed: SignedGroupEpoch, group: &GroupId) -> Result<Read, Re
     Ok(Read { signed, epoch, actor, subject })
 }
 
+/// The refusal of what is no epoch: which member breaks which rule.
+pub(super) fn not_an_epoch(err: &EpochError) -> Rejection {
+    Rejection::new(Code::BadRequest, err.to_string())
+}
+
 /// Bounds that clients do not check: the clock, and the length of chains.
 pub(super) fn check_bounds(read: &Read, now: Timestamp) -> Result<(), Rejection> {
     if read.epoch.issued.0 > now.0.saturating_add(MAX_AHEAD_MS) {
@@ -95,7 +100,7 @@ pub(super) fn refused(err: EpochError, head: Head) -> Rejection {
     let because = |code| Rejection::new(code, err.to_string());
     match err {
         EpochError::Signature => because(Code::BadSignature),
-        EpochError::NotAllowed => because(Code::Forbidden),
+        EpochError::NotAllowed(_) => because(Code::Forbidden),
         EpochError::Full => because(Code::TooMany),
         EpochError::AlreadyKnown
         | EpochError::Fork

@@ -64,7 +64,7 @@ pub struct GroupsService {
 impl GroupsPort for GroupsService {
     async fn create(&self, caller: &Caller, epoch: SubmitEpoch) -> Result<EpochTaken, Rejection> {
         let signed = epoch.epoch.0;
-        let named = signed.unverified().map_err(|_| not_an_epoch())?;
+        let named = signed.unverified().map_err(|err| change::not_an_epoch(&err))?;
         let group = GroupId::parse(&named.group)?;
         let read = change::read(signed, &group)?;
         self.check_actor(caller, &read)?;
@@ -393,10 +393,6 @@ pub(super) fn queued(group: &GroupId, head: Head) -> EpochTaken {
 
 pub(super) fn taken(group: &GroupId, head: Head) -> EpochTaken {
     EpochTaken { group_id: group.clone(), status: EpochStatus::Taken, head: shown(head) }
-}
-
-fn not_an_epoch() -> Rejection {
-    Rejection::new(Code::BadRequest, "this is no epoch of a group")
 }
 
 /// A group as it is shown.

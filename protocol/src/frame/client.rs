@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
     content::{Content, RawContent},
@@ -328,8 +329,22 @@ fn read(text: &str) -> Result<Raw<'_>, Malformed> {
     }
     json::from_str(text).map_err(|err| Malformed {
         rejection: Rejection::new(Code::BadJson, explain(&err)),
-        reference: None,
+        reference: named(text),
     })
+}
+
+/// What the client calls a frame whose members are not what they should be: it waits for an answer
+/// under that name. A text that is no JSON to its end, or says it twice, has none.
+fn named(text: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Names {
+        #[serde(default)]
+        id: Option<Value>,
+        #[serde(rename = "ref", default)]
+        reference: Option<Value>,
+    }
+    let Names { id, reference } = json::from_str(text).ok()?;
+    [id, reference].iter().flatten().find_map(Value::as_str).map(clip)
 }
 
 /// The parser's message, without any of the text that it read.

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand_core::CryptoRng;
 
-use super::{Document, DocumentHash};
+use super::{Document, DocumentHash, NO_DOCUMENT, all_fields};
 use crate::e2ee::{
     address::{DeviceId, MAX_NAME_LEN},
     cbor::{CborError, Fields, Reader, Writer},
@@ -119,16 +119,45 @@ impl DeviceList {
         writer.finish().to_vec()
     }
 
-    fn read(payload: &[u8]) -> Result<Self, CborError> {
-        let mut reader = Reader::new(payload);
-        let mut fields = Fields::read(&mut reader)?;
-        reader.end()?;
-        if fields.uint(0)? != FORMAT {
-            return Err(CborError);
+    /// Reads a payload; the error names the member and the rule.
+    fn read(payload: &[u8]) -> Result<Self, &'static str> {
+        let mut fields = all_fields(payload)?;
+        if fields.uint(0) != Ok(FORMAT) {
+            return Err("field 0 (format) is not 1");
         }
-        let account = fields.take(1, |r| Ok(r.text()?.to_owned()))?;
-        let (version, issued) = (fields.uint(2)?, UnixMillis(fields.uint(3)?));
-        let devices = fields.take(4, |r| {
+        let account = fields.take(1, |r| Ok(r.text()?.to_owned()));
+        let account = account.map_err(|_| "field 1 (account) is no text")?;
+        if !(1..=MAX_NAME_LEN).contains(&account.len()) {
+            return Err("field 1 (account) is empty or too long");
+        }
+        let version = fields.uint(2).ok().filter(|version| *version > 0);
+        let version = version.ok_or("field 2 (version) is no number from 1")?;
+        let issued = fields.uint(3).map_err(|_| "field 3 (issued at) is no number")?;
+        let devices = Self::read_devices(&mut fields).map_err(
+            |_| "field 4 (devices) is no list of at most 8 [number, registration id, added at]",
+        )?;
+        let removed = Self::read_removed(&mut fields)
+            .map_err(|_| "field 5 (removed) is no list of [number, removed at]")?;
+        if !devices.is_sorted_by(|one, next| one.0 < next.0) {
+            return Err("field 4 (devices) does not have each number once, rising");
+        }
+        if !removed.is_sorted_by(|one, next| one.0 < next.0) {
+            return Err("field 5 (removed) does not have each number once, rising");
+        }
+        let list = Self {
+            account,
+            version,
+            issued: UnixMillis(issued),
+            devices: devices.into_iter().collect(),
+            removed: removed.into_iter().collect(),
+        };
+        let disjoint = list.removed.keys().all(|number| !list.devices.contains_key(number));
+        let both = "a number is in field 4 (devices) and in field 5 (removed)";
+        disjoint.then_some(list).ok_or(both)
+    }
+
+    fn read_devices(fields: &mut Fields) -> Result<Vec<(DeviceId, ListedDevice)>, CborError> {
+        fields.take(4, |r| {
             r.sequence(MAX_DEVICES, |r| {
                 r.fixed_array(3)?;
                 let number = read_number(r)?;
@@ -136,28 +165,16 @@ impl DeviceList {
                 let added = UnixMillis(r.uint()?);
                 Ok::<_, CborError>((number, ListedDevice { registration_id, added }))
             })
-        })?;
-        let removed = fields.take(5, |r| {
+        })
+    }
+
+    fn read_removed(fields: &mut Fields) -> Result<Vec<(DeviceId, UnixMillis)>, CborError> {
+        fields.take(5, |r| {
             r.sequence(MAX_NUMBERS, |r| {
                 r.fixed_array(2)?;
                 Ok::<_, CborError>((read_number(r)?, UnixMillis(r.uint()?)))
             })
-        })?;
-        let ascending = devices.is_sorted_by(|one, next| one.0 < next.0)
-            && removed.is_sorted_by(|one, next| one.0 < next.0);
-        let named = (1..=MAX_NAME_LEN).contains(&account.len());
-        if !ascending || !named || version == 0 {
-            return Err(CborError);
-        }
-        let list = Self {
-            account,
-            version,
-            issued,
-            devices: devices.into_iter().collect(),
-            removed: removed.into_iter().collect(),
-        };
-        let disjoint = list.removed.keys().all(|number| !list.devices.contains_key(number));
-        if disjoint { Ok(list) } else { Err(CborError) }
+        })
     }
 }
 
@@ -175,7 +192,8 @@ impl SignedDeviceList {
     /// # Errors
     /// [`DeviceListError::Malformed`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DeviceListError> {
-        Document::from_bytes(bytes).map(Self).map_err(|_| DeviceListError::Malformed)
+        let read = Document::from_bytes(bytes).map(Self);
+        read.map_err(|_| DeviceListError::Malformed(NO_DOCUMENT))
     }
 
     /// The bytes to publish.
@@ -197,7 +215,7 @@ impl SignedDeviceList {
         if !self.0.signed_by(LABEL, identity) {
             return Err(DeviceListError::Signature);
         }
-        let list = DeviceList::read(self.0.payload()).map_err(|_| DeviceListError::Malformed)?;
+        let list = DeviceList::read(self.0.payload()).map_err(DeviceListError::Malformed)?;
         if list.account != account {
             return Err(DeviceListError::OtherAccount);
         }
@@ -265,9 +283,9 @@ pub enum DeviceListError {
     /// Two lists of one version: somebody shows different lists to different people.
     #[error("there are two device lists of one version")]
     Fork,
-    /// Not a device list.
-    #[error("the device list is malformed")]
-    Malformed,
+    /// Not a device list: which member breaks which rule.
+    #[error("the device list is malformed: {0}")]
+    Malformed(&'static str),
     /// Signed for another account.
     #[error("the device list belongs to another account")]
     OtherAccount,

@@ -15,7 +15,7 @@ pub use state::{GroupParts, GroupState, Member};
 
 use rand_core::CryptoRng;
 
-use super::{Document, DocumentHash};
+use super::{Document, DocumentHash, NO_DOCUMENT, all_fields};
 use crate::e2ee::{
     address::MAX_NAME_LEN,
     cbor::{CborError, Fields, Reader, Writer},
@@ -81,21 +81,23 @@ impl GroupEpoch {
         writer.finish().to_vec()
     }
 
-    fn read(payload: &[u8]) -> Result<Self, CborError> {
-        let mut reader = Reader::new(payload);
-        let mut fields = Fields::read(&mut reader)?;
-        reader.end()?;
-        if fields.uint(0)? != FORMAT {
-            return Err(CborError);
+    /// Reads a payload; the error names the member and the rule.
+    fn read(payload: &[u8]) -> Result<Self, &'static str> {
+        let mut fields = all_fields(payload)?;
+        if fields.uint(0) != Ok(FORMAT) {
+            return Err("field 0 (format) is not 1");
         }
-        Ok(Self {
-            group: fields.take(1, read_name)?,
-            epoch: fields.uint(2)?,
-            previous: fields.optional_exact(3)?,
-            actor: fields.take_optional(4, read_name)?,
-            change: fields.take(5, Change::read)?,
-            issued: UnixMillis(fields.uint(6)?),
-        })
+        let group = fields.take(1, read_name).map_err(|_| "field 1 (group) is no name")?;
+        let epoch = fields.uint(2).map_err(|_| "field 2 (epoch) is no number")?;
+        let previous = fields.optional_exact(3);
+        let previous = previous.map_err(|_| "field 3 (hash of the epoch before) is no 32 bytes")?;
+        let actor = fields.take_optional(4, read_name);
+        let actor = actor.map_err(|_| "field 4 (actor) is no name")?;
+        let change = fields.take(5, Change::read);
+        let change =
+            change.map_err(|_| "field 5 (change) is none, or its items are not its own")?;
+        let issued = fields.uint(6).map_err(|_| "field 6 (issued at) is no number")?;
+        Ok(Self { group, epoch, previous, actor, change, issued: UnixMillis(issued) })
     }
 }
 
@@ -116,7 +118,8 @@ impl SignedGroupEpoch {
     /// # Errors
     /// [`EpochError::Malformed`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, EpochError> {
-        Document::from_bytes(bytes).map(Self).map_err(|_| EpochError::Malformed)
+        let read = Document::from_bytes(bytes).map(Self);
+        read.map_err(|_| EpochError::Malformed(NO_DOCUMENT))
     }
 
     /// The bytes to publish.
@@ -139,7 +142,7 @@ impl SignedGroupEpoch {
     }
 
     fn read(&self) -> Result<GroupEpoch, EpochError> {
-        GroupEpoch::read(self.0.payload()).map_err(|_| EpochError::Malformed)
+        GroupEpoch::read(self.0.payload()).map_err(EpochError::Malformed)
     }
 }
 
@@ -163,12 +166,12 @@ pub enum EpochError {
         /// The first one that is missing.
         from: u64,
     },
-    /// Not an epoch.
-    #[error("the epoch is malformed")]
-    Malformed,
-    /// The actor may not do this.
-    #[error("the actor may not make this change")]
-    NotAllowed,
+    /// Not an epoch: which member breaks which rule.
+    #[error("the epoch is malformed: {0}")]
+    Malformed(&'static str),
+    /// The actor may not do this, for this reason.
+    #[error("the actor may not make this change: {0}")]
+    NotAllowed(&'static str),
     /// Of another group.
     #[error("the epoch belongs to another group")]
     OtherGroup,

@@ -60,6 +60,44 @@ fn bad_frames_are_named_with_their_reference() {
     assert_eq!(code(&" ".repeat(limits::MAX_FRAME + 1)), Code::TooLarge);
 }
 
+/// A frame that breaks off a rule of JSON's types is refused under its name all the same.
+#[test]
+fn frames_with_wrong_members_are_named_if_they_can_be() {
+    let named = |text: &str| {
+        let err = parse(text).unwrap_err();
+        assert_eq!(err.rejection.code, Code::BadJson, "{text}");
+        err.reference
+    };
+    for wrong in [
+        r#""timestamp":-1"#,
+        r#""timestamp":"soon""#,
+        r#""to":7"#,
+        r#""content":[]"#,
+        r#""content":{"type":7}"#,
+        r#""users":{}"#,
+        r#""supplement":"yes""#,
+        r#""type":"ping""#,
+    ] {
+        let text = format!(r#"{{"type":"message",{wrong},"id":"{ID}"}}"#);
+        assert_eq!(named(&text).as_deref(), Some(ID), "{text}");
+        let text = format!(r#"{{"ref":"7","id":null,"type":"message",{wrong}}}"#);
+        assert_eq!(named(&text).as_deref(), Some("7"), "{text}");
+    }
+    assert_eq!(named(r#"{"type":"ping","id":7,"ref":"7"}"#).as_deref(), Some("7"));
+    let long = format!(r#"{{"to":7,"id":"{}"}}"#, "ä".repeat(200));
+    assert_eq!(named(&long), Some("ä".repeat(128)));
+    for unnamed in [
+        r#"{"to":7}"#,
+        r#"{"to":7,"id":7,"ref":{"id":"x"}}"#,
+        r#"{"to":7,"id":"one","id":"other"}"#,
+        r#"{"id":"x","to":"#,
+        r#"{"id":"x"} {"#,
+        r#"["message","x"]"#,
+    ] {
+        assert_eq!(named(unnamed), None, "{unnamed}");
+    }
+}
+
 #[test]
 fn deep_nesting_costs_an_answer_and_no_stack() {
     let deep = format!(r#"{{"type":"ping","x":{}"#, "[".repeat(limits::MAX_FRAME / 2));

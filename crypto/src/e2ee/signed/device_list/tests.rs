@@ -107,7 +107,8 @@ fn an_account_has_eight_devices_at_most() {
     let ninth = ListedDevice { registration_id: 8, added: UnixMillis(2) };
     list.devices.insert(number(9), ninth);
     let refused = owner.sign(&list).verify(ACCOUNT, &identity, None);
-    assert_eq!(refused, Err(DeviceListError::Malformed), "whoever wrote it");
+    let rule = "field 4 (devices) is no list of at most 8 [number, registration id, added at]";
+    assert_eq!(refused, Err(DeviceListError::Malformed(rule)), "whoever wrote it");
 }
 
 #[test]
@@ -186,20 +187,35 @@ fn a_list_has_one_form() {
     };
     let good = verify(&payload(&[1, 2], &[3, 4], ACCOUNT, 1), ACCOUNT).unwrap();
     assert_eq!((good.as_list().devices.len(), good.as_list().removed.len()), (2, 2));
+    let devices = "field 4 (devices) does not have each number once, rising";
+    let removed = "field 5 (removed) does not have each number once, rising";
+    let without_removed = {
+        let mut fields = all_fields(&payload(&[1], &[], ACCOUNT, 1)).unwrap();
+        fields.take(5, |r| r.array().map(|len| assert_eq!(len, 0))).unwrap();
+        let mut writer = Writer::new();
+        fields.write(&mut writer);
+        writer.finish().to_vec()
+    };
     let malformed = [
-        payload(&[2, 1], &[3, 4], ACCOUNT, 1),
-        payload(&[1, 1], &[3, 4], ACCOUNT, 1),
-        payload(&[1, 2], &[4, 3], ACCOUNT, 1),
-        payload(&[1, 2], &[3, 3], ACCOUNT, 1),
-        payload(&[1, 2], &[2], ACCOUNT, 1),
-        payload(&[1, 2], &[3, 4], ACCOUNT, 0),
+        (payload(&[2, 1], &[3, 4], ACCOUNT, 1), devices),
+        (payload(&[1, 1], &[3, 4], ACCOUNT, 1), devices),
+        (payload(&[1, 2], &[4, 3], ACCOUNT, 1), removed),
+        (payload(&[1, 2], &[3, 3], ACCOUNT, 1), removed),
+        (
+            payload(&[1, 2], &[2], ACCOUNT, 1),
+            "a number is in field 4 (devices) and in field 5 (removed)",
+        ),
+        (payload(&[1, 2], &[3, 4], ACCOUNT, 0), "field 2 (version) is no number from 1"),
+        (without_removed, "field 5 (removed) is no list of [number, removed at]"),
+        (vec![0], "its payload is no map of numbered fields in deterministic CBOR"),
     ];
-    for bytes in malformed {
-        assert_eq!(verify(&bytes, ACCOUNT), Err(DeviceListError::Malformed));
+    for (bytes, rule) in malformed {
+        assert_eq!(verify(&bytes, ACCOUNT), Err(DeviceListError::Malformed(rule)));
     }
     for name in ["", "x".repeat(MAX_NAME_LEN + 1).as_str()] {
         let refused = verify(&payload(&[1], &[], name, 1), name);
-        assert_eq!(refused, Err(DeviceListError::Malformed));
+        let rule = "field 1 (account) is empty or too long";
+        assert_eq!(refused, Err(DeviceListError::Malformed(rule)));
     }
 }
 

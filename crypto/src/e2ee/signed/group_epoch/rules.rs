@@ -5,13 +5,21 @@ use super::{
     Person,
 };
 
+/// Why a change is not for its actor.
+const IS_MEMBER: &str = "the person is a member already";
+const IS_NEITHER: &str = "the person is neither a member nor invited";
+pub(super) const NO_MEMBER: &str = "the actor is no member";
+pub(super) const NOT_INVITED: &str = "the actor is not invited";
+pub(super) const WITHOUT_ACTOR: &str =
+    "without an actor, and without a signature, a region takes over and nothing else";
+
 impl GroupState {
     /// Makes the change of a member whose signature was checked, or of nobody.
     pub(super) fn change(&mut self, actor: Option<&str>, change: Change) -> Result<(), EpochError> {
         let Some(actor) = actor else {
             return match change {
                 Change::TakeOver(region) => self.take_over(region),
-                _ => Err(EpochError::NotAllowed),
+                _ => Err(EpochError::NotAllowed(WITHOUT_ACTOR)),
             };
         };
         match change {
@@ -47,18 +55,24 @@ impl GroupState {
                 self.deputies = regions;
                 Ok(())
             }
-            Change::Create { .. } | Change::TakeOver(_) => Err(EpochError::NotAllowed),
+            Change::Create { .. } => Err(EpochError::NotAllowed("the group exists already")),
+            Change::TakeOver(_) => {
+                Err(EpochError::NotAllowed("a region takes over without anybody's signature"))
+            }
         }
     }
 
     fn need(&self, actor: &str, least: GroupRole) -> Result<GroupRole, EpochError> {
         let role = self.members.get(actor).map(|member| member.role);
-        role.filter(|role| *role >= least).ok_or(EpochError::NotAllowed)
+        role.filter(|role| *role >= least).ok_or(EpochError::NotAllowed(match least {
+            GroupRole::Owner => "only an owner may",
+            _ => "only an admin or owner may",
+        }))
     }
 
     fn invite(&mut self, person: Person) -> Result<(), EpochError> {
         if self.members.contains_key(&person.account) {
-            return Err(EpochError::NotAllowed);
+            return Err(EpochError::NotAllowed(IS_MEMBER));
         }
         if self.invited.len() >= MAX_INVITED {
             return Err(EpochError::Full);
@@ -68,13 +82,14 @@ impl GroupState {
     }
 
     fn accept(&mut self, actor: &str) -> Result<(), EpochError> {
-        let (account, identity) = self.invited.remove_entry(actor).ok_or(EpochError::NotAllowed)?;
+        let invited = self.invited.remove_entry(actor);
+        let (account, identity) = invited.ok_or(EpochError::NotAllowed(NOT_INVITED))?;
         self.add(Person { account, identity })
     }
 
     fn add(&mut self, person: Person) -> Result<(), EpochError> {
         if self.members.contains_key(&person.account) {
-            return Err(EpochError::NotAllowed);
+            return Err(EpochError::NotAllowed(IS_MEMBER));
         }
         if self.members.len() >= MAX_MEMBERS {
             return Err(EpochError::Full);
@@ -90,8 +105,10 @@ impl GroupState {
             return Ok(());
         }
         let role = self.members.get(account).map(|member| member.role);
-        if role.is_none_or(|role| role >= actor) {
-            return Err(EpochError::NotAllowed);
+        let role = role.ok_or(EpochError::NotAllowed(IS_NEITHER))?;
+        if role >= actor {
+            let why = "only an owner removes an admin, and nobody an owner";
+            return Err(EpochError::NotAllowed(why));
         }
         self.members.remove(account);
         Ok(())
@@ -102,17 +119,20 @@ impl GroupState {
         if self.invited.remove(actor).is_some() {
             return Ok(());
         }
-        self.members.remove(actor).ok_or(EpochError::NotAllowed)?;
+        self.members.remove(actor).ok_or(EpochError::NotAllowed(NO_MEMBER))?;
         self.succeed();
         Ok(())
     }
 
     fn set_role(&mut self, actor: &str, account: &str, role: GroupRole) -> Result<(), EpochError> {
         let last = self.owners() == 1;
-        let member = self.members.get_mut(account).ok_or(EpochError::NotAllowed)?;
+        let member = self.members.get_mut(account);
+        let member =
+            member.ok_or(EpochError::NotAllowed("who is to have the role is no member"))?;
         let resigns = member.role == GroupRole::Owner && role != GroupRole::Owner;
         if resigns && (actor != account || last) {
-            return Err(EpochError::NotAllowed);
+            let why = "an owner's role is given up by that owner, and not by the last one";
+            return Err(EpochError::NotAllowed(why));
         }
         member.role = role;
         Ok(())
@@ -120,7 +140,7 @@ impl GroupState {
 
     fn take_over(&mut self, region: String) -> Result<(), EpochError> {
         if !self.deputies.contains(&region) {
-            return Err(EpochError::NotAllowed);
+            return Err(EpochError::NotAllowed("the region is none of the deputies"));
         }
         self.region = region;
         Ok(())

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::{Change, DocumentHash, EpochError, GroupEpoch, GroupRole, Person, SignedGroupEpoch};
-use super::{LABEL, UnixMillis};
+use super::{
+    LABEL, UnixMillis,
+    rules::{NO_MEMBER, NOT_INVITED, WITHOUT_ACTOR},
+};
 use crate::e2ee::primitives::curve::PublicKey;
 
 /// A member of a group.
@@ -70,13 +73,14 @@ impl GroupState {
             return Err(EpochError::OtherGroup);
         }
         let Change::Create { owner, region, title } = epoch.change else {
-            return Err(EpochError::NotAllowed);
+            return Err(EpochError::NotAllowed("a group begins with an epoch that creates it"));
         };
         let begins = epoch.epoch == 1
             && epoch.previous.is_none()
             && epoch.actor.as_ref() == Some(&owner.account);
         if !begins {
-            return Err(EpochError::Malformed);
+            let rule = "the first epoch has number 1, no epoch before and its owner as actor";
+            return Err(EpochError::Malformed(rule));
         }
         if !first.0.signed_by(LABEL, &owner.identity) {
             return Err(EpochError::Signature);
@@ -194,14 +198,14 @@ impl GroupState {
     ) -> Result<(), EpochError> {
         let Some(actor) = &epoch.actor else {
             let impersonal = matches!(epoch.change, Change::TakeOver(_)) && !signed.0.is_signed();
-            return if impersonal { Ok(()) } else { Err(EpochError::NotAllowed) };
+            return if impersonal { Ok(()) } else { Err(EpochError::NotAllowed(WITHOUT_ACTOR)) };
         };
-        let identity = match epoch.change {
-            Change::Accept => self.invited.get(actor),
-            Change::Leave if self.is_invited(actor) => self.invited.get(actor),
-            _ => self.members.get(actor).map(|member| &member.identity),
+        let (identity, rule) = match epoch.change {
+            Change::Accept => (self.invited.get(actor), NOT_INVITED),
+            Change::Leave if self.is_invited(actor) => (self.invited.get(actor), NOT_INVITED),
+            _ => (self.members.get(actor).map(|member| &member.identity), NO_MEMBER),
         };
-        let identity = identity.ok_or(EpochError::NotAllowed)?;
+        let identity = identity.ok_or(EpochError::NotAllowed(rule))?;
         if signed.0.signed_by(LABEL, identity) { Ok(()) } else { Err(EpochError::Signature) }
     }
 }

@@ -65,27 +65,35 @@ fn a_server_can_add_nobody() {
     let ghost = state.propose("olga", Change::Add(person("ghost")), UnixMillis(3));
     assert_eq!(state.apply(&sign(&ghost, "server")), Err(EpochError::Signature));
     let stranger = state.propose("server", Change::Add(person("ghost")), UnixMillis(3));
-    assert_eq!(state.apply(&sign(&stranger, "server")), Err(EpochError::NotAllowed));
+    assert!(matches!(state.apply(&sign(&stranger, "server")), Err(EpochError::NotAllowed(_))));
     let nobody = GroupEpoch { actor: None, ..ghost };
-    assert_eq!(state.apply(&nobody.unsigned()), Err(EpochError::NotAllowed));
+    assert!(matches!(state.apply(&nobody.unsigned()), Err(EpochError::NotAllowed(_))));
 }
 
 #[test]
 fn roles_allow_what_they_should() {
     let state = peopled();
     let remove = |name: &str| Change::Remove(name.to_owned());
-    let refused = Err(EpochError::NotAllowed);
+    let refused = |state: &GroupState, actor: &str, change: &Change, rule: &str| {
+        let err = act(state, actor, change.clone()).unwrap_err();
+        let want = format!("the actor may not make this change: {rule}");
+        assert_eq!(err.to_string(), want, "{change:?}");
+    };
+    let (owner, admin) = ("only an owner may", "only an admin or owner may");
     // Members write and leave, and nothing else.
-    for change in [
-        Change::Add(person("new")),
-        Change::Invite(person("new")),
-        remove("max"),
-        Change::Rename(vec![9]),
-        role("mia", GroupRole::Admin),
-        Change::SetDeputies(vec!["south.test".to_owned()]),
-        Change::TakeOver("north.test".to_owned()),
+    for (change, rule) in [
+        (Change::Add(person("new")), admin),
+        (Change::Invite(person("new")), admin),
+        (remove("max"), admin),
+        (Change::Rename(vec![9]), admin),
+        (role("mia", GroupRole::Admin), owner),
+        (Change::SetDeputies(vec!["south.test".to_owned()]), owner),
+        (
+            Change::TakeOver("north.test".to_owned()),
+            "a region takes over without anybody's signature",
+        ),
     ] {
-        assert_eq!(act(&state, "mia", change.clone()), refused, "{change:?}");
+        refused(&state, "mia", &change, rule);
     }
     // Admins manage members.
     for change in [
@@ -96,24 +104,28 @@ fn roles_allow_what_they_should() {
     ] {
         assert!(act(&state, "adam", change.clone()).is_ok(), "{change:?}");
     }
-    for change in [
-        remove("anna"),
-        remove("olga"),
-        role("max", GroupRole::Admin),
-        role("adam", GroupRole::Owner),
-        Change::SetDeputies(vec![]),
-        Change::Add(person("mia")),
-        Change::Invite(person("mia")),
+    let given_up = "an owner's role is given up by that owner, and not by the last one";
+    let above = "only an owner removes an admin, and nobody an owner";
+    for (change, rule) in [
+        (remove("anna"), above),
+        (remove("olga"), above),
+        (remove("nobody"), "the person is neither a member nor invited"),
+        (role("max", GroupRole::Admin), owner),
+        (role("adam", GroupRole::Owner), owner),
+        (Change::SetDeputies(vec![]), owner),
+        (Change::Add(person("mia")), "the person is a member already"),
+        (Change::Invite(person("mia")), "the person is a member already"),
     ] {
-        assert_eq!(act(&state, "adam", change.clone()), refused, "{change:?}");
+        refused(&state, "adam", &change, rule);
     }
     // Owners do all, but nobody takes an owner's role.
     let two = act(&state, "olga", role("adam", GroupRole::Owner)).unwrap();
-    assert_eq!(act(&two, "olga", remove("adam")), refused);
-    assert_eq!(act(&two, "olga", role("adam", GroupRole::Member)), refused);
+    refused(&two, "olga", &remove("adam"), above);
+    refused(&two, "olga", &role("adam", GroupRole::Member), given_up);
     assert!(act(&two, "adam", role("adam", GroupRole::Member)).is_ok());
-    assert_eq!(act(&state, "olga", role("olga", GroupRole::Admin)), refused, "the last owner");
-    assert_eq!(act(&state, "olga", role("nobody", GroupRole::Admin)), refused);
+    refused(&state, "olga", &role("olga", GroupRole::Admin), given_up);
+    let nobody = "who is to have the role is no member";
+    refused(&state, "olga", &role("nobody", GroupRole::Admin), nobody);
 }
 
 #[test]
@@ -121,12 +133,12 @@ fn who_is_invited_joins_by_its_own_signature() {
     let state = act(&peopled(), "adam", Change::Invite(person("new"))).unwrap();
     let accept = state.propose("new", Change::Accept, UnixMillis(3));
     assert_eq!(state.apply(&sign(&accept, "adam")), Err(EpochError::Signature));
-    assert_eq!(act(&state, "other", Change::Accept), Err(EpochError::NotAllowed));
+    assert!(matches!(act(&state, "other", Change::Accept), Err(EpochError::NotAllowed(_))));
     let joined = act(&state, "new", Change::Accept).unwrap();
     assert_eq!(joined.members()["new"].role, GroupRole::Member);
     assert_eq!(joined.invited().count(), 0);
     let withdrawn = act(&state, "adam", Change::Remove("new".to_owned())).unwrap();
-    assert_eq!(act(&withdrawn, "new", Change::Accept), Err(EpochError::NotAllowed));
+    assert!(matches!(act(&withdrawn, "new", Change::Accept), Err(EpochError::NotAllowed(_))));
 }
 
 #[test]
@@ -134,15 +146,15 @@ fn who_is_invited_declines_by_its_own_signature() {
     let state = act(&peopled(), "adam", Change::Invite(person("new"))).unwrap();
     let refusal = state.propose("new", Change::Leave, UnixMillis(3));
     assert_eq!(state.apply(&sign(&refusal, "adam")), Err(EpochError::Signature));
-    assert_eq!(act(&state, "other", Change::Leave), Err(EpochError::NotAllowed));
+    assert!(matches!(act(&state, "other", Change::Leave), Err(EpochError::NotAllowed(_))));
     let declined = act(&state, "new", Change::Leave).unwrap();
     assert_eq!(declined.invited().count(), 0);
     assert_eq!(declined.members(), state.members());
-    assert_eq!(act(&declined, "new", Change::Accept), Err(EpochError::NotAllowed));
-    assert_eq!(act(&declined, "new", Change::Leave), Err(EpochError::NotAllowed));
+    assert!(matches!(act(&declined, "new", Change::Accept), Err(EpochError::NotAllowed(_))));
+    assert!(matches!(act(&declined, "new", Change::Leave), Err(EpochError::NotAllowed(_))));
     // Who is invited does nothing else.
     for change in [Change::Rename(vec![1]), Change::Remove("mia".to_owned())] {
-        assert_eq!(act(&state, "new", change), Err(EpochError::NotAllowed));
+        assert!(matches!(act(&state, "new", change), Err(EpochError::NotAllowed(_))));
     }
 }
 
@@ -174,7 +186,7 @@ fn a_deputy_region_takes_over_by_an_earlier_grant_only() {
         let epoch = GroupEpoch { actor: None, ..state.propose("x", south(), UnixMillis(3)) };
         state.apply(&epoch.unsigned())
     };
-    assert_eq!(take_over(&state), Err(EpochError::NotAllowed));
+    assert!(matches!(take_over(&state), Err(EpochError::NotAllowed(_))));
     let granted = act(&state, "olga", Change::SetDeputies(vec!["south.test".to_owned()])).unwrap();
     let taken = take_over(&granted).unwrap();
     assert_eq!(taken.region(), "south.test");
@@ -203,8 +215,11 @@ fn chains_are_neither_turned_back_nor_forked_nor_broken() {
 #[test]
 fn a_removed_member_signs_nothing_more() {
     let state = act(&peopled(), "olga", Change::Remove("adam".to_owned())).unwrap();
-    assert_eq!(act(&state, "adam", Change::Add(person("new"))), Err(EpochError::NotAllowed));
-    assert_eq!(act(&state, "adam", Change::Leave), Err(EpochError::NotAllowed));
+    assert!(matches!(
+        act(&state, "adam", Change::Add(person("new"))),
+        Err(EpochError::NotAllowed(_))
+    ));
+    assert!(matches!(act(&state, "adam", Change::Leave), Err(EpochError::NotAllowed(_))));
 }
 
 #[test]
@@ -232,10 +247,10 @@ fn a_first_epoch_must_be_signed_by_its_owner_and_create() {
     let by_server = GroupState::create(GROUP, &sign(&epoch(create.clone()), "server"));
     assert_eq!(by_server, Err(EpochError::Signature));
     let no_create = GroupState::create(GROUP, &sign(&epoch(Change::Leave), "olga"));
-    assert_eq!(no_create, Err(EpochError::NotAllowed));
+    assert!(matches!(no_create, Err(EpochError::NotAllowed(_))));
     let late = GroupEpoch { epoch: 2, ..epoch(create.clone()) };
     let late = GroupState::create(GROUP, &sign(&late, "olga"));
-    assert_eq!(late, Err(EpochError::Malformed));
+    assert!(matches!(late, Err(EpochError::Malformed(_))));
     let elsewhere = GroupState::create("g.other@north.test", &sign(&epoch(create), "olga"));
     assert_eq!(elsewhere, Err(EpochError::OtherGroup));
 }
@@ -285,7 +300,7 @@ fn a_takeover_is_nobodys_signed_act() {
     let change = Change::TakeOver("south.test".to_owned());
     let epoch = GroupEpoch { actor: None, ..granted.propose("x", change, UnixMillis(3)) };
     assert!(granted.apply(&epoch.unsigned()).is_ok());
-    assert_eq!(granted.apply(&sign(&epoch, "olga")), Err(EpochError::NotAllowed));
+    assert!(matches!(granted.apply(&sign(&epoch, "olga")), Err(EpochError::NotAllowed(_))));
 }
 
 #[test]
@@ -306,7 +321,7 @@ fn a_first_epoch_begins_a_chain_by_its_owners_own_hand() {
         GroupEpoch { epoch: 0, ..first.clone() },
     ] {
         let refused = GroupState::create(GROUP, &sign(&wrong, "olga"));
-        assert_eq!(refused, Err(EpochError::Malformed), "{wrong:?}");
+        assert!(matches!(refused, Err(EpochError::Malformed(_))), "{wrong:?}");
     }
     assert!(GroupState::create(GROUP, &sign(&first, "olga")).is_ok());
 }
@@ -323,9 +338,12 @@ fn invitations_and_deputies_are_bounded() {
     let regions = |n: usize| Change::SetDeputies((0..n).map(|n| format!("r{n}.test")).collect());
     let eight = act(&state, "olga", regions(MAX_DEPUTIES)).unwrap();
     assert_eq!(eight.deputies().len(), 8);
-    assert_eq!(act(&state, "olga", regions(MAX_DEPUTIES + 1)), Err(EpochError::Malformed));
+    assert!(matches!(
+        act(&state, "olga", regions(MAX_DEPUTIES + 1)),
+        Err(EpochError::Malformed(_))
+    ));
     let title = |len: usize| Change::Rename(vec![7; len]);
     assert!(act(&state, "olga", title(MAX_TITLE_LEN)).is_ok());
-    assert_eq!(act(&state, "olga", title(MAX_TITLE_LEN + 1)), Err(EpochError::Malformed));
+    assert!(matches!(act(&state, "olga", title(MAX_TITLE_LEN + 1)), Err(EpochError::Malformed(_))));
     assert_eq!((MAX_MEMBERS, MAX_INVITED, MAX_TITLE_LEN), (1_024, 1_024, 4_096));
 }
