@@ -4,6 +4,7 @@
 mod authority;
 mod certificate;
 mod people;
+mod settings;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
@@ -183,7 +184,8 @@ struct ConfigArgs {
 
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
-    /// Check the settings and show what is in force, without secrets.
+    /// Check the settings and the certificates that they name, and show what is in force, without
+    /// secrets.
     Check(ConfigArgs),
     /// Print a commented file with every setting.
     Sample {
@@ -249,11 +251,7 @@ fn run(command: Command, console: Console) -> Result<(), Failure> {
         }
         Command::Config(ConfigCommand::Check(args)) => {
             let (config, sources) = args.load()?;
-            console.text(config::effective(&sources));
-            for warning in &config.warnings {
-                console.line(format_args!("# warning: {warning}"));
-            }
-            Ok(())
+            settings::check(&config, &sources, console)
         }
         Command::Config(ConfigCommand::Sample { domain }) => {
             let domain = parsed("--domain", &table::DOMAIN, &domain)?;

@@ -5,8 +5,9 @@ pub mod authority;
 
 mod check;
 mod current;
+mod vouch;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use rustls::{
     ServerConfig,
@@ -19,6 +20,9 @@ pub use check::{Certificate, load};
 pub use current::{CurrentCertificate, Reload};
 
 use crate::failure::{Exit, Failure};
+
+/// How long before its end a certificate is warned of.
+pub const WARN_BEFORE: Duration = Duration::from_hours(14 * 24);
 
 /// The configuration of the client listener: TLS 1.3 and 1.2, X25519MLKEM768 first, HTTP/1.1.
 ///

@@ -6,12 +6,10 @@ use posthouse_protocol::time::Clock;
 use tokio::{signal::unix::Signal, task::spawn_blocking, time::interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::tls::{CurrentCertificate, Reload};
+use crate::tls::{CurrentCertificate, Reload, WARN_BEFORE};
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_mins(1);
-/// How long before its end a certificate is warned of, in milliseconds (14 days).
-const WARN_BEFORE_MS: u64 = 14 * 24 * 3_600_000;
 /// How many looks lie between two warnings: about a day.
 const LOOKS_BETWEEN_WARNINGS: u32 = 24 * 60;
 
@@ -47,7 +45,7 @@ pub(super) async fn watch(
             Err(err) => tracing::error!(error = %err, "reading the certificate failed"),
         }
         let left = certificate.expires().0.saturating_sub(now.0);
-        if left < WARN_BEFORE_MS && until_warning == 0 {
+        if u128::from(left) < WARN_BEFORE.as_millis() && until_warning == 0 {
             let days = left / (24 * 3_600_000);
             tracing::warn!(days, "the certificate expires soon: renew it");
             until_warning = LOOKS_BETWEEN_WARNINGS;

@@ -15,6 +15,7 @@ use rcgen::{
 };
 use zeroize::Zeroizing;
 
+use super::vouch;
 use crate::{
     config::TlsFiles,
     failure::{Exit, Failure},
@@ -95,8 +96,22 @@ pub fn server_key() -> Result<Zeroizing<String>, Failure> {
 /// Issues a certificate for `domain` and the key `server_key`; the answer is its PEM.
 ///
 /// # Errors
-/// One of the PEM texts is damaged, or the cryptographic library failed.
+/// The authority may not vouch for `domain` or is over, one of the PEM texts is damaged, or the
+/// cryptographic library failed.
 pub fn issue(
+    authority: &Pair,
+    domain: &ServerName,
+    server_key: &str,
+    now: Timestamp,
+    serial: [u8; SERIAL_LEN],
+) -> Result<String, Failure> {
+    let issued = sign(authority, domain, server_key, now, serial)?;
+    vouch::check(&authority.public, &issued, domain, now)?;
+    Ok(issued)
+}
+
+/// What [`issue`] does, without asking whether anybody will believe it.
+pub(super) fn sign(
     authority: &Pair,
     domain: &ServerName,
     server_key: &str,

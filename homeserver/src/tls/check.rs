@@ -26,6 +26,13 @@ pub struct Certificate {
     pub expires: Timestamp,
 }
 
+impl Certificate {
+    /// The chain with its key.
+    pub fn certified(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.key)
+    }
+}
+
 /// Reads and checks a certificate.
 ///
 /// # Errors

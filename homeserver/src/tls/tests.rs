@@ -45,7 +45,7 @@ fn accepts(authority: &Pair, certificate: &Path, name: &str) -> bool {
         WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build().unwrap();
     let leaf = CertificateDer::from_pem_file(certificate).unwrap();
     let name = rustls::pki_types::ServerName::try_from(name.to_owned()).unwrap();
-    let now = UnixTime::since_unix_epoch(core::time::Duration::from_millis(NOW.0));
+    let now = UnixTime::since_unix_epoch(Duration::from_millis(NOW.0));
     verifier.verify_server_cert(&leaf, &[], &name, &[], now).is_ok()
 }
 
@@ -63,10 +63,37 @@ fn the_authority_can_vouch_for_its_domain_only() {
     let made = made(NOW);
     let other = ServerName::parse("bank.example").unwrap();
     let key = fs::read_to_string(&made.files.private_key).unwrap();
-    let forged = issue(&made.authority, &other, &key, NOW, [3; SERIAL_LEN]).unwrap();
+    let forged = sign(&made.authority, &other, &key, NOW, [3; SERIAL_LEN]).unwrap();
     let path = made.dir.path().join("forged.pem");
     fs::write(&path, forged).unwrap();
     assert!(!accepts(&made.authority, &path, "bank.example"));
+}
+
+/// What nobody would believe is not issued, and the reason is told.
+#[test]
+fn nothing_is_issued_that_clients_would_refuse() {
+    let made = made(NOW);
+    let key = server_key().unwrap();
+    let issue = |authority: &Pair, name: &str, now| {
+        let name = ServerName::parse(name).unwrap();
+        issue(authority, &name, &key, now, [3; SERIAL_LEN])
+    };
+    let refused = |authority: &Pair, name: &str, now| {
+        issue(authority, name, now).unwrap_err().fact().to_owned()
+    };
+    for other in ["bank.example", "neu.example", "eu.example.org"] {
+        let fact = refused(&made.authority, other, NOW);
+        let want = format!("may vouch for eu.example only, not for {other}:");
+        assert!(fact.contains(&want), "{fact}");
+    }
+    issue(&made.authority, "chat.eu.example", NOW).unwrap();
+    let late = NOW.plus_millis(3_651 * 86_400_000);
+    assert!(refused(&made.authority, "eu.example", late).contains("expired on"));
+    let other = create(&[], NOW, [5; SERIAL_LEN]).unwrap();
+    issue(&other, "bank.example", NOW).unwrap();
+    let mixed = Pair { public: other.public, private: made.authority.private };
+    let fact = refused(&mixed, "eu.example", NOW);
+    assert!(fact.contains("would not be believed"), "{fact}");
 }
 
 #[test]

@@ -127,6 +127,27 @@ fn a_failure_leaves_nothing_behind() {
     assert_eq!(fs::read_dir(region.dir.path()).unwrap().count(), 0);
 }
 
+#[test]
+fn an_authority_for_other_names_is_not_used() {
+    let place = tempfile::tempdir().unwrap();
+    let mut make = posthouse(&["certificate", "authority", "--for", "north.test"]);
+    make.args(["--for", "south.test", "--dir"]).arg(place.path());
+    run(make).done();
+    let region = empty();
+    let authority = place.path().display().to_string();
+    run(region.init(&["--authority", &authority])).failed(
+        3,
+        &[
+            "may vouch for north.test, south.test only, not for eu.example",
+            "posthouse certificate authority --dir DIR --for eu.example",
+        ],
+    );
+    assert_eq!(fs::read_dir(region.dir.path()).unwrap().count(), 0, "files were left");
+    let mut init = posthouse(&["init", "--domain", "south.test", "--dir"]);
+    init.arg(region.dir.path()).args(["--authority", &authority]);
+    run(init).done();
+}
+
 /// Root may write everywhere, so a test that runs as root becomes another user.
 #[test]
 fn a_directory_that_cannot_be_written_is_named() {
