@@ -100,6 +100,8 @@ mod tests {
         .await;
     }
 
+    // Elsewhere a machine has 127.0.0.1 alone, not the whole network.
+    #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn connects_from_the_wanted_address() {
         bounded(async {
