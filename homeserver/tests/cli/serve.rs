@@ -128,7 +128,7 @@ fn logs_can_be_json() {
     let log = server.log();
     assert!(log.lines().count() >= 3, "{log}");
     for line in log.lines() {
-        let parsed: serde_json::Value = serde_json::from_str(line).expect(line);
+        let parsed: Value = serde_json::from_str(line).expect(line);
         assert!(parsed["level"].is_string() && parsed["message"].is_string(), "{line}");
     }
     let quiet = region.serve(&["--log-filter", "error"]);
