@@ -71,7 +71,9 @@ async fn own(profile: Profile, command: Account, output: Output) -> Result<(), F
             let proof = account::Proof { code, new_identity };
             Box::pin(account::log_in(&profile, &new, proof, output)).await
         }
-        Account::Logout => account::log_out(open(profile, output).await?, output).await,
+        Account::Logout { last } => {
+            account::log_out(open(profile, output).await?, last, output).await
+        }
         Account::ChangePassword { password, new_password_file } => {
             let session = open(profile, output).await?;
             let current = password.password_file;

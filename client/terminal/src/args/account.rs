@@ -41,7 +41,11 @@ pub(crate) enum Account {
     },
     /// Removes this device from the account. What it has said and heard stays in the profile, and can be
     /// read no more: see `export` and `backup`.
-    Logout,
+    Logout {
+        /// Also if it is the account's only device: without a backup nobody has its identity key then.
+        #[arg(long)]
+        last: bool,
+    },
     /// Gives the account another password. All its other sessions end: their devices log in again with the
     /// new one.
     #[command(name = "password")]

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{
     args::{Password, Server},
-    failure::Failure,
+    failure::{Exit, Failure},
     output::Output,
     profile::{Chosen, Profile},
     secret,
@@ -94,15 +94,26 @@ fn not_let_in(err: ClientError) -> Failure {
     let failure = Failure::from(err);
     if is_removed {
         return failure.advise(
-            "This profile's device was removed from the account. Make another profile a device: \
-             `posthouse-chat link --profile NAME --server URL`.",
+            "This profile's device was removed from the account. Make another profile (--profile NAME) \
+             a device: `posthouse-chat link --server URL`, or, if the account has none left, `restore` \
+             with a backup or `login --new-identity` without.",
         );
     }
     failure
 }
 
-pub(super) async fn log_out(session: Session, output: Output) -> Result<(), Failure> {
+/// Takes this device out of its account; the only one if `last` says so.
+pub(super) async fn log_out(session: Session, last: bool, output: Output) -> Result<(), Failure> {
     let (account, device) = (session.client.account().clone(), session.client.device());
+    if !last && session.client.devices().await?.iter().all(|one| one.current) {
+        session.close().await;
+        return Err(Failure::new(
+            Exit::Usage,
+            "This is the account's only device: no other has its identity key.",
+            "Make a backup with `posthouse-chat backup FILE`, or link another device. `logout --last` \
+             goes all the same.",
+        ));
+    }
     session.client.log_out().await?;
     let object = json!({ "event": "logged_out", "account": account, "device": device });
     output.print(&object, format!("Device {device} is none of {account}'s any more."));

@@ -80,7 +80,8 @@ async fn who_has_lost_everything_goes_on_under_a_new_key() {
     let heard = ben.run(&LISTEN).all();
     assert!(heard.iter().any(|one| one["text"] == "It is me again"), "{heard:?}");
 
-    let out = anew.run(&["logout"]).done();
+    anew.run(&["logout"]).failed(2, &["only device", "backup", "--last"]);
+    let out = anew.run(&["logout", "--last"]).done();
     assert_eq!((&out["event"], &out["device"]), (&"logged_out".into(), &device["device"]));
     anew.run(&["send", "ben", "from nowhere", "--timeout", "20"]).failed(3, &["login"]);
 }

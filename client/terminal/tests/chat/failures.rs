@@ -49,8 +49,8 @@ async fn a_log_in_remembers_the_server_until_it_is_told_otherwise() {
     log_in(&[]).done();
     log_in(&["--forget-server"]).failed(2, &["No homeserver is named"]);
     log_in(&["--server", "http://127.0.0.1:1"]).failed(4, &["http://127.0.0.1:1"]);
-    anew.run(&["logout"]).done();
-    log_in(&[]).failed(3, &["not_found", "removed from the account", "link"]);
+    anew.run(&["logout", "--last"]).done();
+    log_in(&[]).failed(3, &["not_found", "removed from the account", "link", "--new-identity"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
