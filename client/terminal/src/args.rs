@@ -16,7 +16,8 @@ const EXITS: &str = "Exit codes:
   2  the command line is wrong, or the profile is not ready
   3  the homeserver refused: the message has its code
   4  the homeserver cannot be reached
-  5  the time is over; what was to be sent waits and goes with the next command
+  5  the time is over: what was to be sent waits and goes with the next command, or is sent and has not
+     come as far as was wanted; its status tells which
   6  somebody's identity key has changed: look at `posthouse-chat safety NAME`
   7  the profile's store is in use, or cannot be read or written";
 

@@ -72,7 +72,7 @@ async fn own(profile: Profile, command: Account, output: Output) -> Result<(), F
             Box::pin(account::log_in(&profile, &new, proof, output)).await
         }
         Account::Logout { last } => {
-            account::log_out(open(profile, output).await?, last, output).await
+            account::log_out(open(profile.clone(), output).await?, &profile, last, output).await
         }
         Account::ChangePassword { password, new_password_file } => {
             let session = open(profile, output).await?;

@@ -194,7 +194,7 @@ impl Failure {
             ),
             (_, Some("not_found")) => (
                 Exit::Refused,
-                "There is nothing like that, or not any more: a code may have expired.",
+                "There is nothing like that, or not any more: check what you named; codes expire.",
             ),
             (_, Some("region_unreachable")) => {
                 (Exit::Refused, "Check the name of the region: it may not exist, or be away.")

@@ -303,7 +303,10 @@ fn silent(address: SocketAddr, fact: &str) -> Failure {
 fn refused(rejection: &Rejection) -> Failure {
     let advice = match rejection.code {
         Code::UnknownUser => "`posthouse account list` shows the accounts.",
-        Code::NotFound => "`posthouse invite list` and `posthouse report list` show what there is.",
+        Code::NotFound => {
+            "Check what you named: `posthouse invite list`, `account list` and `report list` show what there \
+             is; a group is named by its whole id."
+        }
         Code::Unauthorized => {
             "Use the configuration and the signing key of the server that has the database open."
         }

@@ -18,6 +18,9 @@ use super::{
     value::{Form, Raw},
 };
 
+/// Variables that are not the server's.
+const CLIENT_PREFIX: &str = "POSTHOUSE_CHAT_";
+
 /// Where a value was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
@@ -88,7 +91,9 @@ impl Sources {
     /// since a container platform adds such variables by itself, but they are worth a warning.
     pub fn environment(&mut self, variables: impl IntoIterator<Item = (String, String)>) {
         for (name, text) in variables {
-            if !name.starts_with(VARIABLE_PREFIX) || name == super::CONFIG_VARIABLE {
+            // Those of the terminal client, which the same person may have set.
+            let is_ours = name.starts_with(VARIABLE_PREFIX) && !name.starts_with(CLIENT_PREFIX);
+            if !is_ours || name == super::CONFIG_VARIABLE {
                 continue;
             }
             match table::SETTINGS.iter().find(|setting| setting.variable() == name) {

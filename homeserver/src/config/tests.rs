@@ -156,8 +156,11 @@ fn lists_in_the_environment_are_separated_by_commas() {
 fn a_strange_variable_is_a_warning() {
     let mut overrides = Overrides::default();
     overrides.environment.push(("POSTHOUSE_SERVICE_HOST".into(), "10.0.0.1".into()));
+    overrides.environment.push(("POSTHOUSE_CHAT_DIR".into(), "/home/ada/chat".into()));
     let (config, _) = load("domain = \"eu.example\"", &overrides).unwrap();
     assert!(config.warnings.iter().any(|said| said.contains("POSTHOUSE_SERVICE_HOST")));
+    let of_the_client = |said: &&String| said.contains("POSTHOUSE_CHAT_DIR");
+    assert_eq!(config.warnings.iter().find(of_the_client), None, "it is the client's");
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub(crate) enum Account {
         new_identity: bool,
     },
     /// Removes this device from the account. What it has said and heard stays in the profile, and can be
-    /// read no more: see `export` and `backup`.
+    /// read there, as by `history` and `export`, until its directory is deleted.
     Logout {
         /// Also if it is the account's only device: without a backup nobody has its identity key then.
         #[arg(long)]

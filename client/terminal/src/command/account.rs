@@ -103,7 +103,12 @@ fn not_let_in(err: ClientError) -> Failure {
 }
 
 /// Takes this device out of its account; the only one if `last` says so.
-pub(super) async fn log_out(session: Session, last: bool, output: Output) -> Result<(), Failure> {
+pub(super) async fn log_out(
+    session: Session,
+    profile: &Profile,
+    last: bool,
+    output: Output,
+) -> Result<(), Failure> {
     let (account, device) = (session.client.account().clone(), session.client.device());
     if !last && session.client.devices().await?.iter().all(|one| one.current) {
         session.close().await;
@@ -117,6 +122,10 @@ pub(super) async fn log_out(session: Session, last: bool, output: Output) -> Res
     session.client.log_out().await?;
     let object = json!({ "event": "logged_out", "account": account, "device": device });
     output.print(&object, format!("Device {device} is none of {account}'s any more."));
+    output.remark(format!(
+        "What it has said and heard is still in {}: delete the directory to be rid of it.",
+        profile.dir().display()
+    ));
     Ok(())
 }
 

@@ -53,6 +53,12 @@ pub(super) async fn run(
             }
         }
     }
+    if wanted.last > 0 && shown.is_empty() {
+        let fact = format!("This device has no messages of {}'s to you.", session.names.of(&user));
+        let advice = "Leave --last out to report them without any, or name messages of groups with \
+                      --message.";
+        return Err(Failure::new(Exit::Usage, fact, advice));
+    }
     if shown.len() > MAX_REPORT_MESSAGES {
         let fact = format!("A report shows at most {MAX_REPORT_MESSAGES} messages.");
         return Err(Failure::new(Exit::Usage, fact, "Choose those that say most."));

@@ -72,18 +72,15 @@ pub(super) async fn went(
     output: Output,
 ) -> Result<(), Failure> {
     let came = session.wait_for(to, id, wanted, within).await;
-    // A message that waits is known by its id, too.
-    let status = came.as_ref().ok().copied().flatten();
+    // A message that has not come so far has come somewhere, and is known by its id.
+    let own = session.client.account();
+    let status = session.client.message(own, id).await?.and_then(|entry| entry.status);
     let to = match to {
         Talk::Person(to) => to.to_string(),
         Talk::Group(to) => to.to_string(),
     };
     let object = json!({ "event": "sent", "id": id, "to": to, "status": status });
-    if came.is_ok() {
-        output.print(&object, format!("{id} {}", ticks(status)));
-    } else {
-        output.print(&object, format!("{id} …"));
-    }
+    output.print(&object, format!("{id} {}", ticks(status)));
     session.close().await;
     came.map(drop)
 }

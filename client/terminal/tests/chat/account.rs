@@ -124,6 +124,8 @@ async fn the_operator_sees_the_messages_that_are_chosen_and_no_other() {
     ada.run(&words).failed(2, &["no words of theirs", &unknown]);
     ada.run(&["report", "ada", "--reason", "other"]).failed(3, &["bad_request"]);
     ada.run(&["report", "eve", "--reason", "envy"]).failed(2, &["envy", "harassment"]);
+    eve.run(&["report", "ada", "--reason", "spam", "--last", "3"])
+        .failed(2, &["no messages of ada's", "--last"]);
     // Somebody can be reported for what is no message, too.
     assert_eq!(ada.run(&["report", "eve", "--reason", "impersonation"]).done()["messages"], 0);
 }
