@@ -29,8 +29,9 @@ pub struct OpenDatabase {
 /// Opens the database of the region `domain`, which exists, and brings its schema up to date.
 ///
 /// # Errors
-/// A [`Failure`] with [`Exit::Database`]; a missing SQLite file is one, since an empty database in
-/// its place would hide the loss, and so is the database of another region.
+/// A [`Failure`] with [`Exit::Database`]; a missing or empty SQLite file is one, since a new database
+/// in its place would hide the loss, and so are files that may not be written, and the database of
+/// another region.
 pub async fn open(
     database: &Database,
     domain: &ServerName,
@@ -49,8 +50,39 @@ pub async fn open(
                  its database from `posthouse init`.",
             ));
         }
+        check_files(path)?;
     }
     open_or_create(database, domain, node).await
+}
+
+/// Looks at the files of a SQLite database before SQLite does: it would make a new database of an empty
+/// file, and its log with the mode of a file that may only be read, which outlives that mode.
+fn check_files(path: &Path) -> Result<(), Failure> {
+    if fs::metadata(path).is_ok_and(|found| found.len() == 0) {
+        return Err(failure(
+            format!("The database {} is empty: it has 0 bytes.", path.display()),
+            "Restore it from a backup. A copy onto a full disk leaves such a file.",
+        ));
+    }
+    for ending in ["", "-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(ending);
+        let file = PathBuf::from(name);
+        match OpenOptions::new().write(true).open(&file) {
+            Err(err) if err.kind() == io::ErrorKind::PermissionDenied => {
+                return Err(failure(
+                    format!(
+                        "The file {} of the database cannot be written: {err}.",
+                        file.display()
+                    ),
+                    "Give it to the user that runs posthouse, with mode 0600, and so the files beside it \
+                     whose names end in -wal and -shm: they belong to the database.",
+                ));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Opens the database as [`open`] does, unless it is a SQLite file that another process has open:
@@ -194,8 +226,8 @@ fn unavailable(database: &Database, source: &(dyn Error + 'static)) -> Failure {
                 "The disk is full: free some space there, then repeat the command."
             } else if path.exists() && fs::metadata(path).is_ok_and(|found| found.len() > 0) {
                 "Check that the user that runs posthouse can read and write the file and its \
-                 directory, and that it is a database of posthouse. If it is damaged, restore a \
-                 backup."
+                 directory, that the disk is not full, and that it is a database of posthouse. If it is \
+                 damaged, restore a backup."
             } else {
                 "Check that the user that runs posthouse can write to its directory."
             };

@@ -1,8 +1,16 @@
 //! Databases that do not do.
 
-use std::fs;
+use std::{
+    fs,
+    os::unix::{
+        fs::{MetadataExt as _, chown},
+        process::CommandExt as _,
+    },
+    path::Path,
+    process::Command,
+};
 
-use super::harness::{Region, posthouse, run};
+use super::harness::{Region, posthouse, run, set_mode};
 
 /// A database that holds one row only: the version of a schema of the far future. It was made with
 /// the sqlite3 of Python: the table `_sqlx_migrations` as sqlx makes it, a page size of 512, and the
@@ -17,6 +25,58 @@ fn a_missing_database_is_not_made_again() {
     let said = region.serve_fails(&[]);
     said.failed(4, &[&region.shown("data/posthouse.db"), "is missing", "backup"]);
     assert!(!path.exists());
+}
+
+/// What a copy onto a full disk leaves.
+#[test]
+fn an_empty_file_is_not_made_a_database() {
+    let region = Region::new();
+    let path = region.path("data/posthouse.db");
+    fs::write(&path, "").unwrap();
+    region.serve_fails(&[]).failed(4, &["is empty", "backup"]);
+    assert_eq!(fs::metadata(&path).unwrap().len(), 0);
+}
+
+/// SQLite would make its log with the same mode, and could not write it once the file itself can be.
+/// Root may write everywhere, so a test that runs as root becomes another user.
+#[test]
+fn files_that_may_only_be_read_are_named_before_others_are_made() {
+    let region = Region::new();
+    let database = region.path("data/posthouse.db");
+    let copy = region.path("posthouse");
+    fs::copy(env!("CARGO_BIN_EXE_posthouse"), &copy).unwrap();
+    let is_root = fs::metadata(&copy).unwrap().uid() == 0;
+    if is_root {
+        give_away(region.dir.path());
+    }
+    let list = || {
+        let mut command = Command::new(&copy);
+        command.args(["account", "list", "--config"]).arg(region.path("posthouse.toml"));
+        command.env_clear();
+        if is_root {
+            command.uid(OTHER).gid(OTHER);
+        }
+        run(command)
+    };
+    list().done();
+    set_mode(&database, 0o444);
+    let shown = database.display().to_string();
+    list().failed(4, &[&shown, "cannot be written", "0600", "-wal and -shm"]);
+    set_mode(&database, 0o600);
+    list().done();
+}
+
+/// Some user who is not root.
+const OTHER: u32 = 65_534;
+
+/// Gives a directory with all that is in it to [`OTHER`].
+fn give_away(path: &Path) {
+    chown(path, Some(OTHER), Some(OTHER)).unwrap();
+    if path.is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            give_away(&entry.unwrap().path());
+        }
+    }
 }
 
 #[test]

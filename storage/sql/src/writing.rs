@@ -13,8 +13,14 @@ use crate::{
 };
 
 statements! {
-    /// A value that stays as it is would not be written.
-    TRY = Statement::new("UPDATE write_tries SET count = count + 1 WHERE only_row = 1");
+    /// As much as a large message takes: where there is room for less, little messages may still be
+    /// written, but the region does not do its work. What stays as it is would not be written, so that it
+    /// is other bytes each time.
+    TRY = Statement::of_each(
+        "UPDATE write_tries SET count = count + 1, filler = randomblob(65536) WHERE only_row = 1",
+        "UPDATE write_tries SET count = count + 1,
+            filler = decode(repeat(md5(random()::text), 4096), 'hex') WHERE only_row = 1",
+    );
 }
 
 /// What the last transaction that had something to write came to.
@@ -54,7 +60,7 @@ impl Counters {
 }
 
 impl SqlStore {
-    /// Writes a little, durably, to learn whether that works; [`Counters::writing_fails`] tells it
+    /// Writes 64 KiB, durably, to learn whether that works; [`Counters::writing_fails`] tells it
     /// from then on.
     ///
     /// # Errors
