@@ -332,6 +332,7 @@ impl SqlStore {
         let numbers = script.one(&NUMBERS, |args| {
             args.uuid(device.account).number(device.created_at.minus_millis(NUMBER_REST_MS).0);
         });
+        script.settle(&[device.account]);
         let head = script.one(&HEAD, |args| {
             args.uuid(device.account);
         });

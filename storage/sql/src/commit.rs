@@ -21,6 +21,7 @@ use posthouse_storage::{
 use crate::{
     db::{Tx, Working},
     failure::{Failure, Tries},
+    fanouts,
     store::SqlStore,
 };
 
@@ -72,12 +73,21 @@ impl SqlStore {
         bodies: &[(BodyId, Bytes)],
     ) -> Result<Vec<Outcome>, Failure> {
         let bodies: HashMap<BodyId, &Bytes> = bodies.iter().map(|(id, body)| (*id, body)).collect();
-        let (known, refs) = read::known(self, &mut tx, batch).await?;
-        let plan = plan::plan(known, batch);
+        let messages = batch.iter().map(|accept| {
+            let is_plain = accept.part == 0 && accept.collapse.is_none() && !accept.discard;
+            (accept.recipients.as_slice(), is_plain)
+        });
+        let mut deferral = fanouts::choose(self.db().fanouts(), messages, core::iter::empty());
+        let (known, refs) = read::known(self, &mut tx, batch, &mut deferral).await?;
+        let mut plan = plan::plan(known, batch);
+        let waiting = deferral.take(&mut plan, |plan, entry| {
+            let submission = plan.messages.get(entry.message)?.submission;
+            Some((refs.get(entry.message), batch.get(submission)?.now))
+        });
         if plan.messages.is_empty() {
             tx.cancel().await?;
         } else {
-            write::write(self, tx, &plan, batch, &bodies, &refs).await?;
+            write::write(self, tx, (&plan, waiting), batch, &bodies, &refs).await?;
         }
         Ok(plan.outcomes)
     }

@@ -201,6 +201,7 @@ impl SqlStore {
 
 /// No commit replaces an entry of the inbox meanwhile.
 fn lock(script: &mut Script, account: Uuid) {
+    script.settle(&[account]);
     script.rows(&retention::LOCK, &[account], |args, account| {
         args.uuid(*account);
     });

@@ -20,6 +20,7 @@ use worker::Part;
 use crate::{
     counters::Counters,
     failure::Failure,
+    fanouts::Fanouts,
     statement::{Dialect, Statement},
 };
 
@@ -36,14 +37,15 @@ enum Kind {
 
 impl Db {
     /// Opens the database, creating it where that is possible, and brings its schema up to date.
-    pub(crate) async fn open(url_or_path: &str) -> Result<Self, StoreError> {
+    pub(crate) async fn open(url_or_path: &str, fanouts: Fanouts) -> Result<Self, StoreError> {
         let is_postgres =
             ["postgres://", "postgresql://"].iter().any(|p| url_or_path.starts_with(p));
         let kind = if is_postgres {
             Kind::Postgres(postgres::Postgres::open(url_or_path).await?)
         } else {
             let path = ["sqlite://", "sqlite:"].iter().find_map(|p| url_or_path.strip_prefix(p));
-            Kind::Sqlite(sqlite::Sqlite::open(path.unwrap_or(url_or_path).as_ref()).await?)
+            let path = path.unwrap_or(url_or_path).as_ref();
+            Kind::Sqlite(sqlite::Sqlite::open(path, Arc::new(fanouts)).await?)
         };
         Ok(Self { kind, counters: Arc::new(Counters::default()) })
     }
@@ -52,6 +54,14 @@ impl Db {
         match &self.kind {
             Kind::Sqlite(_) => Dialect::Sqlite,
             Kind::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    /// What waits to be written; `None` where everything is written at once.
+    pub(crate) fn fanouts(&self) -> Option<&Arc<Fanouts>> {
+        match &self.kind {
+            Kind::Sqlite(sqlite) => Some(&sqlite.fanouts),
+            Kind::Postgres(_) => None,
         }
     }
 

@@ -60,6 +60,7 @@ impl SqlStore {
         accounts.sort_unstable();
         accounts.dedup();
         let mut script = tx.script();
+        script.settle(&accounts);
         let locked = script.rows(&LOCK_INBOXES, &accounts, |args, account| {
             args.uuid(*account);
         });

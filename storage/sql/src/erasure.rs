@@ -304,6 +304,7 @@ impl SqlStore {
     ) -> Result<Option<Vec<BodyId>>, Failure> {
         let mut tx = self.db().begin().await?;
         let mut script = tx.script();
+        script.settle(&[account]);
         script.rows(&retention::LOCK, &[account], |args, account| {
             args.uuid(*account);
         });
@@ -444,6 +445,7 @@ impl SqlStore {
     async fn erase_account(&self, account: Uuid) -> Result<(), Failure> {
         let mut tx = self.db().begin().await?;
         let mut script: Script = tx.script();
+        script.settle(&[account]);
         // Keys belong to devices, which go after them.
         for statement in [
             &DELETE_PREKEYS,

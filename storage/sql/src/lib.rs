@@ -40,6 +40,7 @@ mod counters;
 mod db;
 mod entries;
 mod failure;
+mod fanouts;
 mod servers;
 mod statement;
 mod writing;

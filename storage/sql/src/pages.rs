@@ -1,6 +1,9 @@
 //! Reads of inboxes and messages.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use posthouse_protocol::{
     cursor::Cursor,
@@ -18,6 +21,7 @@ use crate::{
     commit::write::SLOT_DISCARDED,
     db::{Fields, Script},
     failure::Failure,
+    fanouts::Waiting,
     groups,
     keys::{self, StoredNotice},
     receipts::{FailedSlot, Key, TallyKey},
@@ -35,6 +39,11 @@ statements! {
         LEFT JOIN messages m ON m.ref = i.message
         WHERE x.account = ?
         ORDER BY i.arrival LIMIT 0 + ?",
+    ));
+    /// The messages of entries that have no rows.
+    BY_REF = Statement::rows("i", concat!(
+        "WITH v(ref) AS ({rows})
+        SELECT m.ref, ", message_columns!(), " FROM v CROSS JOIN messages m WHERE m.ref = v.ref",
     ));
     CURSOR_AT = Statement::new(
         "SELECT x.head, (
@@ -101,6 +110,8 @@ impl SqlStore {
         after: Cursor,
         limit: usize,
     ) -> Result<Page, Failure> {
+        // Before the database is asked: what is written meanwhile is found there.
+        let waiting = self.waiting_in(account);
         let rows = self.db().rows(&PAGE, |args| {
             // At least one row, which has the head.
             args.number(after.0).uuid(account).limit(limit.max(1));
@@ -125,6 +136,10 @@ impl SqlStore {
             };
             found.push((Cursor(arrival), Timestamp(arrived_at), content));
         }
+        let waiting: Vec<Waiting> =
+            waiting.into_iter().filter(|entry| entry.cursor > page.head).collect();
+        page.head = waiting.last().map_or(page.head, |last| last.cursor);
+        self.add_waiting(&mut found, &waiting, after, limit).await?;
         found.truncate(limit);
         let last = found.last().map_or(after, |(cursor, ..)| *cursor);
         page.through = if found.len() < limit { page.head } else { last };
@@ -162,11 +177,48 @@ impl SqlStore {
         Ok(page)
     }
 
+    fn waiting_in(&self, account: Uuid) -> Vec<Waiting> {
+        self.db().fanouts().map(|fanouts| fanouts.waiting_in(account)).unwrap_or_default()
+    }
+
+    /// Adds those of the entries without rows that belong to the page, which has room for `limit`.
+    async fn add_waiting(
+        &self,
+        found: &mut Vec<(Cursor, Timestamp, Found)>,
+        waiting: &[Waiting],
+        after: Cursor,
+        limit: usize,
+    ) -> Result<(), Failure> {
+        let room = limit.saturating_sub(found.len());
+        let entries = waiting.iter().filter(|entry| entry.cursor > after).take(room);
+        let entries: Vec<&Waiting> = entries.collect();
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let mut script = Script::new(self.db().dialect());
+        let slot = script.rows(&BY_REF, &entries, |args, entry| {
+            args.integer(entry.message);
+        });
+        let mut messages = HashMap::new();
+        for row in self.db().read(script).await?.take(slot) {
+            let mut fields = row.fields("messages");
+            let number = fields.integer("ref")?;
+            messages.insert(number, MessageRow::read(&mut fields)?);
+        }
+        for entry in entries {
+            let message = messages.remove(&entry.message).flatten();
+            let content = message.map_or(Found::Nothing, |row| Found::Message(Box::new(row)));
+            found.push((entry.cursor, entry.arrived_at, content));
+        }
+        Ok(())
+    }
+
     pub(crate) async fn read_cursor_at(
         &self,
         account: Uuid,
         at: Timestamp,
     ) -> Result<Cursor, Failure> {
+        let waiting = self.waiting_in(account);
         let rows = self.db().rows(&CURSOR_AT, |args| {
             args.number(at.0).uuid(account);
         });
@@ -175,7 +227,11 @@ impl SqlStore {
         let mut fields = row.fields("inboxes");
         let head = fields.cursor("head")?;
         let first = fields.of("inbox").maybe_number("arrival")?;
-        Ok(first.map_or(head, |arrival| Cursor(arrival.saturating_sub(1))))
+        let mut waiting = waiting.iter().filter(|entry| entry.cursor > head);
+        let end = waiting.clone().last().map_or(head, |last| last.cursor);
+        let first = first
+            .or_else(|| waiting.find(|entry| entry.arrived_at >= at).map(|entry| entry.cursor.0));
+        Ok(first.map_or(end, |arrival| Cursor(arrival.saturating_sub(1))))
     }
 
     pub(crate) async fn read_messages(

@@ -8,9 +8,9 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::{
-    SqlStore, accounts, bodies, commit, conversations, db, entries, erasure, factors, groups,
-    invites, keys, leases, links, outbox, ownership, pages, peers, people, profiles, receipts,
-    reception, reports, retention, servers, sessions,
+    SqlStore, accounts, bodies, commit, conversations, db, entries, erasure, factors, fanouts,
+    groups, invites, keys, leases, links, outbox, ownership, pages, peers, people, profiles,
+    receipts, reception, reports, retention, servers, sessions,
     statement::{Dialect, MAX_ROWS, Statement},
     wakes, writing,
 };
@@ -30,6 +30,8 @@ pub(crate) fn all() -> Vec<(String, &'static Statement)> {
         ("erasure::regions", erasure::regions::ALL),
         ("factors", factors::ALL),
         ("invites", invites::ALL),
+        ("sqlite::fanouts::recover", fanouts::RECOVER_ALL),
+        ("sqlite::fanouts::settle", fanouts::SETTLE_ALL),
         ("leases", leases::ALL),
         ("links", links::ALL),
         ("outbox", outbox::ALL),
@@ -115,8 +117,9 @@ async fn on_postgres() {
 #[tokio::test]
 async fn with_indices_on_sqlite() {
     /// Small by nature, walked in order up to a limit, or an index of nothing but what is sought.
-    const MAY_SCAN: [&str; 11] = [
+    const MAY_SCAN: [&str; 12] = [
         "groups::abroad::PENDING",
+        "sqlite::fanouts::recover::FANOUTS",
         "retention::verdicts::OLDEST",
         "retention::verdicts::DROP_VOIDS",
         "erasure::UNFINISHED",

@@ -233,6 +233,7 @@ impl State {
             rises.iter().flat_map(|rise| rise.tell.clone()).chain(people.iter().copied()).collect();
         accounts.sort_unstable();
         accounts.dedup();
+        script.settle(&accounts);
         let inboxes = script.rows(&LOCK_INBOXES, &accounts, |args, account| {
             args.uuid(*account);
         });

@@ -33,6 +33,7 @@ use crate::{
     commit::plan::{self, Receipt},
     db::{Script, Tx, Working},
     failure::{Failure, Tries},
+    fanouts,
     receipts::{Key, State},
     statement::{Statement, statements},
     store::SqlStore,
@@ -214,14 +215,25 @@ impl SqlStore {
         let bodies: HashMap<BodyId, &Bytes> =
             reception.bodies.iter().map(|(id, body)| (*id, body)).collect();
         let reported = reception.watermarks;
-        let Some(found) = read::find(self, &mut tx, origin, reception, keys).await? else {
+        let messages = reception.messages.iter().map(|one| {
+            let message = &one.message;
+            let is_plain = message.part == 0 && message.collapse.is_none() && !one.discard;
+            (one.recipients.as_slice(), is_plain)
+        });
+        let told = reported.iter().flat_map(|one| one.rise.tell.iter().copied());
+        let mut deferral = fanouts::choose(self.db().fanouts(), messages, told);
+        let found = read::find(self, &mut tx, origin, reception, keys, &mut deferral).await?;
+        let Some(found) = found else {
             tx.cancel().await?;
             return Ok(None);
         };
         let mut heads =
             if reported.is_empty() { HashMap::new() } else { found.known.inboxes.clone() };
-        let receipt =
+        let mut receipt =
             plan::receive(found.known, &found.rejected, reception.messages, reception.rejected);
+        let waiting = deferral.take(&mut receipt.plan, |_, entry| {
+            Some((found.refs.get(entry.message), reception.now))
+        });
         heads.extend(receipt.plan.inboxes.iter().copied());
         let mut watermarks = State::of(&found.watermarks, heads)?;
         watermarks.set_groups(groups);
@@ -244,6 +256,7 @@ impl SqlStore {
             refs: &found.refs,
         };
         effects.put(self, &mut script);
+        fanouts::put(self.db().fanouts(), &mut script, waiting);
         tx.finish(script).await?;
         let Receipt { arrivals, standing, .. } = receipt;
         Ok(Some(Done { arrivals, standing, watermarks, raised }))

@@ -129,6 +129,10 @@ impl SqlStore {
         let limit = limit.max(1) as usize;
         let mut trimmed = Trimmed::default();
         let mut place = *self.inner.trim_place.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if place.account.is_nil() {
+            // The walk sees rows only.
+            self.write_waiting_entries().await?;
+        }
         self.trim_inboxes(&mut place, cutoffs, limit, &mut trimmed).await?;
         self.hand_over_bodies(limit, &mut trimmed).await?;
         self.forget_messages(&mut place, cutoffs, limit, &mut trimmed).await?;
@@ -214,6 +218,8 @@ impl SqlStore {
     ) -> Result<(usize, Uuid), Failure> {
         let mut tx = self.db().begin().await?;
         let mut script = tx.script();
+        let accounts: Vec<Uuid> = candidates.iter().map(|candidate| candidate.account).collect();
+        script.settle(&accounts);
         script.rows(&LOCK, candidates, |args, candidate| {
             args.uuid(candidate.account);
         });

@@ -1,6 +1,6 @@
 //! The store: opening, closing, and what its ports share.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use posthouse_storage::{error::StoreError, message_store::MessageStore};
 use uuid::Uuid;
@@ -9,6 +9,7 @@ use crate::{
     counters::Counters,
     db::{Args, Db},
     failure::Failure,
+    fanouts::{self, Fanouts},
     retention::TrimPlace,
     servers::Servers,
     statement::Statement,
@@ -35,18 +36,44 @@ impl SqlStore {
     /// where it is missing (readable by its owner only) and brings the schema up to date. `node`
     /// tells this process's notifications from those of others: a new one for every start.
     ///
+    /// A SQLite file has one store at a time: the caller sees to that.
+    ///
     /// # Errors
     /// [`StoreError::Newer`] if a newer binary wrote the schema, [`StoreError::Unavailable`] if the
     /// database cannot be opened.
     pub async fn open(url_or_path: &str, node: Uuid) -> Result<Self, StoreError> {
+        Self::open_with(url_or_path, node, fanouts::FEWEST).await
+    }
+
+    /// [`Self::open`], where a message to so many inboxes is one row on SQLite until its entries are
+    /// written. With 1 every message is, which tests use.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_with(
+        url_or_path: &str,
+        node: Uuid,
+        fewest_inboxes: usize,
+    ) -> Result<Self, StoreError> {
         let inner = Inner {
-            db: Db::open(url_or_path).await?,
+            db: Db::open(url_or_path, Fanouts::new(fewest_inboxes)).await?,
             node,
             servers: Servers::default(),
             trim_place: TrimPlace::default(),
             listener: Listener::default(),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        let store = Self { inner: Arc::new(inner) };
+        if let Some(fanouts) = store.db().fanouts() {
+            fanouts.recover(&store).await.map_err(StoreError::from)?;
+            let inner: Weak<Inner> = Arc::downgrade(&store.inner);
+            tokio::spawn(fanouts::keep_spreading(Arc::clone(fanouts), inner));
+        }
+        Ok(store)
+    }
+
+    /// How many entries of inboxes are durable and have no row of their own yet.
+    pub fn waiting_entries(&self) -> usize {
+        self.db().fanouts().map_or(0, |fanouts| fanouts.waiting())
     }
 
     /// Ledger and bodies together: one transaction holds both.
@@ -59,9 +86,23 @@ impl SqlStore {
         &self.inner.db.counters
     }
 
+    /// Writes them; committing goes on meanwhile. What is not written is as durable as what is.
+    ///
+    /// # Errors
+    /// [`StoreError`]: some wait still.
+    pub async fn write_waiting_entries(&self) -> Result<(), StoreError> {
+        match self.db().fanouts() {
+            Some(fanouts) => Ok(self.spread(fanouts).await?),
+            None => Ok(()),
+        }
+    }
+
     /// Waits until what runs is done, and closes every connection. Later calls fail with
     /// [`StoreError::Unavailable`].
     pub async fn close(&self) {
+        if let Err(error) = self.write_waiting_entries().await {
+            tracing::warn!(%error, "entries of inboxes wait for the next start");
+        }
         self.inner.listener.close();
         self.inner.db.close().await;
     }

@@ -43,7 +43,8 @@ struct At(String);
 impl Subject for At {
     type Store = SqlStore;
     async fn open(&self) -> SqlStore {
-        SqlStore::open(&self.0, Uuid::nil()).await.unwrap()
+        // What goes to all three waits for its rows; what goes to two is written at once.
+        SqlStore::open_with(&self.0, Uuid::nil(), 3).await.unwrap()
     }
     async fn close(&self, store: SqlStore) {
         store.close().await;
@@ -78,6 +79,16 @@ struct People {
     alice: Person,
     bob: Person,
     carol: Person,
+    dave: Person,
+}
+
+impl People {
+    /// Those who get a message: Bob and Carol all of them, Dave some.
+    fn recipients(&self, with_dave: bool) -> Vec<Uuid> {
+        let mut recipients = vec![self.carol.uuid(), self.bob.uuid()];
+        recipients.extend(with_dave.then(|| self.dave.uuid()));
+        recipients
+    }
 }
 
 /// Started by [`killed_in_the_middle_of_commits`]. Reads `path`, a seed and a first id from its
@@ -95,13 +106,18 @@ async fn child() {
     us.stream = world.store.inbound(&us.name).await.unwrap();
     loop {
         let size = 1 + random.below(40);
+        // Most batches are of one kind: only then something waits.
+        let mixed = random.below(4) == 0;
+        let with_dave = random.below(3) != 0;
+        let mut with_dave = || if mixed { random.below(2) == 0 } else { with_dave };
+        let with_dave: Vec<bool> = (0..size).map(|_| with_dave()).collect();
         if random.below(2) == 0 {
-            std::io::stdout()
-                .write_all(take(&world, &people, &mut us, size).await.as_bytes())
-                .unwrap();
+            let told = take(&world, &people, &mut us, &with_dave).await;
+            std::io::stdout().write_all(told.as_bytes()).unwrap();
             continue;
         }
-        let batch: Vec<Accept> = (0..size).map(|_| submission(&world, &people)).collect();
+        let batch: Vec<Accept> =
+            with_dave.iter().map(|to| submission(&world, &people, *to)).collect();
         let bodies: Vec<_> = batch
             .iter()
             .map(|accept| (accept.body, Bytes::copy_from_slice(accept.id.0.as_bytes())))
@@ -120,13 +136,18 @@ async fn child() {
     }
 }
 
-/// Takes an envelope for Bob and Carol; each message has the stream's sequence as its number.
+/// Takes an envelope for Bob, Carol and perhaps Dave; each message has the stream's sequence as its number.
 /// Gives the acknowledgements.
-async fn take(world: &World<SqlStore>, people: &People, us: &mut Region, size: u64) -> String {
+async fn take(
+    world: &World<SqlStore>,
+    people: &People,
+    us: &mut Region,
+    with_dave: &[bool],
+) -> String {
     let first = 1 + through(&us.stream) * PER_ENVELOPE;
-    let messages = (first..first + size).map(|number| {
+    let messages = (first..).zip(with_dave).map(|(number, with_dave)| {
         let one = received(world, &us.account(1), &people.bob, number);
-        Received { recipients: vec![people.carol.uuid(), people.bob.uuid()], ..one }
+        Received { recipients: people.recipients(*with_dave), ..one }
     });
     let envelope = Envelope::of(messages.collect::<Vec<_>>());
     us.take(world, &envelope).await;
@@ -145,10 +166,10 @@ fn through(stream: &InboundStream) -> u64 {
     stream.standing.map_or(0, |standing| standing.lanes.of(Lane::Messages).through)
 }
 
-/// From Alice to Bob and Carol.
-fn submission(world: &World<SqlStore>, people: &People) -> Accept {
+/// From Alice to Bob, Carol and perhaps Dave.
+fn submission(world: &World<SqlStore>, people: &People, with_dave: bool) -> Accept {
     Accept {
-        recipients: vec![people.carol.uuid(), people.bob.uuid()],
+        recipients: people.recipients(with_dave),
         ..world.message(&people.alice, &people.bob, START)
     }
 }
@@ -166,7 +187,12 @@ async fn people(world: &World<SqlStore>) -> People {
         let account = posthouse_protocol::id::AccountId { uuid: account.id, server };
         Person { account, device }
     };
-    People { alice: find("alice").await, bob: find("bob").await, carol: find("carol").await }
+    People {
+        alice: find("alice").await,
+        bob: find("bob").await,
+        carol: find("carol").await,
+        dave: find("dave").await,
+    }
 }
 
 fn start_child(path: &str, seed: u64, first: u64) -> Child {
@@ -243,6 +269,8 @@ async fn check(subject: &At, told: &HashMap<MessageId, Acknowledged>) {
     }
     assert_eq!(inboxes[0], inboxes[1], "a message is in both inboxes or in none");
     let found = &inboxes[0];
+    let dave = read(&world.store, &people.dave).await;
+    assert!(dave.iter().all(|(place, one)| found.get(place) == Some(one)));
     let all: HashMap<MessageId, &Acknowledged> = found.values().map(|one| (one.id, one)).collect();
     for acknowledged in told.values() {
         assert_eq!(all.get(&acknowledged.id), Some(&acknowledged));

@@ -1,4 +1,5 @@
-//! The storage contract on SQLite.
+//! The storage contract on SQLite, as it is opened by a region and with every message waiting for its
+//! rows.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there and then")]
 
@@ -10,6 +11,8 @@ use uuid::Uuid;
 
 struct Sqlite {
     directory: TempDir,
+    /// How many inboxes a message has to go to, so that its entries wait.
+    fewest: usize,
 }
 
 #[async_trait]
@@ -18,7 +21,7 @@ impl Subject for Sqlite {
 
     async fn open(&self) -> SqlStore {
         let path = self.directory.path().join("posthouse.db");
-        SqlStore::open(&path.display().to_string(), Uuid::nil()).await.unwrap()
+        SqlStore::open_with(&path.display().to_string(), Uuid::nil(), self.fewest).await.unwrap()
     }
 
     async fn close(&self, store: SqlStore) {
@@ -31,7 +34,17 @@ impl Subject for Sqlite {
 }
 
 async fn fresh() -> Sqlite {
-    Sqlite { directory: TempDir::new().unwrap() }
+    Sqlite { directory: TempDir::new().unwrap(), fewest: 16 }
+}
+
+mod where_every_message_waits {
+    use super::*;
+
+    async fn fresh() -> Sqlite {
+        Sqlite { fewest: 1, ..super::fresh().await }
+    }
+
+    posthouse_storage::contract_tests!(fresh);
 }
 
 posthouse_storage::contract_tests!(fresh);

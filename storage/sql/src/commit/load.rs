@@ -50,7 +50,7 @@ pub(crate) struct Load {
 
 impl Load {
     /// With one more message, if there is room for it.
-    pub(super) fn with(self, size: u64) -> Option<Self> {
+    pub(crate) fn with(self, size: u64) -> Option<Self> {
         let more = Self { entries: self.entries + 1, bytes: self.bytes.saturating_add(size) };
         let fits =
             more.entries <= limits::MAX_INBOX_ENTRIES && more.bytes <= limits::MAX_INBOX_BYTES;
@@ -66,7 +66,7 @@ impl Load {
     }
 
     /// Whether it is worth a look at what was acknowledged.
-    fn is_high(self) -> bool {
+    pub(crate) fn is_high(self) -> bool {
         self.entries > limits::MAX_INBOX_ENTRIES / 2 || self.bytes > limits::MAX_INBOX_BYTES / 2
     }
 }

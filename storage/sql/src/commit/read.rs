@@ -21,6 +21,7 @@ use crate::{
     columns,
     db::{Answers, Row, Script, Slot, Tx},
     failure::Failure,
+    fanouts::Deferral,
     receipts::{Key, State},
     statement::{Dialect, Statement, statements},
     store::SqlStore,
@@ -92,6 +93,8 @@ pub(crate) struct Named {
     /// Message, sender, the number of the sender's region.
     pub(crate) ids: Vec<(MessageId, Uuid, i64)>,
     pub(crate) inboxes: Vec<Uuid>,
+    /// Those of them that get rows.
+    pub(crate) written: Vec<Uuid>,
     /// Watermarks, which are locked after the conversations and before the inboxes.
     pub(crate) watermarks: Vec<Key>,
     /// Messages that may be new.
@@ -120,6 +123,7 @@ pub(crate) fn ask(script: &mut Script, store: &SqlStore, named: Named) -> Asked 
         args.uuid(id.0).uuid(*sender).integer(*server);
     });
     let watermarks = State::ask(script, &distinct(named.watermarks.into_iter()));
+    script.settle(&named.written);
     let inboxes = distinct(named.inboxes.into_iter());
     let inboxes = script.rows(&LOCK_INBOXES, &inboxes, |args, account| {
         args.uuid(*account);
@@ -151,11 +155,13 @@ impl Asked {
     }
 }
 
-/// Reads and locks everything that `batch` names.
+/// Reads and locks everything that `batch` names. The inboxes are those of `deferral`, which it
+/// completes.
 pub(crate) async fn known(
     store: &SqlStore,
     tx: &mut Tx<'_>,
     batch: &[Accept],
+    deferral: &mut Deferral,
 ) -> Result<(Known, Refs), Failure> {
     let outboxes = outboxes(store, batch);
     let mut script = tx.script();
@@ -167,7 +173,8 @@ pub(crate) async fn known(
         Named {
             conversations: batch.iter().map(|accept| accept.conversation).collect(),
             ids: batch.iter().map(|one| (one.id, one.sender.uuid, server(one))).collect(),
-            inboxes: batch.iter().flat_map(|accept| accept.recipients.iter().copied()).collect(),
+            inboxes: deferral.unknown(),
+            written: deferral.written.clone(),
             watermarks: Vec::new(),
             new: batch.len(),
         },
@@ -183,6 +190,7 @@ pub(crate) async fn known(
 
     let mut answers = tx.run(script).await?;
     let (mut known, refs) = asked.read(&mut answers)?;
+    deferral.complete(store.db().fanouts(), &mut known);
     load::relieve(tx, &mut known).await?;
     read_marks(&mut known, &answers.take(marks))?;
     for row in answers.take(heads) {

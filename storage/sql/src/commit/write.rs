@@ -24,6 +24,7 @@ use crate::{
     bodies, columns, conversations,
     db::{Args, Script, Tx},
     failure::Failure,
+    fanouts::{self, NewFanout},
     statement::{Dialect, Statement, statements},
     store::SqlStore,
     wakes,
@@ -125,11 +126,11 @@ statements! {
     );
 }
 
-/// Writes `plan` and commits.
+/// Writes `plan`, and what waits of it, and commits.
 pub(super) async fn write(
     store: &SqlStore,
     mut tx: Tx<'_>,
-    plan: &Plan,
+    (plan, waiting): (&Plan, Vec<NewFanout>),
     batch: &[Accept],
     bodies: &HashMap<BodyId, &Bytes>,
     refs: &Refs,
@@ -138,6 +139,7 @@ pub(super) async fn write(
     put_bodies(&mut script, plan, batch, bodies);
     put_messages(store, &mut script, plan, batch, refs);
     put_entries(&mut script, plan, batch, refs);
+    fanouts::put(store.db().fanouts(), &mut script, waiting);
     put_states(store, &mut script, plan);
     put_intents(store, &mut script, plan, batch, (bodies, refs));
     conversations::put_listed(&mut script, &plan.listed);

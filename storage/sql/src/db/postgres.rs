@@ -15,7 +15,7 @@ use super::{
     Row, Script,
     args::ArgsKind,
     migrate,
-    script::{Answer, Answers},
+    script::{Answer, Answers, Segment},
 };
 use crate::failure::{Failure, unavailable};
 
@@ -73,13 +73,12 @@ impl Postgres {
 pub(super) async fn run(connection: &mut PgConnection, script: Script) -> Result<Answers, Failure> {
     let mut answers = Vec::new();
     for segment in script.segments() {
-        if let Some(error) = segment.args.error {
+        let Segment::Statement { text, args } = segment else { return Err(foreign()) };
+        if let Some(error) = args.error {
             return Err(sqlx::Error::Encode(error).into());
         }
-        let ArgsKind::Postgres(args) = segment.args.kind else {
-            return Err(sqlx::Error::Protocol("a script of the other dialect".into()).into());
-        };
-        let mut steps = connection.fetch_many(sqlx::query_with(segment.text, *args));
+        let ArgsKind::Postgres(args) = args.kind else { return Err(foreign()) };
+        let mut steps = connection.fetch_many(sqlx::query_with(text, *args));
         let mut answer = Answer::default();
         while let Some(step) = steps.try_next().await? {
             match step {
@@ -92,4 +91,8 @@ pub(super) async fn run(connection: &mut PgConnection, script: Script) -> Result
         }
     }
     Ok(Answers(answers))
+}
+
+fn foreign() -> Failure {
+    sqlx::Error::Protocol("a script of the other dialect".into()).into()
 }

@@ -4,6 +4,7 @@
 use core::ops::Range;
 
 use sqlx::SqlStr;
+use uuid::Uuid;
 
 use super::{Args, Row};
 use crate::statement::{Dialect, MAX_ROWS, Statement};
@@ -14,10 +15,13 @@ pub(crate) struct Script {
     segments: Vec<Segment>,
 }
 
-/// A statement with its parameters.
-pub(super) struct Segment {
-    pub(super) text: SqlStr,
-    pub(super) args: Args,
+/// A piece of a script.
+pub(super) enum Segment {
+    /// A statement with its parameters.
+    Statement { text: SqlStr, args: Args },
+    /// What waits in these inboxes is written ([`crate::fanouts`]); whether they stay known there.
+    /// Only on SQLite.
+    Settle { accounts: Vec<Uuid>, stays_known: bool },
 }
 
 /// Where the answers of a statement are, which may have been cut into several.
@@ -29,9 +33,10 @@ impl Script {
         Self { dialect, segments: Vec::new() }
     }
 
-    /// How many statements it has.
+    /// How many statements it has; what waits is not foreseen, and not counted.
     pub(super) fn len(&self) -> usize {
-        self.segments.len()
+        let is_statement = |segment: &&Segment| matches!(segment, Segment::Statement { .. });
+        self.segments.iter().filter(is_statement).count()
     }
 
     /// Whether there is nothing to be run.
@@ -88,12 +93,31 @@ impl Script {
         Slot(from..self.segments.len())
     }
 
+    /// Writes what waits in these inboxes, of which the transaction reads or changes rows or the head.
+    pub(crate) fn settle(&mut self, accounts: &[Uuid]) {
+        self.settled(accounts, false);
+    }
+
+    /// [`Self::settle`] for a transaction that does nothing else with these inboxes.
+    pub(crate) fn settle_known(&mut self, accounts: &[Uuid]) {
+        self.settled(accounts, true);
+    }
+
+    fn settled(&mut self, accounts: &[Uuid], stays_known: bool) {
+        // Elsewhere nothing waits.
+        if self.dialect == Dialect::Sqlite && !accounts.is_empty() {
+            self.segments.push(Segment::Settle { accounts: accounts.to_vec(), stays_known });
+        }
+    }
+
     fn place(&mut self, statement: &'static Statement, rows: usize) -> &mut Args {
         let text = statement.text(self.dialect, rows);
-        let place = self.segments.len();
-        self.segments.push(Segment { text, args: Args::new(self.dialect) });
-        #[expect(clippy::indexing_slicing, reason = "it was pushed in the line before")]
-        &mut self.segments[place].args
+        let args = Args::new(self.dialect);
+        self.segments.push(Segment::Statement { text, args });
+        match self.segments.last_mut() {
+            Some(Segment::Statement { args, .. }) => args,
+            _ => unreachable!("it was pushed in the line before"),
+        }
     }
 }
 

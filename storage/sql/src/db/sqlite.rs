@@ -7,7 +7,7 @@ use std::{
     fs::OpenOptions,
     os::unix::fs::OpenOptionsExt,
     path::Path,
-    sync::{Mutex as SyncMutex, PoisonError},
+    sync::{Arc, Mutex as SyncMutex, PoisonError},
     time::Duration,
 };
 
@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     failure::{Failure, unavailable},
+    fanouts::Fanouts,
     statement::{Dialect, statements},
 };
 
@@ -62,6 +63,7 @@ pub(super) struct Sqlite {
     /// `None` once closed.
     writer: Mutex<Option<Worker>>,
     readers: Readers,
+    pub(super) fanouts: Arc<Fanouts>,
 }
 
 /// Connections that read, and as many permits as there are.
@@ -71,7 +73,8 @@ struct Readers {
 }
 
 impl Sqlite {
-    pub(super) async fn open(path: &Path) -> Result<Self, StoreError> {
+    /// `fanouts` is to be told of what waits before anything is written.
+    pub(super) async fn open(path: &Path, fanouts: Arc<Fanouts>) -> Result<Self, StoreError> {
         create(path)?;
         bring_up_to_date(path).await?;
         let options = |read_only| Options {
@@ -79,16 +82,18 @@ impl Sqlite {
             read_only,
             pragmas: PRAGMAS,
             busy_timeout: BUSY_TIMEOUT,
+            fanouts: (!read_only).then(|| Arc::clone(&fanouts)),
         };
         let writer = Mutex::new(Some(Worker::start("db-writer", &options(false))?));
         let start = |_| Worker::start("db-reader", &options(true));
         let idle = (0..READERS).map(start).collect::<Result<Vec<_>, _>>()?;
         let readers =
             Readers { idle: SyncMutex::new(idle), permits: Semaphore::new(READERS as usize) };
-        Ok(Self { writer, readers })
+        Ok(Self { writer, readers, fanouts })
     }
 
     pub(super) async fn close(&self) {
+        self.fanouts.close();
         // Whoever reads is done once all permits are here; nobody gets one afterwards.
         if let Ok(all) = self.readers.permits.acquire_many(READERS).await {
             all.forget();

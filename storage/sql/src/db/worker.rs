@@ -6,7 +6,7 @@ use std::{
     cell::RefCell,
     panic::AssertUnwindSafe,
     path::{Path, PathBuf},
-    sync::mpsc,
+    sync::{Arc, mpsc},
     task::{Context, Poll, Waker},
     thread::JoinHandle,
 };
@@ -20,7 +20,10 @@ use super::{
     args::ArgsKind,
     script::{Answer, Answers, Segment},
 };
-use crate::failure::{Failure, unavailable};
+use crate::{
+    failure::{Failure, unavailable},
+    fanouts::Fanouts,
+};
 
 /// Prepared statements that a connection keeps: most statements have 8 sizes of their VALUES list,
 /// of which some are never seen.
@@ -34,6 +37,9 @@ pub(super) struct Options {
     pub(super) pragmas: &'static [(&'static str, &'static str)],
     /// How long a statement waits for a lock of another process.
     pub(super) busy_timeout: std::time::Duration,
+    /// For the connection that writes: what waits, which it writes and keeps in step with what it
+    /// commits.
+    pub(super) fanouts: Option<Arc<Fanouts>>,
 }
 
 /// What a script has to do with transactions.
@@ -66,9 +72,15 @@ enum Job {
     Work(Box<dyn FnOnce() + Send>),
 }
 
+/// An open connection.
+struct Open {
+    connection: Connection,
+    fanouts: Option<Arc<Fanouts>>,
+}
+
 thread_local! {
     /// The connection that this thread was started for.
-    static CONNECTION: RefCell<Option<Connection>> = const { RefCell::new(None) };
+    static CONNECTION: RefCell<Option<Open>> = const { RefCell::new(None) };
 }
 
 /// Runs a script on this thread's connection: for the work of a transaction.
@@ -82,10 +94,11 @@ impl Worker {
     /// Opens a connection and starts its thread.
     pub(super) fn start(name: &str, options: &Options) -> Result<Self, StoreError> {
         let connection = open(options).map_err(unavailable)?;
+        let open = Open { connection, fanouts: options.fanouts.clone() };
         let (jobs, queue) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || work(connection, &queue))
+            .spawn(move || work(open, &queue))
             .map_err(unavailable)?;
         Ok(Self { jobs, thread })
     }
@@ -151,8 +164,8 @@ fn open(options: &Options) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn work(connection: Connection, queue: &mpsc::Receiver<Job>) {
-    CONNECTION.set(Some(connection));
+fn work(open: Open, queue: &mpsc::Receiver<Job>) {
+    CONNECTION.set(Some(open));
     while let Ok(job) = queue.recv() {
         match job {
             Job::Script { segments, part, answer } => {
@@ -172,7 +185,7 @@ fn work(connection: Connection, queue: &mpsc::Receiver<Job>) {
             }
         }
     }
-    if let Some(Err((_, error))) = CONNECTION.take().map(Connection::close) {
+    if let Some(Err((_, error))) = CONNECTION.take().map(|open| open.connection.close()) {
         tracing::warn!(%error, "closing the database failed");
     }
 }
@@ -187,44 +200,59 @@ fn at_once<T>(mut work: Working<T>) -> Result<T, Failure> {
     }
 }
 
-fn run(connection: &Connection, segments: Vec<Segment>, part: Part) -> Result<Answers, Failure> {
+fn run(open: &Open, segments: Vec<Segment>, part: Part) -> Result<Answers, Failure> {
     if part == Part::First {
-        end(connection)?;
+        end(open)?;
     }
     let is_snapshot = part == Part::Reading && segments.len() > 1;
     if is_snapshot {
-        connection.prepare_cached("BEGIN")?.raw_execute()?;
+        open.connection.prepare_cached("BEGIN")?.raw_execute()?;
     }
     let mut answers = Vec::with_capacity(segments.len());
     for segment in segments {
-        match answer(connection, segment) {
+        match answer(open, segment) {
             Ok(answer) => answers.push(answer),
             Err(failure) => {
-                end(connection)?;
+                end(open)?;
                 return Err(failure);
             }
         }
     }
     if is_snapshot {
-        end(connection)?;
+        end(open)?;
+    } else if let (true, Some(fanouts)) = (open.connection.is_autocommit(), &open.fanouts) {
+        fanouts.committed();
     }
     Ok(Answers(answers))
 }
 
 /// Rolls a transaction back that is still open. SQLite may have ended it already, after an error that
 /// leaves no choice (disk full).
-fn end(connection: &Connection) -> Result<(), Failure> {
-    if !connection.is_autocommit() {
-        connection.prepare_cached("ROLLBACK")?.raw_execute()?;
+fn end(open: &Open) -> Result<(), Failure> {
+    if let Some(fanouts) = &open.fanouts {
+        fanouts.rolled_back();
+    }
+    if !open.connection.is_autocommit() {
+        open.connection.prepare_cached("ROLLBACK")?.raw_execute()?;
     }
     Ok(())
 }
 
-fn answer(connection: &Connection, segment: Segment) -> Result<Answer, Failure> {
-    let ArgsKind::Sqlite(args) = segment.args.kind else {
-        return Err(Failure::Store(unavailable("a script of the other dialect")));
+fn answer(open: &Open, segment: Segment) -> Result<Answer, Failure> {
+    let connection = &open.connection;
+    let (text, args) = match segment {
+        Segment::Statement { text, args } => (text, args),
+        Segment::Settle { accounts, stays_known } => {
+            let fanouts = open.fanouts.as_ref();
+            let fanouts = fanouts.ok_or_else(|| misled("a connection that does not write"))?;
+            let changed = fanouts.settle(connection, &accounts, stays_known)?;
+            return Ok(Answer { changed, ..Answer::default() });
+        }
     };
-    let mut statement = connection.prepare_cached(segment.text.as_str())?;
+    let ArgsKind::Sqlite(args) = args.kind else {
+        return Err(misled("a script of the other dialect"));
+    };
+    let mut statement = connection.prepare_cached(text.as_str())?;
     for (place, value) in args.iter().enumerate() {
         statement.raw_bind_parameter(place + 1, value)?;
     }
@@ -243,6 +271,11 @@ fn answer(connection: &Connection, segment: Segment) -> Result<Answer, Failure> 
     Ok(answer)
 }
 
+/// The error of a script that got to the wrong place.
+fn misled(fact: &'static str) -> Failure {
+    Failure::Store(unavailable(fact))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,7 +291,7 @@ mod tests {
         let path = directory.path().join("t.db");
         std::fs::File::create(&path).unwrap();
         let busy_timeout = std::time::Duration::from_secs(5);
-        let options = Options { path, read_only: false, pragmas: &[], busy_timeout };
+        let options = Options { path, read_only: false, pragmas: &[], busy_timeout, fanouts: None };
         (directory, Worker::start("test", &options).unwrap())
     }
 

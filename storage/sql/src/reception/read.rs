@@ -22,6 +22,7 @@ use crate::{
     },
     db::{Row, Script, Slot, Tx},
     failure::Failure,
+    fanouts::Deferral,
     receipts::Key,
     statement::{Statement, statements},
     store::SqlStore,
@@ -60,7 +61,7 @@ pub(super) struct Found {
 }
 
 /// Reads and locks what the envelope names; `None` if the stream is not as expected. `keys` are those
-/// of its watermarks.
+/// of its watermarks. The inboxes are those of `deferral`, which it completes.
 ///
 /// The stream's lock comes first: receptions from one origin follow each other, so that nobody else
 /// takes or rejects an event of it meanwhile.
@@ -70,6 +71,7 @@ pub(super) async fn find(
     origin: i64,
     reception: &Reception<'_>,
     keys: &[Key],
+    deferral: &mut Deferral,
 ) -> Result<Option<Found>, Failure> {
     let Reception { messages, rejected, watermarks, .. } = *reception;
     let mut script = tx.script();
@@ -81,12 +83,11 @@ pub(super) async fn find(
         .map(|one| (one.message.id.0, one.message.sender.uuid))
         .chain(rejected.iter().map(|one| (one.id, one.sender.unwrap_or_default())))
         .collect();
-    let told = watermarks.iter().flat_map(|one| &one.rise.tell);
-    let recipients = messages.iter().flat_map(|one| &one.recipients);
     let named = read::Named {
         conversations: messages.iter().map(|one| one.message.conversation).collect(),
         ids: events.iter().map(|(id, sender)| (MessageId(*id), *sender, origin)).collect(),
-        inboxes: recipients.chain(told).copied().collect(),
+        inboxes: deferral.unknown(),
+        written: deferral.written.clone(),
         watermarks: keys.to_vec(),
         new: messages.len(),
     };
@@ -118,6 +119,7 @@ pub(super) async fn find(
     }
     let watermarks = answers.take(asked.watermarks.clone());
     let (mut known, refs) = asked.read(&mut answers)?;
+    deferral.complete(store.db().fanouts(), &mut known);
     load::relieve(tx, &mut known).await?;
     Ok(Some(Found { known, rejected, refs, watermarks, last_numbers, is_stored }))
 }

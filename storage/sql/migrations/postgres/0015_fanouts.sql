@@ -1,0 +1,2 @@
+-- Only SQLite puts entries of inboxes off: here other processes write heads.
+SELECT 1;
