@@ -80,10 +80,10 @@ pub trait Messaging: Send + Sync {
 /// part in presence and delivery.
 #[async_trait]
 pub trait Feed: Send {
-    /// Appends the frames to be written now, at most a window of them. If there are none, it
-    /// returns at once; [`Mailbox::changed`] tells when to ask again. To be called again after each
-    /// write until it appends nothing.
-    async fn pull(&mut self, out: &mut Vec<Frame>) -> Result<(), Rejection>;
+    /// Appends the frames to be written now, at most a window of them. Whether there may be more: then
+    /// it is to be called again after they are written. Else [`Mailbox::changed`] tells when to ask
+    /// again.
+    async fn pull(&mut self, out: &mut Vec<Frame>) -> Result<bool, Rejection>;
 
     /// An acknowledgement; it makes room in the window.
     async fn acknowledge(&mut self, ack: Ack) -> Result<(), Rejection>;

@@ -231,12 +231,14 @@ impl<'a> Connection<'a> {
         // The feed comes after everything that was written before, and what it gives is written
         // before it is asked again.
         while self.pull_due && self.leaving.is_none() && self.writer.has_room() {
-            if let Err(rejection) = feed.pull(&mut frames).await {
-                tracing::warn!(%rejection, "a feed failed");
-                self.refuse(&rejection, None);
-                return Err(End::Failed);
+            match feed.pull(&mut frames).await {
+                Ok(more) => self.pull_due = more,
+                Err(rejection) => {
+                    tracing::warn!(%rejection, "a feed failed");
+                    self.refuse(&rejection, None);
+                    return Err(End::Failed);
+                }
             }
-            self.pull_due = !frames.is_empty();
             frames.drain(..).for_each(|frame| self.writer.text(frame));
         }
         Ok(())

@@ -64,27 +64,30 @@ pub(super) struct Feed {
 
 #[async_trait]
 impl FeedPort for Feed {
-    async fn pull(&mut self, out: &mut Vec<Frame>) -> Result<(), Rejection> {
+    async fn pull(&mut self, out: &mut Vec<Frame>) -> Result<bool, Rejection> {
         let had = out.len();
         self.held_back = false;
         let mut pages = 0;
-        while out.len() == had {
+        loop {
             if self.window.room() == 0 {
                 self.held_back = true;
-                return Ok(());
+                return Ok(false);
             }
-            if self.behind {
+            let more = if self.behind {
                 if pages == EMPTY_PAGES {
                     self.line.mailbox.wake();
-                    return Ok(());
+                    return Ok(false);
                 }
                 pages += 1;
                 self.read_inbox(out).await?;
-            } else if !self.take_line(out) {
-                return Ok(());
+                true
+            } else {
+                self.take_line(out)
+            };
+            if out.len() > had || !more {
+                return Ok(more);
             }
         }
-        Ok(())
     }
 
     async fn acknowledge(&mut self, ack: Ack) -> Result<(), Rejection> {
@@ -122,7 +125,8 @@ impl FeedPort for Feed {
 }
 
 impl Feed {
-    /// Takes arrivals from the line, as far as the window has room. `false` if there are none.
+    /// Takes arrivals from the line, as far as the window has room. `false` if none are left there:
+    /// with the next one the mailbox wakes.
     fn take_line(&mut self, out: &mut Vec<Frame>) -> bool {
         let mut arrivals = match self.line.take() {
             Taken::Overflowed => {
@@ -150,7 +154,7 @@ impl Feed {
             bytes += body.map_or(0, |body| body.bytes.len());
             self.send(&arrival.entry, body, now, out);
         }
-        true
+        false
     }
 
     fn return_to_line(&self, first: Arc<LiveEntry>, mut rest: VecDeque<Arc<LiveEntry>>) {

@@ -386,7 +386,8 @@ struct InboxFeed {
 
 #[async_trait]
 impl Feed for InboxFeed {
-    async fn pull(&mut self, out: &mut Vec<Frame>) -> Result<(), Rejection> {
+    async fn pull(&mut self, out: &mut Vec<Frame>) -> Result<bool, Rejection> {
+        let had = out.len();
         if self.fails {
             return Err(Rejection::new(Code::Unavailable, "the store is away"));
         }
@@ -400,7 +401,7 @@ impl Feed for InboxFeed {
             let frame = ServerFrame::CaughtUp { cursor: Cursor(self.at as u64) };
             out.push(Frame::from(frame.to_json()));
         }
-        Ok(())
+        Ok(out.len() > had)
     }
 
     async fn acknowledge(&mut self, ack: Ack) -> Result<(), Rejection> {
