@@ -151,6 +151,11 @@ pub(crate) struct FanoutArgs {
     /// Bytes of a message's body.
     #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u32).range(16..=65_536))]
     pub(crate) body: u32,
+    /// Milliseconds after which a member acknowledges what it got. 0, at once, makes the server read
+    /// acknowledgements while it still writes to the other members; over a network they come a round
+    /// trip later.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=1_000))]
+    pub(crate) ack_after: u16,
 }
 
 /// `killed`.

@@ -43,6 +43,7 @@ pub(crate) struct Figures {
     messages: u64,
     rate: u32,
     body_bytes: u32,
+    ack_after_ms: u16,
     /// What it took to make the group, with two epochs for each member.
     made_in_seconds: f64,
     /// From sending to being told `sent`.
@@ -66,7 +67,8 @@ pub(crate) async fn run(target: &Target, args: &FanoutArgs) -> Result<Any, Failu
     let made_in_seconds = started.elapsed().as_secs_f64();
     let arrivals = Arc::new(Arrivals::default());
     let Some((sender, others)) = users.split_first() else { return Err(Failure::Nothing) };
-    let mut members = connect(others, &arrivals).await?;
+    let ack_after = Duration::from_millis(args.ack_after.into());
+    let mut members = connect(others, (&arrivals, ack_after)).await?;
     let mut connection = sender.connect().await?;
     let texts = Messages::new(run, 0, group.address.clone(), args.body as usize);
     let (mut accepted, mut last) = (Latency::new(), Latency::new());
@@ -103,6 +105,7 @@ pub(crate) async fn run(target: &Target, args: &FanoutArgs) -> Result<Any, Failu
         messages: u64::from(args.messages),
         rate: args.rate,
         body_bytes: args.body,
+        ack_after_ms: args.ack_after,
         made_in_seconds,
         accepted_ms: accepted.percentiles(),
         last_member_ms: last.percentiles(),
@@ -118,12 +121,12 @@ pub(crate) async fn run(target: &Target, args: &FanoutArgs) -> Result<Any, Failu
 /// Connects those who receive.
 async fn connect(
     users: &[User],
-    arrivals: &Arc<Arrivals>,
+    (arrivals, ack_after): (&Arc<Arrivals>, Duration),
 ) -> Result<JoinSet<Result<(), Failure>>, Failure> {
     let mut members = JoinSet::new();
     for user in users {
         let connection = user.connect().await?;
-        members.spawn(Member::new(connection, Arc::clone(arrivals)).run());
+        members.spawn(Member::new(connection, Arc::clone(arrivals), ack_after).run());
         Console::progress(format_args!("{} of {} members connected", members.len(), users.len()));
     }
     Ok(members)
@@ -169,9 +172,9 @@ fn refused(frame: &Incoming<'_>) -> Failure {
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { members, regions, messages, rate, body_bytes, .. } = self;
+        let Self { members, regions, messages, rate, body_bytes, ack_after_ms, .. } = self;
         let load = format!(
-            "{messages} messages of {body_bytes} bytes to a group of {members} in {regions} region(s), {rate}/s"
+            "{messages} messages of {body_bytes} bytes to a group of {members} in {regions} region(s), {rate}/s, acknowledged after {ack_after_ms} ms"
         );
         line(f, "load", Some(load))?;
         line(f, "group made in", Some(format!("{:.1} s", self.made_in_seconds)))?;
