@@ -16,9 +16,8 @@ mod service;
 mod worker;
 
 pub use abroad::LocalGroups;
-pub(crate) use abroad::member_regions;
 pub(crate) use book::no_such_group;
-pub use book::{GroupBook, Known, LocalPerson};
+pub use book::{Audience, Derived, GroupBook, Known, LocalPerson};
 pub(crate) use change::stale_epoch;
 pub use consent::Consent;
 pub(crate) use deputy::take_over;

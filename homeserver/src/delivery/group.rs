@@ -39,7 +39,7 @@ use super::{
 use crate::{
     accounts::{Directory, store_failed},
     devices::ForeignKeys,
-    groups::{GroupBook, Known, member_regions, no_such_group, stale_epoch},
+    groups::{GroupBook, Known, no_such_group, stale_epoch},
 };
 
 /// Members here from which on a message is one of a large group.
@@ -198,13 +198,12 @@ impl GroupGate {
     ) -> Result<Audience, Rejection> {
         let own = self.directory.devices(sender.account.uuid, at).await?;
         let has_others = own.iter().any(|device| device.id != sender.device);
-        let hearers =
-            known.hearers().filter(|(_, one)| has_others || one.account != sender.account);
-        let local = hearers.map(|(_, one)| one.account.uuid).collect();
-        let abroad = member_regions(&known.state).into_iter();
-        let abroad = abroad.filter(|server| *server != sender.account.server);
-        let abroad = abroad.map(|server| Destination { server, recipients: Vec::new() }).collect();
-        Ok(Audience { local, abroad })
+        let all = known.audience();
+        let hears = |account: &Uuid| has_others || *account != sender.account.uuid;
+        let local = all.local.iter().copied().filter(hears).collect();
+        let abroad = all.regions.iter().filter(|server| **server != sender.account.server);
+        let to = |server: &ServerName| Destination { server: server.clone(), recipients: vec![] };
+        Ok(Audience { local, abroad: abroad.map(to).collect() })
     }
 
     /// A piece of a key distribution: of everybody whom it names, it serves all devices and no

@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use posthouse_crypto::e2ee::{
@@ -13,7 +13,7 @@ use posthouse_crypto::e2ee::{
     signed::group_epoch::{GroupParts, GroupRole, GroupState, Member},
 };
 use posthouse_protocol::{
-    id::{AccountId, GroupId},
+    id::{AccountId, GroupId, ServerName},
     problem::{Code, Rejection},
     rest::groups::Standing,
 };
@@ -21,7 +21,9 @@ use posthouse_storage::{
     error::StoreError,
     groups::{Group, Groups, Head, Person, Version},
 };
+use uuid::Uuid;
 
+use super::abroad::member_regions;
 use crate::accounts::store_failed;
 
 /// Most people of remembered groups together; a full memory is emptied and fills again.
@@ -38,6 +40,28 @@ pub struct Known {
     pub local: BTreeMap<String, LocalPerson>,
     /// How often people here have left ahead of the chain.
     pub departures: u64,
+    /// What follows from the rest.
+    pub(crate) derived: Derived,
+}
+
+/// What a message to a group asks for, worked out for the first of them. A copy, which may be changed,
+/// works it out anew.
+#[derive(Debug, Default)]
+pub struct Derived(OnceLock<Audience>);
+
+impl Clone for Derived {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+/// Who gets what is said in a group.
+#[derive(Debug)]
+pub struct Audience {
+    /// The accounts of [`Known::hearers`].
+    pub local: Vec<Uuid>,
+    /// The regions with a member, this one too.
+    pub regions: Vec<ServerName>,
 }
 
 /// Somebody of this region in a group.
@@ -70,6 +94,14 @@ impl Known {
     /// Whether an account of this region has left it ahead of the chain.
     pub fn has_left(&self, account: &str) -> bool {
         self.local.get(account).is_some_and(|one| one.has_left)
+    }
+
+    /// Who gets what is said in it.
+    pub fn audience(&self) -> &Audience {
+        self.derived.0.get_or_init(|| Audience {
+            local: self.hearers().map(|(_, one)| one.account.uuid).collect(),
+            regions: member_regions(&self.state),
+        })
     }
 
     /// Members here who get what is said in it, by the texts of their ids.
@@ -192,7 +224,8 @@ fn restored(group: Group) -> Result<Known, StoreError> {
         invited,
         deputies: group.deputies.iter().map(ToString::to_string).collect(),
     });
-    Ok(Known { id: group.id, state, local, departures: group.version.departures })
+    let (departures, derived) = (group.version.departures, Derived::default());
+    Ok(Known { id: group.id, state, local, departures, derived })
 }
 
 fn key(person: &Person) -> Result<PublicKey, StoreError> {

@@ -17,7 +17,7 @@ use posthouse_protocol::{
 use posthouse_storage::groups::{Becomes, Change, Head, Step};
 use uuid::Uuid;
 
-use super::book::{Known, LocalPerson, standing};
+use super::book::{Derived, Known, LocalPerson, standing};
 
 /// How far ahead of our clock an epoch may say that it was signed, in milliseconds (24 h).
 const MAX_AHEAD_MS: u64 = 24 * 3_600_000;
@@ -179,7 +179,8 @@ pub(super) fn step(verified: Verified<'_>, group: &GroupId) -> Result<(Step, Kno
         now: verified.now,
     };
     let departures = verified.before.map_or(0, |before| before.departures);
-    Ok((step, Known { id: group.clone(), state: verified.after, local, departures }))
+    let derived = Derived::default();
+    Ok((step, Known { id: group.clone(), state: verified.after, local, departures, derived }))
 }
 
 /// Whether somebody has left ahead of the chain, which does not let them in anew by this epoch.

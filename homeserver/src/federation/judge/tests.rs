@@ -261,7 +261,8 @@ fn group() -> Recipients {
         let local = crate::groups::LocalPerson { account, is_hidden: false, has_left: false };
         (local.account.to_string(), local)
     });
-    let known = Arc::new(Known { id: id.clone(), state, local: local.collect(), departures: 0 });
+    let (local, derived) = (local.collect(), crate::groups::Derived::default());
+    let known = Arc::new(Known { id: id.clone(), state, local, departures: 0, derived });
     let groups = HashMap::from([(ConversationId::group(&id), known)]);
     Recipients { groups, ..recipients(None) }
 }
