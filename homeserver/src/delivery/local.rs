@@ -5,12 +5,13 @@
 //! feed reads the inbox from its cursor instead.
 
 use std::{
-    collections::{HashMap, VecDeque},
-    hash::{BuildHasher, RandomState},
+    collections::VecDeque,
+    hash::BuildHasher,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use bytes::Bytes;
+use foldhash::{HashMap, fast::RandomState};
 use posthouse_client_api::{
     mailbox::{Close, Frame, Mailbox},
     ports::Caller,
@@ -173,7 +174,7 @@ type Shard = HashMap<Uuid, Vec<Arc<Line>>>;
 impl Default for Connections {
     fn default() -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { shards, hasher: RandomState::new() }
+        Self { shards, hasher: RandomState::default() }
     }
 }
 

@@ -3,11 +3,12 @@
 //! acknowledges again, so nothing waits for this.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use foldhash::HashMap;
 use posthouse_protocol::{
     cursor::Cursor,
     federation::stream::Lane,

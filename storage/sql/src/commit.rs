@@ -8,9 +8,10 @@
 //!
 //! On SQLite all three are done on the connection's thread, in one hop there and back.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use foldhash::HashMap;
 use posthouse_protocol::id::ServerName;
 use posthouse_storage::{
     bodies::BodyId,

@@ -20,11 +20,9 @@
 //! SQLite's file has one writing process (`SqlStore::open`). On PostgreSQL other processes write
 //! heads, and every entry is a row at once.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use foldhash::HashMap;
 use posthouse_protocol::{cursor::Cursor, time::Timestamp};
 use tokio::sync::Notify;
 use uuid::Uuid;

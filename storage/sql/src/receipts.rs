@@ -1,7 +1,6 @@
 //! `Ledger::record`: positions of devices and watermarks, in one transaction.
 
-use std::collections::{HashMap, HashSet};
-
+use foldhash::{HashMap, HashSet};
 use posthouse_protocol::{
     cursor::Cursor,
     id::{AccountId, ConversationId, GroupId},
@@ -175,7 +174,7 @@ impl SqlStore {
         &self,
         keys: &[Key],
     ) -> Result<HashMap<Key, Watermark>, Failure> {
-        let mut found = HashMap::new();
+        let mut found = HashMap::default();
         if keys.is_empty() {
             return Ok(found);
         }
@@ -238,7 +237,7 @@ impl State {
             args.uuid(*account);
         });
         let mut answers = tx.run(script).await?;
-        let mut heads = HashMap::new();
+        let mut heads = HashMap::default();
         for row in answers.take(inboxes) {
             let mut fields = row.fields("inboxes");
             let account = fields.uuid("account")?;

@@ -4,10 +4,11 @@
 //! (`commit::plan::receive`, and the merging of watermarks in `receipts`); write (`write`). On SQLite
 //! that is one hop to the connection's thread and back.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use foldhash::HashMap;
 use posthouse_protocol::{
     federation::{
         receipt::RejectionReason,
@@ -93,7 +94,7 @@ impl Receptions for SqlStore {
         let mut script = Script::new(self.db().dialect());
         let named = events.iter().map(|(sender, id)| (*id, sender.unwrap_or_default()));
         let slot = read::ask_rejected(&mut script, number, &named.collect::<Vec<_>>());
-        let mut reasons = HashMap::new();
+        let mut reasons = HashMap::default();
         for row in self.db().read(script).await?.take(slot) {
             let (event, reason) = read::read_rejected(&row)?;
             reasons.insert(event, reason);
@@ -228,7 +229,7 @@ impl SqlStore {
             return Ok(None);
         };
         let mut heads =
-            if reported.is_empty() { HashMap::new() } else { found.known.inboxes.clone() };
+            if reported.is_empty() { HashMap::default() } else { found.known.inboxes.clone() };
         let mut receipt =
             plan::receive(found.known, &found.rejected, reception.messages, reception.rejected);
         let waiting = deferral.take(&mut receipt.plan, |_, entry| {

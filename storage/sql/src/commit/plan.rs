@@ -1,8 +1,9 @@
 //! The decisions of acceptance, without a database: from what is known and a batch of submissions to
 //! their outcomes and the rows to be written.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
+use foldhash::HashMap;
 use posthouse_protocol::{
     cursor::Cursor,
     federation::stream::Lane,

@@ -1,8 +1,7 @@
 //! Writes what was decided, and commits.
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
+use foldhash::HashMap;
 use posthouse_protocol::{
     federation::version,
     id::{AccountId, ConversationId, ServerName},
@@ -330,7 +329,7 @@ pub(crate) fn put_conversations(
 
 /// What entries add to each inbox.
 pub(crate) fn loads(entries: &[NewEntry]) -> HashMap<Uuid, Load> {
-    let mut loads: HashMap<Uuid, Load> = HashMap::new();
+    let mut loads: HashMap<Uuid, Load> = HashMap::default();
     for entry in entries.iter().filter(|entry| !entry.is_discarded()) {
         let load = loads.entry(entry.account).or_default();
         load.entries += 1;
@@ -341,7 +340,7 @@ pub(crate) fn loads(entries: &[NewEntry]) -> HashMap<Uuid, Load> {
 
 /// Raises the heads of inboxes, which are sorted by account.
 pub(crate) fn put_inboxes(store: &SqlStore, script: &mut Script, heads: &[(Uuid, Head)]) {
-    put_loaded_inboxes(store, script, heads, &HashMap::new());
+    put_loaded_inboxes(store, script, heads, &HashMap::default());
 }
 
 /// The same, and adds what has come into them.

@@ -1,7 +1,8 @@
 //! Which entries of a batch wait.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
+use foldhash::HashSet;
 use posthouse_protocol::{cursor::Cursor, time::Timestamp};
 use uuid::Uuid;
 
@@ -49,9 +50,14 @@ pub(crate) fn choose<'a>(
             written.extend(all());
         } else {
             let taken: HashSet<Uuid> = written.iter().copied().collect();
-            let candidates: HashSet<Uuid> = all().filter(|one| !taken.contains(one)).collect();
-            for account in candidates {
-                deferral.consider(&index, account, &mut written);
+            deferral.reserve(all().count());
+            for account in all().filter(|one| !taken.contains(one)) {
+                if deferral.deferred.insert(account) && !deferral.consider(&index, account) {
+                    written.push(account);
+                }
+            }
+            for account in &written {
+                deferral.deferred.remove(account);
             }
         }
     }
@@ -61,11 +67,16 @@ pub(crate) fn choose<'a>(
 }
 
 impl Deferral {
-    fn consider(&mut self, index: &Index, account: Uuid, written: &mut Vec<Uuid>) {
+    fn reserve(&mut self, accounts: usize) {
+        self.deferred.reserve(accounts);
+        self.known.reserve(accounts);
+    }
+
+    /// Whether something more may wait in an inbox.
+    fn consider(&mut self, index: &Index, account: Uuid) -> bool {
         match index.tails.get(&account) {
             Some(tail) if tail.load.is_high() || tail.waiting.len() >= MOST_IN_AN_INBOX => {
-                written.push(account);
-                return;
+                return false;
             }
             Some(tail) => {
                 let head = Head { last: tail.end(), stored: true };
@@ -73,7 +84,7 @@ impl Deferral {
             }
             None => self.fresh.push(account),
         }
-        self.deferred.insert(account);
+        true
     }
 
     #[cfg(test)]
@@ -104,6 +115,8 @@ impl Deferral {
                 }
             }
         }
+        known.inboxes.reserve(self.known.len());
+        known.loads.reserve(self.known.len());
         for (account, head, load) in core::mem::take(&mut self.known) {
             known.inboxes.insert(account, head);
             known.loads.insert(account, load);

@@ -1,7 +1,6 @@
 //! The index after a start: what `fanouts` names and has no row yet.
 
-use std::collections::HashMap;
-
+use foldhash::HashMap;
 use posthouse_protocol::time::Timestamp;
 use posthouse_storage::error::StoreError;
 use uuid::Uuid;
@@ -35,8 +34,8 @@ impl Fanouts {
     /// Reads what waits; nothing is written meanwhile.
     pub(crate) async fn recover(&self, store: &SqlStore) -> Result<(), Failure> {
         let rows = store.db().rows(&FANOUTS, |_| {}).await?;
-        let mut messages = HashMap::new();
-        let mut entries: HashMap<Uuid, Vec<Entry>> = HashMap::new();
+        let mut messages = HashMap::default();
+        let mut entries: HashMap<Uuid, Vec<Entry>> = HashMap::default();
         for row in &rows {
             let mut fields = row.fields("fanouts");
             let message = fields.integer("message")?;

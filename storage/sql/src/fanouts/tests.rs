@@ -1,9 +1,10 @@
 //! What waits, without a database.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use super::*;
 use crate::commit::plan::{Head, Known};
+use foldhash::HashSet;
 
 const AT: Timestamp = Timestamp(1_800_000_000_000);
 

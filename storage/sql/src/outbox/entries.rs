@@ -1,8 +1,7 @@
 //! Reading logs.
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
+use foldhash::HashMap;
 use posthouse_protocol::{federation::stream::Lane, id::ServerName, time::Timestamp};
 use posthouse_storage::{
     error::StoreError,
@@ -181,7 +180,7 @@ impl SqlStore {
             })
             .collect();
         let watermarks =
-            if keys.is_empty() { HashMap::new() } else { self.read_watermarks(&keys).await? };
+            if keys.is_empty() { HashMap::default() } else { self.read_watermarks(&keys).await? };
         let mut entries = Vec::with_capacity(raw.len());
         for RawEntry { index, id, sender, item } in raw {
             let item = match item {

@@ -1,7 +1,8 @@
 //! Watermarks over another region's numbers, on their way to that region: entries of the outbox.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
+use foldhash::HashMap;
 use posthouse_protocol::{
     federation::{stream::Lane, version},
     id::ServerName,

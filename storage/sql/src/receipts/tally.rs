@@ -3,8 +3,9 @@
 //! An inbox has one entry for a group, an origin and what was reached, however many readers there
 //! are. What it tells is counted when it is read.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 
+use foldhash::{HashMap, HashSet};
 use posthouse_protocol::{
     id::{AccountId, ConversationId, GroupId, ServerName},
     status::Reached,
@@ -109,7 +110,7 @@ impl SqlStore {
         let slot = script.rows(&GROUPS, &conversations, |args, id| {
             args.bytes(id);
         });
-        let mut groups = HashMap::new();
+        let mut groups = HashMap::default();
         for row in self.db().read(script).await?.take(slot) {
             let mut fields = row.fields("group_heads");
             groups.insert(fields.array("id")?, fields.text("name")?.to_owned());
@@ -246,7 +247,7 @@ mod tests {
                 (reader(4), coverage(9, &[])),
                 (reader(5), coverage(6, &[])),
             ],
-            floors: HashMap::from([(reader(4).to_string(), 7), (reader(5).to_string(), 8)]),
+            floors: HashMap::from_iter([(reader(4).to_string(), 7), (reader(5).to_string(), 8)]),
             at: Timestamp(1),
         };
         let tally = readers.tally(&key, (group.clone(), reader(1).server), reader(1).uuid);

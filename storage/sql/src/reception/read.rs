@@ -1,7 +1,6 @@
 //! What a reception has to know before it can decide.
 
-use std::collections::HashMap;
-
+use foldhash::HashMap;
 use posthouse_protocol::{
     federation::receipt::RejectionReason,
     id::{ConversationId, MessageId},
@@ -107,12 +106,12 @@ pub(super) async fn find(
     if stored.unwrap_or_default() != *reception.expected {
         return Ok(None);
     }
-    let mut last_numbers = HashMap::new();
+    let mut last_numbers = HashMap::default();
     for row in answers.take(numbers) {
         let mut fields = row.fields("conversations");
         last_numbers.insert(ConversationId(fields.array("id")?), fields.number("last_number")?);
     }
-    let mut rejected = Earlier::new();
+    let mut rejected = Earlier::default();
     for row in answers.take(earlier) {
         let (event, reason) = read_rejected(&row)?;
         rejected.insert(event, reason);

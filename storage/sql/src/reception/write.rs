@@ -1,8 +1,7 @@
 //! Writes what a reception came to.
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
+use foldhash::HashMap;
 use posthouse_protocol::federation::{limits, receipt::RejectionReason};
 use posthouse_storage::{
     bodies::BodyId,

@@ -1,8 +1,7 @@
 //! The decisions on what another region sent, without a database: which messages take effect, and
 //! which rejections are remembered.
 
-use std::collections::{HashMap, HashSet};
-
+use foldhash::{HashMap, HashSet};
 use posthouse_protocol::federation::receipt::RejectionReason;
 use posthouse_storage::{
     ledger::{Accepted, Arrival},

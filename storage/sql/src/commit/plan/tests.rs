@@ -151,7 +151,7 @@ proptest! {
         steps in vec(step(), 1..60), sizes in vec(1..9_usize, 1..5),
     ) {
         let (batch, plans) = run(&steps, &sizes);
-        let mut last: HashMap<ConversationId, (u64, Stamp)> = HashMap::new();
+        let mut last: HashMap<ConversationId, (u64, Stamp)> = HashMap::default();
         for (accept, outcome) in batch.iter().zip(outcomes(&plans)) {
             let Outcome::Accepted(accepted) = outcome else { continue };
             let (number, stamp) = last.get(&accept.conversation).copied().unwrap_or_default();
@@ -167,7 +167,7 @@ proptest! {
     #[test]
     fn an_id_is_accepted_once(steps in vec(step(), 1..60), sizes in vec(1..9_usize, 1..5)) {
         let (batch, plans) = run(&steps, &sizes);
-        let mut first: HashMap<(MessageId, Uuid), Accepted> = HashMap::new();
+        let mut first: HashMap<(MessageId, Uuid), Accepted> = HashMap::default();
         for (accept, outcome) in batch.iter().zip(outcomes(&plans)) {
             let key = (accept.id, accept.sender.uuid);
             match outcome {
@@ -188,7 +188,7 @@ proptest! {
         steps in vec(step(), 1..60), sizes in vec(1..9_usize, 1..5),
     ) {
         let (batch, plans) = run(&steps, &sizes);
-        let mut marks: HashMap<(DeviceId, ConversationId), MessageId> = HashMap::new();
+        let mut marks: HashMap<(DeviceId, ConversationId), MessageId> = HashMap::default();
         for (accept, outcome) in batch.iter().zip(outcomes(&plans)) {
             let mark = marks.get(&(accept.device, accept.conversation)).copied();
             let follows = accept.prev.is_none() || accept.prev == mark;
@@ -213,8 +213,8 @@ proptest! {
     #[test]
     fn rows_are_what_was_answered(steps in vec(step(), 1..60), sizes in vec(1..9_usize, 1..5)) {
         let (batch, plans) = run(&steps, &sizes);
-        let mut heads: HashMap<Uuid, Cursor> = HashMap::new();
-        let mut numbers: HashMap<(ServerName, Lane), u64> = HashMap::new();
+        let mut heads: HashMap<Uuid, Cursor> = HashMap::default();
+        let mut numbers: HashMap<(ServerName, Lane), u64> = HashMap::default();
         let mut batch = &batch[..];
         for plan in &plans {
             let (now, later) = batch.split_at(plan.outcomes.len());
