@@ -125,6 +125,11 @@ fn store(page: &mut Page, facts: &Facts) {
         c.largest_commit,
     );
     page.gauge(
+        "posthouse_store_waiting_entries",
+        "Entries of inboxes that are durable and get their rows later.",
+        facts.store.waiting_entries() as u64,
+    );
+    page.gauge(
         "posthouse_store_writable",
         "1 unless the last transaction that had something to write could not.",
         u64::from(!facts.store.counters().writing_fails()),

@@ -158,6 +158,11 @@ impl Fanouts {
         self.index().waiting
     }
 
+    /// Whether something waits that arrived before `at`.
+    pub(crate) fn has_older_than(&self, at: Timestamp) -> bool {
+        self.index().messages.values().any(|fanout| fanout.arrived_at < at)
+    }
+
     /// What waits once the transaction that is open is committed.
     pub(crate) fn stage(&self, new: Vec<NewFanout>) {
         self.index().staged.new.extend(new);

@@ -228,7 +228,7 @@ impl SqlStore {
         let head = fields.cursor("head")?;
         let first = fields.of("inbox").maybe_number("arrival")?;
         let mut waiting = waiting.iter().filter(|entry| entry.cursor > head);
-        let end = waiting.clone().last().map_or(head, |last| last.cursor);
+        let end = waiting.clone().next_back().map_or(head, |last| last.cursor);
         let first = first
             .or_else(|| waiting.find(|entry| entry.arrived_at >= at).map(|entry| entry.cursor.0));
         Ok(first.map_or(end, |arrival| Cursor(arrival.saturating_sub(1))))

@@ -130,8 +130,11 @@ impl SqlStore {
         let mut trimmed = Trimmed::default();
         let mut place = *self.inner.trim_place.0.lock().unwrap_or_else(PoisonError::into_inner);
         if place.account.is_nil() {
-            // The walk sees rows only.
-            self.write_waiting_entries().await?;
+            // The walk sees rows only. What waits is young, unless writing it has failed for long.
+            let ends = cutoffs.acknowledged.max(cutoffs.waiting);
+            if self.db().fanouts().is_some_and(|fanouts| fanouts.has_older_than(ends)) {
+                self.write_waiting_entries().await?;
+            }
         }
         self.trim_inboxes(&mut place, cutoffs, limit, &mut trimmed).await?;
         self.hand_over_bodies(limit, &mut trimmed).await?;

@@ -185,7 +185,8 @@ fn work(open: Open, queue: &mpsc::Receiver<Job>) {
             }
         }
     }
-    if let Some(Err((_, error))) = CONNECTION.take().map(|open| open.connection.close()) {
+    let Some(open) = CONNECTION.take() else { return };
+    if let Err((_, error)) = open.connection.close() {
         tracing::warn!(%error, "closing the database failed");
     }
 }
