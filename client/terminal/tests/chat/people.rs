@@ -6,6 +6,17 @@ const F4: &str = "\u{1b}OS";
 /// What a terminal says when it is looked at, and when it is not any more.
 const FOCUS: [&str; 2] = ["\u{1b}[I", "\u{1b}[O"];
 
+/// Ada and Ben, who have written to each other.
+fn acquainted(home: &Home) -> (Person, Person) {
+    let at = home.address();
+    let (ada, ben) = (Person::registered(at, "ada"), Person::registered(at, "ben"));
+    ada.run(&["send", "ben", "Halloo!"]).done();
+    ben.run(&["listen", "--count", "1", "--timeout", "60"]).all();
+    ben.run(&["send", "ada", "Halloo to you!"]).done();
+    ada.run(&["listen", "--count", "1", "--timeout", "60"]).all();
+    (ada, ben)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn contacts_and_blocks_are_listed_and_changed() {
     let home = Home::start().await;
@@ -61,12 +72,7 @@ async fn a_script_watches_who_comes_and_goes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn typing_ends_with_its_time_and_with_what_was_typed() {
     let home = Home::start().await;
-    let at = home.address();
-    let (ada, ben) = (Person::registered(at, "ada"), Person::registered(at, "ben"));
-    ada.run(&["send", "ben", "Halloo!"]).done();
-    ben.run(&["listen", "--count", "1", "--timeout", "60"]).all();
-    ben.run(&["send", "ada", "Halloo to you!"]).done();
-    ada.run(&["listen", "--count", "1", "--timeout", "60"]).all();
+    let (ada, ben) = acquainted(&home);
     let mut listening = ada.start(&["listen", "--timeout", "60"]);
     listening.next("connected");
     let mut screen = Screen::start(&ben);
@@ -90,12 +96,7 @@ async fn typing_ends_with_its_time_and_with_what_was_typed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_screen_shows_who_is_there_and_blocks() {
     let home = Home::start().await;
-    let at = home.address();
-    let (ada, ben) = (Person::registered(at, "ada"), Person::registered(at, "ben"));
-    ada.run(&["send", "ben", "Halloo!"]).done();
-    ben.run(&["listen", "--count", "1", "--timeout", "60"]).all();
-    ben.run(&["send", "ada", "Halloo to you!"]).done();
-    ada.run(&["listen", "--count", "1", "--timeout", "60"]).all();
+    let (ada, ben) = acquainted(&home);
 
     let mut screen = Screen::start(&ada);
     screen.has("ben");
