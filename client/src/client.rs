@@ -94,22 +94,27 @@ impl Client {
     }
 
     /// The account of a handle or account id, with its region or of the own one: `bob`,
-    /// `bob@eu.example`.
+    /// `bob@eu.example`. By which handle an account of another region was found is remembered
+    /// ([`Client::handle_of`]).
     ///
     /// # Errors
     /// [`ClientError::Name`]; [`ClientError::Transport`], with the code `unknown_user` if there is
-    /// nobody of that name.
+    /// nobody of that name; [`ClientError::Store`].
     pub async fn find(&self, name: &str) -> Result<AccountId, ClientError> {
         let address = &Address::parse(name, &self.account.id.server)?;
-        let is_abroad = match address {
+        let abroad = match address {
             Address::Account(account) => return Ok(account.clone()),
-            Address::Handle(handle) => handle.server != self.account.id.server,
-            Address::Group(_) => false,
+            Address::Handle(handle) => {
+                Some(&handle.name).filter(|_| handle.server != self.account.id.server)
+            }
+            Address::Group(_) => None,
         };
-        if is_abroad {
+        if let Some(handle) = abroad {
             // The look-up of users answers for the own region; that of devices, for all.
             let ask = |api: Api, token| async move { api.user_devices(&token, address).await };
-            return Ok(self.access.call(ask).await?.account_id);
+            let found = self.access.call(ask).await?.account_id;
+            self.remember_handle(&found, handle).await?;
+            return Ok(found);
         }
         let user = self.access.call(|api, token| async move { api.user(&token, address).await });
         Ok(user.await?.account_id)

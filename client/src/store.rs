@@ -71,6 +71,8 @@ pub enum Table {
     Waiting = 17,
     /// The own profile, and those of others with their keys.
     Profiles = 18,
+    /// The handles by which accounts of other regions were found.
+    Handles = 19,
 }
 
 /// Changes that are made together or not at all: `None` deletes.

@@ -6,7 +6,7 @@ use super::Client;
 use crate::{
     ClientError,
     records::Person,
-    store::{Table, Tx},
+    store::{Batch, Table, Tx, encode},
 };
 
 /// What is believed of somebody's identity key.
@@ -29,18 +29,35 @@ impl Client {
         &self.account.handle
     }
 
-    /// The handle of an account of the own region; `None` for accounts of others, whose region
-    /// tells handles to nobody.
+    /// The handle of an account, without the region. That of another region tells nobody whose handle
+    /// an account has: such a one is known if somebody was found by it ([`Client::find`]), here or on the
+    /// device or in the backup that this device has its history from.
     ///
     /// # Errors
     /// [`ClientError::Transport`], with the code `unknown_user` if there is no such account.
     pub async fn handle_of(&self, user: &AccountId) -> Result<Option<HandleName>, ClientError> {
         if user.server != self.account.id.server {
-            return Ok(None);
+            let tx = Tx::new(&*self.access.store);
+            return Ok(tx.read(Table::Handles, user.to_string().as_bytes()).await?);
         }
         let address = &Address::Account(user.clone());
         let user = self.access.call(|api, token| async move { api.user(&token, address).await });
         Ok(Some(user.await?.handle))
+    }
+
+    /// Remembers by which handle an account of another region was found first.
+    pub(super) async fn remember_handle(
+        &self,
+        user: &AccountId,
+        handle: &HandleName,
+    ) -> Result<(), ClientError> {
+        let (store, key) = (&self.access.store, user.to_string().into_bytes());
+        if store.get(Table::Handles, &key).await?.is_none() {
+            let mut batch = Batch::default();
+            batch.put(Table::Handles, key, encode(handle).to_vec());
+            store.commit(batch).await?;
+        }
+        Ok(())
     }
 
     /// What is believed of this person's identity key.

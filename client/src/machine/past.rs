@@ -8,7 +8,7 @@ use posthouse_crypto::e2ee::{
     },
     time::UnixMillis,
 };
-use posthouse_protocol::id::{AccountId, ConversationId};
+use posthouse_protocol::id::{AccountId, ConversationId, HandleName};
 
 use super::expiry::Expiring;
 use crate::{
@@ -35,7 +35,7 @@ pub(crate) struct Position {
 
 /// The tables, in the order in which they are handed over: people first, so that what follows is
 /// believed by their keys; of each conversation the newest messages first.
-const SECTIONS: [Table; 7] = [
+const SECTIONS: [Table; 8] = [
     Table::People,
     Table::Groups,
     Table::Conversations,
@@ -43,10 +43,12 @@ const SECTIONS: [Table; 7] = [
     Table::Marks,
     Table::Expiry,
     Table::Profiles,
+    Table::Handles,
 ];
-/// The section of profiles, which comes behind that of people. It has the last number, so that the
-/// numbers in positions that are on their way keep their meaning.
+/// The sections of profiles and handles, which come behind that of people. They have the last numbers,
+/// so that the numbers in positions that are on their way keep their meaning.
 const PROFILES: u8 = 6;
+const HANDLES: u8 = 7;
 
 impl Position {
     /// `section ‖ messages (8, big-endian) ‖ key`.
@@ -90,9 +92,10 @@ impl Position {
     fn next_section(&mut self) {
         self.section = match self.section {
             0 => PROFILES,
-            PROFILES => 1,
+            PROFILES => HANDLES,
+            HANDLES => 1,
             // Behind the last one there is none.
-            5 => PROFILES + 1,
+            5 => HANDLES + 1,
             other => other + 1,
         };
         self.key.clear();
@@ -167,6 +170,11 @@ async fn item(
             Some(HistoryItem::Expiry { from: from.to_string(), id: *id.0.as_bytes(), at })
         }
         Table::Profiles => profile(own, key, value)?,
+        Table::Handles => {
+            let handle: HandleName = decode(table, value)?;
+            let account = String::from_utf8(key.to_vec()).ok();
+            account.map(|account| HistoryItem::Handle { account, handle: handle.to_string() })
+        }
         _ => None,
     })
 }

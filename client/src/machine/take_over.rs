@@ -6,7 +6,7 @@ use posthouse_crypto::e2ee::content::{
     history::{HistoryItem, PastMark, PastMessage, PastSaid},
 };
 use posthouse_protocol::{
-    id::{AccountId, GroupId, MessageId},
+    id::{AccountId, GroupId, HandleName, MessageId},
     rest::{
         groups::{EpochHash, GroupHead},
         keys::EcKey,
@@ -87,6 +87,14 @@ impl Step<'_> {
                 let Ok(account) = AccountId::parse(account) else { return Ok(()) };
                 self.take_profile(&account, keys, given.as_ref()).await
             }
+            HistoryItem::Handle { account, handle } => {
+                let (Ok(account), Ok(handle)) =
+                    (AccountId::parse(account), HandleName::parse(handle))
+                else {
+                    return Ok(());
+                };
+                self.take_handle(&account, &handle).await
+            }
             HistoryItem::Unknown => Ok(()),
         }
     }
@@ -116,6 +124,18 @@ impl Step<'_> {
                 let person = Person { identity: Some(key), verified, ..Person::default() };
                 self.announce(account, person, other);
             }
+        }
+        Ok(())
+    }
+
+    async fn take_handle(
+        &mut self,
+        account: &AccountId,
+        handle: &HandleName,
+    ) -> Result<(), StoreError> {
+        let key = account.to_string().into_bytes();
+        if self.tx.get(Table::Handles, &key).await?.is_none() {
+            self.tx.write(Table::Handles, key, handle);
         }
         Ok(())
     }

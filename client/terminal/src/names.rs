@@ -5,11 +5,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use posthouse_client::Profile;
-use posthouse_protocol::id::{AccountId, GroupId};
+use posthouse_protocol::id::{AccountId, GroupId, HandleName, ServerName};
 use serde::{Deserialize, Serialize};
 
 /// Names that are remembered; beyond that accounts are shown.
 const MAX_NAMES: usize = 10_000;
+
+/// How somebody with this handle is named in the region `own`: `bob`, `bob@us.example`.
+pub(crate) fn called(user: &AccountId, handle: &HandleName, own: &ServerName) -> String {
+    if user.server == *own { handle.to_string() } else { format!("{handle}@{}", user.server) }
+}
 
 /// Names by account, as they were looked up: `bob`, `bob@us.example`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -22,6 +22,12 @@ async fn talked(pair: &Pair) -> (Sdk, Sdk, GroupId) {
     let mut ada = Sdk::register(&pair.north, "ada").await;
     let mut ben = Sdk::register(&pair.south, "ben").await;
     let (to_ada, to_ben) = (ada.client.account().clone(), ben.client.account().clone());
+    // By its handle he is found, and known from then on; his region tells nobody.
+    assert_eq!(ada.client.handle_of(&to_ben).await.unwrap(), None);
+    for (one, name, other) in [(&ada, "ben@south.test", &to_ben), (&ben, "ada@north.test", &to_ada)]
+    {
+        assert_eq!(one.client.find(name).await.unwrap(), *other);
+    }
     for number in 0..40 {
         ada.client.send_text(&to_ben, &number.to_string()).await.unwrap();
         let id = ben.hears(&number.to_string()).await.id;
@@ -55,6 +61,8 @@ async fn knows_the_same(new: &Client, old: &Client, with: &AccountId, group: &Gr
     assert_eq!(known.iter().filter(|one| !one.reactions.is_empty()).count(), 40);
     assert_eq!(known, all(old, with).await);
     assert_eq!(new.key_trust(with).await.unwrap(), KeyTrust::Verified);
+    let handle = new.handle_of(with).await.unwrap();
+    assert!(handle.is_some() && handle == old.handle_of(with).await.unwrap(), "{handle:?}");
     // The chain of the group is read from its region.
     until("the group is known", async || {
         let known = new.group(group).await;

@@ -10,7 +10,7 @@ use posthouse_protocol::{
 use tokio::task::JoinHandle;
 
 use super::{Screen, dialog::Dialog};
-use crate::{failure::Failure, talk::Talk};
+use crate::{failure::Failure, names::called, talk::Talk};
 
 /// Names that are asked for together.
 const NAMES: usize = 32;
@@ -176,7 +176,10 @@ async fn ask(
     }
     for user in users {
         match client.handle_of(&user).await {
-            Ok(Some(handle)) => news.names.push((user, handle.to_string())),
+            Ok(Some(handle)) => {
+                let name = called(&user, &handle, &client.account().server);
+                news.names.push((user, name));
+            }
             Ok(None) => {}
             Err(_) => news.failed.push(user),
         }

@@ -13,6 +13,7 @@
 //! 5 expiry        sender, id (16), disappears at (ms)
 //! 6 profile       account, [keys of the profile (32), newest first], the own profile key that the
 //!                 account was given or null; of the own account, its own keys and null
+//! 7 handle        account, its handle without the region
 //! said            [1, text] | [4, text, target (16)] | [6] gone | [kind that cannot be shown]
 //! ```
 //! A kind that is not known is passed over.
@@ -98,6 +99,13 @@ pub enum HistoryItem {
         keys: Vec<KeyBytes>,
         /// The key of the own profile that they were given last.
         given: Option<KeyBytes>,
+    },
+    /// By which handle an account of another region was found: that region tells nobody.
+    Handle {
+        /// Whose.
+        account: String,
+        /// The handle, without the region.
+        handle: String,
     },
     /// An item of a later version.
     Unknown,
@@ -235,6 +243,11 @@ impl HistoryItem {
                 }
                 w.optional(given.as_ref(), |w, key| w.bytes(key.0.expose()));
             }
+            Self::Handle { account, handle } => {
+                head(w, 3, 7);
+                w.text(account);
+                w.text(handle);
+            }
             Self::Unknown => head(w, 1, u64::MAX),
         }
     }
@@ -275,7 +288,8 @@ impl HistoryItem {
                 keys: r.sequence(MAX_PROFILE_KEYS, super::super::parts::read_key_bytes)?,
                 given: r.optional(super::super::parts::read_key_bytes)?,
             },
-            (0..=6, _) => return Err(CborError),
+            (7, 3) => Self::Handle { account: name(r)?, handle: name(r)? },
+            (0..=7, _) => return Err(CborError),
             _ => {
                 for _ in 1..len {
                     r.skip()?;

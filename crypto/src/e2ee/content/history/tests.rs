@@ -89,6 +89,8 @@ fn item() -> impl Strategy<Value = HistoryItem> {
         ("[a-z]{1,99}", keys, any::<Option<[u8; 32]>>()).prop_map(|(account, keys, given)| {
             HistoryItem::Profile { account, keys, given: given.map(KeyBytes::from) }
         }),
+        ("[a-z]{1,99}", "[a-z]{1,99}")
+            .prop_map(|(account, handle)| HistoryItem::Handle { account, handle }),
     ]
 }
 
