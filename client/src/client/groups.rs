@@ -47,6 +47,8 @@ pub struct GroupSummary {
     pub invited_by: Option<AccountId>,
     /// How many members it has.
     pub members: usize,
+    /// How many are invited.
+    pub invited: usize,
     /// The newest verified epoch.
     pub epoch: u64,
     /// When something was last said in it; 0 if nothing was.
@@ -278,6 +280,7 @@ impl Client {
             standing: group.standing(&self.account.id),
             invited_by: group.invited_by(&self.account.id),
             members: group.members().count(),
+            invited: group.invited(),
             epoch: group.epoch(),
             active: talk.as_ref().map_or(Timestamp(0), |talk| talk.active),
             unread: talk.as_ref().map_or(0, |talk| talk.unread),
@@ -331,7 +334,7 @@ impl Client {
     }
 
     /// Reads what is missing of a chain.
-    async fn catch_up(&self, group: &GroupId, known: u64) -> Result<(), ClientError> {
+    pub(super) async fn catch_up(&self, group: &GroupId, known: u64) -> Result<(), ClientError> {
         let mut from = known + 1;
         loop {
             let page = self

@@ -120,6 +120,11 @@ impl Group {
         members.chain(invited).collect()
     }
 
+    /// How many are invited.
+    pub(crate) fn invited(&self) -> usize {
+        self.chain.as_ref().map_or(0, |chain| chain.invited.len())
+    }
+
     /// Notes that somebody's membership ended with an epoch.
     pub(crate) fn ended(&mut self, account: String, epoch: u64) {
         if self.former.len() >= MAX_FORMER {
