@@ -32,6 +32,8 @@ mod security;
 
 mod send;
 
+mod ticks;
+
 pub(crate) use groups::role;
 pub(crate) use safety::grouped;
 

@@ -73,9 +73,9 @@ impl Failure {
         json!({ "event": "error", "code": self.code, "message": self.fact, "advice": self.advice })
     }
 
-    /// The same while it is no failure yet: what it is about is tried again.
-    pub(crate) fn passing_json(&self) -> Value {
-        json!({ "event": "unreached", "message": self.fact, "advice": self.advice })
+    /// The same while it is no failure: what it is about is tried again, or told without.
+    pub(crate) fn passing_json(&self, event: &str) -> Value {
+        json!({ "event": event, "message": self.fact, "advice": self.advice })
     }
 }
 

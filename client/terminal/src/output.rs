@@ -4,7 +4,7 @@ use core::fmt::{Display, Write as _};
 use std::io::{self, Write as _};
 
 use jiff::tz::TimeZone;
-use posthouse_client::{Availability, Change, Entry, Said, Update};
+use posthouse_client::{Availability, Change, Entry, GroupSummary, Said, Update};
 use posthouse_protocol::{id::AccountId, rest::groups::Standing, status::Status, time::Timestamp};
 use serde_json::{Value, json};
 
@@ -53,10 +53,26 @@ impl Output {
     pub(crate) fn unreached(self, why: &Failure) {
         let mut err = io::stderr().lock();
         _ = if self.json {
-            writeln!(err, "{}", why.passing_json())
+            writeln!(err, "{}", why.passing_json("unreached"))
         } else {
             writeln!(err, "posthouse-chat: {}\n  It is tried again.", harmless(&why.to_string()))
         };
+    }
+
+    /// Says on standard error why what follows is what the device knew last.
+    pub(crate) fn stale(self, why: &Failure) {
+        let mut err = io::stderr().lock();
+        _ = if self.json {
+            writeln!(err, "{}", why.passing_json("stale"))
+        } else {
+            let known = "What follows is what this device knew last.";
+            writeln!(err, "posthouse-chat: {}\n{known}", harmless(&why.to_string()))
+        };
+    }
+
+    /// Whether people read it, for whom equal lines are joined.
+    pub(crate) fn is_for_people(self) -> bool {
+        !self.json
     }
 
     /// Prints a message.
@@ -160,6 +176,17 @@ pub(crate) fn ticks(status: Option<Status>) -> &'static str {
     }
 }
 
+/// How far a message to somebody has come.
+pub(crate) fn came_to(to: &str, status: Status, reason: Option<&str>) -> String {
+    let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+    format!("  to {to}: {}{reason}", ticks(Some(status)))
+}
+
+/// How many members of a group have a message.
+pub(crate) fn have_it(group: &str, delivered: u64, audience: u64) -> String {
+    format!("  to {group}: {delivered} of {audience} have it")
+}
+
 /// What this account is in a group, in words.
 pub(crate) fn stands(standing: Option<Standing>) -> &'static str {
     match standing {
@@ -169,6 +196,16 @@ pub(crate) fn stands(standing: Option<Standing>) -> &'static str {
         Some(Standing::Admin) => "you are an admin",
         Some(Standing::Owner) => "you are an owner",
     }
+}
+
+/// How many are in a group.
+pub(crate) fn people(group: &GroupSummary) -> String {
+    let members = if group.members == 1 { "member" } else { "members" };
+    let invited = match group.invited {
+        0 => String::new(),
+        some => format!(", {some} invited"),
+    };
+    format!("{} {members}{invited}", group.members)
 }
 
 /// Day and time in a time zone.
@@ -186,10 +223,7 @@ fn tell(update: &Update, names: &Names) -> Option<(Value, String)> {
     Some(match update {
         Update::Status { id, with, status, reason } => (
             json!({ "event": "status", "id": id, "with": with, "status": status, "reason": reason }),
-            match reason {
-                Some(reason) => format!("  to {}: {} ({reason})", name(with), ticks(Some(*status))),
-                None => format!("  to {}: {}", name(with), ticks(Some(*status))),
-            },
+            came_to(&name(with), *status, reason.as_deref()),
         ),
         Update::Changed { id, with, by, change, .. } => {
             let how = match change {
@@ -233,7 +267,7 @@ fn tell(update: &Update, names: &Names) -> Option<(Value, String)> {
                 "event": "delivered", "id": id, "group": group, "delivered": delivered,
                 "audience": audience,
             }),
-            format!("  to {}: {delivered} of {audience} have it", line(&names.group(group))),
+            have_it(&line(&names.group(group)), *delivered, *audience),
         ),
         Update::GroupRefused { group, fault } => (
             json!({ "event": "group_refused", "group": group, "reason": fault.to_string() }),

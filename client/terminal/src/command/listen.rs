@@ -6,7 +6,10 @@ use posthouse_client::{ClientError, GroupSummary, Update};
 use posthouse_protocol::rest::groups::Standing;
 use tokio::time::Instant;
 
-use super::groups;
+use super::{
+    groups,
+    ticks::{TOGETHER, Ticks},
+};
 use crate::{
     failure::{Exit, Failure},
     output::Output,
@@ -80,17 +83,31 @@ async fn listen_on(
 ) -> Result<Ended, Failure> {
     let until = listening.timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let (own, mut left) = (session.client.account().clone(), listening.count);
-    let mut reached = false;
+    let (mut reached, mut ticks) = (false, Ticks::default());
     loop {
+        let together = (!ticks.is_empty()).then(|| Instant::now() + TOGETHER);
         let next = session.updates.next_numbered();
-        let next = match until {
-            Some(until) => match tokio::time::timeout_at(until, next).await {
-                Ok(next) => next,
-                Err(_) => return Ok(Ended::TimedOut(reached)),
-            },
-            None => next.await,
+        let next = match until.into_iter().chain(together).min() {
+            Some(until) => tokio::time::timeout_at(until, next).await.ok(),
+            None => Some(next.await),
         };
-        let Some(next) = next else { return Err(ClientError::Stopped.into()) };
+        if let Some(Some(next)) = &next
+            && output.is_for_people()
+            && ticks.take(next)
+        {
+            continue;
+        }
+        if !ticks.is_empty() && !ticks.print(session, output).await? {
+            return Ok(Ended::Unread);
+        }
+        let next = match next {
+            Some(Some(next)) => next,
+            Some(None) => return Err(ClientError::Stopped.into()),
+            None if until.is_some_and(|until| Instant::now() >= until) => {
+                return Ok(Ended::TimedOut(reached));
+            }
+            None => continue,
+        };
         session.note(&next.update);
         reached |= next.update == Update::Connected;
         let heard = match &next.update {

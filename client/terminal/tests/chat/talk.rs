@@ -76,6 +76,23 @@ async fn what_was_read_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn ticks_that_come_together_are_one_line_for_people() {
+    let home = Home::start().await;
+    let at = home.address();
+    let (ada, ben) = (Person::registered(at, "ada"), Person::registered(at, "ben"));
+    for text in ["one", "two", "three"] {
+        ada.run(&["send", "ben", text]).done();
+    }
+    ben.run(&["listen", "--count", "3", "--timeout", "60"]).all();
+    let mut told = String::new();
+    while !told.contains("✓✓") {
+        told.push_str(&ada.run_plain(&["listen", "--timeout", "2"]).out);
+    }
+    assert!(told.contains("  to ben: ✓✓  (3 messages)\n"), "{told}");
+    assert!(ada.run_plain(&["listen", "--timeout", "1"]).out.matches('✓').count() == 0, "once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_device_is_linked_and_hears_everything() {
     let home = Home::start().await;
     let at = home.address();
