@@ -199,8 +199,12 @@ impl Failure {
             (_, Some("region_unreachable")) => {
                 (Exit::Refused, "Check the name of the region: it may not exist, or be away.")
             }
-            (_, Some("weak_password")) => {
-                (Exit::Refused, "Choose a longer one, which nobody else has.")
+            (_, Some("weak_password")) => (
+                Exit::Refused,
+                "Choose another: a few words that do not belong together are a good one.",
+            ),
+            (_, Some("bad_request")) => {
+                (Exit::Refused, "Change what it names, then repeat the command.")
             }
             (_, Some("pin_required")) => {
                 (Exit::Refused, "The account has a PIN for new devices: --pin-file FILE has it.")

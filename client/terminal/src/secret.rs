@@ -6,6 +6,7 @@ use std::{
     path::Path,
 };
 
+use posthouse_protocol::limits::{MAX_PASSWORD, MIN_PASSWORD};
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
@@ -14,33 +15,79 @@ use crate::failure::{Exit, Failure};
 /// No password is longer; what is longer is not read.
 const MAX_LINE: u64 = 1024;
 const MAX_TYPED: usize = 1024;
+/// The shortest passphrase of a new backup, in characters. It does not make a guessable one good, and
+/// keeps out what is certainly none.
+const LEAST: usize = 12;
 
-/// The first line of the file, or of standard input for `-`; typed if there is no file. `twice`:
-/// a new one, to be typed again.
-pub(crate) fn password(file: Option<&Path>, twice: bool) -> Result<Zeroizing<String>, Failure> {
-    asked(file, ("Password: ", "--password-file"), twice)
+/// What a new secret must be.
+type Rule = fn(&str) -> Result<(), Failure>;
+
+/// The first line of the file, or of standard input for `-`; typed if there is no file.
+pub(crate) fn password(file: Option<&Path>) -> Result<Zeroizing<String>, Failure> {
+    asked(file, ("Password: ", "--password-file"), None)
 }
 
-/// As [`password`], for the one that takes its place.
+/// As [`password`], for a new account's: it is typed twice.
+pub(crate) fn first_password(file: Option<&Path>) -> Result<Zeroizing<String>, Failure> {
+    asked(file, ("Password: ", "--password-file"), Some(may_be_password))
+}
+
+/// As [`first_password`], for the one that takes the place of another.
 pub(crate) fn new_password(file: Option<&Path>) -> Result<Zeroizing<String>, Failure> {
-    asked(file, ("New password: ", "--new-password-file"), true)
+    asked(file, ("New password: ", "--new-password-file"), Some(may_be_password))
 }
 
 /// As [`password`], for the passphrase of a backup.
-pub(crate) fn passphrase(file: Option<&Path>, twice: bool) -> Result<Zeroizing<String>, Failure> {
-    asked(file, ("Passphrase of the backup: ", "--passphrase-file"), twice)
+pub(crate) fn passphrase(file: Option<&Path>) -> Result<Zeroizing<String>, Failure> {
+    asked(file, ("Passphrase of the backup: ", "--passphrase-file"), None)
 }
 
+/// As [`passphrase`], for a new backup: it is typed twice.
+pub(crate) fn new_passphrase(file: Option<&Path>) -> Result<Zeroizing<String>, Failure> {
+    asked(file, ("Passphrase of the backup: ", "--passphrase-file"), Some(may_be_passphrase))
+}
+
+/// Every homeserver refuses others.
+fn may_be_password(password: &str) -> Result<(), Failure> {
+    let fact = match password.len() {
+        short if short < MIN_PASSWORD => {
+            format!("The password is too short: it has fewer than {MIN_PASSWORD} characters.")
+        }
+        long if long > MAX_PASSWORD => {
+            format!("The password is too long: it has more than {MAX_PASSWORD} bytes.")
+        }
+        _ => return Ok(()),
+    };
+    let advice = "A few words that do not belong together are a good one.";
+    Err(Failure::new(Exit::Usage, fact, advice))
+}
+
+fn may_be_passphrase(passphrase: &str) -> Result<(), Failure> {
+    if passphrase.chars().count() < LEAST {
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("The passphrase has fewer than {LEAST} characters."),
+            "It is the only lock of the file: six random words are a good one.",
+        ));
+    }
+    Ok(())
+}
+
+/// A new one is refused before it is typed again if it may be none.
 fn asked(
     file: Option<&Path>,
     (question, flag): (&str, &str),
-    twice: bool,
+    new: Option<Rule>,
 ) -> Result<Zeroizing<String>, Failure> {
-    if let Some(path) = file {
-        return first_line(path);
-    }
-    let typed = prompt(question, flag)?;
-    if twice && *prompt("The same again: ", flag)? != *typed {
+    let given = file.map(first_line).transpose()?;
+    let is_typed = given.is_none();
+    let typed = match given {
+        Some(given) => given,
+        None => prompt(question, flag)?,
+    };
+    let Some(rule) = new else { return Ok(typed) };
+    rule(&typed)?;
+    if is_typed && *prompt("The same again: ", flag)? != *typed {
         let fact = "What was typed the second time is something else.";
         return Err(Failure::new(Exit::Usage, fact, "Type the same twice."));
     }

@@ -31,7 +31,8 @@ pub(super) struct Proof {
 
 impl New {
     pub(super) fn account(&self, twice: bool) -> Result<NewAccount, Failure> {
-        let password = secret::password(self.password.password_file.as_deref(), twice)?;
+        let file = self.password.password_file.as_deref();
+        let password = if twice { secret::first_password(file)? } else { secret::password(file)? };
         let mut account = NewAccount::new(&self.name, &password);
         account.device_name = Some(self.server.device_name.clone());
         Ok(account)

@@ -17,10 +17,6 @@ use crate::{
     session::Session,
 };
 
-/// The shortest passphrase of a new backup, in characters. It does not make a guessable one good, and
-/// keeps out what is certainly none.
-const LEAST: usize = 12;
-
 /// What `backup` was asked for.
 #[derive(Debug)]
 pub(super) struct Wanted {
@@ -43,14 +39,7 @@ pub(super) async fn make(session: Session, wanted: &Wanted, output: Output) -> R
         let failure = Failure::file(Exit::Usage, &wanted.file, &there);
         return Err(failure.advise("Choose another name, or replace it with --replace."));
     }
-    let passphrase = secret::passphrase(wanted.passphrase.as_deref(), true)?;
-    if passphrase.chars().count() < LEAST {
-        return Err(Failure::new(
-            Exit::Usage,
-            format!("The passphrase has fewer than {LEAST} characters."),
-            "It is the only lock of the file: six random words are a good one.",
-        ));
-    }
+    let passphrase = secret::new_passphrase(wanted.passphrase.as_deref())?;
     output.remark("Making the key and writing the backup …");
     let messages = session.client.back_up(&wanted.file, &passphrase).await?;
     let file = shown(&wanted.file);
@@ -69,7 +58,7 @@ pub(super) async fn restore(
 ) -> Result<(), Failure> {
     let chosen = Chosen::new(&new.server, profile)?;
     let account = new.account(false)?;
-    let passphrase = secret::passphrase(from.passphrase.as_deref(), false)?;
+    let passphrase = secret::passphrase(from.passphrase.as_deref())?;
     output.remark("Making the key and reading the backup …");
     let (store, code) = (profile.store().await?, from.code.map(Secret));
     let backup = (from.file.as_path(), passphrase.as_str());

@@ -25,7 +25,7 @@ pub(super) async fn password(
     from: &Passwords,
     output: Output,
 ) -> Result<(), Failure> {
-    let current = secret::password(from.current.as_deref(), false)?;
+    let current = secret::password(from.current.as_deref())?;
     let new = secret::new_password(from.new.as_deref())?;
     let (current, new) = (Secret(current.to_string()), Secret(new.to_string()));
     session.client.change_password(current, new).await?;
@@ -58,7 +58,7 @@ pub(super) async fn delete(
     let account = session.client.account().clone();
     let name = format!("{}@{}", session.client.handle(), account.server);
     confirmed(&name, wanted.confirm)?;
-    let password = secret::password(wanted.password.as_deref(), false)?;
+    let password = secret::password(wanted.password.as_deref())?;
     let (password, code) = (Secret(password.to_string()), wanted.code.map(Secret));
     session.client.delete_account(password, code).await?;
     let object = json!({ "event": "account_deleted", "account": account });

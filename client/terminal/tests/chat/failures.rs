@@ -16,6 +16,10 @@ async fn failures_have_their_codes_and_say_what_to_do() {
     let far = ["register", "x", "--server", "http://eu.example", "--password-file", "/dev/null"];
     other.run(&far).failed(2, &["https://"]);
     other.set_up("register", &["ada"]).failed(3, &["handle_taken", "another name"]);
+    std::fs::write(other.path("short"), "too short\n").unwrap();
+    let short = other.path("short").to_str().unwrap().to_owned();
+    let words = ["register", "x", "--server", other.server(), "--password-file", &short];
+    other.run(&words).failed(2, &["fewer than 10 characters", "words"]);
     other.set_up("login", &["ada"]).failed(2, &["posthouse-chat link"]);
     ada.set_up("register", &["ada2"]).failed(2, &["--profile"]);
     std::fs::write(ada.path("password"), "not this one either\n").unwrap();
