@@ -360,18 +360,26 @@ pub const LOG_FILTER: Setting<String> = Setting::new(
 
 /// The setting whose name is most like `name`, if any is like it at all.
 pub fn nearest(name: &str) -> Option<&'static str> {
-    let score = |key: &str| strsim::damerau_levenshtein(key, name);
     // A name without its section, or with a wrong one, still finds its setting.
     let last = name.rsplit('.').next().unwrap_or(name);
     SETTINGS
         .iter()
-        .map(|setting| {
+        .filter_map(|setting| {
+            let whole = strsim::damerau_levenshtein(setting.key(), name);
+            let by_key = (whole <= slips(name)).then_some(whole);
             let by_name = strsim::damerau_levenshtein(setting.name(), last);
-            (score(setting.key()).min(by_name), score(setting.key()), setting.key())
+            let by_name = (by_name <= slips(last)).then_some(by_name);
+            let distance = by_key.into_iter().chain(by_name).min()?;
+            Some((distance, whole, setting.key()))
         })
         .min()
-        .filter(|(distance, _, _)| *distance <= 3)
         .map(|(_, _, key)| key)
+}
+
+/// So many letters of a word may be wrong while it is still known: of a short one few, since any other
+/// short one would do otherwise.
+fn slips(word: &str) -> usize {
+    (word.len() / 3).min(3)
 }
 
 /// The setting of that name.

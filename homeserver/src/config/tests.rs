@@ -96,6 +96,11 @@ fn an_unknown_name_is_refused_with_the_nearest() {
     assert!(said.contains("Did you mean \"client.listen\"?"), "{said}");
     let said = problems("domain = \"eu.example\"\nregistration = \"open\"\n");
     assert!(said.contains("Did you mean \"accounts.registration\"?"), "{said}");
+    for far in ["foo", "theme", "client.theme"] {
+        let said = problems(&format!("domain = \"eu.example\"\n{far} = 1\n"));
+        let told = format!("there is no setting \"{far}\". `posthouse config reference`");
+        assert!(said.contains(&told), "{said}");
+    }
     let said = problems("domain = \"eu.example\"\n[media]\nport = 1\nhost = 2\n");
     assert!(said.contains("line 2: there is no setting \"media\"."), "{said}");
     assert!(!said.contains("media.port"), "{said}");
