@@ -3,6 +3,7 @@
 
 mod authority;
 mod certificate;
+mod evidence;
 mod people;
 mod settings;
 

@@ -363,7 +363,7 @@ fn shown(answer: &Answer) -> String {
                 // What strangers wrote is quoted: it may hold control characters.
                 _ = writeln!(out, "  comment {comment:?}");
             }
-            _ = writeln!(out, "  evidence {}", evidence.escape_debug());
+            super::evidence::show(&mut out, evidence);
             if let (Some(at), note) = (report.resolved_at, note) {
                 let note = note.as_deref().unwrap_or_default();
                 _ = writeln!(out, "  resolved {}  {note:?}", date(at));
@@ -393,7 +393,7 @@ fn line(out: &mut String, account: &AccountShown) {
 }
 
 /// A day and a minute in UTC, by the algorithm `civil_from_days` of Howard Hinnant.
-fn date(at: Timestamp) -> String {
+pub(super) fn date(at: Timestamp) -> String {
     let minutes = at.0 / 60_000;
     let (days, minute) = (minutes / 1_440, minutes % 1_440);
     let shifted = days + 719_468;
