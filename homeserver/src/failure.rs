@@ -14,7 +14,7 @@ pub enum Exit {
     Keys,
     /// The database cannot be opened, reached or written. 4.
     Database,
-    /// A listener cannot be opened. 5.
+    /// A listener cannot be opened, or a running server's does not answer. 5.
     Network,
 }
 

@@ -310,9 +310,17 @@ fn refused(rejection: &Rejection) -> Failure {
         Code::Unauthorized => {
             "Use the configuration and the signing key of the server that has the database open."
         }
+        Code::Unavailable | Code::Internal => {
+            "The database did not take it: its disk may be full, or its server away. The log of the \
+             running server and `posthouse health` say more; then repeat the command."
+        }
         _ => "Check the order; the server's log may have more.",
     };
-    Failure::new(Exit::Other, format!("It was not done: {}.", rejection.detail), advice)
+    let exit = match rejection.code {
+        Code::Unavailable | Code::Internal => Exit::Database,
+        _ => Exit::Other,
+    };
+    Failure::new(exit, format!("It was not done: {}.", rejection.detail), advice)
 }
 
 /// An answer as text.
