@@ -294,8 +294,7 @@ fn report(request: &Request, place: &Place, console: Console) {
         }
         CertificateChoice::Request => {
             line(&place.private_key, "the key for the certificate");
-            line(&place.request, "the request: send it to a certificate authority, and save");
-            line(&place.certificate, "... its answer under this name");
+            line(&place.request, "the request for a certificate");
         }
         CertificateChoice::None => {}
     }
@@ -305,8 +304,16 @@ fn report(request: &Request, place: &Place, console: Console) {
             console.line(format_args!("  {postgres} has its tables"));
         }
     }
+    console.line("Next:");
+    if request.certificate == CertificateChoice::Request {
+        console.line(format_args!(
+            "  send {} to a certificate authority\n  save its answer, with the chain, as {}",
+            place.request.display(),
+            place.certificate.display()
+        ));
+    }
     console.line(format_args!(
-        "Next:\n  posthouse config check --config {shown}\n  posthouse serve --config {shown}"
+        "  posthouse config check --config {shown}\n  posthouse serve --config {shown}"
     ));
 }
 

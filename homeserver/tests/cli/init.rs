@@ -77,7 +77,12 @@ fn keys_without_settings_are_left_alone() {
 
 #[test]
 fn a_request_can_be_made_instead_of_a_certificate() {
-    let region = Region::with(&["--certificate", "request"]);
+    let region = empty();
+    let made = run(region.init(&["--certificate", "request"]));
+    let (_, next) = made.done().split_once("Next:").unwrap();
+    let steps = ["keys/server.csr", "keys/server.pem", "config check", "posthouse serve"];
+    let places: Vec<_> = steps.iter().map(|step| next.find(step)).collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{next}");
     let request = fs::read_to_string(region.path("keys/server.csr")).unwrap();
     assert!(request.starts_with("-----BEGIN CERTIFICATE REQUEST-----"), "{request}");
     assert!(!region.path("keys/server.pem").exists());
