@@ -38,7 +38,8 @@ pub(crate) use groups::role;
 pub(crate) use safety::grouped;
 
 use crate::{
-    args::{Account, Args, Command},
+    args::{Account, Args, Command, Groups},
+    ended::explain,
     failure::Failure,
     output::Output,
     profile::Profile,
@@ -46,8 +47,17 @@ use crate::{
     session::Session,
 };
 
-/// The device of a profile, which says on standard error when its homeserver is not reached.
+/// The device of a profile, which says on standard error when its homeserver is not reached. One that is
+/// none any more does nothing, and says why.
 async fn open(profile: Profile, output: Output) -> Result<Session, Failure> {
+    match profile.ended()?.filter(|ended| ended.is_final()) {
+        Some(ended) => Err(ended.failure()),
+        None => open_to_read(profile, output).await,
+    }
+}
+
+/// The same, for what reads what the device has: also of one that is none any more.
+async fn open_to_read(profile: Profile, output: Output) -> Result<Session, Failure> {
     Ok(Session::open(profile).await?.telling(output))
 }
 
@@ -55,10 +65,11 @@ async fn open(profile: Profile, output: Output) -> Result<Session, Failure> {
 pub(crate) async fn run(args: Args, output: Output) -> Result<(), Failure> {
     let profile = Profile::find(&args)?;
     let theme = args.theme();
-    match args.command {
+    let done = match args.command {
         None => Box::pin(screen::run(&profile, theme)).await,
-        Some(command) => Box::pin(act(profile, command, output)).await,
-    }
+        Some(command) => Box::pin(act(profile.clone(), command, output)).await,
+    };
+    done.map_err(|failure| explain(&profile, failure))
 }
 
 /// What is about the account, its devices, and the profile.
@@ -112,7 +123,7 @@ async fn own(profile: Profile, command: Account, output: Output) -> Result<(), F
             let said = profile::Said { name, about, within: within.duration() };
             Box::pin(profile::run(session, said, output)).await
         }
-        Account::Whoami => read::whoami(open(profile, output).await?, output).await,
+        Account::Whoami => read::whoami(open_to_read(profile, output).await?, output).await,
     }
 }
 
@@ -120,7 +131,9 @@ async fn own(profile: Profile, command: Account, output: Output) -> Result<(), F
 async fn act(profile: Profile, command: Command, output: Output) -> Result<(), Failure> {
     match command {
         Command::Account(command) => Box::pin(own(profile, command, output)).await,
-        Command::Conversations => read::conversations(open(profile, output).await?, output).await,
+        Command::Conversations => {
+            read::conversations(open_to_read(profile, output).await?, output).await
+        }
         Command::Send { to, text, wait, disappear, within } => {
             let text = send::text(text)?;
             let session = open(profile, output).await?;
@@ -134,12 +147,17 @@ async fn act(profile: Profile, command: Command, output: Output) -> Result<(), F
             Box::pin(listen::listen(session, &listening, output)).await
         }
         Command::History { with, limit, search, mark_read } => {
-            let session = open(profile, output).await?;
+            let session = open_to_read(profile, output).await?;
             let asked = read::Asked { with, limit, search, mark_read };
             Box::pin(read::history(session, &asked, output)).await
         }
         Command::Groups { within, command } => {
-            let session = open(profile, output).await?;
+            let session = match &command {
+                None | Some(Groups::List | Groups::History { .. } | Groups::Members { .. }) => {
+                    open_to_read(profile, output).await?
+                }
+                Some(_) => open(profile, output).await?,
+            };
             Box::pin(groups::run(session, command, within.duration(), output)).await
         }
         Command::Requests { accept, decline } => {
@@ -157,7 +175,9 @@ async fn act(profile: Profile, command: Command, output: Output) -> Result<(), F
             let wanted = report::Reported { user, reason, comment, messages, last };
             Box::pin(report::run(session, &wanted, output)).await
         }
-        Command::Export { to } => export::run(open(profile, output).await?, to.as_deref()).await,
+        Command::Export { to } => {
+            export::run(open_to_read(profile, output).await?, to.as_deref()).await
+        }
         Command::Safety { with, verify, accept } => {
             let session = open(profile, output).await?;
             let act = safety::Act { verify, accept };

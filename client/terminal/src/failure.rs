@@ -6,6 +6,8 @@ use std::{path::Path, process::ExitCode};
 use posthouse_client::{ClientError, EndpointError, Error, StoreError};
 use serde_json::{Value, json};
 
+use crate::ended::Ended;
+
 /// The exit codes (docs/chat.md).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -65,6 +67,11 @@ impl Failure {
         Self { advice: advice.into(), ..self }
     }
 
+    /// The same refusal with what it means here.
+    pub(crate) fn meaning(self, told: Self) -> Self {
+        Self { code: self.code, ..told }
+    }
+
     pub(crate) fn exit(&self) -> Exit {
         self.exit
     }
@@ -98,8 +105,7 @@ impl From<ClientError> for Failure {
         let (exit, advice) = match &err {
             ClientError::AlreadyThere => (
                 Exit::Usage,
-                "This profile is a device already: `posthouse-chat whoami` says whose. Choose \
-                 another one with --profile NAME.",
+                "`posthouse-chat whoami` says whose. Choose another profile with --profile NAME.",
             ),
             ClientError::NoDevice => (
                 Exit::Usage,
@@ -124,6 +130,9 @@ impl From<ClientError> for Failure {
                 "The account was set up anew since the backup was made: link this device to one of \
                  its present ones.",
             ),
+            ClientError::Link(why) if why.contains("group") => {
+                (Exit::Usage, "Copy the whole link, which begins with `posthouse-group:`.")
+            }
             ClientError::Link(_) => (
                 Exit::Usage,
                 "Copy the whole code, which begins with `posthouse-link:`. A code is good for \
@@ -135,9 +144,7 @@ impl From<ClientError> for Failure {
                 (Exit::Usage, "Names have the form `bob`, or `bob@us.example` of another region.")
             }
             ClientError::TooLong => (Exit::Usage, "A text has at most 32 KiB: send it in parts."),
-            ClientError::SessionEnded => {
-                (Exit::Refused, "Log in again: `posthouse-chat login NAME`.")
-            }
+            ClientError::SessionEnded => return Ended::Session.failure(),
             ClientError::Store(err) => return Self::from_store(err),
             ClientError::Transport(err) => return Self::from_transport(err),
             ClientError::UnknownKeys => (
@@ -149,7 +156,11 @@ impl From<ClientError> for Failure {
             }
             _ => (Exit::Other, "Try it again."),
         };
-        let mut fact = err.to_string();
+        let mut fact = match &err {
+            ClientError::AlreadyThere => "this profile is a device already".to_owned(),
+            ClientError::NoDevice => "this profile is no device yet".to_owned(),
+            other => other.to_string(),
+        };
         capitalise(&mut fact);
         Self::new(exit, format!("{fact}."), advice)
     }

@@ -5,6 +5,8 @@
 
 mod args;
 
+mod ended;
+
 mod failure;
 
 mod secret;

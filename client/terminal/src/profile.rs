@@ -13,9 +13,13 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     args::{Args, Server},
+    ended::Ended,
     failure::{Exit, Failure},
     names::Names,
 };
+
+/// What has happened to a device that is none any more.
+const ENDED: &str = "ended.json";
 
 /// Where a profile's files are.
 #[derive(Debug, Clone)]
@@ -133,6 +137,27 @@ impl Profile {
     /// Remembers what people are called.
     pub(crate) fn keep_names(&self, names: &Names) -> Result<(), Failure> {
         self.write("names.json", names)
+    }
+
+    /// What has happened to its device, if it is none any more.
+    pub(crate) fn ended(&self) -> Result<Option<Ended>, Failure> {
+        read(&self.dir.join(ENDED))
+    }
+
+    /// Remembers what has happened to its device.
+    pub(crate) fn end(&self, how: Ended) -> Result<(), Failure> {
+        self.write(ENDED, &how)
+    }
+
+    /// Its device has a session again.
+    pub(crate) fn goes_on(&self) -> Result<(), Failure> {
+        let path = self.dir.join(ENDED);
+        match fs::remove_file(&path) {
+            Err(err) if err.kind() != io::ErrorKind::NotFound => {
+                Err(Failure::file(Exit::Store, &path, &err))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn make_dir(&self) -> Result<(), Failure> {

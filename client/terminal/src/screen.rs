@@ -69,6 +69,9 @@ const TYPING_EVERY: Duration = Duration::from_secs(3);
 /// Shows the conversations of a profile until the person leaves. A profile that is no device yet is
 /// linked first.
 pub(crate) async fn run(profile: &Profile, theme: Theme) -> Result<(), Failure> {
+    if let Some(ended) = profile.ended()?.filter(|ended| ended.is_final()) {
+        return Err(ended.failure());
+    }
     let session = match Session::open(profile.clone()).await {
         Err(failure) if failure == Failure::from(ClientError::NoDevice) => None,
         opened => Some(opened?),

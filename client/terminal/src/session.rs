@@ -11,8 +11,9 @@ use tokio::time::Instant;
 
 use crate::{
     args::Wanted,
+    ended::{Ended, explain},
     failure::{Exit, Failure},
-    names::Names,
+    names::{Names, called},
     output::Output,
     profile::Profile,
     talk::Talk,
@@ -20,6 +21,8 @@ use crate::{
 
 /// How long an ended program waits for its connection to be closed.
 const CLOSING: Duration = Duration::from_secs(3);
+/// How long a list waits for the homeserver, before what is known is told.
+pub(crate) const NEWS: Duration = Duration::from_secs(3);
 /// How often it is looked whether everything was taken.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -34,6 +37,12 @@ pub(crate) struct Session {
     notes: Option<Output>,
     /// Why it is not reached, as it was said last.
     unreached: Option<Failure>,
+    /// The homeserver is reached, and what waited there is here.
+    online: bool,
+    /// It did not answer: it is not asked for names any more.
+    silent: bool,
+    /// The device is none any more.
+    pub(crate) ended: Option<Ended>,
 }
 
 /// Whom a name means.
@@ -78,7 +87,18 @@ impl Session {
         if names.learn(client.account(), &client.handle().to_string()) {
             profile.keep_names(&names)?;
         }
-        Ok(Self { client, updates, names, profile, notes: None, unreached: None })
+        let ended = profile.ended()?.filter(|ended| ended.is_final());
+        Ok(Self {
+            client,
+            updates,
+            names,
+            profile,
+            notes: None,
+            unreached: None,
+            online: false,
+            silent: ended.is_some(),
+            ended,
+        })
     }
 
     /// The same, saying on standard error when the homeserver is not reached.
@@ -89,7 +109,8 @@ impl Session {
     /// Whether the homeserver is reached, as an update says: each reason why not is said once, at once.
     pub(crate) fn note(&mut self, update: &Update) {
         match update {
-            Update::Connected => self.unreached = None,
+            Update::Connected => (self.unreached, self.online) = (None, true),
+            Update::Disconnected => self.online = false,
             Update::Unreached { reason } => {
                 let why = Failure::unreached(reason);
                 if self.unreached.as_ref() != Some(&why) {
@@ -145,15 +166,22 @@ impl Session {
         Ok(())
     }
 
-    /// Learns what somebody is called, if their region tells it. It is only a name: what fails is
-    /// tried again another time.
+    /// Learns what somebody is called, if their region tells it or it is known from before. It is only a
+    /// name: what fails is tried again another time.
     pub(crate) async fn learn(&mut self, user: &AccountId) -> Result<(), Failure> {
-        if !self.names.knows(user)
-            && let Ok(Some(handle)) = self.client.handle_of(user).await
-        {
-            self.call(user, &handle.to_string())?;
+        let own = self.client.account().server.clone();
+        let asks = user.server == own;
+        if self.names.knows(user) || (asks && self.silent) {
+            return Ok(());
         }
-        Ok(())
+        match self.client.handle_of(user).await {
+            Ok(Some(handle)) => self.call(user, &called(user, &handle, &own)),
+            Ok(None) => Ok(()),
+            Err(err) => {
+                self.silent |= err.code() != Some("unknown_user");
+                Ok(())
+            }
+        }
     }
 
     /// Learns what somebody says of themselves, as the store has it.
@@ -196,7 +224,7 @@ impl Session {
             Wanted::Read => Some(Status::Read),
         };
         let (until, own) = (Instant::now() + within, self.client.account().clone());
-        let (mut reason, mut reached, mut keyless) = (None, false, false);
+        let (mut reason, mut reached, mut keyless) = (None, self.online, false);
         loop {
             let entry = self.client.message(&own, id).await?;
             let status = entry.and_then(|entry| entry.status);
@@ -231,15 +259,19 @@ impl Session {
     }
 
     /// The group that a name means: its id, or its title if only one of this account's groups has
-    /// it. Groups that it was invited to become known while this waits.
+    /// it. If this device knows none, the homeserver is asked; a title whose key is still on its way is
+    /// waited for.
     pub(crate) async fn find_group(
         &mut self,
         name: &str,
         until: Instant,
     ) -> Result<GroupSummary, Failure> {
         let id = GroupId::parse(name).ok();
+        let mut is_asked = self.ended.is_some();
         loop {
             let mut found = self.client.groups().await?;
+            let is_untitled = |one: &GroupSummary| one.standing.is_some() && one.title.is_none();
+            let may_come = id.is_none() && found.iter().any(is_untitled);
             found.retain(|one| match &id {
                 Some(id) => one.id == *id,
                 None => one.standing.is_some() && one.title.as_deref() == Some(name),
@@ -253,7 +285,11 @@ impl Session {
                 }
                 (None, _) => {}
             }
-            if self.learned(until).await?.is_none() {
+            if !is_asked {
+                self.connected(until).await?;
+                self.client.refresh_groups().await?;
+                is_asked = true;
+            } else if !may_come || self.learned(until).await?.is_none() {
                 let fact = format!("No group of yours is called \"{name}\".");
                 let advice = "`posthouse-chat groups` shows them, with their ids.";
                 return Err(Failure::new(Exit::Usage, fact, advice));
@@ -280,13 +316,68 @@ impl Session {
 
     /// Waits until the homeserver was reached and what waited there is here.
     pub(crate) async fn connected(&mut self, until: Instant) -> Result<(), Failure> {
-        loop {
-            match self.learned(until).await? {
-                Some(Update::Connected) => return Ok(()),
-                Some(_) => {}
-                None => return Err(self.not_reached()),
+        while !self.online {
+            if self.learned(until).await?.is_none() {
+                return Err(self.not_reached());
             }
         }
+        Ok(())
+    }
+
+    /// Hears of what is new before something is listed, and of `groups` too, if the homeserver is reached
+    /// soon. Why not, if not: what is known is told without.
+    pub(crate) async fn news(
+        &mut self,
+        groups: bool,
+        until: Instant,
+    ) -> Result<Result<(), Failure>, Failure> {
+        if let Some(ended) = self.ended {
+            return Ok(Err(ended.failure()));
+        }
+        // It is not tried again, so that this is not said either.
+        let notes = self.notes.take();
+        let heard = self.heard(groups, until.min(Instant::now() + NEWS)).await;
+        self.notes = notes;
+        self.silent |= heard.is_err();
+        match heard {
+            Err(failure) if matches!(failure.exit(), Exit::Unreachable | Exit::Refused) => {
+                Ok(Err(explain(&self.profile, failure)))
+            }
+            Err(failure) => Err(failure),
+            Ok(()) => Ok(Ok(())),
+        }
+    }
+
+    async fn heard(&mut self, groups: bool, until: Instant) -> Result<(), Failure> {
+        while !self.online {
+            match self.learned(until).await? {
+                None | Some(Update::Unreached { .. }) => return Err(self.not_reached()),
+                Some(_) => {}
+            }
+        }
+        if groups {
+            let refreshed = tokio::time::timeout_at(until, self.client.refresh_groups()).await;
+            refreshed.map_err(|_| self.not_reached())??;
+        }
+        Ok(())
+    }
+
+    /// The same for a list, which says so if it is not news.
+    pub(crate) async fn refreshed(
+        &mut self,
+        groups: bool,
+        until: Instant,
+        output: Output,
+    ) -> Result<(), Failure> {
+        if let Err(why) = self.news(groups, until).await? {
+            output.stale(&why);
+        }
+        Ok(())
+    }
+
+    /// What has happened to the device, as far as it is known by now.
+    pub(crate) fn how_ended(&self) -> Result<Option<Ended>, Failure> {
+        self.profile.ended()
     }
 
     /// Waits until the homeserver has taken everything of this device, or the time is over: it goes
@@ -358,7 +449,7 @@ fn waits(status: Option<Status>, reached: bool, keyless: bool) -> Failure {
         (Some(_), _) => (
             Exit::Waits,
             "The message is sent, but has not come so far in this time.",
-            "Nothing needs to be done; `posthouse-chat history NAME` shows how far it comes.",
+            "Nothing needs to be done; `history NAME`, or `groups history NAME`, shows how far it comes.",
         ),
     };
     Failure::new(exit, fact, advice)

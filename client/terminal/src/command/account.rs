@@ -2,10 +2,11 @@
 
 use posthouse_client::{ClientError, NewAccount};
 use posthouse_protocol::rest::Secret;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     args::{Password, Server},
+    ended::Ended,
     failure::{Exit, Failure},
     output::Output,
     profile::{Chosen, Profile},
@@ -76,7 +77,8 @@ pub(super) async fn log_in(
     if matches!(opened, Ok(_) | Err(ClientError::LinkNeeded)) {
         chosen.remember(profile)?;
     }
-    let opened = opened.map_err(not_let_in)?;
+    let opened = opened.map_err(|err| not_let_in(profile, err))?;
+    profile.goes_on()?;
     let session = Session::of(profile.clone(), opened)?;
     say_who(&session, "logged_in", output);
     if proof.new_identity {
@@ -90,17 +92,19 @@ pub(super) async fn log_in(
 }
 
 /// Why a log-in came to nothing. There is a device in the profile if the homeserver misses it.
-fn not_let_in(err: ClientError) -> Failure {
-    let is_removed = err.code() == Some("not_found");
+fn not_let_in(profile: &Profile, err: ClientError) -> Failure {
+    let is_gone = err.code() == Some("not_found");
     let failure = Failure::from(err);
-    if is_removed {
-        return failure.advise(
-            "This profile's device was removed from the account. Make another profile (--profile NAME) \
-             a device: `posthouse-chat link --server URL`, or, if the account has none left, `restore` \
-             with a backup or `login --new-identity` without.",
-        );
+    if !is_gone {
+        return failure;
     }
-    failure
+    let known = profile.ended().ok().flatten().filter(|known| known.is_final());
+    let ended = known.unwrap_or_else(|| {
+        // It is said in any case, and found again by the next log-in.
+        _ = profile.end(Ended::Removed);
+        Ended::Removed
+    });
+    failure.meaning(ended.failure())
 }
 
 /// Takes this device out of its account; the only one if `last` says so.
@@ -121,10 +125,12 @@ pub(super) async fn log_out(
         ));
     }
     session.client.log_out().await?;
+    profile.end(Ended::LoggedOut)?;
     let object = json!({ "event": "logged_out", "account": account, "device": device });
     output.print(&object, format!("Device {device} is none of {account}'s any more."));
     output.remark(format!(
-        "What it has said and heard is still in {}: delete the directory to be rid of it.",
+        "What it has said and heard is still in {}: `history` and `export` read it; delete the directory to \
+         be rid of it.",
         profile.dir().display()
     ));
     Ok(())
@@ -132,10 +138,16 @@ pub(super) async fn log_out(
 
 /// Tells whose device it is now.
 pub(super) fn say_who(session: &Session, event: &str, output: Output) {
+    let (object, name) = who(session, event);
+    output.print(&object, format!("You are {name}."));
+}
+
+/// Whose device it is, as an object and in words.
+pub(super) fn who(session: &Session, event: &str) -> (Value, String) {
     let (account, handle) = (session.client.account(), session.client.handle());
     let (device, region) = (session.client.device(), &account.server);
     let object = json!({
         "event": event, "account": account, "handle": format!("{handle}@{region}"), "device": device,
     });
-    output.print(&object, format!("You are {handle}@{region}, device {device} ({account})."));
+    (object, format!("{handle}@{region}, device {device} ({account})"))
 }

@@ -1,6 +1,7 @@
 //! `export`: everything that this device has said and heard, for a person to keep.
 
 use std::{
+    collections::BTreeSet,
     fs::OpenOptions,
     io::{self, BufWriter, Write},
     os::unix::fs::OpenOptionsExt as _,
@@ -8,6 +9,7 @@ use std::{
 };
 
 use posthouse_client::Entry;
+use posthouse_protocol::id::AccountId;
 use serde_json::json;
 
 use crate::{
@@ -42,10 +44,11 @@ pub(super) async fn run(mut session: Session, to: Option<&Path>) -> Result<(), F
     });
     writeln!(out, "{head}").map_err(failed)?;
     for one in session.client.conversations().await? {
+        session.learn_all(&one.with).await?;
         let name = session.names.of(&one.with);
         let object = json!({ "event": "conversation", "with": one.with, "with_name": name });
         writeln!(out, "{object}").map_err(failed)?;
-        messages(&session, &Talk::Person(one.with), &mut out).await?.map_err(failed)?;
+        messages(&mut session, &Talk::Person(one.with), &mut out).await?.map_err(failed)?;
     }
     for group in groups {
         let members: Vec<_> = session
@@ -60,7 +63,7 @@ pub(super) async fn run(mut session: Session, to: Option<&Path>) -> Result<(), F
             "standing": group.standing, "epoch": group.epoch, "members": members,
         });
         writeln!(out, "{object}").map_err(failed)?;
-        messages(&session, &Talk::Group(group.id), &mut out).await?.map_err(failed)?;
+        messages(&mut session, &Talk::Group(group.id), &mut out).await?.map_err(failed)?;
     }
     out.flush().map_err(failed)?;
     session.close().await;
@@ -70,7 +73,7 @@ pub(super) async fn run(mut session: Session, to: Option<&Path>) -> Result<(), F
 /// Writes a conversation, the oldest message first. It is read from the newest back, and held in memory
 /// meanwhile.
 async fn messages(
-    session: &Session,
+    session: &mut Session,
     with: &Talk,
     out: &mut (dyn Write + Send),
 ) -> Result<io::Result<()>, Failure> {
@@ -82,6 +85,10 @@ async fn messages(
             break;
         }
         pages.push(page);
+    }
+    let authors: BTreeSet<&AccountId> = pages.iter().flatten().map(|entry| &entry.from).collect();
+    for author in authors {
+        session.learn_all(author).await?;
     }
     let own = session.client.account();
     for entry in pages.iter().rev().flatten() {

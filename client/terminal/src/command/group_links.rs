@@ -1,12 +1,18 @@
 //! `groups link`, `join`, `asking` and `deputies`: ways in, and who may take a group over.
 
+use jiff::tz::TimeZone;
 use posthouse_protocol::id::{GroupId, ServerName};
 use serde_json::json;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::groups::found;
-use crate::{failure::Failure, output::Output, session::Session, text::harmless};
+use crate::{
+    failure::Failure,
+    output::{Output, when},
+    session::Session,
+    text::harmless,
+};
 
 /// What `groups link` was asked for.
 pub(super) enum Link {
@@ -22,30 +28,42 @@ pub(super) async fn link(
     output: Output,
 ) -> Result<(), Failure> {
     let group = found(session, group, until).await?;
-    let client = &session.client;
     match wanted {
         Link::List => {
-            for one in client.group_links(&group).await? {
+            let all = session.client.group_links(&group).await?;
+            if all.is_empty() {
+                output.remark("No link holds: --create makes one.");
+            }
+            for one in all {
+                session.learn(&one.made_by).await?;
                 let object = json!({
                     "event": "group_link", "group": group, "link_id": one.link_id,
                     "made_by": one.made_by, "expires_at": one.expires_at,
                 });
                 let name = session.names.of(&one.made_by);
-                if !output.print(&object, harmless(&format!("{}  by {name}", one.link_id))) {
+                let until = when(one.expires_at, &TimeZone::system());
+                let text = format!("{}  by {name}  until {until}", one.link_id);
+                if !output.print(&object, harmless(&text)) {
                     break;
                 }
             }
         }
         Link::Create(expires) => {
-            let made = client.create_group_link(&group, expires).await?;
+            let made = session.client.create_group_link(&group, expires).await?;
             let object = json!({
                 "event": "group_link", "group": group, "link_id": made.id, "link": made.link,
                 "expires_at": made.expires_at,
             });
             output.print(&object, &made.link.0);
+            output.remark(format!(
+                "It lets people ask to join until {}, and is shown this once.\n`posthouse-chat groups link \
+                 {group} --revoke {}` ends it, and `groups asking {group}` shows who asks.",
+                when(made.expires_at, &TimeZone::system()),
+                made.id
+            ));
         }
         Link::Revoke(id) => {
-            client.revoke_group_link(&group, id).await?;
+            session.client.revoke_group_link(&group, id).await?;
             let object = json!({ "event": "group_link_revoked", "group": group, "link_id": id });
             output.print(&object, format!("The link {id} has ended."));
         }
@@ -66,7 +84,11 @@ pub(super) async fn asking(
     group: &GroupId,
     output: Output,
 ) -> Result<(), Failure> {
-    for one in session.client.join_requests(group).await? {
+    let all = session.client.join_requests(group).await?;
+    if all.is_empty() {
+        output.remark("Nobody asks to join.");
+    }
+    for one in all {
         session.learn(&one.account_id).await?;
         let name = session.names.of(&one.account_id);
         let object = json!({

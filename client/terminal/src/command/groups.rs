@@ -17,15 +17,12 @@ use super::{
 };
 use crate::{
     args::{Groups, Role},
-    failure::{Exit, Failure},
+    failure::Failure,
     mention,
-    output::{Output, stands},
+    output::{Output, people, stands},
     session::Session,
     talk::Talk,
 };
-
-/// How long a question waits for the homeserver, before what is known is told.
-const NEWS: Duration = Duration::from_secs(3);
 
 pub(super) async fn run(
     mut session: Session,
@@ -44,7 +41,7 @@ pub(super) async fn run(
     }
     match command.unwrap_or(Groups::List) {
         Groups::List => {
-            news(&mut session, until).await?;
+            session.refreshed(true, until, output).await?;
             list(&mut session, output).await?;
         }
         Groups::Members { group } => members(&mut session, &group, until, output).await?,
@@ -55,7 +52,7 @@ pub(super) async fn run(
             let all = read::newest(&session.client, &talk, limit, search.as_deref()).await?;
             for entry in all {
                 if !session.names.asked(&entry.from) {
-                    session.learn_profile(&entry.from).await?;
+                    session.learn_all(&entry.from).await?;
                 }
                 if !output.entry(&own, &entry, &session.names) {
                     break;
@@ -207,16 +204,12 @@ pub(super) async fn found(
     }
 }
 
-/// Hears of what has changed, if the homeserver can be reached; what is known stays good without.
-async fn news(session: &mut Session, until: Instant) -> Result<(), Failure> {
-    match session.connected(until.min(Instant::now() + NEWS)).await {
-        Err(failure) if failure.exit() != Exit::Unreachable => Err(failure),
-        _ => Ok(()),
-    }
-}
-
 async fn list(session: &mut Session, output: Output) -> Result<(), Failure> {
-    for group in session.client.groups().await? {
+    let all = session.client.groups().await?;
+    if all.is_empty() {
+        output.remark("You are in no group: `posthouse-chat groups create TITLE NAME` makes one.");
+    }
+    for group in all {
         if !tell(session, &group, None, output).await? {
             break;
         }
@@ -230,8 +223,15 @@ async fn members(
     until: Instant,
     output: Output,
 ) -> Result<(), Failure> {
-    news(session, until).await?;
-    let group = found(session, group, until).await?;
+    let known = session.news(false, until).await?;
+    let group = match &known {
+        Ok(()) => found(session, group, until).await?,
+        Err(why) => {
+            let group = session.find_group(group, until).await?.id;
+            output.stale(why);
+            group
+        }
+    };
     for member in session.client.members(&group).await? {
         session.learn_all(&member.account).await?;
         let (name, said) = (session.names.of(&member.account), session.names.said(&member.account));
@@ -243,6 +243,9 @@ async fn members(
         if !output.print(&object, format!("{:8} {full}", role(member.standing))) {
             return Ok(());
         }
+    }
+    if known.is_err() {
+        return Ok(());
     }
     // The region that sequences the group knows, and no other.
     for one in session.client.regions_behind(&group).await?.into_iter().flatten() {
@@ -279,7 +282,7 @@ pub(super) async fn tell(
     let title = group.title.as_deref().unwrap_or("(its title is not known yet)");
     let mut object = json!({
         "event": "group", "group": group.id, "title": group.title, "standing": group.standing,
-        "members": group.members, "epoch": group.epoch, "unread": group.unread,
+        "members": group.members, "invited": group.invited, "epoch": group.epoch, "unread": group.unread,
         "mentioned": group.mentioned, "disappears": group.disappears,
         "invited_by": inviter, "invited_by_name": inviter_name,
     });
@@ -288,8 +291,7 @@ pub(super) async fn tell(
     }
     let stands = inviter_name
         .map_or_else(|| stands(group.standing).to_owned(), |name| format!("{name} invites you"));
-    let members = if group.members == 1 { "member" } else { "members" };
-    let mut text = format!("{title}  {stands}  {} {members}", group.members);
+    let mut text = format!("{title}  {stands}  {}", people(group));
     if group.unread > 0 {
         _ = write!(text, ", {} unread", group.unread);
     }

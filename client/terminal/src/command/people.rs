@@ -69,6 +69,13 @@ async fn list(
     all: Vec<(AccountId, Timestamp)>,
     output: Output,
 ) -> Result<(), Failure> {
+    if all.is_empty() {
+        output.remark(if event == "contact" {
+            "You have no contacts."
+        } else {
+            "You block nobody."
+        });
+    }
     for (user, since) in all {
         session.learn_all(&user).await?;
         let (name, said) = (session.names.of(&user), session.names.said(&user));

@@ -1,23 +1,48 @@
 //! `whoami`, `conversations` and `history`: what this device knows.
 
 use posthouse_client::{Client, ClientError, Entry};
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::time::Instant;
 
-use super::account::say_who;
-use crate::{failure::Failure, output::Output, session::Session, talk::Talk};
+use super::account::who;
+use crate::{
+    failure::Failure,
+    output::Output,
+    session::{self, Session},
+    talk::Talk,
+};
 
 /// Messages that a search reads at once.
 const PAGE: usize = 200;
 
-pub(super) async fn whoami(session: Session, output: Output) -> Result<(), Failure> {
-    say_who(&session, "whoami", output);
+pub(super) async fn whoami(mut session: Session, output: Output) -> Result<(), Failure> {
+    // Whether the homeserver still knows the device; if it is away, nothing is missed.
+    _ = session.news(false, Instant::now() + session::NEWS).await?;
+    let ended = session.how_ended()?;
+    let (mut object, name) = who(&session, "whoami");
+    if let Value::Object(object) = &mut object {
+        object.insert("ended".to_owned(), json!(ended));
+    }
+    let text = match ended {
+        Some(ended) if ended.is_final() => format!("You were {name}.\n{}", ended.failure()),
+        Some(ended) => format!("You are {name}.\n{}", ended.failure()),
+        None => format!("You are {name}."),
+    };
+    output.print(&object, text);
     session.close().await;
     Ok(())
 }
 
 pub(super) async fn conversations(mut session: Session, output: Output) -> Result<(), Failure> {
-    for one in session.client.conversations().await? {
-        session.learn_profile(&one.with).await?;
+    session.refreshed(false, Instant::now() + session::NEWS, output).await?;
+    let all = session.client.conversations().await?;
+    if all.is_empty() {
+        output.remark(
+            "You have talked with nobody here yet: `posthouse-chat send NAME TEXT` begins.",
+        );
+    }
+    for one in all {
+        session.learn_all(&one.with).await?;
         let (name, said) = (session.names.of(&one.with), session.names.said(&one.with));
         let object = json!({
             "event": "conversation", "with": one.with, "with_name": name, "with_profile": said,
@@ -49,7 +74,7 @@ pub(super) async fn history(
     output: Output,
 ) -> Result<(), Failure> {
     let with = session.find(&asked.with).await?;
-    session.learn_profile(&with).await?;
+    session.learn_all(&with).await?;
     let own = session.client.account().clone();
     let with = Talk::Person(with);
     for entry in newest(&session.client, &with, asked.limit, asked.search.as_deref()).await? {
@@ -57,7 +82,7 @@ pub(super) async fn history(
             break;
         }
     }
-    if asked.mark_read {
+    if asked.mark_read && session.ended.is_none() {
         with.mark_read(&session.client).await?;
     }
     session.close().await;

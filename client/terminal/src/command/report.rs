@@ -72,8 +72,12 @@ pub(super) async fn run(
     output.print(
         &object,
         format!(
-            "The operator of {region} has your report {filed}, with {} of {name}'s messages.",
-            shown.len()
+            "The operator of {region} has your report {filed}, {}.",
+            match shown.len() {
+                0 => format!("without any of {name}'s messages"),
+                1 => format!("with one of {name}'s messages"),
+                more => format!("with {more} of {name}'s messages"),
+            }
         ),
     );
     output.remark(format!("{name} is not told."));

@@ -29,7 +29,11 @@ pub(super) async fn run(
         let object = json!({ "event": "declined", "user": user });
         output.print(&object, format!("You do not hear {}.", session.names.of(&user)));
     } else {
-        for request in session.client.requests().await? {
+        let all = session.client.requests().await?;
+        if all.is_empty() {
+            output.remark("Nobody asks to be heard.");
+        }
+        for request in all {
             session.learn_all(&request.account_id).await?;
             let said = session.names.said(&request.account_id);
             let name = session.names.of(&request.account_id);

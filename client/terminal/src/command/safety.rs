@@ -66,17 +66,27 @@ async fn show(
         "event": "safety", "user": user, "name": name, "digits": digits, "state": state,
     });
     let says = match state {
-        "changed" => "the key has CHANGED: compare, then add --accept".to_owned(),
-        "verified" => "you have compared it".to_owned(),
-        _ => format!("compare it with {name}; if it is the same there, add --verify"),
+        "changed" => {
+            format!(
+                "The key of {name} has CHANGED: compare this number with them before you go on."
+            )
+        }
+        "verified" => format!("You have compared this number with {name}, and it was the same."),
+        _ => format!(
+            "{name} sees the same number if nobody reads along. Compare it when you meet or call, not by \
+             messages.\nIf it is the same: `posthouse-chat safety {name} --verify`"
+        ),
     };
-    output.print(&object, format!("{}\n{name}: {says}", grouped(&digits)));
+    output.print(&object, format!("{}\n{says}", grouped(&digits)));
     match state {
         "changed" => Err(Failure::new(
             Exit::KeyChanged,
             format!("{name} has another identity key than before."),
-            "They set their account up anew, or somebody reads along. Nothing goes there until \
-             you add --accept.",
+            format!(
+                "They set their account up anew, or somebody reads along. If the number is the same on \
+                 both sides, `posthouse-chat safety {name} --accept` goes on with the new key; nothing \
+                 goes there until then."
+            ),
         )),
         _ => Ok(()),
     }

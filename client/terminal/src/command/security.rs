@@ -6,6 +6,7 @@ use posthouse_protocol::rest::Secret;
 use serde_json::json;
 
 use crate::{
+    ended::Ended,
     failure::{Exit, Failure},
     output::Output,
     profile::Profile,
@@ -61,6 +62,7 @@ pub(super) async fn delete(
     let password = secret::password(wanted.password.as_deref())?;
     let (password, code) = (Secret(password.to_string()), wanted.code.map(Secret));
     session.client.delete_account(password, code).await?;
+    profile.end(Ended::Deleted)?;
     let object = json!({ "event": "account_deleted", "account": account });
     output.print(&object, format!("{name} is deleted for good."));
     output.remark(format!(

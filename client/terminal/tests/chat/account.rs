@@ -60,7 +60,8 @@ async fn an_account_is_deleted_by_who_types_its_name_and_password() {
     delete(&wrong, &confirmed).failed(3, &["wrong_credentials"]);
     ada.run(&["contacts"]).all();
     assert_eq!(delete(&right, &confirmed).done()["event"], "account_deleted");
-    ada.run(&["contacts"]).failed(3, &["login"]);
+    ada.run(&["contacts"]).failed(3, &["was deleted", "--profile"]);
+    assert_eq!(ada.run(&["whoami"]).done()["ended"], "deleted");
     ada.set_up("login", &["ada"]).failed(3, &["wrong_credentials"]);
     ben.run(&["send", "ada", "Are you there?"]).failed(3, &["unknown_user"]);
     ben.set_up("register", &["ada", "--profile", "other"]).failed(3, &["handle_taken"]);
@@ -86,13 +87,51 @@ async fn devices_are_listed_and_one_is_taken_out() {
     remove("1").failed(2, &["this one", "logout"]);
     let removed = remove("2").done();
     assert_eq!((&removed["device"], &removed["published"]), (&2.into(), &true.into()));
-    laptop.run(&["contacts"]).failed(3, &["login"]);
+    assert_eq!(laptop.run(&["whoami"]).done()["ended"], "session_ended");
+    laptop.run(&["contacts"]).failed(3, &["login", "removed"]);
+    // The log-in finds what has happened, and every command says it from then on.
+    laptop.set_up("login", &["ada"]).failed(3, &["not_found", "was removed", "--profile"]);
+    let told = laptop.run_plain(&["whoami"]).out;
+    assert!(
+        told.contains("You were ada@eu.example, device 2") && told.contains("was removed"),
+        "{told}"
+    );
+    laptop.run(&["send", "ada", "Hm?"]).failed(3, &["was removed", "posthouse-chat link"]);
+    laptop.run(&["link", "--server", laptop.server()]).failed(3, &["was removed", "--profile"]);
     assert_eq!(ada.run(&["devices"]).done()["device"], 1);
     // The list without it holds: somebody else encrypts for what is left.
     let ben = Person::registered(at, "ben");
     ben.run(&["send", "ada", "Only one?", "--wait", "sent"]).done();
     let heard = ada.run(&["listen", "--count", "1", "--timeout", "60"]).all();
     assert!(heard.iter().any(|one| one["text"] == "Only one?"), "{heard:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_has_logged_out_says_so_and_keeps_what_it_has() {
+    let home = Home::start().await;
+    let at = home.address();
+    let (ada, ben) = (Person::registered(at, "ada"), Person::registered(at, "ben"));
+    assert_eq!(ada.run(&["whoami"]).done()["ended"], Value::Null);
+    ada.run(&["send", "ben", "while I am here"]).done();
+    ada.run(&["logout", "--last"]).done();
+    let told = ada.run(&["whoami"]).done();
+    assert_eq!((&told["ended"], &told["device"]), (&"logged_out".into(), &1.into()));
+    let told = ada.run_plain(&["whoami"]).out;
+    assert!(told.contains("You were ada@eu.example") && told.contains("logged out"), "{told}");
+    let refused = ada.run(&["send", "ben", "and now?"]);
+    refused.failed(3, &["logged out", "--profile", "--new-identity"]);
+    assert!(refused.out.is_empty(), "nothing waits that never goes: {refused:?}");
+    let known = ada.run(&["history", "ben"]).all();
+    assert_eq!((known.len(), &known[0]["text"]), (1, &"while I am here".into()));
+    let known = ada.run(&["conversations"]);
+    assert_eq!(known.done()["with_name"], "ben");
+    assert!(known.err.contains("stale") && known.err.contains("logged out"), "{known:?}");
+    // What it advises works.
+    let file = ada.path("password");
+    let words = ["login", "ada", "--new-identity", "--profile", "anew", "--server", ada.server()];
+    ada.run(&[&words[..], &["--password-file", file.to_str().unwrap()]].concat()).done();
+    ada.run(&["send", "ben", "here I am", "--profile", "anew"]).done();
+    assert_eq!(ben.run(&["whoami"]).done()["ended"], Value::Null);
 }
 
 #[tokio::test(flavor = "multi_thread")]

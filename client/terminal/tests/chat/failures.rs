@@ -1,6 +1,11 @@
 //! What goes wrong ends with the code that the documentation names, and says what to do.
 
-use crate::{home::Home, person::Person};
+use std::time::Instant;
+
+use crate::{
+    home::Home,
+    person::{PATIENCE, Person},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn failures_have_their_codes_and_say_what_to_do() {
@@ -54,7 +59,7 @@ async fn a_log_in_remembers_the_server_until_it_is_told_otherwise() {
     log_in(&["--forget-server"]).failed(2, &["No homeserver is named"]);
     log_in(&["--server", "http://127.0.0.1:1"]).failed(4, &["http://127.0.0.1:1"]);
     anew.run(&["logout", "--last"]).done();
-    log_in(&[]).failed(3, &["not_found", "removed from the account", "link", "--new-identity"]);
+    log_in(&[]).failed(3, &["not_found", "has logged out", "link", "--new-identity"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,6 +78,22 @@ async fn a_refused_connection_is_told_at_once_and_ends_a_listening_badly() {
     let mut waiting = ben.start(&["listen"]);
     let told = waiting.complains();
     assert_eq!(told["event"], "unreached");
+    drop(waiting);
+    // What is known is listed all the same, and not as news.
+    let begun = Instant::now();
+    for list in ["conversations", "groups"] {
+        let known = ada.run(&[list]);
+        known.all();
+        assert!(
+            known.err.contains(r#""event":"stale""#) && known.err.contains(&refused),
+            "{known:?}"
+        );
+    }
+    let plain = ada.run_plain(&["conversations"]);
+    assert!(plain.out.contains("ben") && plain.err.contains("knew last"), "{plain:?}");
+    assert!(!plain.err.contains("tried again"), "{plain:?}");
+    ada.run(&["groups", "members", "The stable", "--timeout", "1"]).failed(4, &[&refused]);
+    assert!(begun.elapsed() < PATIENCE / 2, "it is told soon");
     assert!(told["message"].as_str().is_some_and(|text| text.contains(&refused)), "{told}");
 }
 

@@ -1,10 +1,12 @@
 //! Groups, strangers and an export, from scripts.
 
+use std::time::Instant;
+
 use serde_json::Value;
 
 use crate::{
     home::Home,
-    person::{Person, mode},
+    person::{PATIENCE, Person, mode},
     terminal::Screen,
 };
 
@@ -17,10 +19,14 @@ async fn a_group_is_made_joined_talked_in_and_left() {
     let [ada, ben, cleo] = ["ada", "ben", "cleo"].map(|name| Person::registered(at, name));
     let made = ada.run(&["groups", "create", "The stable", "ben", "cleo"]).done();
     assert_eq!((&made["title"], &made["standing"]), (&"The stable".into(), &"owner".into()));
+    assert_eq!((&made["members"], &made["invited"]), (&1.into(), &2.into()));
     let id = made["group"].as_str().unwrap();
     // By its title, once the key of it is there; by its id at once.
     assert_eq!(ben.run(&["groups", "accept", "The stable"]).done()["standing"], "member");
     assert_eq!(cleo.run(&["groups", "accept", id]).done()["members"], 3);
+    // What the others did meanwhile is known before the list is told.
+    let listed = ada.run(&["groups"]).done();
+    assert_eq!((&listed["members"], &listed["invited"]), (&3.into(), &0.into()));
 
     let listening =
         [&ben, &cleo].map(|who| who.start(&["listen", "--count", "1", "--timeout", "60"]));
@@ -44,7 +50,10 @@ async fn a_group_is_made_joined_talked_in_and_left() {
     assert!(roles.contains(&("ada", "owner")) && roles.contains(&("cleo", "admin")), "{roles:?}");
     let history = ada.run(&["groups", "history", id]).all();
     assert_eq!((history.len(), &history[0]["text"]), (1, &"Who rides?".into()));
-    ada.run(&["groups", "members", "nothing", "--timeout", "1"]).failed(2, &["nothing"]);
+    let begun = Instant::now();
+    ada.run(&["groups", "members", "nothing"]).failed(2, &["nothing"]);
+    ada.run(&["groups", "send", &id.replace('0', "1"), "x"]).failed(2, &["No group of yours"]);
+    assert!(begun.elapsed() < PATIENCE / 4, "what is unknown is told at once");
     assert!(ada.run_plain(&["groups"]).out.contains("you are an owner"));
 }
 
@@ -63,7 +72,8 @@ async fn who_is_invited_learns_by_whom_and_how_many_are_there() {
     assert_eq!(name, (&"ben".into(), &"invited".into(), &2.into()));
     assert_eq!(told["invited_by"], ben.run(&["whoami"]).done()["account"]);
     drop(listening);
-    assert!(cleo.run_plain(&["groups"]).out.contains("ben invites you  2 members"));
+    let shown = cleo.run_plain(&["groups"]).out;
+    assert!(shown.contains("ben invites you  2 members, 1 invited"), "{shown}");
 
     let mut screen = Screen::start(&cleo);
     screen.press("\t");
@@ -76,6 +86,11 @@ async fn who_is_invited_learns_by_whom_and_how_many_are_there() {
     screen.has("3 members: F2");
     screen.press("\u{11}");
     screen.ends();
+    // All that has changed meanwhile is one line for people.
+    ada.run(&["groups"]).done();
+    let told = ada.run_plain(&["listen", "--timeout", "2"]).out;
+    assert_eq!(told.matches("  The stable: ").count(), 1, "{told}");
+    assert!(told.contains("you are an owner, 3 members\n"), "{told}");
     let joined = cleo.run(&["groups"]).done();
     assert_eq!((&joined["invited_by"], &joined["standing"]), (&Value::Null, &"member".into()));
 }
@@ -88,12 +103,21 @@ async fn people_join_by_a_link_until_it_is_ended() {
     ada.run(&["groups", "create", "The stable"]).done();
     let made = ada.run(&["groups", "link", "The stable", "--create", "--expires", "3600"]).done();
     let (link, id) = (made["link"].as_str().unwrap(), made["link_id"].as_str().unwrap());
-    ben.run(&["groups", "join", "posthouse-group:nothing"]).failed(2, &["link"]);
+    ben.run(&["groups", "join", "posthouse-group:nothing"]).failed(2, &["link to a group"]);
+    ben.run(&["groups", "join", "nothing"]).failed(2, &["whole link", "posthouse-group:"]);
     for who in [&ben, &cleo] {
         assert_eq!(who.run(&["groups", "join", link]).done()["group"], made["group"]);
     }
     let listed = ada.run(&["groups", "link", "The stable"]).done();
     assert_eq!((&listed["link_id"], &listed["link"]), (&made["link_id"], &Value::Null));
+    let shown = ada.run_plain(&["groups", "link", "The stable"]).out;
+    assert!(shown.contains(id) && shown.contains("until 20"), "{shown}");
+    let other = ada.run_plain(&["groups", "link", "The stable", "--create"]);
+    assert_eq!(other.out.lines().count(), 1, "the link alone: {other:?}");
+    assert!(other.err.contains("until 20") && other.err.contains("--revoke"), "{other:?}");
+    let (_, rest) = other.err.split_once("--revoke ").unwrap();
+    let other = &rest[..36];
+    ada.run(&["groups", "link", "The stable", "--revoke", other]).done();
     let asking = ada.run(&["groups", "asking", "The stable"]).all();
     let names: Vec<_> = asking.iter().map(|one| one["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["ben", "cleo"]);

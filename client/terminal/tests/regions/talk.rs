@@ -1,9 +1,11 @@
 //! People of two regions, from the first message to a healed partition.
 
+use std::time::Instant;
+
 use serde_json::Value;
 
 use crate::{
-    person::{Person, mode},
+    person::{PATIENCE, Person, mode},
     region::Pair,
     terminal::Screen,
 };
@@ -22,6 +24,7 @@ pub(crate) fn people_of_two_regions() {
     a_group_of_two_regions(&ada, &ben, &cleo);
     on_the_screen(&ada, &ben);
     let laptop = a_second_device(&pair, &ada, &ben);
+    a_restored_device(&pair, &ben);
     a_partition(&pair, &ada, &ben);
     a_restart(&mut pair, &ada, &ben);
     // Nothing came twice anywhere, and all see one order.
@@ -59,6 +62,8 @@ fn they_meet(ada: &Person, ben: &Person) {
 fn a_group_of_two_regions(ada: &Person, ben: &Person, cleo: &Person) {
     let made = ada.run(&["groups", "create", "The stable", "cleo", "ben@south.test"]).done();
     let id = made["group"].as_str().unwrap();
+    // The invitation is on its way to the other region.
+    ben.start(&["listen"]).next("group");
     for who in [ben, cleo] {
         assert_eq!(who.run(&["groups", "accept", "The stable"]).done()["standing"], "member");
     }
@@ -127,7 +132,41 @@ fn a_second_device(pair: &Pair, ada: &Person, ben: &Person) -> Person {
         let heard = device.run(&["listen", "--count", "1", "--timeout", "60"]).all();
         assert!(heard.iter().any(|one| one["text"] == "to both"), "{heard:?}");
     }
+    // The history goes while both are there.
+    let deadline = Instant::now() + PATIENCE;
+    while laptop.run(&["conversations"]).done()["with_name"] != ADA && Instant::now() < deadline {
+        let mut giving = ben.start(&["listen"]);
+        giving.next("connected");
+        laptop.run(&["listen", "--timeout", "2"]).all();
+    }
+    knows_ada(&laptop);
     laptop
+}
+
+const ADA: &str = "ada@north.test";
+
+/// A new device shows people of the other region by the names that they were found by.
+fn knows_ada(device: &Person) {
+    let name: Value = ADA.into();
+    assert_eq!(device.run(&["conversations"]).done()["with_name"], name);
+    let taken = device.run(&["export"]).all();
+    let said: Vec<_> = taken.iter().filter(|one| one["event"] == "message").collect();
+    assert!(said.iter().any(|one| one["from_name"] == name), "{said:?}");
+    assert!(
+        said.iter().all(|one| one["group"] != Value::Null || one["with_name"] == name),
+        "{said:?}"
+    );
+}
+
+fn a_restored_device(pair: &Pair, ben: &Person) {
+    let file = |name: &str| ben.path(name).to_str().unwrap().to_owned();
+    let (phrase, backup) = (file("phrase"), file("ben.backup"));
+    std::fs::write(&phrase, "heron amber violin cradle north basil\n").unwrap();
+    ben.run(&["backup", &backup, "--passphrase-file", &phrase]).done();
+    let tablet = Person::new(pair.client(1));
+    tablet.set_up("restore", &[&backup, "ben", "--passphrase-file", &phrase]).done();
+    knows_ada(&tablet);
+    tablet.run(&["logout"]).done();
 }
 
 fn a_partition(pair: &Pair, ada: &Person, ben: &Person) {
