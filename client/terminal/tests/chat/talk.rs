@@ -1,8 +1,10 @@
 //! People who talk with each other from scripts.
 
+use std::time::Instant;
+
 use crate::{
     home::Home,
-    person::{Person, mode},
+    person::{PATIENCE, Person, mode},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,8 +86,8 @@ async fn ticks_that_come_together_are_one_line_for_people() {
         ada.run(&["send", "ben", text]).done();
     }
     ben.run(&["listen", "--count", "3", "--timeout", "60"]).all();
-    let mut told = String::new();
-    while !told.contains("✓✓") {
+    let (mut told, deadline) = (String::new(), Instant::now() + PATIENCE);
+    while !told.contains("✓✓") && Instant::now() < deadline {
         told.push_str(&ada.run_plain(&["listen", "--timeout", "2"]).out);
     }
     assert!(told.contains("  to ben: ✓✓  (3 messages)\n"), "{told}");
