@@ -115,6 +115,7 @@ pub(super) async fn log_out(
     output: Output,
 ) -> Result<(), Failure> {
     let (account, device) = (session.client.account().clone(), session.client.device());
+    let name = format!("{}@{}", session.client.handle(), account.server);
     if !last && session.client.devices().await?.iter().all(|one| one.current) {
         session.close().await;
         return Err(Failure::new(
@@ -127,7 +128,7 @@ pub(super) async fn log_out(
     session.client.log_out().await?;
     profile.end(Ended::LoggedOut)?;
     let object = json!({ "event": "logged_out", "account": account, "device": device });
-    output.print(&object, format!("Device {device} is none of {account}'s any more."));
+    output.print(&object, format!("Device {device} is none of {name}'s any more."));
     output.remark(format!(
         "What it has said and heard is still in {}: `history` and `export` read it; delete the directory to \
          be rid of it.",

@@ -113,7 +113,8 @@ async fn a_device_that_has_logged_out_says_so_and_keeps_what_it_has() {
     let (ada, ben) = (Person::registered(at, "ada"), Person::registered(at, "ben"));
     assert_eq!(ada.run(&["whoami"]).done()["ended"], Value::Null);
     ada.run(&["send", "ben", "while I am here"]).done();
-    ada.run(&["logout", "--last"]).done();
+    let out = ada.run_plain(&["logout", "--last"]);
+    assert!(out.out.contains("none of ada@eu.example's any more"), "{out:?}");
     let told = ada.run(&["whoami"]).done();
     assert_eq!((&told["ended"], &told["device"]), (&"logged_out".into(), &1.into()));
     let told = ada.run_plain(&["whoami"]).out;
