@@ -1,7 +1,11 @@
 //! Entries that wait for their rows cannot be told from those that have some: the same steps on a
 //! store where every message waits and on one where none does come to the same.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there and then")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails there and then"
+)]
 
 use bytes::Bytes;
 use posthouse_protocol::{
