@@ -117,7 +117,7 @@ async fn region(server: &Server, handle: &str, people: &People) -> Result<Region
     // The server goes on: this is a second reader of its database.
     let random = Uuid::from_bytes(system_random()?);
     let database = server.dir().join("data/posthouse.db");
-    let store = SqlStore::open(&database.to_string_lossy(), random)
+    let store = SqlStore::open_beside(&database.to_string_lossy(), random)
         .await
         .map_err(|err| failed(format!("A region's database cannot be read: {err}.")))?;
     let inside = Inside::new(store, server.dir().to_owned());

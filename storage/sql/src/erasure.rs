@@ -270,6 +270,10 @@ impl SqlStore {
         if is_waiting || now < begun_at.plus_millis(SETTLE_MS) {
             return Ok(Erased::of(Next::Later));
         }
+        // What waits may share a row with entries of this account that were written and deleted.
+        if let Some(fanouts) = self.db().fanouts() {
+            self.spread(fanouts).await?;
+        }
         let mut tx = self.db().begin().await?;
         let mut script = tx.script();
         script.one(&FINISH, |args| {

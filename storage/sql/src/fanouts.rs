@@ -10,7 +10,8 @@
 //! * Entries wait only at the end of an inbox: whatever changes an inbox or its head lets what waits
 //!   there be written first, in its own transaction ([`crate::db::Script::settle`]).
 //! * So `inboxes.head` is the last entry that has a row, and an entry of `fanouts` waits if and only if
-//!   its number is above that: nothing else has to be remembered, and a start reads the index anew.
+//!   its number is above that, and its account was not erased: nothing else has to be remembered, and
+//!   a start reads the index anew.
 //! * What is known of an inbox here is true as long as nothing else changes it. Only the writing
 //!   connection's thread changes the index, together with the database: a transaction that is rolled
 //!   back leaves it as it was.
@@ -221,8 +222,12 @@ impl Index {
         let NewFanout { message, arrived_at, size, .. } = *fanout;
         let mut left = 0;
         for (account, cursor) in &fanout.entries {
-            // Whoever decided that an entry waits knew the inbox from here.
-            let Some(tail) = self.tails.get_mut(account) else { continue };
+            // Whoever decided that an entry waits knew the inbox from here. How much it holds would have
+            // to be looked up: as if it were full, so that it is.
+            let tail = self.tails.entry(*account).or_insert_with(|| {
+                let head = cursor.0.saturating_sub(1);
+                Tail { head, load: Load::FULL, waiting: Vec::new() }
+            });
             debug_assert_eq!(tail.end() + 1, cursor.0, "entries wait without a gap");
             tail.waiting.push(message);
             tail.load = tail.load.with(size).unwrap_or(tail.load);

@@ -133,7 +133,10 @@ impl SqlStore {
             // The walk sees rows only. What waits is young, unless writing it has failed for long.
             let ends = cutoffs.acknowledged.max(cutoffs.waiting);
             if self.db().fanouts().is_some_and(|fanouts| fanouts.has_older_than(ends)) {
-                self.write_waiting_entries().await?;
+                // What cannot be written is trimmed later; the rest need not wait for it.
+                if let Err(error) = self.write_waiting_entries().await {
+                    tracing::warn!(%error, "entries of inboxes were not written before trimming");
+                }
             }
         }
         self.trim_inboxes(&mut place, cutoffs, limit, &mut trimmed).await?;

@@ -31,6 +31,14 @@ pub(crate) struct Inner {
     pub(crate) listener: Listener,
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(fanouts) = self.db.fanouts() {
+            fanouts.close();
+        }
+    }
+}
+
 impl SqlStore {
     /// Opens `sqlite://path`, a plain path, or `postgres://user@host/database`, creates the file
     /// where it is missing (readable by its owner only) and brings the schema up to date. `node`
@@ -55,20 +63,33 @@ impl SqlStore {
         node: Uuid,
         fewest_inboxes: usize,
     ) -> Result<Self, StoreError> {
-        let inner = Inner {
-            db: Db::open(url_or_path, Fanouts::new(fewest_inboxes)).await?,
-            node,
-            servers: Servers::default(),
-            trim_place: TrimPlace::default(),
-            listener: Listener::default(),
-        };
-        let store = Self { inner: Arc::new(inner) };
+        let store = Self::connect(url_or_path, node, fewest_inboxes).await?;
         if let Some(fanouts) = store.db().fanouts() {
             fanouts.recover(&store).await.map_err(StoreError::from)?;
             let inner: Weak<Inner> = Arc::downgrade(&store.inner);
             tokio::spawn(fanouts::keep_spreading(Arc::clone(fanouts), inner));
         }
         Ok(store)
+    }
+
+    /// Opens the database to look into it while another process has it open: what waits there is that
+    /// process's to write. Nothing may be written through this store.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_beside(url_or_path: &str, node: Uuid) -> Result<Self, StoreError> {
+        Self::connect(url_or_path, node, usize::MAX).await
+    }
+
+    async fn connect(url_or_path: &str, node: Uuid, fewest: usize) -> Result<Self, StoreError> {
+        let inner = Inner {
+            db: Db::open(url_or_path, Fanouts::new(fewest)).await?,
+            node,
+            servers: Servers::default(),
+            trim_place: TrimPlace::default(),
+            listener: Listener::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// How many entries of inboxes are durable and have no row of their own yet.

@@ -66,7 +66,7 @@ impl Random {
     }
 }
 
-/// What the child prints for each accepted message.
+/// What the child prints for each accepted message, and whether Dave got it.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 struct Acknowledged {
     id: MessageId,
@@ -127,8 +127,11 @@ async fn child() {
         for (accept, outcome) in batch.iter().zip(outcomes) {
             let Outcome::Accepted(accepted) = outcome else { panic!("{outcome:?}") };
             told.push_str(&format!(
-                "{} {} {}\n",
-                accept.id, accepted.stamp, accepted.origin_number
+                "{} {} {} {}\n",
+                accept.id,
+                accepted.stamp,
+                accepted.origin_number,
+                accept.recipients.len() == 3
             ));
         }
         // One write: a line is whole, or the batch counts as not acknowledged from there on.
@@ -151,9 +154,9 @@ async fn take(
     });
     let envelope = Envelope::of(messages.collect::<Vec<_>>());
     us.take(world, &envelope).await;
-    let line = |one: &Received| {
-        let one = &one.message;
-        format!("{} {} {}\n", one.id, one.stamp, one.origin_number)
+    let line = |received: &Received| {
+        let (one, with_dave) = (&received.message, received.recipients.len() == 3);
+        format!("{} {} {} {with_dave}\n", one.id, one.stamp, one.origin_number)
     };
     envelope.messages.iter().map(line).collect()
 }
@@ -208,7 +211,7 @@ fn start_child(path: &str, seed: u64, first: u64) -> Child {
 }
 
 /// Reads acknowledgements, kills the child after `many`, and reads what it had still written.
-fn acknowledged(mut child: Child, many: usize) -> Vec<Acknowledged> {
+fn acknowledged(mut child: Child, many: usize) -> Vec<(Acknowledged, bool)> {
     let mut read = Vec::new();
     let mut output = BufReader::new(child.stdout.take().unwrap());
     let mut line = Vec::new();
@@ -221,11 +224,11 @@ fn acknowledged(mut child: Child, many: usize) -> Vec<Acknowledged> {
         let text = String::from_utf8_lossy(&line);
         // The test runner's own lines are passed over, and a line that was cut.
         let fields: Vec<&str> = text.strip_suffix('\n').unwrap_or_default().split(' ').collect();
-        if let [id, stamp, number] = fields[..]
-            && let (Ok(id), Ok(stamp), Ok(number)) =
-                (MessageId::parse(id), Stamp::parse(stamp), number.parse())
+        if let [id, stamp, number, with_dave] = fields[..]
+            && let (Ok(id), Ok(stamp), Ok(number), Ok(with_dave)) =
+                (MessageId::parse(id), Stamp::parse(stamp), number.parse(), with_dave.parse())
         {
-            read.push(Acknowledged { id, stamp, number });
+            read.push((Acknowledged { id, stamp, number }, with_dave));
         }
         if read.len() >= many && !killed {
             child.kill().unwrap();
@@ -248,19 +251,19 @@ async fn killed_in_the_middle_of_commits() {
     people(&world).await;
     subject.close(world.store).await;
 
-    let mut told: HashMap<MessageId, Acknowledged> = HashMap::new();
+    let mut told: HashMap<MessageId, (Acknowledged, bool)> = HashMap::new();
     for round in 1..=ROUNDS {
         let many = usize::try_from(1 + random.below(800)).unwrap();
         let child = start_child(&path, random.below(u64::MAX >> 1) | 1, round * 1_000_000);
         let read = tokio::task::spawn_blocking(move || acknowledged(child, many)).await.unwrap();
         assert!(read.len() >= many, "round {round}: {} of {many}", read.len());
-        told.extend(read.into_iter().map(|one| (one.id, one)));
+        told.extend(read.into_iter().map(|one| (one.0.id, one)));
         check(&subject, &told).await;
     }
 }
 
 /// Everything that was told is there, once and as it was told; everything that is there is whole.
-async fn check(subject: &At, told: &HashMap<MessageId, Acknowledged>) {
+async fn check(subject: &At, told: &HashMap<MessageId, (Acknowledged, bool)>) {
     let world = World::beside(subject, 1).await;
     let people = people(&world).await;
     let mut inboxes = Vec::new();
@@ -272,8 +275,10 @@ async fn check(subject: &At, told: &HashMap<MessageId, Acknowledged>) {
     let dave = read(&world.store, &people.dave).await;
     assert!(dave.iter().all(|(place, one)| found.get(place) == Some(one)));
     let all: HashMap<MessageId, &Acknowledged> = found.values().map(|one| (one.id, one)).collect();
-    for acknowledged in told.values() {
+    let dave_has: HashSet<MessageId> = dave.values().map(|one| one.id).collect();
+    for (acknowledged, with_dave) in told.values() {
         assert_eq!(all.get(&acknowledged.id), Some(&acknowledged));
+        assert_eq!(dave_has.contains(&acknowledged.id), *with_dave);
     }
     // Dense: what was not acknowledged is there wholly or not at all, and numbers go on.
     let numbers = |abroad: bool| {

@@ -32,6 +32,7 @@ use posthouse_storage::{
 };
 use posthouse_storage_sql::SqlStore;
 use proptest::{collection::vec, prelude::*};
+use sqlx::{Connection, SqliteConnection};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -122,6 +123,9 @@ struct Side {
 
 /// What an inbox looks like: its head, its entries, a page in the middle, and cursors of times.
 type Seen = (Cursor, Vec<Entry>, Vec<Entry>, Vec<Cursor>);
+
+/// A row of `inboxes`.
+type Counted = (Vec<u8>, i64, i64, i64, i64);
 
 impl Side {
     async fn new(fewest: usize) -> Self {
@@ -271,6 +275,22 @@ impl Side {
         (whole.head, whole.entries, part.entries, cursors)
     }
 
+    /// What inboxes hold and what refers to messages, as the database counts it.
+    async fn tables(&self) -> (Vec<Counted>, Vec<(Vec<u8>, i64)>) {
+        let path = self.subject.directory.path().join("posthouse.db");
+        let mut database = SqliteConnection::connect(path.to_str().unwrap()).await.unwrap();
+        let fanouts: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM fanouts")
+            .fetch_one(&mut database)
+            .await
+            .unwrap();
+        assert_eq!(fanouts, 0);
+        let inboxes = "SELECT account, head, entries, bytes, counted FROM inboxes ORDER BY account";
+        let inboxes = sqlx::query_as(inboxes).fetch_all(&mut database).await.unwrap();
+        let pointers = "SELECT id, pointers FROM messages ORDER BY id, sender";
+        let pointers = sqlx::query_as(pointers).fetch_all(&mut database).await.unwrap();
+        (inboxes, pointers)
+    }
+
     async fn look(&self) -> (Vec<Seen>, Vec<String>) {
         let mut all = Vec::new();
         for person in &self.people {
@@ -282,6 +302,10 @@ impl Side {
 
 async fn compare(steps: Vec<Step>) {
     let (mut waiting, mut written) = (Side::new(1).await, Side::new(usize::MAX).await);
+    let first = Step::Send(vec![(0, (0..PEOPLE).collect(), false)]);
+    waiting = waiting.play(&first).await;
+    assert_eq!(waiting.world.store.waiting_entries(), PEOPLE, "they do wait");
+    written = written.play(&first).await;
     for step in &steps {
         (waiting, written) = (waiting.play(step).await, written.play(step).await);
         assert_eq!(written.world.store.waiting_entries(), 0);
@@ -291,6 +315,7 @@ async fn compare(steps: Vec<Step>) {
     let before = waiting.look().await;
     waiting.world.store.write_waiting_entries().await.unwrap();
     assert_eq!(waiting.look().await, before);
+    assert_eq!(waiting.tables().await, written.tables().await);
 }
 
 /// Readers go on while what they read gets its rows: nothing is passed over, nothing comes twice.
@@ -326,16 +351,36 @@ async fn readers_see_every_entry_once_while_it_gets_its_row() {
         }
     });
     let to = vec![bob.uuid(), carol.uuid()];
+    let mut waited = 0;
     for n in 0..MESSAGES {
         // Now and then one that is written at once, and writes what waits of its inbox.
         let message = world.message(&alice, &bob, START);
         let collapse = (n % 9 == 0).then(|| n.to_string());
         world.accept(&Accept { recipients: to.clone(), collapse, ..message }).await;
+        waited += world.store.waiting_entries();
     }
+    assert!(waited > 0, "nothing ever waited");
     while let Some(reader) = readers.join_next().await {
         reader.unwrap();
     }
     writer.abort();
+}
+
+/// An inbox that is made again after an erasure begins at 1, while a row still names the entries of the
+/// one before.
+#[tokio::test]
+async fn what_an_erased_account_had_does_not_come_back() {
+    let one = |from, to: &[usize]| Step::Send(vec![(from, to.to_vec(), false)]);
+    let steps = vec![
+        one(0, &[1]),
+        one(0, &[1, 3]),
+        Step::Erase(1),
+        Step::Receive(vec![(vec![1], false)]),
+        Step::Restart(false),
+        one(2, &[0, 3]),
+        Step::Restart(true),
+    ];
+    compare(steps).await;
 }
 
 proptest! {

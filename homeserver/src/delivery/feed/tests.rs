@@ -3,7 +3,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    future::poll_fn,
+    pin::pin,
     sync::{Mutex, MutexGuard},
+    task::Poll,
 };
 
 use async_trait::async_trait;
@@ -271,12 +274,14 @@ fn cursors(frames: &[Frame]) -> Vec<u64> {
     frames.iter().filter_map(cursor).collect()
 }
 
+/// Pulls as a connection does; whether it would do so again by itself.
 async fn pull(feed: &mut Feed, got: &mut Vec<u64>) -> bool {
     let mut frames = Vec::new();
-    feed.pull(&mut frames).await.unwrap();
-    let new = cursors(&frames);
-    got.extend(&new);
-    !frames.is_empty()
+    let more = feed.pull(&mut frames).await.unwrap();
+    got.extend(&cursors(&frames));
+    let mailbox = Arc::clone(&feed.line.mailbox);
+    let woken = poll_fn(|cx| Poll::Ready(pin!(mailbox.changed()).poll(cx).is_ready()));
+    more || woken.await
 }
 
 async fn acknowledge_all(feed: &mut Feed) {

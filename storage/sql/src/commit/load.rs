@@ -49,6 +49,10 @@ pub(crate) struct Load {
 }
 
 impl Load {
+    /// A full inbox.
+    pub(crate) const FULL: Self =
+        Self { entries: limits::MAX_INBOX_ENTRIES, bytes: limits::MAX_INBOX_BYTES };
+
     /// With one more message, if there is room for it.
     pub(crate) fn with(self, size: u64) -> Option<Self> {
         let more = Self { entries: self.entries + 1, bytes: self.bytes.saturating_add(size) };

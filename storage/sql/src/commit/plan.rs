@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
 use posthouse_protocol::{
     cursor::Cursor,
     federation::stream::Lane,
@@ -39,6 +39,8 @@ pub(crate) struct Known {
     pub(crate) inboxes: HashMap<Uuid, Head>,
     /// How much each inbox holds.
     pub(crate) loads: HashMap<Uuid, Load>,
+    /// Owners of inboxes, as far as it was asked.
+    pub(crate) accounts: HashSet<Uuid>,
     /// The highest index of each queue to a region.
     pub(crate) outboxes: HashMap<Queue, Head>,
 }

@@ -55,6 +55,11 @@ statements! {
         SELECT i.account, i.head, i.entries, i.bytes FROM v CROSS JOIN inboxes i WHERE i.account = v.account
         /*pg:ORDER BY i.account FOR UPDATE OF i*/",
     );
+    /// Those of the accounts that are not erased: what is late makes an inbox again where one was.
+    ACCOUNTS = Statement::rows(
+        "b",
+        "WITH v(id) AS ({rows}) SELECT a.id FROM v CROSS JOIN accounts a WHERE a.id = v.id",
+    );
     LOCK_OUTBOXES = Statement::rows(
         "ii",
         "WITH v(destination, lane) AS ({rows})
@@ -95,6 +100,8 @@ pub(crate) struct Named {
     pub(crate) inboxes: Vec<Uuid>,
     /// Those of them that get rows.
     pub(crate) written: Vec<Uuid>,
+    /// Those of which it must be known whether there is an account.
+    pub(crate) fresh: Vec<Uuid>,
     /// Watermarks, which are locked after the conversations and before the inboxes.
     pub(crate) watermarks: Vec<Key>,
     /// Messages that may be new.
@@ -107,6 +114,7 @@ pub(crate) struct Asked {
     ids: Slot,
     pub(crate) watermarks: Slot,
     inboxes: Slot,
+    accounts: Slot,
     refs: Slot,
     block: usize,
 }
@@ -128,10 +136,13 @@ pub(crate) fn ask(script: &mut Script, store: &SqlStore, named: Named) -> Asked 
     let inboxes = script.rows(&LOCK_INBOXES, &inboxes, |args, account| {
         args.uuid(*account);
     });
+    let accounts = script.rows(&ACCOUNTS, &named.fresh, |args, account| {
+        args.uuid(*account);
+    });
     let refs = script.one(&NEXT_REFS, |args| {
         args.limit(named.new.div_ceil(block));
     });
-    Asked { conversations, ids, watermarks, inboxes, refs, block }
+    Asked { conversations, ids, watermarks, inboxes, accounts, refs, block }
 }
 
 impl Asked {
@@ -146,6 +157,9 @@ impl Asked {
             known.inboxes.insert(account, Head { last: fields.number("head")?, stored: true });
             let load = Load { entries: fields.number("entries")?, bytes: fields.number("bytes")? };
             known.loads.insert(account, load);
+        }
+        for row in answers.take(self.accounts) {
+            known.accounts.insert(row.fields("accounts").uuid("id")?);
         }
         let mut starts = Vec::new();
         for row in answers.take(self.refs) {
@@ -175,6 +189,7 @@ pub(crate) async fn known(
             ids: batch.iter().map(|one| (one.id, one.sender.uuid, server(one))).collect(),
             inboxes: deferral.unknown(),
             written: deferral.written.clone(),
+            fresh: deferral.fresh.clone(),
             watermarks: Vec::new(),
             new: batch.len(),
         },

@@ -20,7 +20,7 @@ pub(crate) struct Deferral {
     /// Of those, the ones that the index knows.
     known: Vec<(Uuid, Head, Load)>,
     /// Of those, the ones that it does not know yet.
-    fresh: Vec<Uuid>,
+    pub(crate) fresh: Vec<Uuid>,
     /// Inboxes that get rows: what waits there is written before.
     pub(crate) written: Vec<Uuid>,
 }
@@ -105,11 +105,11 @@ impl Deferral {
             let head = known.inboxes.get(&account).filter(|head| head.stored);
             let load = known.loads.get(&account).copied().unwrap_or_default();
             match head {
-                Some(head) if !load.is_high() => {
+                Some(head) if !load.is_high() && known.accounts.contains(&account) => {
                     let tail = Tail { head: head.last, load, waiting: Vec::new() };
                     index.tails.insert(account, tail);
                 }
-                // There is no such inbox, or its load is counted anew.
+                // There is no such inbox or nobody whose it is, or its load is counted anew.
                 _ => {
                     self.deferred.remove(&account);
                 }
@@ -158,7 +158,8 @@ impl Index {
     /// Keeps the number of inboxes within bounds in which nothing waits. Nothing is forgotten between
     /// the choice for a batch and its commit: this is done before.
     fn forget_idle(&mut self) {
-        if self.tails.len() > MOST_KNOWN {
+        // If as many wait as there are inboxes, hardly any of them is idle.
+        if self.tails.len() > MOST_KNOWN && self.waiting < self.tails.len() {
             self.tails.retain(|_, tail| !tail.waiting.is_empty());
         }
     }

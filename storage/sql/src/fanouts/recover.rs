@@ -19,19 +19,23 @@ use crate::{
 
 statements! {
     FANOUTS = Statement::new("SELECT message, arrived_at, size, entries FROM fanouts");
+    /// An account that was erased had everything written before its inbox went. If it has one again, by
+    /// something that was late, that begins anew, and its head says nothing about what was.
     INBOXES = Statement::rows(
         "b",
         "WITH v(account) AS ({rows})
         SELECT i.account, i.head, i.entries, i.bytes
-        FROM v CROSS JOIN inboxes i WHERE i.account = v.account",
+        FROM v CROSS JOIN accounts a CROSS JOIN inboxes i
+        WHERE a.id = v.account AND i.account = v.account",
     );
+    FORGET = Statement::rows("i", "DELETE FROM fanouts WHERE message IN ({rows})");
 }
 
 /// An entry of an inbox: its arrival number and its message.
 type Entry = (u64, i64);
 
 impl Fanouts {
-    /// Reads what waits; nothing is written meanwhile.
+    /// Reads what waits; nothing is written meanwhile. Rows of which nothing waits any more are deleted.
     pub(crate) async fn recover(&self, store: &SqlStore) -> Result<(), Failure> {
         let rows = store.db().rows(&FANOUTS, |_| {}).await?;
         let mut messages = HashMap::default();
@@ -60,6 +64,16 @@ impl Fanouts {
                 fields.corrupt("head", format_args!("{head} is not where what waits begins"))
             })?;
             self.recover_inbox(account, Tail { head, load, waiting }, &messages);
+        }
+        let is_over = |message: &&i64| !self.index().messages.contains_key(*message);
+        let over: Vec<i64> = messages.keys().filter(is_over).copied().collect();
+        if !over.is_empty() {
+            let mut tx = store.db().begin().await?;
+            let mut script = tx.script();
+            script.rows(&FORGET, &over, |args, message| {
+                args.integer(*message);
+            });
+            tx.finish(script).await?;
         }
         if self.waiting() > 0 {
             self.urgent.notify_one();

@@ -10,6 +10,7 @@ use super::{Fanouts, NewFanout};
 use crate::{
     commit::load::Load,
     db::Script,
+    failure::{Failure, unavailable},
     statement::{Dialect, Statement, statements},
 };
 
@@ -69,8 +70,8 @@ impl Fanouts {
         connection: &Connection,
         accounts: &[Uuid],
         stays_known: bool,
-    ) -> rusqlite::Result<u64> {
-        let (inboxes, done) = self.begin_settling(accounts, stays_known);
+    ) -> Result<u64, Failure> {
+        let (inboxes, done) = self.begin_settling(accounts, stays_known)?;
         if inboxes.is_empty() {
             return Ok(0);
         }
@@ -96,16 +97,24 @@ impl Fanouts {
     }
 
     /// What to write, and the messages of which nothing waits any more then.
-    fn begin_settling(&self, accounts: &[Uuid], stays_known: bool) -> (Vec<Rows>, Vec<i64>) {
+    fn begin_settling(
+        &self,
+        accounts: &[Uuid],
+        stays_known: bool,
+    ) -> Result<(Vec<Rows>, Vec<i64>), Failure> {
         let index = &mut *self.index();
         let (mut inboxes, mut done) = (Vec::new(), Vec::new());
         if index.tails.is_empty() {
-            return (inboxes, done);
+            return Ok((inboxes, done));
         }
         for account in accounts {
             let Some(tail) = index.tails.get(account) else { continue };
-            let earlier = index.staged.settled.insert(*account, stays_known);
-            if earlier.is_some() || tail.waiting.is_empty() {
+            if let Some(known) = index.staged.settled.get_mut(account) {
+                *known &= stays_known;
+                continue;
+            }
+            index.staged.settled.insert(*account, stays_known);
+            if tail.waiting.is_empty() {
                 continue;
             }
             let mut rows = Rows {
@@ -115,7 +124,7 @@ impl Fanouts {
                 entries: Vec::with_capacity(tail.waiting.len()),
             };
             for (message, arrival) in tail.waiting.iter().zip(tail.head + 1..) {
-                let Some(fanout) = index.messages.get(message) else { continue };
+                let fanout = index.messages.get(message).ok_or_else(unknown)?;
                 rows.entries.push((arrival, *message, fanout.arrived_at.0, fanout.size));
                 rows.added.entries += 1;
                 rows.added.bytes += fanout.size;
@@ -127,6 +136,10 @@ impl Fanouts {
             }
             inboxes.push(rows);
         }
-        (inboxes, done)
+        Ok((inboxes, done))
     }
+}
+
+fn unknown() -> Failure {
+    Failure::Store(unavailable("an entry waits whose message is not known"))
 }

@@ -7,17 +7,20 @@ use std::{
 
 use uuid::Uuid;
 
-use super::Fanouts;
+use super::{Fanouts, MANY_WAITING};
 use crate::{
     failure::Failure,
     store::{Inner, SqlStore},
 };
 
 /// How long entries wait for others of their inbox, unless there are many.
-const DELAY: Duration = Duration::from_secs(10);
+const DELAY: Duration = Duration::from_secs(3);
 
-/// Entries of one transaction, so that others do not wait long for it.
-const PIECE: usize = 1_000;
+/// How much one transaction writes, so that others do not wait long for it; an entry counts as one.
+const PIECE: usize = 1_250;
+
+/// What an inbox counts for besides: its page in the log, and its head's.
+const INBOX: usize = 6;
 
 /// Writes what waits, piece by piece, until the store is closed or dropped.
 pub(crate) async fn keep_spreading(fanouts: Arc<Fanouts>, inner: Weak<Inner>) {
@@ -31,9 +34,12 @@ pub(crate) async fn keep_spreading(fanouts: Arc<Fanouts>, inner: Weak<Inner>) {
             return;
         }
         let Some(inner) = inner.upgrade() else { return };
-        if let Err(failure) = (SqlStore { inner }).spread(&fanouts).await {
-            // It is durable as it is; the next round tries again.
-            tracing::warn!(?failure, "entries of inboxes were not written");
+        match (SqlStore { inner }).spread(&fanouts).await {
+            // More came meanwhile than was written.
+            Ok(()) if fanouts.waiting() > MANY_WAITING => fanouts.urgent.notify_one(),
+            Ok(()) => {}
+            // They are durable as they are; the next round tries again.
+            Err(failure) => tracing::warn!(?failure, "entries of inboxes were not written"),
         }
         if fanouts.waiting() > 0 {
             fanouts.waits.notify_one();
@@ -42,14 +48,22 @@ pub(crate) async fn keep_spreading(fanouts: Arc<Fanouts>, inner: Weak<Inner>) {
 }
 
 impl SqlStore {
-    /// Writes what waits now.
+    /// Writes what waits now. A piece that fails keeps no other from being written; the first failure is
+    /// returned.
     pub(crate) async fn spread(&self, fanouts: &Fanouts) -> Result<(), Failure> {
+        let mut outcome = Ok(());
         for piece in fanouts.pieces() {
-            let mut tx = self.db().begin().await?;
-            let mut script = tx.script();
-            script.settle_known(&piece);
-            tx.finish(script).await?;
+            let written = self.spread_piece(&piece).await;
+            outcome = outcome.and(written);
         }
+        outcome
+    }
+
+    async fn spread_piece(&self, inboxes: &[Uuid]) -> Result<(), Failure> {
+        let mut tx = self.db().begin().await?;
+        let mut script = tx.script();
+        script.settle_known(inboxes);
+        tx.finish(script).await?;
         Ok(())
     }
 }
@@ -63,16 +77,17 @@ impl Fanouts {
             tails.map(|(account, tail)| (*account, tail.waiting.len())).collect();
         drop(index);
         inboxes.sort_unstable();
-        let (mut pieces, mut entries) = (Vec::<Vec<Uuid>>::new(), PIECE);
+        let (mut pieces, mut size) = (Vec::<Vec<Uuid>>::new(), 0);
         for (account, waiting) in inboxes {
+            let more = waiting + INBOX;
             match pieces.last_mut() {
-                Some(piece) if entries + waiting <= PIECE => {
+                Some(piece) if size + more <= PIECE => {
                     piece.push(account);
-                    entries += waiting;
+                    size += more;
                 }
                 _ => {
                     pieces.push(vec![account]);
-                    entries = waiting;
+                    size = more;
                 }
             }
         }

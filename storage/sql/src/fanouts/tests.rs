@@ -20,6 +20,7 @@ fn send(fanouts: &Arc<Fanouts>, message: i64, to: &[Uuid], held: u64) -> Vec<Uui
     for account in deferral.unknown() {
         known.inboxes.insert(account, Head { last: held, stored: true });
         known.loads.insert(account, Load { entries: held, bytes: held });
+        known.accounts.insert(account);
     }
     deferral.complete(Some(fanouts), &mut known);
     let (waiting, written): (Vec<Uuid>, Vec<Uuid>) =

@@ -87,6 +87,7 @@ pub(super) async fn find(
         ids: events.iter().map(|(id, sender)| (MessageId(*id), *sender, origin)).collect(),
         inboxes: deferral.unknown(),
         written: deferral.written.clone(),
+        fresh: deferral.fresh.clone(),
         watermarks: keys.to_vec(),
         new: messages.len(),
     };
