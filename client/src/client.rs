@@ -329,7 +329,8 @@ impl Client {
         Ok(tx.read(Table::Timeline, &key).await?)
     }
 
-    /// All conversations with single people, those with the latest activity first.
+    /// All conversations with single people in which something was said or set, those with the latest
+    /// activity first.
     ///
     /// # Errors
     /// [`ClientError::Store`].
@@ -342,6 +343,10 @@ impl Client {
             let With::Person(with) = record.with else { continue };
             if with == self.account.id {
                 // Where the own devices speak among themselves.
+                continue;
+            }
+            if active == Timestamp(0) && unread == 0 && disappears.is_none() {
+                // Only keys of a group went there.
                 continue;
             }
             let id = ConversationId::direct(&self.account.id, &with);
