@@ -88,7 +88,27 @@ fn step() -> impl Strategy<Value = Step> {
 /// A database of which a message to `fewest` inboxes waits.
 struct Sqlite {
     directory: TempDir,
+    /// How often the process ended without a word: each time it goes on with a file of its own.
+    crashes: usize,
     fewest: usize,
+}
+
+impl Sqlite {
+    fn new(fewest: usize) -> Self {
+        Self { directory: TempDir::new().unwrap(), crashes: 0, fewest }
+    }
+
+    fn path(&self) -> String {
+        let file = format!("posthouse-{}.db", self.crashes);
+        self.directory.path().join(file).display().to_string()
+    }
+
+    /// Goes on with what the file holds at this moment, as if the process were killed now.
+    async fn crash(&mut self) {
+        let mut database = SqliteConnection::connect(&self.path()).await.unwrap();
+        self.crashes += 1;
+        sqlx::query("VACUUM INTO ?").bind(self.path()).execute(&mut database).await.unwrap();
+    }
 }
 
 #[async_trait::async_trait]
@@ -96,8 +116,7 @@ impl Subject for Sqlite {
     type Store = SqlStore;
 
     async fn open(&self) -> SqlStore {
-        let path = self.directory.path().join("posthouse.db").display().to_string();
-        SqlStore::open_with(&path, Uuid::nil(), self.fewest).await.unwrap()
+        SqlStore::open_with(&self.path(), Uuid::nil(), self.fewest).await.unwrap()
     }
 
     async fn close(&self, store: SqlStore) {
@@ -129,7 +148,7 @@ type Counted = (Vec<u8>, i64, i64, i64, i64);
 
 impl Side {
     async fn new(fewest: usize) -> Self {
-        let subject = Sqlite { directory: TempDir::new().unwrap(), fewest };
+        let subject = Sqlite::new(fewest);
         let world = World::new(&subject).await;
         let mut people = Vec::new();
         for n in 0..PEOPLE {
@@ -251,12 +270,13 @@ impl Side {
     }
 
     async fn restart(self, in_order: bool) -> Self {
-        let Self { subject, world, people, us, sent, now, answers } = self;
+        let Self { mut subject, world, people, us, sent, now, answers } = self;
         let next = world.id().as_u64_pair().1 + 1;
-        if in_order {
-            world.store.close().await;
+        if !in_order {
+            subject.crash().await;
         }
-        drop(world);
+        // After a crash: of the file that nobody goes on with.
+        world.store.close().await;
         let world = World::beside(&subject, next).await;
         Self { subject, world, people, us, sent, now, answers }
     }
@@ -277,8 +297,7 @@ impl Side {
 
     /// What inboxes hold and what refers to messages, as the database counts it.
     async fn tables(&self) -> (Vec<Counted>, Vec<(Vec<u8>, i64)>) {
-        let path = self.subject.directory.path().join("posthouse.db");
-        let mut database = SqliteConnection::connect(path.to_str().unwrap()).await.unwrap();
+        let mut database = SqliteConnection::connect(&self.subject.path()).await.unwrap();
         let fanouts: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM fanouts")
             .fetch_one(&mut database)
             .await
@@ -322,7 +341,7 @@ async fn compare(steps: Vec<Step>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn readers_see_every_entry_once_while_it_gets_its_row() {
     const MESSAGES: u64 = 400;
-    let subject = Sqlite { directory: TempDir::new().unwrap(), fewest: 2 };
+    let subject = Sqlite::new(2);
     let world = World::new(&subject).await;
     let (alice, bob) = (world.person("alice").await, world.person("bob").await);
     let carol = world.person("carol").await;
