@@ -138,12 +138,11 @@ struct Waiting {
 impl Waiting {
     /// Everything that waits, at most a batch; nothing once the queue is closed and empty.
     async fn next(&mut self, jobs: &mut Vec<Job>) -> usize {
-        if !self.shutdown.is_cancelled() {
-            tokio::select! {
-                biased;
-                taken = self.queue.recv_many(jobs, self.max_batch) => return taken,
-                () = self.shutdown.cancelled() => self.queue.close(),
-            }
+        tokio::select! {
+            biased;
+            // Also if that happened while the last commit ran. What is in the queue is taken after it.
+            () = self.shutdown.cancelled() => self.queue.close(),
+            taken = self.queue.recv_many(jobs, self.max_batch) => return taken,
         }
         self.queue.recv_many(jobs, self.max_batch).await
     }
@@ -354,5 +353,25 @@ pub(super) fn refuse(answer: Answer, id: MessageId, rejection: Rejection) {
             mailbox.answer(ServerFrame::error(&rejection, Some(&reference)).to_json().into());
         }
         Answer::Request(waiting) => drop(waiting.send(Err(rejection))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::*;
+
+    /// Those who may hand something in stay until the region is gone: the queue does not end by itself.
+    #[tokio::test]
+    async fn a_stop_while_a_commit_runs_ends_the_queue() {
+        let (sender, queue) = mpsc::channel(1);
+        let shutdown = CancellationToken::new();
+        let mut waiting = Waiting { queue, shutdown: shutdown.clone(), max_batch: 1 };
+        shutdown.cancel();
+        let mut jobs = Vec::new();
+        let taken = tokio::time::timeout(Duration::from_secs(10), waiting.next(&mut jobs)).await;
+        assert_eq!(taken, Ok(0));
+        assert!(sender.is_closed(), "nobody waits for room in it");
     }
 }

@@ -38,6 +38,8 @@ pub(crate) async fn keep_spreading(fanouts: Arc<Fanouts>, inner: Weak<Inner>) {
             // More came meanwhile than was written.
             Ok(()) if fanouts.waiting() > MANY_WAITING => fanouts.urgent.notify_one(),
             Ok(()) => {}
+            // Who closes the store writes the rest.
+            Err(_) if fanouts.index().closed => return,
             // They are durable as they are; the next round tries again.
             Err(failure) => tracing::warn!(?failure, "entries of inboxes were not written"),
         }
