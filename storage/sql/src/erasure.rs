@@ -271,15 +271,11 @@ impl SqlStore {
             return Ok(Erased::of(Next::Later));
         }
         // What waits may share a row with entries of this account that were written and deleted.
-        if let Some(fanouts) = self.db().fanouts() {
-            self.spread(fanouts).await?;
-        }
-        let mut tx = self.db().begin().await?;
-        let mut script = tx.script();
-        script.one(&FINISH, |args| {
+        self.write_waiting_entries().await?;
+        let finish = self.change(&FINISH, |args| {
             args.uuid(account.uuid);
         });
-        tx.finish(script).await?;
+        finish.await?;
         Ok(Erased::of(Next::Done))
     }
 
